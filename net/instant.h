@@ -1,0 +1,46 @@
+// Instant: a point in time that no one can set back.
+//
+// Deadlines and ages are measured on the monotonic clock, which a change of the
+// machine's date does not move. absl::Time is the date; giving it where an
+// Instant is wanted does not compile. Lengths of time are absl::Duration.
+//
+// Works in either process; instants of a parent are valid in its children.
+//
+// Example:
+//   const Instant deadline = After(Now(), absl::Seconds(5));
+//   if (TimeUntil(deadline, Now()) <= absl::ZeroDuration()) ...
+
+#ifndef BROOD_NET_INSTANT_H_
+#define BROOD_NET_INSTANT_H_
+
+#include <chrono>  // NOLINT(build/c++11): absl has no monotonic clock.
+
+#include "absl/time/time.h"
+
+namespace brood::net {
+
+using Instant = std::chrono::steady_clock::time_point;
+
+// The deadline of a wait that may take for ever.
+inline constexpr Instant kNever = Instant::max();
+
+inline Instant Now() { return std::chrono::steady_clock::now(); }
+
+// `length` after `start`; kNever when that is beyond all time.
+inline Instant After(Instant start, absl::Duration length) {
+  if (start == kNever || length >= absl::FromChrono(kNever - start)) {
+    return kNever;
+  }
+  return start + absl::ToChronoNanoseconds(length);
+}
+
+// How long from `now` until `deadline`: negative when it has passed, infinite
+// for kNever.
+inline absl::Duration TimeUntil(Instant deadline, Instant now) {
+  if (deadline == kNever) return absl::InfiniteDuration();
+  return absl::FromChrono(deadline - now);
+}
+
+}  // namespace brood::net
+
+#endif  // BROOD_NET_INSTANT_H_

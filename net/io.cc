@@ -1,0 +1,108 @@
+#include "brood/net/io.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+
+#include "absl/strings/str_cat.h"
+
+namespace brood::net {
+namespace {
+
+// Sleeps until `fd` is ready for `events` or in error, so that the next try
+// gets somewhere; DeadlineExceeded if that does not happen in time.
+absl::Status AwaitReady(int fd, short events, Instant deadline,
+                        const char* call) {
+  for (;;) {
+    const absl::Duration left = TimeUntil(deadline, Now());
+    if (left <= absl::ZeroDuration()) {
+      return absl::DeadlineExceededError(
+          absl::StrCat(call, ": deadline passed"));
+    }
+    // Rounded up: waking a moment early would make the last turn a busy one.
+    const int64_t left_ms = std::min<int64_t>(
+        absl::ToInt64Milliseconds(absl::Ceil(left, absl::Milliseconds(1))),
+        INT_MAX);
+    pollfd waiting = {fd, events, 0};
+    const int ready =
+        poll(&waiting, 1,
+             left == absl::InfiniteDuration() ? -1 : static_cast<int>(left_ms));
+    if (ready > 0) return absl::OkStatus();
+    if (ready < 0 && errno != EINTR) {
+      return absl::ErrnoToStatus(errno, absl::StrCat("poll for ", call));
+    }
+  }
+}
+
+// Repeats `transfer(flags)`, a recv or a send, until it moves bytes or fails
+// for good. Without a deadline the call itself does the waiting.
+template <typename Transfer>
+absl::StatusOr<size_t> MoveSome(int fd, short events, Instant deadline,
+                                const char* call, Transfer transfer) {
+  const int flags = deadline == kNever ? 0 : MSG_DONTWAIT;
+  for (;;) {
+    const ssize_t moved = TEMP_FAILURE_RETRY(transfer(flags));
+    if (moved >= 0) return static_cast<size_t>(moved);
+    if (errno != EAGAIN) return absl::ErrnoToStatus(errno, call);
+    absl::Status ready = AwaitReady(fd, events, deadline, call);
+    if (!ready.ok()) return ready;
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<size_t> ReadSome(const Socket& socket, absl::Span<char> into,
+                                Instant deadline) {
+  return MoveSome(socket.fd(), POLLIN, deadline, "recv", [&](int flags) {
+    return recv(socket.fd(), into.data(), into.size(), flags);
+  });
+}
+
+absl::Status ReadFull(const Socket& socket, absl::Span<char> into,
+                      Instant deadline) {
+  while (!into.empty()) {
+    const absl::StatusOr<size_t> got = ReadSome(socket, into, deadline);
+    if (!got.ok()) return got.status();
+    if (*got == 0) {
+      return absl::OutOfRangeError(absl::StrCat(
+          "recv: the peer ended the stream ", into.size(), " bytes early"));
+    }
+    into.remove_prefix(*got);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status WriteFull(const Socket& socket, absl::string_view bytes,
+                       Instant deadline) {
+  while (!bytes.empty()) {
+    const absl::StatusOr<size_t> sent =
+        MoveSome(socket.fd(), POLLOUT, deadline, "send", [&](int flags) {
+          return send(socket.fd(), bytes.data(), bytes.size(),
+                      flags | MSG_NOSIGNAL);
+        });
+    if (!sent.ok()) return sent.status();
+    bytes.remove_prefix(*sent);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Linger(const Socket& socket, size_t max_size, Instant deadline) {
+  if (shutdown(socket.fd(), SHUT_WR) < 0) {
+    return absl::ErrnoToStatus(errno, "shutdown");
+  }
+  for (;;) {
+    // MSG_TRUNC: TCP discards the bytes in the kernel, no buffer is needed.
+    const absl::StatusOr<size_t> discarded =
+        MoveSome(socket.fd(), POLLIN, deadline, "recv", [&](int flags) {
+          return recv(socket.fd(), nullptr, max_size, flags | MSG_TRUNC);
+        });
+    if (!discarded.ok()) return discarded.status();
+    if (*discarded == 0) return absl::OkStatus();
+  }
+}
+
+}  // namespace brood::net

@@ -1,0 +1,142 @@
+#include "brood/net/listener.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <climits>
+#include <cstring>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace brood::net {
+namespace {
+
+absl::Status ErrorAt(const char* call, const Endpoint& endpoint) {
+  const int error = errno;
+  return absl::ErrnoToStatus(error,
+                             absl::StrCat(call, " ", endpoint.ToString()));
+}
+
+// Our own end of `fd`; `fallback` if the client has already gone.
+Endpoint LocalEndpoint(int fd, const Endpoint& fallback) {
+  sockaddr_storage address;
+  socklen_t length = sizeof(address);
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) < 0) {
+    return fallback;
+  }
+  return Endpoint::FromSockaddr(address);
+}
+
+bool IsAnyAddress(const Endpoint& endpoint) {
+  const Endpoint any_ipv4 = Endpoint().WithPort(endpoint.port());
+  if (!endpoint.is_ipv6()) return endpoint == any_ipv4;
+  const auto* ipv6 = reinterpret_cast<const sockaddr_in6*>(endpoint.address());
+  return IN6_IS_ADDR_UNSPECIFIED(&ipv6->sin6_addr);
+}
+
+}  // namespace
+
+AcceptVerdict SortAcceptError(int error) {
+  switch (error) {
+    case EAGAIN:
+      return AcceptVerdict::kNoneWaiting;
+
+    // The client's or the network's trouble: accept(2) passes errors of the new
+    // socket on to whoever happens to take it.
+    case ECONNABORTED:
+    case EINTR:
+    case EPROTO:
+    case ENOPROTOOPT:
+    case EOPNOTSUPP:
+    case EPERM:  // a firewall rule
+    case ENETDOWN:
+    case ENETUNREACH:
+    case ENONET:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ETIMEDOUT:
+      return AcceptVerdict::kTryNext;
+
+    case EBADF:
+    case EINVAL:
+    case ENOTSOCK:
+    case EFAULT:
+      return AcceptVerdict::kDead;
+
+    // EMFILE, ENFILE, ENOBUFS, ENOMEM, and whatever a kernel may think of next:
+    // to pause is the one answer that neither spins nor gives up.
+    default:
+      return AcceptVerdict::kPause;
+  }
+}
+
+absl::StatusOr<Listener> Listener::Listen(const Endpoint& endpoint,
+                                          int backlog) {
+  Socket socket = Socket::Adopt(
+      ::socket(endpoint.address()->sa_family,
+               SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP));
+  if (!socket.valid()) {
+    if (errno == EAFNOSUPPORT && endpoint.dual_stack()) {
+      return Listen(endpoint.WithoutIpv6(), backlog);
+    }
+    return ErrorAt("socket", endpoint);
+  }
+  const int on = 1;
+  if (setsockopt(socket.fd(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0) {
+    return ErrorAt("setsockopt SO_REUSEADDR", endpoint);
+  }
+  if (endpoint.is_ipv6()) {
+    // Said explicitly, for the machine's default is anyone's guess.
+    const int ipv6_only = endpoint.dual_stack() ? 0 : 1;
+    if (setsockopt(socket.fd(), IPPROTO_IPV6, IPV6_V6ONLY, &ipv6_only,
+                   sizeof(ipv6_only)) < 0) {
+      return ErrorAt("setsockopt IPV6_V6ONLY", endpoint);
+    }
+  }
+  if (bind(socket.fd(), endpoint.address(), endpoint.address_length()) < 0) {
+    return ErrorAt("bind", endpoint);
+  }
+  // The kernel cuts a longer backlog down to net.core.somaxconn.
+  if (listen(socket.fd(), backlog == kFullBacklog ? INT_MAX : backlog) < 0) {
+    return ErrorAt("listen", endpoint);
+  }
+  const Endpoint bound = LocalEndpoint(socket.fd(), endpoint);
+  return Listener(std::move(socket), endpoint.WithPort(bound.port()));
+}
+
+Listener::Listener(Socket socket, const Endpoint& endpoint)
+    : socket_(std::move(socket)),
+      endpoint_(endpoint),
+      any_address_(IsAnyAddress(endpoint)) {}
+
+Accepted Listener::Accept() {
+  sockaddr_storage address;
+  socklen_t length = sizeof(address);
+  Socket socket = Socket::Adopt(accept4(
+      fd(), reinterpret_cast<sockaddr*>(&address), &length, SOCK_CLOEXEC));
+  if (!socket.valid()) {
+    const int error = errno;
+    return {SortAcceptError(error), absl::nullopt, error};
+  }
+  // The peer comes from accept4 itself: a client that reset the connection
+  // while it was queued has no getpeername any more.
+  const Endpoint peer = Endpoint::FromSockaddr(address);
+  const Endpoint local =
+      any_address_ ? LocalEndpoint(socket.fd(), endpoint_) : endpoint_;
+  return {AcceptVerdict::kAccepted,
+          Connection(std::move(socket), peer, local, Now())};
+}
+
+int Listener::queued() const {
+  tcp_info info;
+  std::memset(&info, 0, sizeof(info));
+  socklen_t length = sizeof(info);
+  if (getsockopt(fd(), IPPROTO_TCP, TCP_INFO, &info, &length) < 0) return 0;
+  return static_cast<int>(info.tcpi_unacked);  // what it means for a listener
+}
+
+}  // namespace brood::net

@@ -1,0 +1,84 @@
+// Listener: a bound, listening socket, and the meaning of what accept4 says.
+//
+// Made and used in the parent; a child closes its copy, or the port would stay
+// taken for as long as that child lives. Never blocks: the socket is
+// non-blocking and close-on-exec from birth, with SO_REUSEADDR so that a
+// restart need not wait for old connections. Not thread-safe.
+//
+// Closing a listener resets every client that is still in its queue. To stop
+// without a lost connection, accept until kNoneWaiting first.
+//
+// Errors: Listen() names the call and the endpoint ("bind 127.0.0.1:80:
+// Permission denied"). Accept() sorts errors by what there is to do about them.
+//
+// Example:
+//   absl::StatusOr<Listener> listener = Listener::Listen(endpoint,
+//   kFullBacklog); if (!listener.ok()) return listener.status(); Accepted
+//   accepted = listener->Accept(); if (accepted.verdict ==
+//   AcceptVerdict::kAccepted) Use(*accepted.connection);
+
+#ifndef BROOD_NET_LISTENER_H_
+#define BROOD_NET_LISTENER_H_
+
+#include "absl/status/statusor.h"
+#include "absl/types/optional.h"
+#include "brood/net/connection.h"
+#include "brood/net/endpoint.h"
+#include "brood/net/socket.h"
+
+namespace brood::net {
+
+enum class AcceptVerdict {
+  kAccepted,     // there is a connection
+  kNoneWaiting,  // the queue is empty: poll
+  kTryNext,      // that client is gone, the one behind it may be there
+  kPause,  // this process or machine has run out of something: wait, since
+           // the connection stays queued and poll would say so for ever
+  kDead,   // this descriptor will never accept again: close it
+};
+
+// What an errno of accept4 asks for. Pure.
+AcceptVerdict SortAcceptError(int error);
+
+struct Accepted {
+  AcceptVerdict verdict;
+  // Set if, and only if, the verdict is kAccepted.
+  absl::optional<Connection> connection;
+  // The errno behind every other verdict.
+  int error = 0;
+};
+
+// The longest queue that the kernel allows (net.core.somaxconn).
+inline constexpr int kFullBacklog = 0;
+
+class Listener {
+ public:
+  // Binds and listens. With port 0, endpoint() tells which port it became. On a
+  // machine without IPv6, ":PORT" listens on every IPv4 address.
+  static absl::StatusOr<Listener> Listen(const Endpoint& endpoint, int backlog);
+
+  // Takes the next connection, if there is one, without blocking.
+  Accepted Accept();
+
+  // How many connections wait in the kernel's queue; 0 if it can't tell.
+  int queued() const;
+
+  // Where it listens, the kernel's choice of port included.
+  const Endpoint& endpoint() const { return endpoint_; }
+  int fd() const { return socket_.fd(); }
+  bool open() const { return socket_.valid(); }
+  // Stops listening; endpoint() stays, for the log.
+  void Close() { socket_.Close(); }
+
+ private:
+  Listener(Socket socket, const Endpoint& endpoint);
+
+  Socket socket_;
+  Endpoint endpoint_;
+  // A wildcard listener must ask each connection which address it came to.
+  bool any_address_;
+};
+
+}  // namespace brood::net
+
+#endif  // BROOD_NET_LISTENER_H_

@@ -1,0 +1,49 @@
+// Socket: the owner of one socket descriptor.
+//
+// A resource: moved, never copied; closed exactly once. Works in either
+// process; after a fork each process owns, and must close, a copy of its own.
+// Not thread-safe.
+//
+// close() is never retried (Linux has freed the descriptor even when it says
+// EINTR) and leaves errno alone, so it cannot hide the error that led to it.
+//
+// Example:
+//   Socket socket = Socket::Adopt(accept4(listener, ...));
+//   Use(socket.fd());                       // lends
+//   int fd = std::move(socket).Release();   // gives up
+
+#ifndef BROOD_NET_SOCKET_H_
+#define BROOD_NET_SOCKET_H_
+
+#include <utility>
+
+namespace brood::net {
+
+class Socket {
+ public:
+  // Owns nothing.
+  Socket() = default;
+  // Takes ownership of `fd`; a negative one means nothing.
+  static Socket Adopt(int fd) { return Socket(fd); }
+
+  Socket(Socket&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Socket& operator=(Socket&& other) noexcept;
+  ~Socket() { Close(); }
+
+  bool valid() const { return fd_ >= 0; }
+  // Lends the descriptor; -1 when nothing is owned.
+  int fd() const { return fd_; }
+  // Gives the descriptor up to the caller.
+  int Release() && { return std::exchange(fd_, -1); }
+  // Closes now instead of at the end of the scope.
+  void Close();
+
+ private:
+  explicit Socket(int fd) : fd_(fd) {}
+
+  int fd_ = -1;
+};
+
+}  // namespace brood::net
+
+#endif  // BROOD_NET_SOCKET_H_

@@ -1,0 +1,56 @@
+// Child: the owner of a process that must be reaped.
+//
+// Lives in the parent. A resource: moved, never copied or compared. Until a
+// child is reaped the kernel keeps its pid from being used again, and only its
+// parent can reap it, so a pid is safe to signal exactly as long as a Child
+// holds it. The reaper forgets it at the instant of the wait.
+//
+// To destroy a Child that still owns a process would leave a zombie behind, or
+// a stranger nobody watches; it aborts, naming the pid.
+//
+// Errors: Signal() gives the errno of kill, by absl::ErrnoToStatus.
+//
+// Example:
+//   absl::StatusOr<Child> child = spawner.Spawn(body);
+//   if (!child.ok()) return child.status();
+//   reaper.Adopt(*std::move(child), slot);    // who takes it from here
+
+#ifndef BROOD_PROC_CHILD_H_
+#define BROOD_PROC_CHILD_H_
+
+#include <sys/types.h>
+
+#include <utility>
+
+#include "absl/status/status.h"
+
+namespace brood::proc {
+
+class Child {
+ public:
+  // Owns nothing.
+  Child() = default;
+  // Takes the duty to reap `pid`, a child of this process, from the caller.
+  static Child Adopt(pid_t pid) { return Child(pid); }
+
+  Child(Child&& other) noexcept : pid_(std::exchange(other.pid_, 0)) {}
+  Child& operator=(Child&& other) noexcept;
+  ~Child() { AbortIfUnreaped(); }
+
+  // 0 when nothing is owned.
+  pid_t pid() const { return pid_; }
+  // Sends `signal`. A child that has ended but was not reaped yet takes it too.
+  absl::Status Signal(int signal) const;
+  // Gives the duty to reap to the caller.
+  pid_t Release() && { return std::exchange(pid_, 0); }
+
+ private:
+  explicit Child(pid_t pid) : pid_(pid) {}
+  void AbortIfUnreaped() const;
+
+  pid_t pid_ = 0;
+};
+
+}  // namespace brood::proc
+
+#endif  // BROOD_PROC_CHILD_H_

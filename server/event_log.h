@@ -1,0 +1,101 @@
+// EventLog: the only thing in the tree that prints. One function for each
+// event.
+//
+// Each event is one line on standard error, by one write:
+//
+//   brood[4711] info: forked pid 4712 to handle 127.0.0.1:50112 (1 of 1000)
+//
+// The log can never stop service: a line that can't be written at once is
+// dropped and counted, in the children too, and the next line that gets through
+// is preceded by one that says how many are missing. What could come in floods
+// (a shortage, network errors) is said once a second at most.
+//
+// Lives in the parent; Handling() alone is called in the child. Allocates
+// nothing after its creation.
+//
+// Example:
+//   EventLog log(LogLevel::kInfo);
+//   log.Forked(pid, peer, /*running=*/3, /*cap=*/1000);
+
+#ifndef BROOD_SERVER_EVENT_LOG_H_
+#define BROOD_SERVER_EVENT_LOG_H_
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "brood/net/endpoint.h"
+#include "brood/net/instant.h"
+#include "brood/proc/exit_status.h"
+#include "brood/server/line_writer.h"
+#include "brood/server/options.h"
+#include "brood/server/scoreboard.h"
+
+namespace brood::server {
+
+class EventLog {
+ public:
+  explicit EventLog(LogLevel level);
+  EventLog(const EventLog&) = delete;
+  EventLog& operator=(const EventLog&) = delete;
+  ~EventLog();
+
+  // The life of the server.
+  void Listening(const net::Endpoint& endpoint);
+  void ExitQueueShort(uint64_t limit, size_t cap);
+  void NotSupported(int signal);
+  void Draining(size_t running, absl::Duration grace);
+  void Terminating(size_t running);
+  void Killing(size_t running);
+  void Stopped(const Totals& totals);
+
+  // The life of a connection.
+  void Forked(pid_t pid, const net::Endpoint& peer, size_t running, size_t cap);
+  void Handling(const net::Endpoint& peer);  // in the child
+  void Ended(pid_t pid, const net::Endpoint& peer,
+             const proc::ExitStatus& status, bool signalled_by_us,
+             absl::Duration after, size_t running, size_t cap);
+
+  // What goes wrong.
+  void ForkFailed(const net::Endpoint& peer, const absl::Status& why,
+                  absl::Duration pause, net::Instant now);
+  void AcceptPaused(const net::Endpoint& listener, int error,
+                    absl::Duration pause, net::Instant now);
+  void AcceptFailed(const net::Endpoint& listener, int error, net::Instant now);
+  void ListenerDead(const net::Endpoint& listener, int error);
+
+  // Lines that could not be written, of this process and its children.
+  uint64_t dropped() const;
+  // The descriptor that the log opened for itself, to hide from children; -1 if
+  // it has none.
+  int own_fd() const { return writer_.own_fd(); }
+
+ private:
+  // Lets one line a second through, and knows how many it kept back.
+  struct Throttle {
+    net::Instant quiet_until = net::Instant::min();
+    uint64_t kept_back = 0;
+  };
+  struct SharedCounts;
+
+  bool Wants(LogLevel level) const { return level >= level_; }
+  bool Wants(LogLevel level, Throttle& throttle, net::Instant now);
+  void Write(LineWriter& writer, LogLevel level, const char* format, ...)
+      __attribute__((format(printf, 4, 5)));
+
+  const LogLevel level_;
+  LineWriter writer_;
+  SharedCounts* const shared_;
+  Throttle fork_throttle_;
+  Throttle pause_throttle_;
+  Throttle accept_throttle_;
+};
+
+}  // namespace brood::server
+
+#endif  // BROOD_SERVER_EVENT_LOG_H_

@@ -1,0 +1,27 @@
+#include "brood/server/handler.h"
+
+namespace brood::server {
+
+absl::string_view Meaning(ExitCode code) {
+  switch (code) {
+    case ExitCode::kServed:
+      return "served";
+    case ExitCode::kHandlerFailed:
+      return "handler failed";
+    case ExitCode::kPeerLost:
+      return "peer lost";
+    case ExitCode::kDeadlineExceeded:
+      return "deadline exceeded";
+    case ExitCode::kProtocolError:
+      return "protocol error";
+    case ExitCode::kUsage:
+      return "called wrong";
+    case ExitCode::kBug:
+      return "bug";
+    case ExitCode::kSystemRefused:
+      return "system refused";
+  }
+  return "";
+}
+
+}  // namespace brood::server

@@ -1,0 +1,199 @@
+// The standalone server: an echo server at the end of a command line.
+//
+// The only file of the tree that defines flags, so that embedders inherit none.
+// Exit codes: 0 stopped as asked; 100 the command line is wrong; 111 the system
+// refused (a port in use, no memory).
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "brood/server/echo_handler.h"
+#include "brood/server/handler.h"
+#include "brood/server/options.h"
+#include "brood/server/readiness.h"
+#include "brood/server/tcp_server.h"
+#include "gflags/gflags.h"
+
+// Each is a string, converted below: so a wrong value gets our message, which
+// says what is allowed, and our exit code.
+DEFINE_string(listen, "127.0.0.1:7000",
+              "endpoints, separated by commas: 127.0.0.1:7000, [::1]:7000, "
+              "localhost:7000, or :7000 for every address; port 0 picks a free "
+              "one");
+DEFINE_string(backlog, "0",
+              "length of the kernel's queue of waiting clients; 0 for the "
+              "longest that the machine allows");
+DEFINE_string(strategy, "fork", "how processes are made: fork");
+DEFINE_string(max_connections, "1000",
+              "children alive at once; more clients wait in the queue");
+DEFINE_string(max_size, "1024", "bytes read at a time by the echo handler");
+DEFINE_string(init, "false",
+              "be the init process of a container: adopt and bury orphans");
+DEFINE_string(drain_grace, "10s",
+              "from SIGTERM until children are terminated, then killed");
+DEFINE_string(log_level, "info",
+              "info, warning, error or off; the log is standard error");
+
+namespace gflags {
+// gflags ends the program through this pointer; its own default is exit(1).
+extern void (*gflags_exitfunc)(int);
+}  // namespace gflags
+
+namespace brood::server {
+namespace {
+
+struct FlagGroup {
+  const char* title;
+  std::vector<const char*> flags;
+};
+
+const FlagGroup kFlagGroups[] = {
+    {"Listening", {"listen", "backlog"}},
+    {"Processes", {"strategy", "max_connections", "max_size", "init"}},
+    {"Stopping", {"drain_grace"}},
+    {"Logging", {"log_level"}},
+};
+
+constexpr absl::string_view kUsage =
+    "usage: server [--FLAG=VALUE ...]\n"
+    "\n"
+    "Serves TCP connections, each in a process of its own. The handler of "
+    "this\n"
+    "program gives every byte back. Prints \"listening ADDRESS:PORT\" for "
+    "each\n"
+    "listener once connections are accepted.\n";
+
+constexpr absl::string_view kSignalsAndCodes =
+    "\n"
+    "Signals\n"
+    "  SIGTERM, SIGINT   stop: serve who is waiting, let children finish; the\n"
+    "                    second one stops at once\n"
+    "\n"
+    "Exit codes\n"
+    "  0 stopped as asked, 100 wrong command line, 111 the system refused\n";
+
+void PrintHelp() {
+  std::string help(kUsage);
+  for (const FlagGroup& group : kFlagGroups) {
+    absl::StrAppend(&help, "\n", group.title, "\n");
+    for (const char* name : group.flags) {
+      const gflags::CommandLineFlagInfo flag =
+          gflags::GetCommandLineFlagInfoOrDie(name);
+      absl::StrAppend(&help, "  --", flag.name, "=", flag.default_value,
+                      "\n      ", flag.description, "\n");
+    }
+  }
+  absl::StrAppend(&help, kSignalsAndCodes);
+  std::fputs(help.c_str(), stdout);
+}
+
+[[noreturn]] void Fail(const absl::Status& status, ExitCode code) {
+  std::fprintf(stderr, "brood: %s\n", std::string(status.message()).c_str());
+  std::exit(static_cast<int>(code));
+}
+
+absl::Status ParseNumber(const char* flag, const std::string& text,
+                         int* number) {
+  if (absl::SimpleAtoi(text, number)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(flag, "=", text, ": must be a whole number"));
+}
+
+absl::Status ParseLength(const char* flag, const std::string& text,
+                         absl::Duration* length) {
+  if (absl::ParseDuration(text, length)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      flag, "=", text, ": must be a length of time such as 10s or 1m30s"));
+}
+
+absl::Status ParseSwitch(const char* flag, const std::string& text, bool* on) {
+  if (absl::SimpleAtob(text, on)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(flag, "=", text, ": must be true or false"));
+}
+
+absl::StatusOr<Options> OptionsFromFlags() {
+  Options options;
+  options.listen = absl::StrSplit(FLAGS_listen, ',');
+  options.strategy = FLAGS_strategy;
+  options.owns_all_children = true;
+  const absl::StatusOr<LogLevel> log_level = ParseLogLevel(FLAGS_log_level);
+  if (log_level.ok()) options.log_level = *log_level;
+  for (const absl::Status& parsed :
+       {ParseNumber("backlog", FLAGS_backlog, &options.backlog),
+        ParseNumber("max_connections", FLAGS_max_connections,
+                    &options.max_connections),
+        ParseNumber("max_size", FLAGS_max_size, &options.max_size),
+        ParseSwitch("init", FLAGS_init, &options.init),
+        ParseLength("drain_grace", FLAGS_drain_grace, &options.drain_grace),
+        log_level.status(), options.Validate()}) {
+    if (!parsed.ok()) return parsed;
+  }
+  return options;
+}
+
+// A program may be started without its standard descriptors. The next ones to
+// be opened would take their numbers, and a listener on 2 would be sent the
+// log.
+void OpenStandardDescriptors() {
+  int fd;
+  do {
+    fd = open("/dev/null", O_RDWR);
+  } while (fd >= 0 && fd <= STDERR_FILENO);
+  if (fd > STDERR_FILENO) close(fd);
+}
+
+// Answers --help, and refuses what is not a flag.
+void ParseCommandLine(int argc, char** argv) {
+  gflags::gflags_exitfunc = [](int code) {
+    std::exit(code == 0 ? 0 : static_cast<int>(ExitCode::kUsage));
+  };
+  gflags::ParseCommandLineNonHelpFlags(&argc, &argv, /*remove_flags=*/true);
+  std::string help;
+  if (gflags::GetCommandLineOption("help", &help) && help == "true") {
+    PrintHelp();
+    std::exit(0);
+  }
+  if (argc > 1) {
+    Fail(absl::InvalidArgumentError(absl::StrCat(
+             "\"", argv[1], "\" is not a flag; --help lists what is allowed")),
+         ExitCode::kUsage);
+  }
+}
+
+int Main(int argc, char** argv) {
+  OpenStandardDescriptors();
+  ParseCommandLine(argc, argv);
+  const absl::StatusOr<Options> options = OptionsFromFlags();
+  if (!options.ok()) {
+    Fail(absl::InvalidArgumentError(
+             absl::StrCat("--", options.status().message())),
+         ExitCode::kUsage);
+  }
+  auto server = TcpServer::Create(
+      *options, EchoHandler(static_cast<size_t>(options->max_size)));
+  if (!server.ok()) Fail(server.status(), ExitCode::kSystemRefused);
+
+  AnnounceReadiness((*server)->endpoints(), STDOUT_FILENO);
+  const absl::Status stopped = (*server)->Run();
+  if (!stopped.ok()) Fail(stopped, ExitCode::kSystemRefused);
+  return 0;
+}
+
+}  // namespace
+}  // namespace brood::server
+
+int main(int argc, char** argv) { return brood::server::Main(argc, argv); }

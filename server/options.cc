@@ -1,0 +1,73 @@
+#include "brood/server/options.h"
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "brood/net/endpoint.h"
+
+namespace brood::server {
+namespace {
+
+constexpr int kLargestSize = 16 << 20;
+constexpr int kMostConnections = 1000000;
+constexpr int kLongestBacklog = 1 << 20;
+constexpr absl::Duration kLongestGrace = absl::Hours(24);
+
+absl::Status CheckRange(absl::string_view field, int value, int low, int high) {
+  if (low <= value && value <= high) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(field, "=", value, ": must be ", low, " to ", high));
+}
+
+absl::Status CheckListen(const std::vector<std::string>& listen) {
+  if (listen.empty()) {
+    return absl::InvalidArgumentError("listen=: must name an endpoint");
+  }
+  for (const std::string& text : listen) {
+    const absl::StatusOr<net::Endpoint> endpoint = net::Endpoint::Parse(text);
+    if (!endpoint.ok()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("listen=", text, ": ", endpoint.status().message()));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckStrategy(const std::string& strategy) {
+  if (strategy == "fork") return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("strategy=", strategy, ": must be fork"));
+}
+
+absl::Status CheckGrace(absl::Duration grace) {
+  if (absl::ZeroDuration() <= grace && grace <= kLongestGrace) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("drain_grace=", absl::FormatDuration(grace),
+                   ": must be 0 to ", absl::FormatDuration(kLongestGrace)));
+}
+
+}  // namespace
+
+absl::Status Options::Validate() const {
+  for (const absl::Status& status :
+       {CheckListen(listen), CheckStrategy(strategy),
+        CheckRange("max_size", max_size, 1, kLargestSize),
+        CheckRange("max_connections", max_connections, 1, kMostConnections),
+        CheckRange("backlog", backlog, 0, kLongestBacklog),
+        CheckGrace(drain_grace)}) {
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<LogLevel> ParseLogLevel(absl::string_view text) {
+  if (text == "info") return LogLevel::kInfo;
+  if (text == "warning") return LogLevel::kWarning;
+  if (text == "error") return LogLevel::kError;
+  if (text == "off") return LogLevel::kOff;
+  return absl::InvalidArgumentError(absl::StrCat(
+      "log_level=", text, ": must be info, warning, error or off"));
+}
+
+}  // namespace brood::server

@@ -1,0 +1,102 @@
+// Scoreboard: the account of every connection that was ever accepted.
+//
+// Lives in the parent, in its private memory, and is changed by the supervisor
+// alone: a child can't touch it. A slot is claimed when a connection is
+// accepted and freed by the death of its process, or by there never being one;
+// no message of a child frees a slot, so a slot can't leak. At any time
+//
+//   accepted = running + ended_ok + ended_error + crashed + killed + unknown
+//            + shed + fork_failed
+//
+// that is: every accepted connection has exactly one recorded fate. Allocates
+// nothing after its creation. Not thread-safe.
+//
+// Example:
+//   Scoreboard::Slot slot = scoreboard.Claim(connection);
+//   scoreboard.Started(slot, pid);
+//   ... the child ends ...
+//   scoreboard.Retire(slot, status);
+
+#ifndef BROOD_SERVER_SCOREBOARD_H_
+#define BROOD_SERVER_SCOREBOARD_H_
+
+#include <sys/types.h>
+
+#include <array>
+#include <csignal>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "brood/net/connection.h"
+#include "brood/net/endpoint.h"
+#include "brood/net/instant.h"
+#include "brood/proc/exit_status.h"
+
+namespace brood::server {
+
+// Numbers of connections.
+struct Totals {
+  uint64_t accepted = 0;
+  uint64_t running = 0;
+  uint64_t ended_ok = 0;     // exited with 0
+  uint64_t ended_error = 0;  // exited with another code
+  uint64_t crashed = 0;      // ended by a signal that was not ours
+  uint64_t killed = 0;       // ended by a signal that the supervisor sent
+  uint64_t unknown = 0;      // somebody else took the status
+  uint64_t shed = 0;         // turned away on purpose
+  uint64_t fork_failed = 0;  // no process could be made
+  // What `crashed` is made of, by signal number.
+  std::array<uint64_t, NSIG> crashed_by = {};
+
+  bool Balanced() const {
+    return accepted == running + ended_ok + ended_error + crashed + killed +
+                           unknown + shed + fork_failed;
+  }
+};
+
+class Scoreboard {
+ public:
+  using Slot = uint32_t;
+
+  struct Entry {
+    pid_t pid = 0;                 // 0 while there is no process
+    bool signalled_by_us = false;  // told to end, so its death is no crash
+    net::Endpoint peer;
+    net::Instant accepted_at;
+  };
+
+  explicit Scoreboard(size_t max_connections);
+
+  // Records an accepted connection. The caller has seen that a slot is free.
+  Slot Claim(const net::Connection& connection);
+  // The connection of `slot` is handled by `pid`.
+  void Started(Slot slot, pid_t pid) { entries_[slot].pid = pid; }
+  // The supervisor is about to signal the process of `slot`.
+  void Signalled(Slot slot) { entries_[slot].signalled_by_us = true; }
+
+  // The process ended: records the fate and frees the slot.
+  void Retire(Slot slot, const proc::ExitStatus& status);
+  // There is no process and never will be.
+  void RetireUnforked(Slot slot);
+
+  const Entry& entry(Slot slot) const { return entries_[slot]; }
+  const Totals& totals() const { return totals_; }
+  size_t running() const { return totals_.running; }
+
+  // Visits the slots that have a process.
+  void ForEachLive(absl::FunctionRef<void(Slot, const Entry&)> visit) const;
+
+ private:
+  void Free(Slot slot);
+
+  std::vector<Entry> entries_;
+  // A stack: the slot freed last is taken next, while its memory is warm.
+  std::vector<Slot> free_;
+  Totals totals_;
+};
+
+}  // namespace brood::server
+
+#endif  // BROOD_SERVER_SCOREBOARD_H_

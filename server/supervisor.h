@@ -1,0 +1,101 @@
+// Supervisor: the loop of the parent. Read supervisor.cc first; everything else
+// in this tree is a footnote to it.
+//
+// One thread, and one order of things in each turn: take signals, clean up
+// children, step the lifecycle, accept a bounded batch. A child is on the books
+// before anything can be reaped, because both happen in this thread one after
+// the other: there is no mask to hold and no race to lose. It reads no byte
+// from a client, never blocks but in its one poll, allocates nothing for a
+// connection, and ends for no connection's error.
+//
+// Lives in the parent. Not thread-safe, except RequestDrain().
+// Errors: Run() and Step() give those of Strategy::Prepare(), and Unavailable
+// when every listener is dead; children then had their time to finish.
+//
+// Example: see tcp_server.cc, which puts one together.
+
+#ifndef BROOD_SERVER_SUPERVISOR_H_
+#define BROOD_SERVER_SUPERVISOR_H_
+
+#include <poll.h>
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/optional.h"
+#include "brood/net/connection.h"
+#include "brood/net/instant.h"
+#include "brood/net/listener.h"
+#include "brood/net/socket.h"
+#include "brood/proc/reaper.h"
+#include "brood/proc/signals.h"
+#include "brood/server/admission.h"
+#include "brood/server/event_log.h"
+#include "brood/server/lifecycle.h"
+#include "brood/server/options.h"
+#include "brood/server/scoreboard.h"
+#include "brood/server/strategy/strategy.h"
+
+namespace brood::server {
+
+class Supervisor {
+ public:
+  // What a supervisor is put together from. `log` outlives it; `signals` may be
+  // missing.
+  struct Parts {
+    std::vector<net::Listener> listeners;
+    std::unique_ptr<proc::Reaper> reaper;
+    absl::optional<proc::SignalInbox> signals;
+    std::unique_ptr<Strategy> strategy;
+    EventLog* log;
+    // Readable when RequestDrain was called; made by the caller, who writes it.
+    int drain_request_fd;
+  };
+
+  Supervisor(const Options& options, Parts parts);
+  // Children that still live are killed and reaped.
+  ~Supervisor();
+
+  // Turns until stopped.
+  absl::Status Run();
+  // One turn, for a caller with a loop of its own: waits for something to do,
+  // `patience` at most, and does it. False once the server has stopped.
+  absl::StatusOr<bool> Step(absl::Duration patience);
+
+  const Totals& totals() const { return scoreboard_.totals(); }
+
+ private:
+  bool Turn(absl::Duration patience);
+  void AwaitEvents(absl::Duration patience);
+  void TakeSignals(net::Instant now);
+  void CleanupChildren(net::Instant now);
+  void StepLifecycle(net::Instant now);
+  void AcceptBatch(net::Instant now);
+
+  bool AcceptOne(size_t index, net::Instant now);
+  void Dispatch(net::Connection connection, net::Instant now);
+  void SignalChildren(int signal);
+  void CloseListener(size_t index);
+  void RequestStop(net::Instant now);
+
+  proc::Reaper& reaper() { return *parts_.reaper; }
+  EventLog& log() { return *parts_.log; }
+
+  Parts parts_;
+  Lifecycle lifecycle_;
+  Admission admission_;
+  Scoreboard scoreboard_;
+  absl::Status status_;
+  // What poll is asked and answers: the fixed ones, then a listener each.
+  std::vector<pollfd> polled_;
+  // While draining, how many more each listener may accept; see RequestStop().
+  std::vector<int> drain_quota_;
+};
+
+}  // namespace brood::server
+
+#endif  // BROOD_SERVER_SUPERVISOR_H_
