@@ -21,23 +21,24 @@ namespace brood::net {
 
 using Instant = std::chrono::steady_clock::time_point;
 
-// The deadline of a wait that may take for ever.
-inline constexpr Instant kNever = Instant::max();
+// The deadline of a wait that may take for ever. (A function, and not a constant,
+// for a constant lies in a page of its own that each child would have to map.)
+constexpr Instant Never() { return Instant::max(); }
 
 inline Instant Now() { return std::chrono::steady_clock::now(); }
 
-// `length` after `start`; kNever when that is beyond all time.
+// `length` after `start`; Never() when that is beyond all time.
 inline Instant After(Instant start, absl::Duration length) {
-  if (start == kNever || length >= absl::FromChrono(kNever - start)) {
-    return kNever;
+  if (start == Never() || length >= absl::FromChrono(Never() - start)) {
+    return Never();
   }
   return start + absl::ToChronoNanoseconds(length);
 }
 
 // How long from `now` until `deadline`: negative when it has passed, infinite
-// for kNever.
+// for Never().
 inline absl::Duration TimeUntil(Instant deadline, Instant now) {
-  if (deadline == kNever) return absl::InfiniteDuration();
+  if (deadline == Never()) return absl::InfiniteDuration();
   return absl::FromChrono(deadline - now);
 }
 

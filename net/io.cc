@@ -9,6 +9,7 @@
 #include <climits>
 
 #include "absl/strings/str_cat.h"
+#include "absl/types/optional.h"
 
 namespace brood::net {
 namespace {
@@ -43,7 +44,7 @@ absl::Status AwaitReady(int fd, short events, Instant deadline,
 template <typename Transfer>
 absl::StatusOr<size_t> MoveSome(int fd, short events, Instant deadline,
                                 const char* call, Transfer transfer) {
-  const int flags = deadline == kNever ? 0 : MSG_DONTWAIT;
+  const int flags = deadline == Never() ? 0 : MSG_DONTWAIT;
   for (;;) {
     const ssize_t moved = TEMP_FAILURE_RETRY(transfer(flags));
     if (moved >= 0) return static_cast<size_t>(moved);
@@ -90,18 +91,25 @@ absl::Status WriteFull(const Socket& socket, absl::string_view bytes,
   return absl::OkStatus();
 }
 
-absl::Status Linger(const Socket& socket, size_t max_size, Instant deadline) {
+absl::Status Linger(const Socket& socket, size_t max_size,
+                    absl::Duration patience) {
   if (shutdown(socket.fd(), SHUT_WR) < 0) {
     return absl::ErrnoToStatus(errno, "shutdown");
   }
+  // Most clients have ended their side by now: the clock is not even looked at.
+  absl::optional<Instant> deadline;
   for (;;) {
     // MSG_TRUNC: TCP discards the bytes in the kernel, no buffer is needed.
-    const absl::StatusOr<size_t> discarded =
-        MoveSome(socket.fd(), POLLIN, deadline, "recv", [&](int flags) {
-          return recv(socket.fd(), nullptr, max_size, flags | MSG_TRUNC);
-        });
-    if (!discarded.ok()) return discarded.status();
-    if (*discarded == 0) return absl::OkStatus();
+    const ssize_t discarded = TEMP_FAILURE_RETRY(
+        recv(socket.fd(), nullptr, max_size, MSG_TRUNC | MSG_DONTWAIT));
+    if (discarded == 0) return absl::OkStatus();
+    if (discarded < 0 && errno != EAGAIN) {
+      return absl::ErrnoToStatus(errno, "recv");
+    }
+    // Asked after each piece too, or a flood would keep us here for ever.
+    if (!deadline) deadline = After(Now(), patience);
+    absl::Status ready = AwaitReady(socket.fd(), POLLIN, *deadline, "recv");
+    if (!ready.ok()) return ready;
   }
 }
 

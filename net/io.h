@@ -26,6 +26,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "brood/net/instant.h"
 #include "brood/net/socket.h"
@@ -35,21 +36,22 @@ namespace brood::net {
 // Reads what there is, at least one byte and at most `into.size()`. Gives the
 // number of bytes; 0 means that the peer will send no more.
 absl::StatusOr<size_t> ReadSome(const Socket& socket, absl::Span<char> into,
-                                Instant deadline = kNever);
+                                Instant deadline = Never());
 
 // Reads until `into` is full.
 absl::Status ReadFull(const Socket& socket, absl::Span<char> into,
-                      Instant deadline = kNever);
+                      Instant deadline = Never());
 
 // Writes all of `bytes`.
 absl::Status WriteFull(const Socket& socket, absl::string_view bytes,
-                       Instant deadline = kNever);
+                       Instant deadline = Never());
 
 // Tells the peer that no more bytes will come, then throws away what it still
-// sends, at most `max_size` bytes at a time, until it ends its side too.
-// Without this a close with unread bytes resets the connection, and the reset
-// can overtake a reply that is still on its way.
-absl::Status Linger(const Socket& socket, size_t max_size, Instant deadline);
+// sends, at most `max_size` bytes at a time, until it ends its side too, or until
+// `patience` is over. Without this a close with unread bytes resets the
+// connection, and the reset can overtake a reply that is still on its way.
+absl::Status Linger(const Socket& socket, size_t max_size,
+                    absl::Duration patience);
 
 }  // namespace brood::net
 

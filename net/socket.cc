@@ -17,8 +17,7 @@ Socket& Socket::operator=(Socket&& other) noexcept {
 void Socket::Close() {
   if (fd_ < 0) return;
   const int saved_errno = errno;
-  close(std::exchange(fd_, -1));
-  errno = saved_errno;
+  if (close(std::exchange(fd_, -1)) < 0) errno = saved_errno;
 }
 
 }  // namespace brood::net

@@ -1,12 +1,10 @@
 // ChildTable: which of our children has which pid, and the caller's tag for it.
 //
-// Lives in the parent. A hash table with open addressing whose hash is the pid
-// itself: the kernel hands pids out in sequence, so children of one moment lie
-// side by side, and a birth or a death touches one or two pages of memory. That
-// matters here: after a fork, each page the parent writes to is copied first.
-// (A general hash map scatters them; at 10 000 children nearly every touch
-// would be such a copy.) Allocates only when it grows past the size said at
-// creation.
+// Lives in the parent, in memory that children do not get (see unforked.h). A
+// hash table with open addressing whose hash is the pid itself: the kernel hands
+// pids out in sequence, so children of one moment lie side by side, and a birth
+// or a death touches memory that the one before it warmed; a general hash map
+// scatters them. Allocates only when it grows past the size said at creation.
 //
 // Example:
 //   ChildTable table(1000);
@@ -22,9 +20,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "brood/proc/child.h"
+#include "brood/proc/unforked.h"
 
 namespace brood::proc {
 
@@ -60,7 +58,7 @@ class ChildTable {
 
   size_t size_ = 0;
   size_t mask_;
-  std::vector<Entry> cells_;
+  UnforkedVector<Entry> cells_;
 };
 
 }  // namespace brood::proc

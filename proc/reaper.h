@@ -51,10 +51,11 @@
 #include "brood/proc/child_table.h"
 #include "brood/proc/exit_status.h"
 #include "brood/proc/signals.h"
+#include "brood/proc/unforked.h"
 
 namespace brood::proc {
 
-class Reaper {
+class Reaper : public Unforked {
  public:
   enum class Ownership { kOursAlone, kEveryChild };
   using Instant = std::chrono::steady_clock::time_point;

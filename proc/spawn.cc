@@ -64,19 +64,27 @@ absl::StatusOr<Spawner> Spawner::Create(int exit_signal) {
 }
 
 void Spawner::Hide(int fd) {
-  const unsigned hidden = static_cast<unsigned>(fd);
-  const auto after = std::find_if(
-      hidden_.begin(), hidden_.end(),
-      [hidden](const FdRange& range) { return range.first > hidden; });
-  const auto inserted = hidden_.insert(after, {hidden, hidden});
-  const auto next = inserted + 1;
-  if (next != hidden_.end() && next->first == hidden + 1) {
-    inserted->last = next->last;
-    hidden_.erase(next);
-  }
-  if (inserted != hidden_.begin() && (inserted - 1)->last + 1 == hidden) {
-    (inserted - 1)->last = inserted->last;
-    hidden_.erase(inserted);
+  const auto hidden = static_cast<unsigned>(fd);
+  hidden_.insert(std::upper_bound(hidden_.begin(), hidden_.end(), hidden),
+                 hidden);
+  JoinHidden();
+}
+
+void Spawner::Unhide(int fd) {
+  hidden_.erase(std::remove(hidden_.begin(), hidden_.end(),
+                            static_cast<unsigned>(fd)),
+                hidden_.end());
+  JoinHidden();
+}
+
+void Spawner::JoinHidden() {
+  hidden_ranges_.clear();
+  for (unsigned fd : hidden_) {
+    if (!hidden_ranges_.empty() && hidden_ranges_.back().last + 1 == fd) {
+      hidden_ranges_.back().last = fd;
+    } else {
+      hidden_ranges_.push_back({fd, fd});
+    }
   }
 }
 
@@ -142,7 +150,7 @@ pid_t Spawner::Clone() const {
 // From here on we are the child. noexcept is the wall that keeps an exception
 // of the body out of the parent's frames, which lie copied below this one.
 void Spawner::LiveAsChild(absl::FunctionRef<int()> body) const noexcept {
-  for (const FdRange& range : hidden_) {
+  for (const FdRange& range : hidden_ranges_) {
     // close_range is Linux 5.9 and may be refused; what it does is no more.
     if (syscall(SYS_close_range, range.first, range.last, 0) < 0) {
       for (unsigned fd = range.first; fd <= range.last; ++fd) {
@@ -173,9 +181,10 @@ void Spawner::ResetSignals() const {
   } else {
     for (int signal : ignored_signals_) std::signal(signal, SIG_DFL);
   }
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
+  // The raw call: the C library's leaves its own internal signals as they are,
+  // and lies in a page of code that a child would otherwise not have to map.
+  const uint64_t none = 0;
+  syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, nullptr, sizeof(none));
 }
 
 }  // namespace brood::proc

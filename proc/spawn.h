@@ -49,8 +49,10 @@ class Spawner {
   // `exit_signal` is what the kernel sends this process when a child ends.
   static absl::StatusOr<Spawner> Create(int exit_signal);
 
-  // Children do not see `fd`, which is open now and stays open.
+  // Children born from now on do not see `fd`. To be taken back when `fd` is
+  // closed, or they would miss whatever gets its number next.
   void Hide(int fd);
+  void Unhide(int fd);
   // To be called before the first Spawn(), and again when other code has run:
   // looks up which signals this process ignores, for children to undo (handlers
   // need no look-up). Fails as Spawn() would in a process that has threads.
@@ -66,6 +68,7 @@ class Spawner {
 
   explicit Spawner(int exit_signal) : exit_signal_(exit_signal) {}
 
+  void JoinHidden();
   pid_t Clone() const;
   [[noreturn]] void LiveAsChild(absl::FunctionRef<int()> body) const noexcept;
   void ResetSignals() const;
@@ -77,8 +80,9 @@ class Spawner {
   int* tid_address_ = nullptr;
   void* robust_list_ = nullptr;
   size_t robust_list_size_ = 0;
-  // Sorted, disjoint: neighbours are closed by one call.
-  std::vector<FdRange> hidden_;
+  // Sorted; and the same as ranges, for neighbours are closed by one call.
+  std::vector<unsigned> hidden_;
+  std::vector<FdRange> hidden_ranges_;
   std::vector<int> ignored_signals_;
 };
 

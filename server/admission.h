@@ -45,9 +45,9 @@ class Admission {
   void Succeeded() { pause_ = absl::ZeroDuration(); }
 
   size_t max_connections() const { return max_connections_; }
-  // When a pause ends by itself; kNever if there is none.
+  // When a pause ends by itself; Never() if there is none.
   net::Instant resume_at(net::Instant now) const {
-    return now < resume_at_ ? resume_at_ : net::kNever;
+    return now < resume_at_ ? resume_at_ : net::Never();
   }
 
  private:

@@ -1,6 +1,7 @@
 #include "brood/server/handle_connection.h"
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "brood/net/io.h"
 
 namespace brood::server {
@@ -16,8 +17,7 @@ ExitCode HandleConnection(net::Connection& connection, size_t max_size,
   if (code == ExitCode::kServed) {
     // A client that is gone by now, or that never closes, has been served all
     // the same.
-    net::Linger(connection.socket(), max_size,
-                net::After(net::Now(), kLingerDeadline))
+    net::Linger(connection.socket(), max_size, absl::Seconds(kLingerSeconds))
         .IgnoreError();
   }
   return code;

@@ -2,7 +2,7 @@
 //
 // Runs in the child. Calls the handler, then ends the connection so that the
 // last bytes of the reply arrive: our side is closed first, and what the client
-// still sends is thrown away until it closes too (for kLingerDeadline at most).
+// still sends is thrown away until it closes too (for kLingerSeconds at most).
 // A handler that did not say kServed gets no such courtesy. An exception is an
 // ending like others: it is kHandlerFailed.
 //
@@ -18,13 +18,12 @@
 
 #include <cstddef>
 
-#include "absl/time/time.h"
 #include "brood/net/connection.h"
 #include "brood/server/handler.h"
 
 namespace brood::server {
 
-inline constexpr absl::Duration kLingerDeadline = absl::Seconds(2);
+inline constexpr int kLingerSeconds = 2;
 
 ExitCode HandleConnection(net::Connection& connection, size_t max_size,
                           const Handler& handler);

@@ -15,7 +15,7 @@ Lifecycle::Action Lifecycle::Step(net::Instant now, size_t live_children) {
   if (state_ < State::kDraining || stopped()) return Action::kNone;
   if (live_children == 0 && !accepting_) {
     state_ = State::kStopped;
-    deadline_ = net::kNever;
+    deadline_ = net::Never();
     return Action::kNone;
   }
   if (now < deadline_) return Action::kNone;

@@ -69,7 +69,7 @@ class Lifecycle {
   const absl::Duration drain_grace_;
   State state_ = State::kStarting;
   bool accepting_ = true;
-  net::Instant deadline_ = net::kNever;
+  net::Instant deadline_ = net::Never();
 };
 
 }  // namespace brood::server

@@ -1,7 +1,7 @@
 // Scoreboard: the account of every connection that was ever accepted.
 //
-// Lives in the parent, in its private memory, and is changed by the supervisor
-// alone: a child can't touch it. A slot is claimed when a connection is
+// Lives in the parent, in memory that children do not get, and is changed by the
+// supervisor alone. A slot is claimed when a connection is
 // accepted and freed by the death of its process, or by there never being one;
 // no message of a child frees a slot, so a slot can't leak. At any time
 //
@@ -26,13 +26,13 @@
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "brood/net/connection.h"
 #include "brood/net/endpoint.h"
 #include "brood/net/instant.h"
 #include "brood/proc/exit_status.h"
+#include "brood/proc/unforked.h"
 
 namespace brood::server {
 
@@ -91,9 +91,9 @@ class Scoreboard {
  private:
   void Free(Slot slot);
 
-  std::vector<Entry> entries_;
+  proc::UnforkedVector<Entry> entries_;
   // A stack: the slot freed last is taken next, while its memory is warm.
-  std::vector<Slot> free_;
+  proc::UnforkedVector<Slot> free_;
   Totals totals_;
 };
 

@@ -100,7 +100,7 @@ void Supervisor::AwaitEvents(absl::Duration patience) {
       std::max(net::TimeUntil(alarm, now), absl::ZeroDuration());
   const timespec timeout = absl::ToTimespec(left);
   const int ready = ppoll(polled_.data(), polled_.size(),
-                          alarm == net::kNever ? nullptr : &timeout, nullptr);
+                          alarm == net::Never() ? nullptr : &timeout, nullptr);
   // An embedder's signal handler may interrupt the wait: then nothing is ready.
   if (ready >= 0) return;
   for (pollfd& polled : polled_) polled.revents = 0;
@@ -256,7 +256,11 @@ void Supervisor::SignalChildren(int signal) {
 }
 
 void Supervisor::CloseListener(size_t index) {
-  parts_.listeners[index].Close();
+  net::Listener& listener = parts_.listeners[index];
+  if (!listener.open()) return;
+  // First, or a child would close the connection that is given this number next.
+  parts_.strategy->Unhide(listener.fd());
+  listener.Close();
   polled_[kFirstListener + index] = {-1, 0, 0};
 }
 

@@ -33,6 +33,7 @@
 #include "brood/net/socket.h"
 #include "brood/proc/reaper.h"
 #include "brood/proc/signals.h"
+#include "brood/proc/unforked.h"
 #include "brood/server/admission.h"
 #include "brood/server/event_log.h"
 #include "brood/server/lifecycle.h"
@@ -42,7 +43,7 @@
 
 namespace brood::server {
 
-class Supervisor {
+class Supervisor : public proc::Unforked {
  public:
   // What a supervisor is put together from. `log` outlives it; `signals` may be
   // missing.
@@ -91,7 +92,7 @@ class Supervisor {
   Scoreboard scoreboard_;
   absl::Status status_;
   // What poll is asked and answers: the fixed ones, then a listener each.
-  std::vector<pollfd> polled_;
+  proc::UnforkedVector<pollfd> polled_;
   // While draining, how many more each listener may accept; see RequestStop().
   std::vector<int> drain_quota_;
 };

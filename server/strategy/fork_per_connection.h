@@ -38,6 +38,7 @@ class ForkPerConnection : public Strategy {
     return ForkAndHandle(std::move(connection), max_size_);
   }
   void Hide(int fd) override { spawner_.Hide(fd); }
+  void Unhide(int fd) override { spawner_.Unhide(fd); }
   absl::Status Prepare() override { return spawner_.Prepare(); }
 
  private:

@@ -25,8 +25,10 @@ class Strategy {
   // the connection.
   virtual absl::StatusOr<proc::Child> Dispatch(net::Connection connection) = 0;
 
-  // Children do not see `fd`, which belongs to the supervisor.
+  // Children do not see `fd`, which belongs to the supervisor, until Unhide();
+  // it is taken back when `fd` is closed, for its number may come again.
   virtual void Hide(int fd) = 0;
+  virtual void Unhide(int fd) = 0;
   // Before the first Dispatch(), and again when code that is not the server's
   // has run: looks at what it may have changed about this process. Fails if no
   // process can be made from it.
