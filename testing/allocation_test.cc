@@ -1,0 +1,93 @@
+// The parent allocates nothing for a connection, at any log level: what it needs
+// it has before the first one, so memory that runs out later can't hurt it.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "brood/server/options.h"
+#include "brood/server/tcp_server.h"
+#include "brood/testing/server_fixture.h"
+#include "brood/testing/status_matchers.h"
+#include "gtest/gtest.h"
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+
+namespace {
+uint64_t allocations = 0;
+}  // namespace
+
+// In the place of the C library's, which C++'s operator new calls too.
+extern "C" {
+void* __libc_malloc(size_t size);
+void* __libc_calloc(size_t count, size_t size);
+void* __libc_realloc(void* memory, size_t size);
+
+void* malloc(size_t size) {
+  ++allocations;
+  return __libc_malloc(size);
+}
+void* calloc(size_t count, size_t size) {
+  ++allocations;
+  return __libc_calloc(count, size);
+}
+void* realloc(void* memory, size_t size) {
+  ++allocations;
+  return __libc_realloc(memory, size);
+}
+}
+
+namespace brood::testing {
+namespace {
+
+constexpr uint64_t kWarmUp = 20;
+constexpr uint64_t kCounted = 500;
+
+// Turns the server until `ended` connections have come and gone.
+void ServeUntil(server::TcpServer& server, uint64_t ended) {
+  while (server.totals().ended_ok < ended) {
+    ASSERT_THAT(server.Step(absl::InfiniteDuration()), IsOk());
+  }
+}
+
+class AllocationTest : public ServerTest,
+                       public ::testing::WithParamInterface<server::LogLevel> {
+};
+
+TEST_P(AllocationTest, ParentAllocatesNothingForAConnection) {
+  TestServer::Setup setup;
+  setup.options.log_level = GetParam();
+  setup.run = [](server::TcpServer& server) {
+    ServeUntil(server, kWarmUp);
+    const uint64_t before = allocations;
+    ServeUntil(server, kWarmUp + kCounted);
+    const uint64_t made = allocations - before;
+    EXPECT_EQ(made, 0u) << "for " << kCounted << " connections";
+    return server.Run();
+  };
+  auto server = StartServer(std::move(setup));
+  for (uint64_t i = 0; i < kWarmUp + kCounted; ++i) {
+    TestClient client = ConnectTo(*server);
+    ASSERT_THAT(client.Echo("hello"), IsOk());
+  }
+  StopAndExpectClean(*server);
+}
+
+TEST_P(AllocationTest, TheCounterSeesAnAllocationOfTheParent) {
+  const uint64_t before = allocations;
+  auto one = std::make_unique<int>(1);
+  EXPECT_GT(allocations, before) << *one;
+}
+
+INSTANTIATE_TEST_SUITE_P(AtEachLogLevel, AllocationTest,
+                         ::testing::Values(server::LogLevel::kInfo,
+                                           server::LogLevel::kWarning));
+
+}  // namespace
+}  // namespace brood::testing
+
+#endif
