@@ -27,8 +27,8 @@
 #include "brood/server/tcp_server.h"
 #include "gflags/gflags.h"
 
-// Each is a string, converted below: so a wrong value gets our message, which
-// says what is allowed, and our exit code.
+// Numbers and lengths are strings here, converted below: so a wrong value gets
+// a message that says what is allowed.
 DEFINE_string(listen, "127.0.0.1:7000",
               "endpoints, separated by commas: 127.0.0.1:7000, [::1]:7000, "
               "localhost:7000, or :7000 for every address; port 0 picks a free "
@@ -40,8 +40,8 @@ DEFINE_string(strategy, "fork", "how processes are made: fork");
 DEFINE_string(max_connections, "1000",
               "children alive at once; more clients wait in the queue");
 DEFINE_string(max_size, "1024", "bytes read at a time by the echo handler");
-DEFINE_string(init, "false",
-              "be the init process of a container: adopt and bury orphans");
+DEFINE_bool(init, false,
+            "be the init process of a container: adopt and bury orphans");
 DEFINE_string(drain_grace, "10s",
               "from SIGTERM until children are terminated, then killed");
 DEFINE_string(log_level, "info",
@@ -70,11 +70,9 @@ const FlagGroup kFlagGroups[] = {
 constexpr absl::string_view kUsage =
     "usage: server [--FLAG=VALUE ...]\n"
     "\n"
-    "Serves TCP connections, each in a process of its own. The handler of "
-    "this\n"
-    "program gives every byte back. Prints \"listening ADDRESS:PORT\" for "
-    "each\n"
-    "listener once connections are accepted.\n";
+    "Serves TCP connections, each in a process of its own. The handler of\n"
+    "this program gives every byte back. Prints \"listening ADDRESS:PORT\"\n"
+    "for each listener once connections are accepted.\n";
 
 constexpr absl::string_view kSignalsAndCodes =
     "\n"
@@ -109,7 +107,7 @@ absl::Status ParseNumber(const char* flag, const std::string& text,
                          int* number) {
   if (absl::SimpleAtoi(text, number)) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat(flag, "=", text, ": must be a whole number"));
+      absl::StrCat(flag, "=", text, ": must be a whole number below 2^31"));
 }
 
 absl::Status ParseLength(const char* flag, const std::string& text,
@@ -119,17 +117,12 @@ absl::Status ParseLength(const char* flag, const std::string& text,
       flag, "=", text, ": must be a length of time such as 10s or 1m30s"));
 }
 
-absl::Status ParseSwitch(const char* flag, const std::string& text, bool* on) {
-  if (absl::SimpleAtob(text, on)) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(flag, "=", text, ": must be true or false"));
-}
-
 absl::StatusOr<Options> OptionsFromFlags() {
   Options options;
   options.listen = absl::StrSplit(FLAGS_listen, ',');
   options.strategy = FLAGS_strategy;
   options.owns_all_children = true;
+  options.init = FLAGS_init;
   const absl::StatusOr<LogLevel> log_level = ParseLogLevel(FLAGS_log_level);
   if (log_level.ok()) options.log_level = *log_level;
   for (const absl::Status& parsed :
@@ -137,7 +130,6 @@ absl::StatusOr<Options> OptionsFromFlags() {
         ParseNumber("max_connections", FLAGS_max_connections,
                     &options.max_connections),
         ParseNumber("max_size", FLAGS_max_size, &options.max_size),
-        ParseSwitch("init", FLAGS_init, &options.init),
         ParseLength("drain_grace", FLAGS_drain_grace, &options.drain_grace),
         log_level.status(), options.Validate()}) {
     if (!parsed.ok()) return parsed;
@@ -162,10 +154,12 @@ void ParseCommandLine(int argc, char** argv) {
     std::exit(code == 0 ? 0 : static_cast<int>(ExitCode::kUsage));
   };
   gflags::ParseCommandLineNonHelpFlags(&argc, &argv, /*remove_flags=*/true);
-  std::string help;
-  if (gflags::GetCommandLineOption("help", &help) && help == "true") {
-    PrintHelp();
-    std::exit(0);
+  for (const char* question : {"help", "helpfull", "helpshort"}) {
+    std::string asked;
+    if (gflags::GetCommandLineOption(question, &asked) && asked == "true") {
+      PrintHelp();
+      std::exit(0);
+    }
   }
   if (argc > 1) {
     Fail(absl::InvalidArgumentError(absl::StrCat(
