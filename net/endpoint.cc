@@ -7,6 +7,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -56,6 +58,10 @@ Endpoint Endpoint::Ipv6(const in6_addr& host, uint16_t port, bool dual_stack) {
 }
 
 absl::StatusOr<Endpoint> Endpoint::Parse(absl::string_view text) {
+  // inet_pton reads a C string, and would not see what hides behind a NUL.
+  if (absl::StrContains(text, '\0')) {
+    return BadEndpoint(absl::CHexEscape(text), "it holds a NUL");
+  }
   const size_t colon = text.rfind(':');
   if (colon == absl::string_view::npos) {
     return BadEndpoint(text, "it needs a port, as in 127.0.0.1:7000");
@@ -68,7 +74,10 @@ absl::StatusOr<Endpoint> Endpoint::Parse(absl::string_view text) {
   if (host.empty()) return Ipv6(in6addr_any, port, /*dual_stack=*/true);
   if (host == "localhost") return Ipv4({htonl(INADDR_LOOPBACK)}, port);
 
-  if (absl::ConsumePrefix(&host, "[") && absl::ConsumeSuffix(&host, "]")) {
+  if (absl::ConsumePrefix(&host, "[")) {
+    if (!absl::ConsumeSuffix(&host, "]")) {
+      return BadEndpoint(text, "the bracket is not closed before the port");
+    }
     if (absl::StrContains(host, '%')) {
       return BadEndpoint(text, "a zone (%...) is not supported");
     }

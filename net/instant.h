@@ -35,10 +35,12 @@ inline Instant After(Instant start, absl::Duration length) {
   return start + absl::ToChronoNanoseconds(length);
 }
 
-// How long from `now` until `deadline`: negative when it has passed, infinite
-// for Never().
+// How long from `now` until `deadline`: zero when it has passed, infinite for
+// Never().
 inline absl::Duration TimeUntil(Instant deadline, Instant now) {
   if (deadline == Never()) return absl::InfiniteDuration();
+  // Not by the sign of the difference: from the beginning of time it overflows.
+  if (deadline <= now) return absl::ZeroDuration();
   return absl::FromChrono(deadline - now);
 }
 

@@ -20,7 +20,7 @@ absl::Status AwaitReady(int fd, short events, Instant deadline,
                         const char* call) {
   for (;;) {
     const absl::Duration left = TimeUntil(deadline, Now());
-    if (left <= absl::ZeroDuration()) {
+    if (left == absl::ZeroDuration()) {
       return absl::DeadlineExceededError(
           absl::StrCat(call, ": deadline passed"));
     }
@@ -93,10 +93,7 @@ absl::Status WriteFull(const Socket& socket, absl::string_view bytes,
 
 absl::Status Linger(const Socket& socket, size_t max_size,
                     absl::Duration patience) {
-  if (shutdown(socket.fd(), SHUT_WR) < 0) {
-    return absl::ErrnoToStatus(errno, "shutdown");
-  }
-  // Most clients have ended their side by now: the clock is not even looked at.
+  // Most clients have ended their side by now, and that is all there is to it.
   absl::optional<Instant> deadline;
   for (;;) {
     // MSG_TRUNC: TCP discards the bytes in the kernel, no buffer is needed.
@@ -106,8 +103,13 @@ absl::Status Linger(const Socket& socket, size_t max_size,
     if (discarded < 0 && errno != EAGAIN) {
       return absl::ErrnoToStatus(errno, "recv");
     }
+    if (!deadline) {
+      if (shutdown(socket.fd(), SHUT_WR) < 0) {
+        return absl::ErrnoToStatus(errno, "shutdown");
+      }
+      deadline = After(Now(), patience);
+    }
     // Asked after each piece too, or a flood would keep us here for ever.
-    if (!deadline) deadline = After(Now(), patience);
     absl::Status ready = AwaitReady(socket.fd(), POLLIN, *deadline, "recv");
     if (!ready.ok()) return ready;
   }

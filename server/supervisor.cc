@@ -96,9 +96,7 @@ void Supervisor::AwaitEvents(absl::Duration patience) {
   const Instant alarm =
       std::min({net::After(now, patience), reaper().next_check(),
                 lifecycle_.deadline(), admission_.resume_at(now)});
-  const absl::Duration left =
-      std::max(net::TimeUntil(alarm, now), absl::ZeroDuration());
-  const timespec timeout = absl::ToTimespec(left);
+  const timespec timeout = absl::ToTimespec(net::TimeUntil(alarm, now));
   const int ready = ppoll(polled_.data(), polled_.size(),
                           alarm == net::Never() ? nullptr : &timeout, nullptr);
   // An embedder's signal handler may interrupt the wait: then nothing is ready.

@@ -1,0 +1,141 @@
+#include "brood/proc/child_table.h"
+
+#include <algorithm>
+#include <iterator>
+#include <map>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::proc {
+namespace {
+
+// The pids here belong to no process: nothing is signalled or waited for.
+class ChildTableTest : public ::testing::Test {
+ protected:
+  using Contents = std::map<pid_t, uint32_t>;
+
+  ~ChildTableTest() override {
+    while (!expected_.empty()) Remove(expected_.begin()->first);
+  }
+  void Insert(pid_t pid, uint32_t tag) {
+    table_.Insert(Child::Adopt(pid), tag);
+    expected_[pid] = tag;
+  }
+  void Remove(pid_t pid) {
+    ChildTable::Entry* entry = table_.Find(pid);
+    ASSERT_NE(entry, nullptr);
+    EXPECT_EQ(std::move(entry->child).Release(), pid);
+    table_.Remove(entry);
+    expected_.erase(pid);
+  }
+  Contents ContentsByCell() {
+    Contents contents;
+    for (size_t cell = 0; cell < table_.cell_count(); ++cell) {
+      const ChildTable::Entry* entry = table_.At(cell);
+      if (entry != nullptr) contents[entry->child.pid()] = entry->tag;
+    }
+    return contents;
+  }
+  void ExpectAllFound() {
+    EXPECT_EQ(table_.size(), expected_.size());
+    for (const auto& [pid, tag] : expected_) {
+      const ChildTable::Entry* entry = table_.Find(pid);
+      ASSERT_NE(entry, nullptr) << pid;
+      ASSERT_EQ(entry->child.pid(), pid);
+      ASSERT_EQ(entry->tag, tag);
+    }
+  }
+
+  ChildTable table_{4};
+  Contents expected_;
+};
+
+TEST_F(ChildTableTest, FindsNothingInAnEmptyTable) {
+  EXPECT_EQ(table_.size(), 0u);
+  EXPECT_EQ(table_.Find(1), nullptr);
+}
+
+TEST_F(ChildTableTest, FindsNobodyUnderNumbersThatAreNoPids) {
+  Insert(16, 1);
+  EXPECT_EQ(table_.Find(0), nullptr);
+  EXPECT_EQ(table_.Find(-16), nullptr);
+}
+
+TEST_F(ChildTableTest, FindsChildrenWhosePidsCollide) {
+  const auto cells = static_cast<pid_t>(table_.cell_count());
+  for (pid_t i = 1; i <= 5; ++i)
+    Insert(i * cells + 3, static_cast<uint32_t>(i));
+  ExpectAllFound();
+  EXPECT_EQ(table_.Find(6 * cells + 3), nullptr);
+}
+
+TEST_F(ChildTableTest, FindsTheRestOfARunWhenAnyOfItIsGone) {
+  const auto cells = static_cast<pid_t>(table_.cell_count());
+  // Homes at the last cell, so that the run goes on at the first.
+  const std::vector<pid_t> run = {cells - 1, 2 * cells - 1, cells, cells + 1,
+                                  3 * cells - 1};
+  for (pid_t removed : run) {
+    for (pid_t pid : run) Insert(pid, static_cast<uint32_t>(pid));
+    Remove(removed);
+    ExpectAllFound();
+    EXPECT_EQ(table_.Find(removed), nullptr);
+    while (!expected_.empty()) Remove(expected_.begin()->first);
+  }
+}
+
+TEST_F(ChildTableTest, GrowsPastTheSizeItWasMadeFor) {
+  const size_t cells = table_.cell_count();
+  for (pid_t pid = 1; pid <= 1000; ++pid) Insert(7 * pid, 1);
+  EXPECT_GT(table_.cell_count(), cells);
+  ExpectAllFound();
+  EXPECT_EQ(ContentsByCell(), expected_);
+}
+
+TEST_F(ChildTableTest, KeepsAsManyAsExpectedWithoutGrowing) {
+  for (size_t expected : {0, 1, 7, 8, 9, 1000}) {
+    ChildTable table(expected);
+    const size_t cells = table.cell_count();
+    for (size_t i = 1; i <= expected; ++i) {
+      table.Insert(Child::Adopt(static_cast<pid_t>(i)), 0);
+    }
+    EXPECT_EQ(table.cell_count(), cells);
+    for (size_t cell = 0; cell < cells; ++cell) {
+      if (table.At(cell) != nullptr) {
+        std::move(table.At(cell)->child).Release();
+      }
+    }
+  }
+}
+
+TEST_F(ChildTableTest, HoldsWhatAMapHoldsAfterRandomBirthsAndDeaths) {
+  for (unsigned seed = 1; seed <= 5; ++seed) {
+    std::mt19937 random(seed);
+    for (int i = 0; i < 20000; ++i) {
+      // Few homes and many pids in each: long runs, which meet and part.
+      const auto pid =
+          static_cast<pid_t>(1 + random() % 40 + 1024 * (random() % 10));
+      // In turns it is mostly births, or mostly deaths.
+      const bool birth = random() % 10 < ((i / 500) % 2 == 0 ? 7u : 3u);
+      if (birth && expected_.count(pid) == 0) {
+        Insert(pid, static_cast<uint32_t>(random()));
+      } else if (!birth && !expected_.empty()) {
+        auto dead = expected_.lower_bound(pid);
+        Remove(dead == expected_.end() ? expected_.begin()->first
+                                       : dead->first);
+      }
+      EXPECT_EQ(table_.Find(pid) != nullptr, expected_.count(pid) == 1);
+      if (i % 100 == 0) {
+        ExpectAllFound();
+        ASSERT_EQ(ContentsByCell(), expected_);
+      }
+      if (HasFailure()) FAIL() << "seed " << seed << ", step " << i;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace brood::proc

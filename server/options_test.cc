@@ -1,0 +1,151 @@
+#include "brood/server/options.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "brood/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::server {
+namespace {
+
+using ::brood::testing::IsOk;
+using ::brood::testing::IsOkAndHolds;
+using ::brood::testing::StatusIs;
+using ::testing::StartsWith;
+
+template <typename Value>
+absl::Status Validated(Value Options::*field, Value value) {
+  Options options;
+  options.*field = std::move(value);
+  return options.Validate();
+}
+
+absl::Status ValidatedListen(std::vector<std::string> listen) {
+  return Validated(&Options::listen, std::move(listen));
+}
+
+TEST(OptionsTest, AreGoodUnlessSomebodyChangesThem) {
+  EXPECT_THAT(Options().Validate(), IsOk());
+}
+
+TEST(OptionsTest, TakeEachNumberUpToItsLimits) {
+  for (int max_size : {1, 16777216}) {
+    EXPECT_THAT(Validated(&Options::max_size, max_size), IsOk());
+  }
+  for (int max_connections : {1, 1000000}) {
+    EXPECT_THAT(Validated(&Options::max_connections, max_connections), IsOk());
+  }
+  for (int backlog : {0, 1048576}) {
+    EXPECT_THAT(Validated(&Options::backlog, backlog), IsOk());
+  }
+  for (absl::Duration grace : {absl::ZeroDuration(), absl::Hours(24)}) {
+    EXPECT_THAT(Validated(&Options::drain_grace, grace), IsOk());
+  }
+}
+
+TEST(OptionsTest, NameABadNumberWithItsValueAndWhatIsAllowed) {
+  const struct {
+    int Options::*field;
+    int value;
+    const char* complaint;
+  } kBad[] = {
+      {&Options::max_size, 0, "max_size=0: must be 1 to 16777216"},
+      {&Options::max_size, -1, "max_size=-1: must be 1 to 16777216"},
+      {&Options::max_size, 16777217,
+       "max_size=16777217: must be 1 to 16777216"},
+      {&Options::max_connections, 0,
+       "max_connections=0: must be 1 to 1000000"},
+      {&Options::max_connections, 1000001,
+       "max_connections=1000001: must be 1 to 1000000"},
+      {&Options::backlog, -1, "backlog=-1: must be 0 to 1048576"},
+      {&Options::backlog, 1048577, "backlog=1048577: must be 0 to 1048576"},
+  };
+  for (const auto& bad : kBad) {
+    EXPECT_THAT(Validated(bad.field, bad.value),
+                StatusIs(absl::StatusCode::kInvalidArgument, bad.complaint));
+  }
+}
+
+TEST(OptionsTest, NameABadGraceWithItsValueAndWhatIsAllowed) {
+  const std::pair<absl::Duration, const char*> kBad[] = {
+      {-absl::Nanoseconds(1), "drain_grace=-1ns: must be 0 to 24h"},
+      {absl::Hours(24) + absl::Seconds(1),
+       "drain_grace=24h0m1s: must be 0 to 24h"},
+      {absl::InfiniteDuration(), "drain_grace=inf: must be 0 to 24h"},
+      {-absl::InfiniteDuration(), "drain_grace=-inf: must be 0 to 24h"},
+  };
+  for (const auto& [grace, complaint] : kBad) {
+    EXPECT_THAT(Validated(&Options::drain_grace, grace),
+                StatusIs(absl::StatusCode::kInvalidArgument, complaint));
+  }
+}
+
+TEST(OptionsTest, NameABadStrategyAndTheGoodOne) {
+  for (const std::string strategy : {"", "Fork", "thread"}) {
+    EXPECT_THAT(Validated(&Options::strategy, strategy),
+                StatusIs(absl::StatusCode::kInvalidArgument,
+                         "strategy=" + strategy + ": must be fork"));
+  }
+}
+
+TEST(OptionsTest, TakeSeveralEndpointsOfEveryKind) {
+  EXPECT_THAT(ValidatedListen({"127.0.0.1:7000", "[::1]:7000", ":0",
+                               "localhost:65535", "127.0.0.1:7000"}),
+              IsOk());
+}
+
+TEST(OptionsTest, DemandSomewhereToListen) {
+  EXPECT_THAT(ValidatedListen({}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       "listen=: must name an endpoint"));
+}
+
+TEST(OptionsTest, NameTheBadEndpointAmongGoodOnes) {
+  EXPECT_THAT(ValidatedListen({"127.0.0.1:7000", "127.1:80", "[::1]:7000"}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       StartsWith("listen=127.1:80: ")));
+  EXPECT_THAT(ValidatedListen({"127.0.0.1:7000", ""}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       StartsWith("listen=: ")));
+}
+
+TEST(OptionsTest, NameTheFirstOfSeveralBadFields) {
+  Options options;
+  options.backlog = -1;
+  options.max_size = 0;
+  EXPECT_THAT(options.Validate(), StatusIs(absl::StatusCode::kInvalidArgument,
+                                           StartsWith("max_size=0: ")));
+  options.listen = {"nowhere"};
+  EXPECT_THAT(options.Validate(), StatusIs(absl::StatusCode::kInvalidArgument,
+                                           StartsWith("listen=nowhere: ")));
+}
+
+TEST(LogLevelTest, IsReadByItsExactName) {
+  EXPECT_THAT(ParseLogLevel("info"), IsOkAndHolds(LogLevel::kInfo));
+  EXPECT_THAT(ParseLogLevel("warning"), IsOkAndHolds(LogLevel::kWarning));
+  EXPECT_THAT(ParseLogLevel("error"), IsOkAndHolds(LogLevel::kError));
+  EXPECT_THAT(ParseLogLevel("off"), IsOkAndHolds(LogLevel::kOff));
+}
+
+TEST(LogLevelTest, IsNotGuessedFromAnotherName) {
+  for (const std::string text : {"", "Info", "warn", "info ", "0", "debug"}) {
+    EXPECT_THAT(
+        ParseLogLevel(text),
+        StatusIs(absl::StatusCode::kInvalidArgument,
+                 "log_level=" + text +
+                     ": must be info, warning, error or off"));
+  }
+}
+
+// What is let through grows from kOff to kInfo: event_log compares them.
+TEST(LogLevelTest, GrowsWithTheWeightOfWhatIsLetThrough) {
+  EXPECT_LT(LogLevel::kInfo, LogLevel::kWarning);
+  EXPECT_LT(LogLevel::kWarning, LogLevel::kError);
+  EXPECT_LT(LogLevel::kError, LogLevel::kOff);
+}
+
+}  // namespace
+}  // namespace brood::server
