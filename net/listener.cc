@@ -1,8 +1,10 @@
 #include "brood/net/listener.h"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <climits>
@@ -29,6 +31,13 @@ Endpoint LocalEndpoint(int fd, const Endpoint& fallback) {
     return fallback;
   }
   return Endpoint::FromSockaddr(address);
+}
+
+// A program may close its standard descriptors, and a connection would then get
+// one of their numbers, and be sent what is printed. It moves up.
+Socket AboveStandardDescriptors(Socket socket) {
+  if (socket.fd() > STDERR_FILENO) return socket;
+  return Socket::Adopt(fcntl(socket.fd(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
 }
 
 bool IsAnyAddress(const Endpoint& endpoint) {
@@ -89,6 +98,9 @@ absl::StatusOr<Listener> Listener::Listen(const Endpoint& endpoint,
   if (setsockopt(socket.fd(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0) {
     return ErrorAt("setsockopt SO_REUSEADDR", endpoint);
   }
+  if (setsockopt(socket.fd(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0) {
+    return ErrorAt("setsockopt TCP_NODELAY", endpoint);
+  }
   if (endpoint.is_ipv6()) {
     // Said explicitly, for the machine's default is anyone's guess.
     const int ipv6_only = endpoint.dual_stack() ? 0 : 1;
@@ -118,6 +130,7 @@ Accepted Listener::Accept() {
   socklen_t length = sizeof(address);
   Socket socket = Socket::Adopt(accept4(
       fd(), reinterpret_cast<sockaddr*>(&address), &length, SOCK_CLOEXEC));
+  if (socket.valid()) socket = AboveStandardDescriptors(std::move(socket));
   if (!socket.valid()) {
     const int error = errno;
     return {SortAcceptError(error), absl::nullopt, error};

@@ -76,6 +76,19 @@ TEST_F(ListenerTest, IsBornCloseOnExecAndNonBlockingAndForARestart) {
   EXPECT_EQ(reuse, 1);
 }
 
+TEST_F(ListenerTest, ConnectionsDoNotWaitForDelayedAcknowledgements) {
+  Listener listener = ListenOn("127.0.0.1:0");
+  const TestClient client = ConnectTo(listener.endpoint());
+  const Accepted accepted = AwaitAccepted(listener);
+  ASSERT_EQ(accepted.verdict, AcceptVerdict::kAccepted);
+  int no_delay = 0;
+  socklen_t length = sizeof(no_delay);
+  ASSERT_EQ(getsockopt(accepted.connection->fd(), IPPROTO_TCP, TCP_NODELAY,
+                       &no_delay, &length),
+            0);
+  EXPECT_EQ(no_delay, 1);
+}
+
 TEST_F(ListenerTest, TellsThePortThatTheKernelChose) {
   const Listener listener = ListenOn("127.0.0.1:0");
   EXPECT_NE(listener.endpoint().port(), 0);

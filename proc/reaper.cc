@@ -99,7 +99,27 @@ void Reaper::Adopt(Child child, uint32_t tag) {
 }
 
 void Reaper::CleanupChildren(Instant now, Deliver deliver) {
-  for (int taken = 0; taken < kBatch; ++taken) {
+  const int left = kBatch - TakeNotices(now, deliver);
+  // With no child on the books next_check_ may lie far back: the first check
+  // then comes at once, and finds nothing.
+  if (now < next_check_ || left == 0) return;
+  const bool ours_alone = ownership_ == Ownership::kOursAlone;
+  const int found =
+      ours_alone ? CallRoll(left, deliver) : WaitForAny(left, deliver);
+  if (found == left) return;  // there may be more: the check stays due
+  next_check_ = now + kCheckPeriod;
+  if (!ours_alone) {
+    next_check_ = std::max<Instant>(
+        next_check_,
+        now + static_cast<int64_t>(table_.size()) * kCheckPeriodPerChild);
+  }
+}
+
+// Reaps the children whose notices wait, kBatch at most, and gives their
+// number.
+int Reaper::TakeNotices(Instant now, Deliver deliver) {
+  int reaped = 0;
+  while (reaped < kBatch) {
     const absl::optional<siginfo_t> notice = inbox_.TryTake();
     if (!notice) break;
     // A pid that is not ours is an embedder's or a forged notice: anyone of our
@@ -107,61 +127,52 @@ void Reaper::CleanupChildren(Instant now, Deliver deliver) {
     // and the wait, which does not block, says so.
     ChildTable::Entry* entry = table_.Find(notice->si_pid);
     if (entry != nullptr) {
-      TryReap(entry, deliver);
+      if (TryReap(entry, deliver)) ++reaped;
     } else if (notice->si_signo == SIGCHLD) {
       next_check_ = now;  // an orphan; and SIGCHLD may stand for many
     }
   }
-  // With no child on the books next_check_ may lie far back: the first check
-  // then comes at once, and finds nothing.
-  if (now < next_check_) return;
-  next_check_ = now + kCheckPeriod;
-  if (ownership_ == Ownership::kOursAlone) {
-    CallRoll(deliver);
-    return;
-  }
-  next_check_ = now + std::max<Instant::duration>(
-                          kCheckPeriod, static_cast<int64_t>(table_.size()) *
-                                            kCheckPeriodPerChild);
-  if (WaitForAny(deliver)) next_check_ = now;  // there may be more
+  return reaped;
 }
 
 // Asks for each child in turn whether it has ended. Finds those whose notice
-// was lost, and those that somebody else reaped.
-void Reaper::CallRoll(Deliver deliver) {
+// was lost, and those that somebody else reaped. Gives their number.
+int Reaper::CallRoll(int at_most, Deliver deliver) {
+  int reaped = 0;
   const size_t cells = std::min(kCellsPerRollCall, table_.cell_count());
-  for (size_t looked_at = 0; looked_at < cells && table_.size() > 0;) {
+  for (size_t looked_at = 0; looked_at < cells && reaped < at_most;) {
     if (roll_cursor_ >= table_.cell_count()) roll_cursor_ = 0;
     ChildTable::Entry* entry = table_.At(roll_cursor_);
     if (entry != nullptr && TryReap(entry, deliver)) {
-      ++found_by_net_;
+      ++reaped;
       continue;  // the cell may hold another child now
     }
     ++roll_cursor_;
     ++looked_at;
   }
+  found_by_net_ += static_cast<uint64_t>(reaped);
+  return reaped;
 }
 
-// The pattern's own loop, for a process that owns all its children. True if it
-// stopped at the batch's end and not because nothing was left.
-bool Reaper::WaitForAny(Deliver deliver) {
-  for (int reaped = 0; reaped < kBatch; ++reaped) {
+// The pattern's own loop, for a process that owns all its children. Gives the
+// number that it reaped.
+int Reaper::WaitForAny(int at_most, Deliver deliver) {
+  for (int reaped = 0; reaped < at_most; ++reaped) {
     int wait_status;
     rusage usage;
     const pid_t pid =
         TEMP_FAILURE_RETRY(wait4(-1, &wait_status, WNOHANG | __WALL, &usage));
-    if (pid == 0) return false;
+    if (pid == 0) return reaped;
     if (pid < 0) {
       // No child at all: whoever is still on the books was reaped elsewhere.
-      if (errno == ECHILD) CallRoll(deliver);
-      return false;
+      return reaped + CallRoll(at_most - reaped, deliver);
     }
     ChildTable::Entry* entry = table_.Find(pid);
     if (entry == nullptr) continue;  // an orphan that was given to us
     ++found_by_net_;
     DeliverEnd(entry, ExitStatus::FromWait(wait_status, usage), deliver);
   }
-  return true;
+  return at_most;
 }
 
 bool Reaper::TryReap(ChildTable::Entry* entry, Deliver deliver) {

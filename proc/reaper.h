@@ -104,11 +104,12 @@ class Reaper : public Unforked {
   Reaper(Ownership ownership, size_t expected_children, int exit_signal,
          const struct sigaction& old_action, SignalInbox inbox);
 
+  int TakeNotices(Instant now, Deliver deliver);
   bool TryReap(ChildTable::Entry* entry, Deliver deliver);
   void DeliverEnd(ChildTable::Entry* entry, const ExitStatus& status,
                   Deliver deliver);
-  void CallRoll(Deliver deliver);
-  bool WaitForAny(Deliver deliver);
+  int CallRoll(int at_most, Deliver deliver);
+  int WaitForAny(int at_most, Deliver deliver);
 
   const Ownership ownership_;
   const int exit_signal_;

@@ -1,5 +1,6 @@
 #include "brood/proc/spawn.h"
 
+#include <dirent.h>
 #include <linux/sched.h>
 #include <stdio_ext.h>
 #include <sys/prctl.h>
@@ -12,25 +13,44 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 
 namespace brood::proc {
 namespace {
 
-// A directory has one link for each directory in it, plus "." and "..".
+// Whether thread `tid` of this process is on its way out: it is listed for a
+// moment after it was joined, but holds no lock any more.
+bool IsExiting(const char* tid) {
+  constexpr unsigned kExiting = 0x4;  // the kernel's PF_EXITING
+  const std::string path = absl::StrCat("/proc/self/task/", tid, "/stat");
+  std::FILE* file = std::fopen(path.c_str(), "re");
+  if (file == nullptr) return errno == ENOENT;
+  unsigned flags = 0;
+  // The name, in parentheses, may hold anything; the flags are the ninth field.
+  const int read =
+      std::fscanf(file, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %u", &flags);
+  std::fclose(file);
+  return read == EOF || (read == 1 && (flags & kExiting) != 0);
+}
+
+// How many threads this process has; -1 if that can't be known.
 int CountThreads() {
+  // A directory has one link for each directory in it, plus "." and "..".
   struct stat tasks;
   if (stat("/proc/self/task", &tasks) < 0) return -1;
-  return static_cast<int>(tasks.st_nlink) - 2;
-}
+  int threads = static_cast<int>(tasks.st_nlink) - 2;
+  if (threads == 1) return threads;
 
-void DropUnflushed(FILE* stream) {
-  if (__fpending(stream) > 0) __fpurge(stream);
-}
-
-void FlushIfPending(FILE* stream) {
-  if (__fpending(stream) > 0) std::fflush(stream);
+  DIR* list = opendir("/proc/self/task");
+  if (list == nullptr) return -1;
+  threads = 0;
+  while (const dirent* task = readdir(list)) {
+    if (task->d_name[0] != '.' && !IsExiting(task->d_name)) ++threads;
+  }
+  closedir(list);
+  return threads;
 }
 
 absl::Status CheckSingleThreaded() {
@@ -43,6 +63,35 @@ absl::Status CheckSingleThreaded() {
       "spawn: only a single-threaded process may fork, and this one has ",
       threads < 0 ? "an unknown number of" : absl::StrCat(threads).c_str(),
       " threads"));
+}
+
+// The kernel's own struct sigaction, as far as it matters: zeroed it is
+// SIG_DFL. The C library's calls refuse two signals of its own (32 and 33),
+// which a parent that ignores all there are (a sandbox does) hands down like
+// the others.
+struct KernelSigaction {
+  void (*handler)(int) = SIG_DFL;
+  unsigned long rest[3] = {};
+};
+
+bool IsIgnored(int signal) {
+  KernelSigaction action;
+  return syscall(SYS_rt_sigaction, signal, nullptr, &action,
+                 sizeof(uint64_t)) == 0 &&
+         action.handler == SIG_IGN;
+}
+
+void SetDefault(int signal) {
+  const KernelSigaction action;
+  syscall(SYS_rt_sigaction, signal, &action, nullptr, sizeof(uint64_t));
+}
+
+void DropUnflushed(FILE* stream) {
+  if (__fpending(stream) > 0) __fpurge(stream);
+}
+
+void FlushIfPending(FILE* stream) {
+  if (__fpending(stream) > 0) std::fflush(stream);
 }
 
 }  // namespace
@@ -71,9 +120,9 @@ void Spawner::Hide(int fd) {
 }
 
 void Spawner::Unhide(int fd) {
-  hidden_.erase(std::remove(hidden_.begin(), hidden_.end(),
-                            static_cast<unsigned>(fd)),
-                hidden_.end());
+  hidden_.erase(
+      std::remove(hidden_.begin(), hidden_.end(), static_cast<unsigned>(fd)),
+      hidden_.end());
   JoinHidden();
 }
 
@@ -91,11 +140,7 @@ void Spawner::JoinHidden() {
 absl::Status Spawner::Prepare() {
   ignored_signals_.clear();
   for (int signal = 1; signal <= SIGRTMAX; ++signal) {
-    struct sigaction action;
-    if (sigaction(signal, nullptr, &action) == 0 &&
-        action.sa_handler == SIG_IGN) {
-      ignored_signals_.push_back(signal);
-    }
+    if (IsIgnored(signal)) ignored_signals_.push_back(signal);
   }
   return CheckSingleThreaded();
 }
@@ -176,10 +221,10 @@ void Spawner::LiveAsChild(absl::FunctionRef<int()> body) const noexcept {
 void Spawner::ResetSignals() const {
   if (!has_clear_sighand_) {
     for (int signal = 1; signal <= SIGRTMAX; ++signal) {
-      std::signal(signal, SIG_DFL);
+      SetDefault(signal);
     }
   } else {
-    for (int signal : ignored_signals_) std::signal(signal, SIG_DFL);
+    for (int signal : ignored_signals_) SetDefault(signal);
   }
   // The raw call: the C library's leaves its own internal signals as they are,
   // and lies in a page of code that a child would otherwise not have to map.

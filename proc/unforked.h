@@ -1,9 +1,10 @@
 // Unforked memory: the parent's books, which children do not get.
 //
 // Lives in the parent. Objects whose class derives from Unforked, and what an
-// UnforkedVector holds, are in pages that a fork leaves out (MADV_DONTFORK). Two
-// things follow:
-//   - a child can't read who else is connected, nor can what it corrupts confuse
+// UnforkedVector holds, are in pages that a fork leaves out (MADV_DONTFORK).
+// Two things follow:
+//   - a child can't read who else is connected, nor can what it corrupts
+//   confuse
 //     anyone: the addresses mean nothing in it, and a touch is a SIGSEGV
 //   - the parent writes to them after each fork without a page being copied
 //     first, which is measurable: see server/DESIGN.md

@@ -28,7 +28,8 @@ namespace brood::server {
 class Admission {
  public:
   static constexpr absl::Duration kShortestPause = absl::Milliseconds(10);
-  // Seven tries a second cost nothing, and who waits is served soon after relief.
+  // Seven tries a second cost nothing, and who waits is served soon after
+  // relief.
   static constexpr absl::Duration kLongestPause = absl::Milliseconds(150);
 
   explicit Admission(size_t max_connections)

@@ -37,12 +37,11 @@ class Echoed {
     EXPECT_THAT(pair, IsOk());
     if (!pair.ok()) return;
     client_ = std::move(pair->client);
-    code_ = std::async(
-        std::launch::async,
-        [given = std::move(pair->connection), max_size]() mutable {
-          net::Connection connection = std::move(given);
-          return EchoHandler(max_size)(connection);
-        });
+    code_ = std::async(std::launch::async, [given = std::move(pair->connection),
+                                            max_size]() mutable {
+      net::Connection connection = std::move(given);
+      return EchoHandler(max_size)(connection);
+    });
   }
 
   absl::Status Send(absl::string_view bytes, net::Instant deadline) {

@@ -23,6 +23,7 @@ using ::brood::testing::ConnectionPair;
 using ::brood::testing::IsOk;
 using ::brood::testing::IsOkAndHolds;
 using ::brood::testing::StatusIs;
+using ::testing::AnyOf;
 
 constexpr size_t kMaxSize = 1024;
 constexpr absl::Duration kLinger = absl::Seconds(kLingerSeconds);
@@ -40,12 +41,11 @@ class Handled {
     EXPECT_THAT(pair, IsOk());
     if (!pair.ok()) return;
     client_ = std::move(pair->client);
-    code_ = std::async(
-        std::launch::async,
-        [given = std::move(pair->connection), handler]() mutable {
-          net::Connection connection = std::move(given);
-          return HandleConnection(connection, kMaxSize, handler);
-        });
+    code_ = std::async(std::launch::async, [given = std::move(pair->connection),
+                                            handler]() mutable {
+      net::Connection connection = std::move(given);
+      return HandleConnection(connection, kMaxSize, handler);
+    });
   }
 
   const net::Socket& client() const { return client_; }
@@ -100,8 +100,8 @@ class Handled {
 Handler RefuseEarly(ExitCode code) {
   return [code](net::Connection& connection) {
     char first;
-    EXPECT_THAT(
-        net::ReadFull(connection.socket(), absl::MakeSpan(&first, 1)), IsOk());
+    EXPECT_THAT(net::ReadFull(connection.socket(), absl::MakeSpan(&first, 1)),
+                IsOk());
     EXPECT_THAT(net::WriteFull(connection.socket(), "no\n"), IsOk());
     return code;
   };
@@ -161,17 +161,18 @@ TEST_F(HandleConnectionTest, LosesPatienceWithTheIdleAndWithAFlood) {
   const std::string bytes(64 << 10, 'x');
   absl::Status sent;
   while (sent.ok() && net::Now() < deadline) sent = flood.Send(bytes);
-  EXPECT_THAT(sent, StatusIs(absl::StatusCode::kUnavailable));
+  // ECONNRESET or EPIPE: it depends on where the sending was.
+  EXPECT_THAT(sent, AnyOf(StatusIs(absl::StatusCode::kUnavailable),
+                          StatusIs(absl::StatusCode::kFailedPrecondition)));
   EXPECT_EQ(flood.code(), ExitCode::kServed);
   EXPECT_EQ(idle.code(), ExitCode::kServed);
   EXPECT_GE(net::TimeUntil(net::Now(), start), kLinger);
 }
 
 TEST_F(HandleConnectionTest, DoesNotLingerForWhoWasNotServed) {
-  for (ExitCode code :
-       {ExitCode::kHandlerFailed, ExitCode::kPeerLost,
-        ExitCode::kDeadlineExceeded, ExitCode::kProtocolError,
-        static_cast<ExitCode>(42)}) {
+  for (ExitCode code : {ExitCode::kHandlerFailed, ExitCode::kPeerLost,
+                        ExitCode::kDeadlineExceeded, ExitCode::kProtocolError,
+                        static_cast<ExitCode>(42)}) {
     Handled handled(RefuseEarly(code));
     ASSERT_THAT(handled.Send("a request of more than one byte"), IsOk());
     EXPECT_THAT(handled.Read(3), IsOkAndHolds("no\n"));

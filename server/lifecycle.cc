@@ -6,7 +6,7 @@ void Lifecycle::RequestStop(net::Instant now) {
   if (state_ < State::kDraining) {
     state_ = State::kDraining;
     deadline_ = net::After(now, drain_grace_);
-  } else {
+  } else if (!stopped()) {
     deadline_ = now;
   }
 }

@@ -49,7 +49,7 @@ class Lifecycle {
   explicit Lifecycle(absl::Duration drain_grace) : drain_grace_(drain_grace) {}
 
   void Started() { state_ = State::kServing; }
-  // The first request drains, the second terminates at once.
+  // The first request drains, the second terminates at once, the third kills.
   void RequestStop(net::Instant now);
   // Nobody is left in the kernel's queue; the listeners are closed.
   void QueueIsEmpty() { accepting_ = false; }

@@ -43,8 +43,8 @@ ssize_t WriteWithoutSigpipe(int fd, absl::string_view line) {
 
 LineWriter::LineWriter(int fd) : lent_fd_(fd) {
   struct stat file;
-  if (fstat(fd, &file) < 0) return;  // closed: every write will say so
-  if (S_ISSOCK(file.st_mode)) kind_ = Kind::kSocket;
+  if (fstat(fd, &file) < 0) return;
+  kind_ = S_ISSOCK(file.st_mode) ? Kind::kSocket : Kind::kFile;
   if (!S_ISFIFO(file.st_mode) && !S_ISCHR(file.st_mode)) return;
 
   kind_ = Kind::kPipe;
@@ -60,6 +60,8 @@ LineWriter::~LineWriter() {
 bool LineWriter::Write(absl::string_view line) {
   ssize_t written = -1;
   switch (kind_) {
+    case Kind::kClosed:
+      return false;
     case Kind::kFile:
       written = TEMP_FAILURE_RETRY(write(lent_fd_, line.data(), line.size()));
       break;

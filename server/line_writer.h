@@ -9,7 +9,9 @@
 //
 // The descriptor is lent: its flags are shared with other processes (the user's
 // shell, the children) and are left as they are. Pipes and terminals are opened
-// a second time, non-blocking, for this writer alone.
+// a second time, non-blocking, for this writer alone. A descriptor that is
+// closed when the writer is made stays so for it, whoever gets the number
+// later.
 //
 // Example:
 //   LineWriter out(STDERR_FILENO);
@@ -36,11 +38,11 @@ class LineWriter {
   int own_fd() const { return own_fd_; }
 
  private:
-  enum class Kind { kFile, kSocket, kPipe };
+  enum class Kind { kClosed, kFile, kSocket, kPipe };
 
   const int lent_fd_;
   int own_fd_ = -1;
-  Kind kind_ = Kind::kFile;
+  Kind kind_ = Kind::kClosed;
 };
 
 }  // namespace brood::server

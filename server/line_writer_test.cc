@@ -1,27 +1,24 @@
 #include "brood/server/line_writer.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <cstdlib>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
+#include "absl/types/optional.h"
 #include "brood/testing/leak_check.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 namespace brood::server {
 namespace {
-
-using ::testing::Each;
-using ::testing::SizeIs;
-using ::testing::StartsWith;
 
 // Two descriptors, the first to read from and the second to lend to a writer.
 class Ends {
@@ -43,8 +40,7 @@ class Ends {
     ends.fds_[0] = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (ends.fds_[0] < 0) return ends;
     EXPECT_EQ(unlockpt(ends.fds_[0]), 0);
-    ends.fds_[1] =
-        open(ptsname(ends.fds_[0]), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    ends.fds_[1] = open(ptsname(ends.fds_[0]), O_RDWR | O_NOCTTY | O_CLOEXEC);
     return ends;
   }
   Ends(Ends&& other) noexcept : fds_{other.fds_[0], other.fds_[1]} {
@@ -60,6 +56,12 @@ class Ends {
   void CloseReader() {
     if (fds_[0] >= 0) close(fds_[0]);
     fds_[0] = -1;
+  }
+  // What comes next, which is waited for.
+  std::string Read() {
+    pollfd waiting = {fds_[0], POLLIN, 0};
+    EXPECT_EQ(poll(&waiting, 1, 10000), 1);
+    return Drain();
   }
   // What has been written and not yet read.
   std::string Drain() {
@@ -81,13 +83,20 @@ class Ends {
   int fds_[2] = {-1, -1};
 };
 
-bool IsPending(int signal) {
-  sigset_t pending;
-  sigpending(&pending);
-  return sigismember(&pending, signal) == 1;
-}
+// SIGPIPE with another disposition, or blocked, while this lives.
+class SigpipeHandled {
+ public:
+  explicit SigpipeHandled(void (*handler)(int)) {
+    struct sigaction action = {};
+    action.sa_handler = handler;
+    sigaction(SIGPIPE, &action, &before_);
+  }
+  ~SigpipeHandled() { sigaction(SIGPIPE, &before_, nullptr); }
 
-// Blocks SIGPIPE while it lives, and takes one that is pending away at the end.
+ private:
+  struct sigaction before_;
+};
+
 class SigpipeBlocked {
  public:
   SigpipeBlocked() {
@@ -96,16 +105,41 @@ class SigpipeBlocked {
     pthread_sigmask(SIG_BLOCK, &sigpipe_, &before_);
   }
   ~SigpipeBlocked() {
-    const timespec at_once = {0, 0};
-    sigtimedwait(&sigpipe_, nullptr, &at_once);
+    TakePending();
     pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+
+  // Whether one was pending.
+  bool TakePending() {
+    const timespec at_once = {0, 0};
+    return sigtimedwait(&sigpipe_, nullptr, &at_once) == SIGPIPE;
   }
 
  private:
   sigset_t sigpipe_, before_;
 };
 
-// An anonymous file, and what is in it.
+// The process may open no more descriptors while this lives.
+class NoMoreDescriptors {
+ public:
+  NoMoreDescriptors() {
+    getrlimit(RLIMIT_NOFILE, &before_);
+    const int next = dup(STDIN_FILENO);
+    close(next);
+    const rlimit none_left = {static_cast<rlim_t>(next), before_.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &none_left);
+  }
+  ~NoMoreDescriptors() { setrlimit(RLIMIT_NOFILE, &before_); }
+
+ private:
+  rlimit before_;
+};
+
+void WriteTo(int fd, absl::string_view text) {
+  EXPECT_EQ(write(fd, text.data(), text.size()),
+            static_cast<ssize_t>(text.size()));
+}
+
 class TemporaryFile {
  public:
   explicit TemporaryFile(int flags) {
@@ -119,13 +153,11 @@ class TemporaryFile {
   }
 
   int fd() const { return fd_; }
-  int OpenAgain(int flags) const {
-    return open(path_.c_str(), O_WRONLY | O_CLOEXEC | flags);
-  }
-  void Say(absl::string_view text) const { SayTo(fd_, text); }
-  static void SayTo(int fd, absl::string_view text) {
-    EXPECT_EQ(write(fd, text.data(), text.size()),
-              static_cast<ssize_t>(text.size()));
+  // As somebody does who has nothing to do with us.
+  void AppendByAnother(absl::string_view text) const {
+    const int fd = open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+    WriteTo(fd, text);
+    close(fd);
   }
   std::string text() const {
     char text[1024];
@@ -138,6 +170,7 @@ class TemporaryFile {
   int fd_;
 };
 
+// Long enough that a pipe soon has room for a piece of one, and not for all.
 std::string Line(int number) {
   return absl::StrCat("line ", number, " ", std::string(200, '.'), "\n");
 }
@@ -162,38 +195,18 @@ TEST_F(LineWriterTest, WritesALineAsItIs) {
   EXPECT_EQ(pipe.Drain(), "hello\n");
 }
 
-// With a writer that waits, this test would not end.
-TEST_F(LineWriterTest, DropsALineAtOnceWhenThePipeIsStalled) {
+// With a writer that waits, this test and the next two would not end.
+TEST_F(LineWriterTest, DropsWholeLinesWhileAPipeIsStalled) {
   Ends pipe = Ends::OfPipe();
   LineWriter writer(pipe.writer());
   const std::string taken = WriteUntilDropped(writer);
-  EXPECT_FALSE(writer.Write("later\n" + std::string(100, '.') + "\n"));
+  EXPECT_FALSE(writer.Write(Line(1)));
   EXPECT_EQ(pipe.Drain(), taken);
   EXPECT_TRUE(writer.Write("it flows again\n"));
   EXPECT_EQ(pipe.Drain(), "it flows again\n");
 }
 
-TEST_F(LineWriterTest, LeavesNoPieceOfALineThatDidNotFit) {
-  Ends pipe = Ends::OfPipe();
-  LineWriter writer(pipe.writer());
-  WriteUntilDropped(writer);
-  std::vector<std::string> lines = absl::StrSplit(pipe.Drain(), '\n');
-  EXPECT_EQ(lines.back(), "");
-  lines.pop_back();
-  EXPECT_THAT(lines, Each(SizeIs(lines.front().size())));
-}
-
-TEST_F(LineWriterTest, DoesTheSameWithATerminal) {
-  Ends terminal = Ends::OfTerminal();
-  if (!terminal.valid()) GTEST_SKIP() << "no terminals here";
-  LineWriter writer(terminal.writer());
-  WriteUntilDropped(writer);
-  terminal.Drain();
-  EXPECT_TRUE(writer.Write("it flows again\n"));
-  EXPECT_EQ(terminal.Drain(), "it flows again\r\n");
-}
-
-TEST_F(LineWriterTest, DoesTheSameWithASocket) {
+TEST_F(LineWriterTest, DropsLinesWhileASocketIsStalled) {
   Ends sockets = Ends::OfSocketPair();
   LineWriter writer(sockets.writer());
   const std::string taken = WriteUntilDropped(writer);
@@ -202,26 +215,151 @@ TEST_F(LineWriterTest, DoesTheSameWithASocket) {
   EXPECT_EQ(sockets.Drain(), "it flows again\n");
 }
 
-TEST_F(LineWriterTest, LeavesTheFlagsOfWhatItIsLentAlone) {
-  for (Ends& ends : std::initializer_list<Ends>{Ends::OfPipe()}) {
+TEST_F(LineWriterTest, DropsLinesWhileATerminalIsStalled) {
+  Ends terminal = Ends::OfTerminal();
+  if (!terminal.valid()) GTEST_SKIP() << "no terminals here";
+  LineWriter writer(terminal.writer());
+  WriteUntilDropped(writer);
+  std::string text;
+  for (bool flows = false; !absl::EndsWith(text, "it flows again\r\n");) {
+    const std::string more = terminal.Read();
+    ASSERT_NE(more, "");
+    text += more;
+    if (!flows) flows = writer.Write("it flows again\n");
   }
+}
+
+// It may happen to a process that has no descriptor left; what then decides is
+// whether the pipe has room.
+TEST_F(LineWriterTest, NeverWaitsWithoutADescriptorOfItsOwnEither) {
+  Ends pipe = Ends::OfPipe();
+  absl::optional<NoMoreDescriptors> shortage(absl::in_place);
+  LineWriter writer(pipe.writer());
+  shortage.reset();
+  ASSERT_EQ(writer.own_fd(), -1);
+  const std::string taken = WriteUntilDropped(writer);
+  EXPECT_NE(taken, "");
+  EXPECT_EQ(pipe.Drain(), taken);
+  EXPECT_TRUE(writer.Write("it flows again\n"));
+  EXPECT_EQ(pipe.Drain(), "it flows again\n");
+  pipe.CloseReader();
+  EXPECT_FALSE(writer.Write("hello\n"));
+}
+
+// They are shared with the user's shell, which would choke on O_NONBLOCK.
+TEST_F(LineWriterTest, LeavesTheFlagsOfWhatItIsLentAlone) {
+  for (Ends (*make)() : {Ends::OfPipe, Ends::OfSocketPair, Ends::OfTerminal}) {
+    Ends ends = make();
+    if (!ends.valid()) continue;
+    const int before = fcntl(ends.writer(), F_GETFL);
+    ASSERT_EQ(before & O_NONBLOCK, 0);
+    LineWriter writer(ends.writer());
+    WriteUntilDropped(writer);
+    EXPECT_EQ(fcntl(ends.writer(), F_GETFL), before);
+  }
+}
+
+TEST_F(LineWriterTest, OpensPipesAloneForItselfAndHidesThatFromPrograms) {
+  Ends pipe = Ends::OfPipe();
+  const LineWriter of_pipe(pipe.writer());
+  ASSERT_GE(of_pipe.own_fd(), 0);
+  EXPECT_NE(of_pipe.own_fd(), pipe.writer());
+  EXPECT_EQ(fcntl(of_pipe.own_fd(), F_GETFD), FD_CLOEXEC);
+
+  Ends sockets = Ends::OfSocketPair();
+  EXPECT_EQ(LineWriter(sockets.writer()).own_fd(), -1);
+  TemporaryFile file(0);
+  EXPECT_EQ(LineWriter(file.fd()).own_fd(), -1);
 }
 
 // SIGPIPE would end this process.
 TEST_F(LineWriterTest, SurvivesAReaderThatHasGone) {
+  for (Ends (*make)() : {Ends::OfPipe, Ends::OfSocketPair}) {
+    Ends ends = make();
+    LineWriter writer(ends.writer());
+    EXPECT_TRUE(writer.Write("hello\n"));
+    ends.CloseReader();
+    EXPECT_FALSE(writer.Write("hello\n"));
+    EXPECT_FALSE(writer.Write("hello\n"));
+  }
+}
+
+TEST_F(LineWriterTest, SurvivesAReaderThatWasNeverThere) {
+  for (Ends (*make)() : {Ends::OfPipe, Ends::OfSocketPair}) {
+    Ends ends = make();
+    ends.CloseReader();
+    LineWriter writer(ends.writer());
+    EXPECT_FALSE(writer.Write("hello\n"));
+  }
+}
+
+TEST_F(LineWriterTest, RaisesNoSigpipeWhateverTheProcessDoesWithIt) {
   Ends pipe = Ends::OfPipe();
   LineWriter writer(pipe.writer());
-  EXPECT_TRUE(writer.Write("hello\n"));
   pipe.CloseReader();
+  {
+    const SigpipeHandled handled(
+        [](int /*signal*/) { ADD_FAILURE() << "SIGPIPE was raised"; });
+    EXPECT_FALSE(writer.Write("hello\n"));
+  }
+  {
+    const SigpipeHandled ignored(SIG_IGN);
+    EXPECT_FALSE(writer.Write("hello\n"));
+  }
+  SigpipeBlocked blocked;
   EXPECT_FALSE(writer.Write("hello\n"));
-  EXPECT_FALSE(writer.Write("hello\n"));
+  EXPECT_FALSE(blocked.TakePending());
+}
 
-  Ends sockets = Ends::OfSocketPair();
-  LineWriter socket_writer(sockets.writer());
-  EXPECT_TRUE(socket_writer.Write("hello\n"));
-  sockets.CloseReader();
-  EXPECT_FALSE(socket_writer.Write("hello\n"));
-  EXPECT_FALSE(socket_writer.Write("hello\n"));
+TEST_F(LineWriterTest, LeavesASigpipeThatWaitsForOthersAlone) {
+  Ends pipe = Ends::OfPipe();
+  LineWriter writer(pipe.writer());
+  pipe.CloseReader();
+  SigpipeBlocked blocked;
+  raise(SIGPIPE);
+  EXPECT_FALSE(writer.Write("hello\n"));
+  EXPECT_TRUE(blocked.TakePending());
+}
+
+TEST_F(LineWriterTest, DropsALineThatADeviceRefuses) {
+  const int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+  ASSERT_GE(full, 0);
+  {
+    LineWriter writer(full);
+    EXPECT_FALSE(writer.Write("hello\n"));
+  }
+  close(full);
+}
+
+TEST_F(LineWriterTest, DropsEveryLineOfAClosedDescriptor) {
+  const int closed = dup(STDIN_FILENO);
+  close(closed);
+  for (int fd : {closed, -1}) {
+    LineWriter writer(fd);
+    EXPECT_FALSE(writer.Write("hello\n"));
+    EXPECT_EQ(writer.own_fd(), -1);
+  }
+}
+
+TEST_F(LineWriterTest, AppendsToAFileThatWasOpenedForThat) {
+  TemporaryFile log(O_APPEND);
+  log.AppendByAnother("of yesterday\n");
+  LineWriter writer(log.fd());
+  EXPECT_TRUE(writer.Write("of ours\n"));
+  log.AppendByAnother("of another\n");
+  EXPECT_TRUE(writer.Write("of ours again\n"));
+  EXPECT_EQ(log.text(), "of yesterday\nof ours\nof another\nof ours again\n");
+}
+
+// As `2>log` makes it: whoever inherits it writes where the last one ended.
+TEST_F(LineWriterTest, WritesWhereTheLastOneEndedInAnyOtherFile) {
+  TemporaryFile log(0);
+  WriteTo(log.fd(), "of the shell\n");
+  LineWriter writer(log.fd());
+  EXPECT_TRUE(writer.Write("of ours\n"));
+  WriteTo(log.fd(), "of the shell\n");
+  EXPECT_TRUE(writer.Write("of ours again\n"));
+  EXPECT_EQ(log.text(), "of the shell\nof ours\nof the shell\nof ours again\n");
 }
 
 }  // namespace

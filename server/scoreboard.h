@@ -1,9 +1,9 @@
 // Scoreboard: the account of every connection that was ever accepted.
 //
-// Lives in the parent, in memory that children do not get, and is changed by the
-// supervisor alone. A slot is claimed when a connection is
-// accepted and freed by the death of its process, or by there never being one;
-// no message of a child frees a slot, so a slot can't leak. At any time
+// Lives in the parent, in memory that children do not get, and is changed by
+// the supervisor alone. A slot is claimed when a connection is accepted and
+// freed by the death of its process, or by there never being one; no message of
+// a child frees a slot, so a slot can't leak. At any time
 //
 //   accepted = running + ended_ok + ended_error + crashed + killed + unknown
 //            + shed + fork_failed

@@ -7,7 +7,6 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
-#include "brood/server/handler.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -26,8 +25,7 @@ const net::Instant kNow = net::Instant() + std::chrono::hours(1000);
 // Nobody reads or writes here, so there is no socket.
 net::Connection ConnectionFrom(int port) {
   return net::Connection(
-      net::Socket(),
-      *net::Endpoint::Parse(absl::StrCat("192.0.2.1:", port)),
+      net::Socket(), *net::Endpoint::Parse(absl::StrCat("192.0.2.1:", port)),
       *net::Endpoint::Parse("127.0.0.1:7000"),
       net::After(kNow, absl::Seconds(port)));
 }
@@ -47,10 +45,9 @@ proc::ExitStatus DumpedCoreBy(int signal) {
 
 std::map<Slot, pid_t> LiveOf(const Scoreboard& scoreboard) {
   std::map<Slot, pid_t> live;
-  scoreboard.ForEachLive(
-      [&live](Slot slot, const Scoreboard::Entry& entry) {
-        EXPECT_TRUE(live.emplace(slot, entry.pid).second);
-      });
+  scoreboard.ForEachLive([&live](Slot slot, const Scoreboard::Entry& entry) {
+    EXPECT_TRUE(live.emplace(slot, entry.pid).second);
+  });
   return live;
 }
 
@@ -258,14 +255,13 @@ class RandomLife {
   }
 
   Slot TakeClaimed() {
-    const Slot slot = *std::next(claimed_.begin(),
-                                 Any(static_cast<int>(claimed_.size())));
+    const Slot slot =
+        *std::next(claimed_.begin(), Any(static_cast<int>(claimed_.size())));
     claimed_.erase(slot);
     return slot;
   }
   Slot AnyLive() {
-    return std::next(live_.begin(), Any(static_cast<int>(live_.size())))
-        ->first;
+    return std::next(live_.begin(), Any(static_cast<int>(live_.size())))->first;
   }
   int Any(int count) {
     return static_cast<int>(random_() % static_cast<unsigned>(count));

@@ -162,10 +162,16 @@ void Supervisor::StepLifecycle(Instant now) {
 // emptied before it can be closed.
 void Supervisor::AcceptBatch(Instant now) {
   if (!lifecycle_.accepting()) return;
-  for (size_t i = 0; i < parts_.listeners.size(); ++i) {
+  // At the cap a slot becomes free now and then. Whoever had the last one is
+  // asked last for the next, or a busy listener would starve the others.
+  const size_t count = parts_.listeners.size();
+  const size_t first = next_listener_;
+  for (size_t turn = 0; turn < count; ++turn) {
+    const size_t i = (first + turn) % count;
     const bool ready = polled_[kFirstListener + i].revents != 0;
-    if (!parts_.listeners[i].open() || !(ready || lifecycle_.draining()))
+    if (!parts_.listeners[i].open() || !(ready || lifecycle_.draining())) {
       continue;
+    }
     for (int n = 0; n < kAcceptBatch && AcceptOne(i, now); ++n) {
     }
   }
@@ -193,6 +199,7 @@ bool Supervisor::AcceptOne(size_t index, Instant now) {
   net::Accepted accepted = listener.Accept();
   switch (accepted.verdict) {
     case net::AcceptVerdict::kAccepted:
+      next_listener_ = (index + 1) % parts_.listeners.size();
       Dispatch(*std::move(accepted.connection), now);
       return true;
     case net::AcceptVerdict::kNoneWaiting:
@@ -256,7 +263,8 @@ void Supervisor::SignalChildren(int signal) {
 void Supervisor::CloseListener(size_t index) {
   net::Listener& listener = parts_.listeners[index];
   if (!listener.open()) return;
-  // First, or a child would close the connection that is given this number next.
+  // First, or a child would close the connection that is given this number
+  // next.
   parts_.strategy->Unhide(listener.fd());
   listener.Close();
   polled_[kFirstListener + index] = {-1, 0, 0};

@@ -93,6 +93,8 @@ class Supervisor : public proc::Unforked {
   absl::Status status_;
   // What poll is asked and answers: the fixed ones, then a listener each.
   proc::UnforkedVector<pollfd> polled_;
+  // Whose turn it is to be asked first for a connection.
+  size_t next_listener_ = 0;
   // While draining, how many more each listener may accept; see RequestStop().
   std::vector<int> drain_quota_;
 };

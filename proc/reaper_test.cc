@@ -1,0 +1,376 @@
+#include "brood/proc/reaper.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "brood/testing/leak_check.h"
+#include "brood/testing/nursery.h"
+#include "brood/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::proc {
+namespace {
+
+using ::brood::testing::IsOk;
+using ::brood::testing::Nursery;
+using ::brood::testing::StatusIs;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+using Ownership = Reaper::Ownership;
+using Instant = Reaper::Instant;
+
+class ReaperTest : public ::brood::testing::LeakCheck {
+ protected:
+  // Whether this process has a child, dead or alive.
+  static bool HasChild() {
+    siginfo_t ignored;
+    return waitid(P_ALL, 0, &ignored, WEXITED | WNOHANG | WNOWAIT | __WALL) ==
+           0;
+  }
+};
+
+// What holds whoever the children of this process belong to.
+class ReaperOfBothKindsTest : public ReaperTest,
+                              public ::testing::WithParamInterface<Ownership> {
+};
+
+INSTANTIATE_TEST_SUITE_P(OfBothKinds, ReaperOfBothKindsTest,
+                         ::testing::Values(Ownership::kOursAlone,
+                                           Ownership::kEveryChild),
+                         [](const auto& info) {
+                           return info.param == Ownership::kOursAlone
+                                      ? "OursAlone"
+                                      : "EveryChild";
+                         });
+
+TEST_P(ReaperOfBothKindsTest, DeliversEachExitExactlyOnce) {
+  Nursery nursery(GetParam());
+  std::map<uint32_t, int> codes;
+  for (uint32_t tag = 0; tag < 60; ++tag) {
+    nursery.Spawn([tag] { return static_cast<int>(tag); }, tag);
+  }
+  EXPECT_EQ(nursery.reaper().live(), 60u);
+  for (const Reaper::Ended& ended : nursery.AwaitEnded(60)) {
+    EXPECT_TRUE(ended.status.exited());
+    codes[ended.tag] = ended.status.code();
+  }
+  EXPECT_THAT(codes, SizeIs(60));
+  for (const auto& [tag, code] : codes) EXPECT_EQ(code, static_cast<int>(tag));
+  EXPECT_EQ(nursery.reaper().live(), 0u);
+  EXPECT_THAT(nursery.Cleanup(Instant::max()), IsEmpty());
+  EXPECT_FALSE(HasChild());
+}
+
+TEST_P(ReaperOfBothKindsTest, SaysWhoEndedAndHow) {
+  Nursery nursery(GetParam());
+  const pid_t killed = nursery.SpawnIdle(/*tag=*/7);
+  ASSERT_THAT(nursery.reaper().Signal(killed, SIGKILL), IsOk());
+  const std::vector<Reaper::Ended> ended = nursery.AwaitEnded(1);
+  ASSERT_THAT(ended, SizeIs(1));
+  EXPECT_EQ(ended[0].pid, killed);
+  EXPECT_EQ(ended[0].tag, 7u);
+  EXPECT_EQ(ended[0].status.ToString(), "killed by SIGKILL (Killed)");
+  EXPECT_GT(ended[0].status.usage().ru_maxrss, 0);
+}
+
+// A wait that blocked would never come to its end.
+TEST_P(ReaperOfBothKindsTest, NeverWaitsForAChildThatLives) {
+  Nursery nursery(GetParam());
+  const pid_t pid = nursery.SpawnIdle();
+  EXPECT_FALSE(nursery.HasNotice());
+  EXPECT_THAT(nursery.CleanupByQueue(), IsEmpty());
+  EXPECT_THAT(nursery.CleanupByNet(), IsEmpty());
+  EXPECT_EQ(nursery.reaper().live(), 1u);
+  ASSERT_THAT(nursery.reaper().Signal(pid, SIGKILL), IsOk());
+  nursery.AwaitEnded(1);
+}
+
+TEST_P(ReaperOfBothKindsTest, HasANoticeOfEachDeath) {
+  Nursery nursery(GetParam());
+  for (uint32_t tag = 0; tag < 3; ++tag) {
+    nursery.SpawnZombie([] { return 0; }, tag);
+  }
+  EXPECT_TRUE(nursery.HasNotice());
+  EXPECT_THAT(nursery.CleanupByQueue(), SizeIs(3));
+  EXPECT_FALSE(nursery.HasNotice());
+  EXPECT_EQ(nursery.reaper().found_by_net(), 0u);
+}
+
+TEST_P(ReaperOfBothKindsTest, TakesABatchAtATimeHoweverManyDiedAtOnce) {
+  Nursery nursery(GetParam());
+  constexpr size_t kDeaths = 1000;
+  std::vector<pid_t> pids;
+  for (size_t i = 0; i < kDeaths; ++i) {
+    pids.push_back(nursery.Spawn([] { return 0; }));
+  }
+  for (pid_t pid : pids) Nursery::AwaitZombie(pid);
+  size_t delivered = 0;
+  for (int call = 0; delivered < kDeaths && call < 8; ++call) {
+    const size_t batch = nursery.CleanupByNet().size();
+    EXPECT_GT(batch, 0u);
+    EXPECT_LE(batch, static_cast<size_t>(Reaper::kBatch));
+    delivered += batch;
+  }
+  EXPECT_EQ(delivered, kDeaths);
+}
+
+TEST_P(ReaperOfBothKindsTest, LosesNothingWhenTheQueueOverflows) {
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_SIGPENDING, &before), 0);
+  const rlimit one = {1, before.rlim_max};
+  Nursery nursery(GetParam());
+  ASSERT_EQ(setrlimit(RLIMIT_SIGPENDING, &one), 0);
+  for (int i = 0; i < 20; ++i) nursery.SpawnZombie([] { return 0; });
+  size_t delivered = nursery.CleanupByQueue().size();
+  EXPECT_LT(delivered, 20u);
+  delivered += nursery.CleanupByNet().size();
+  ASSERT_EQ(setrlimit(RLIMIT_SIGPENDING, &before), 0);
+  EXPECT_EQ(delivered, 20u);
+  EXPECT_GT(nursery.reaper().found_by_net(), 0u);
+}
+
+// An exec resets the exit signal to SIGCHLD: there is no notice of ours.
+TEST_P(ReaperOfBothKindsTest, FindsAChildThatHasBecomeAnotherProgram) {
+  Nursery nursery(GetParam());
+  nursery.SpawnZombie([] {
+    execl("/bin/sh", "sh", "-c", "exit 7", nullptr);
+    return 127;
+  });
+  const std::vector<Reaper::Ended> ended = nursery.CleanupByNet();
+  ASSERT_THAT(ended, SizeIs(1));
+  EXPECT_EQ(ended[0].status.code(), 7);
+}
+
+TEST_P(ReaperOfBothKindsTest, IsToldOfAChildWhoseStatusWasStolen) {
+  Nursery nursery(GetParam());
+  for (const bool has_notice : {true, false}) {
+    const pid_t pid = nursery.SpawnIdle(/*tag=*/3);
+    if (!has_notice) nursery.reaper().Signal(pid, SIGSTOP).IgnoreError();
+    nursery.reaper().Signal(pid, SIGKILL).IgnoreError();
+    ASSERT_EQ(waitpid(pid, nullptr, __WALL), pid);
+    const std::vector<Reaper::Ended> ended =
+        has_notice ? nursery.CleanupByQueue() : nursery.CleanupByNet();
+    ASSERT_THAT(ended, SizeIs(1));
+    EXPECT_TRUE(ended[0].status.unknown());
+    EXPECT_EQ(ended[0].tag, 3u);
+  }
+}
+
+TEST_P(ReaperOfBothKindsTest, IsNotFooledByForgedNotices) {
+  Nursery nursery(GetParam());
+  const pid_t alive = nursery.SpawnIdle(), dead = nursery.SpawnIdle();
+  for (pid_t named : {alive, getpid(), pid_t{1}, pid_t{0}, pid_t{-1}}) {
+    siginfo_t forged = {};
+    forged.si_signo = nursery.reaper().exit_signal();
+    forged.si_code = SI_QUEUE;
+    forged.si_pid = named;
+    for (int i = 0; i < 100; ++i) {
+      ASSERT_EQ(
+          syscall(SYS_rt_sigqueueinfo, getpid(), forged.si_signo, &forged), 0);
+    }
+  }
+  nursery.reaper().Signal(dead, SIGKILL).IgnoreError();
+  std::vector<Reaper::Ended> ended = nursery.AwaitEnded(1);
+  ASSERT_THAT(ended, SizeIs(1));
+  EXPECT_EQ(ended[0].pid, dead);
+  EXPECT_EQ(nursery.reaper().live(), 1u);
+  nursery.reaper().Signal(alive, SIGKILL).IgnoreError();
+  EXPECT_THAT(nursery.AwaitEnded(1), SizeIs(1));
+}
+
+TEST_P(ReaperOfBothKindsTest, SignalsItsChildrenUntilTheyAreReaped) {
+  Nursery nursery(GetParam());
+  const pid_t pid = nursery.SpawnIdle();
+  EXPECT_THAT(nursery.reaper().Signal(pid, SIGKILL), IsOk());
+  Nursery::AwaitZombie(pid);
+  EXPECT_THAT(nursery.reaper().Signal(pid, SIGKILL), IsOk());
+  nursery.AwaitEnded(1);
+  EXPECT_THAT(nursery.reaper().Signal(pid, SIGKILL),
+              StatusIs(absl::StatusCode::kNotFound));
+}
+
+TEST_P(ReaperOfBothKindsTest, AlwaysSleepsWhenNoChildLives) {
+  Nursery nursery(GetParam());
+  EXPECT_EQ(nursery.reaper().next_check(), Instant::max());
+  nursery.SpawnZombie([] { return 0; });
+  EXPECT_LT(nursery.reaper().next_check(), Instant::max());
+  nursery.AwaitEnded(1);
+  EXPECT_EQ(nursery.reaper().next_check(), Instant::max());
+}
+
+// A guest in somebody's process, who may do anything with SIGCHLD.
+TEST_F(ReaperTest, NeedsNothingOfSigchld) {
+  struct sigaction before;
+  sigaction(SIGCHLD, nullptr, &before);
+  sigset_t sigchld;
+  sigemptyset(&sigchld);
+  sigaddset(&sigchld, SIGCHLD);
+  const std::map<std::string, std::function<void()>> deeds = {
+      {"ignored", [] { std::signal(SIGCHLD, SIG_IGN); }},
+      {"handled by one who waits for all",
+       [] {
+         std::signal(SIGCHLD, [](int) {
+           while (waitpid(-1, nullptr, WNOHANG) > 0) {
+           }
+         });
+       }},
+      {"without zombies",
+       [] {
+         struct sigaction no_wait = {};
+         no_wait.sa_flags = SA_NOCLDWAIT;
+         sigaction(SIGCHLD, &no_wait, nullptr);
+       }},
+      {"blocked", [&] { sigprocmask(SIG_BLOCK, &sigchld, nullptr); }},
+  };
+  for (const auto& [name, deed] : deeds) {
+    deed();
+    {
+      Nursery nursery(Ownership::kOursAlone);
+      for (int i = 0; i < 5; ++i) nursery.SpawnZombie([] { return 7; });
+      const std::vector<Reaper::Ended> ended = nursery.CleanupByQueue();
+      EXPECT_THAT(ended, SizeIs(5)) << name;
+      for (const Reaper::Ended& each : ended) {
+        EXPECT_EQ(each.status.ToString(), "exited with code 7") << name;
+      }
+    }
+    sigprocmask(SIG_UNBLOCK, &sigchld, nullptr);
+    sigaction(SIGCHLD, &before, nullptr);
+  }
+}
+
+TEST_F(ReaperTest, LeavesTheEmbeddersChildrenToTheEmbedder) {
+  Nursery nursery(Ownership::kOursAlone);
+  std::set<pid_t> theirs;
+  for (int i = 0; i < 20; ++i) {
+    const pid_t pid = fork();
+    if (pid == 0) _exit(i);
+    theirs.insert(pid);
+    Nursery::AwaitZombie(pid);
+    nursery.SpawnZombie([] { return 0; });
+  }
+  EXPECT_THAT(nursery.CleanupByNet(), SizeIs(20));
+  // Nor does the embedder's wait see ours.
+  nursery.SpawnZombie([] { return 0; });
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_EQ(theirs.erase(waitpid(-1, nullptr, WNOHANG)), 1u);
+  }
+  EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1);
+  EXPECT_EQ(errno, ECHILD);
+  EXPECT_THAT(nursery.CleanupByQueue(), SizeIs(1));
+}
+
+// A grandchild that outlives its parent, and ends when `gate` is closed.
+void LeaveOrphan(Nursery& nursery, int gate[2]) {
+  nursery.Spawn([&] {
+    if (fork() == 0) {
+      char ignored;
+      close(gate[1]);
+      (void)!read(gate[0], &ignored, 1);
+      _exit(0);
+    }
+    return 0;
+  });
+  nursery.AwaitEnded(1);
+}
+
+TEST_F(ReaperTest, BuriesOrphansWhenEveryChildIsItsOwn) {
+  ASSERT_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+  {
+    Nursery nursery(Ownership::kEveryChild);
+    int gate[2];
+    ASSERT_EQ(pipe2(gate, O_CLOEXEC), 0);
+    LeaveOrphan(nursery, gate);
+    EXPECT_TRUE(HasChild());
+    close(gate[1]);
+    close(gate[0]);
+    pollfd notices = {nursery.reaper().fd(), POLLIN, 0};
+    while (HasChild() && poll(&notices, 1, 10000) == 1) {
+      EXPECT_THAT(nursery.Cleanup(std::chrono::steady_clock::now()), IsEmpty());
+    }
+    EXPECT_FALSE(HasChild());
+  }
+  prctl(PR_SET_CHILD_SUBREAPER, 0);
+}
+
+TEST_F(ReaperTest, LeavesOrphansAloneWhenOnlyItsOwnAreItsOwn) {
+  ASSERT_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+  {
+    Nursery nursery(Ownership::kOursAlone);
+    int gate[2];
+    ASSERT_EQ(pipe2(gate, O_CLOEXEC), 0);
+    LeaveOrphan(nursery, gate);
+    close(gate[1]);
+    close(gate[0]);
+    siginfo_t orphan;
+    ASSERT_EQ(waitid(P_ALL, 0, &orphan, WEXITED | WNOWAIT | __WALL), 0);
+    EXPECT_THAT(nursery.Cleanup(Instant::max()), IsEmpty());
+    EXPECT_EQ(waitpid(orphan.si_pid, nullptr, 0), orphan.si_pid);
+  }
+  prctl(PR_SET_CHILD_SUBREAPER, 0);
+}
+
+TEST_F(ReaperTest, DoesNotDisturbAnotherInTheSameProcess) {
+  Nursery one(Ownership::kOursAlone), other(Ownership::kOursAlone);
+  EXPECT_NE(one.reaper().exit_signal(), other.reaper().exit_signal());
+  one.SpawnZombie([] { return 1; });
+  other.SpawnZombie([] { return 2; });
+  EXPECT_THAT(one.CleanupByNet(), SizeIs(1));
+  EXPECT_EQ(other.reaper().live(), 1u);
+  EXPECT_THAT(other.CleanupByQueue(), SizeIs(1));
+}
+
+TEST_F(ReaperTest, ClaimsASignalThatNobodyUses) {
+  sigset_t blocked;
+  sigemptyset(&blocked);
+  sigaddset(&blocked, SIGRTMAX);
+  sigprocmask(SIG_BLOCK, &blocked, nullptr);
+  std::signal(SIGRTMAX - 1, SIG_IGN);
+  EXPECT_EQ(Nursery(Ownership::kOursAlone).reaper().exit_signal(),
+            SIGRTMAX - 2);
+  std::signal(SIGRTMAX - 1, SIG_DFL);
+  sigprocmask(SIG_UNBLOCK, &blocked, nullptr);
+}
+
+TEST_F(ReaperTest, SaysThatEverySignalIsTakenAndGivesThemBack) {
+  for (int round = 0; round < 2; ++round) {
+    std::vector<std::unique_ptr<Reaper>> reapers;
+    absl::StatusOr<std::unique_ptr<Reaper>> reaper;
+    while ((reaper = Reaper::Create(Ownership::kOursAlone, 1)).ok()) {
+      reapers.push_back(*std::move(reaper));
+      ASSERT_LT(reapers.size(), 100u);
+    }
+    EXPECT_THAT(reaper, StatusIs(absl::StatusCode::kResourceExhausted));
+    EXPECT_THAT(reapers, SizeIs(SIGRTMAX - SIGRTMIN + 1));
+  }
+}
+
+using ReaperDeathTest = ReaperTest;
+
+TEST_F(ReaperDeathTest, DestroyingOneWithALiveChildAborts) {
+  EXPECT_EXIT(
+      {
+        auto reaper = *Reaper::Create(Ownership::kOursAlone, 1);
+        reaper->Adopt(Child::Adopt(5000001), 0);
+        reaper.reset();
+      },
+      ::testing::KilledBySignal(SIGABRT), "child 5000001 was dropped");
+}
+
+}  // namespace
+}  // namespace brood::proc

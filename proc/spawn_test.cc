@@ -1,0 +1,396 @@
+#include "brood/proc/spawn.h"
+
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "brood/testing/leak_check.h"
+#include "brood/testing/shared.h"
+#include "brood/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::proc {
+namespace {
+
+using ::brood::testing::Census;
+using ::brood::testing::IsOk;
+using ::brood::testing::Shared;
+using ::brood::testing::StatusIs;
+using ::testing::ExitedWithCode;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::KilledBySignal;
+
+// From now on, in this process and its children, these calls fail with `error`.
+void Refuse(std::vector<int> calls, int error) {
+  std::vector<sock_filter> program = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr))};
+  for (int call : calls) {
+    program.push_back(
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(call), 0, 1));
+    program.push_back(BPF_STMT(
+        BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<uint32_t>(error)));
+  }
+  program.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+  const sock_fprog filter = {static_cast<unsigned short>(program.size()),
+                             program.data()};
+  ASSERT_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+  ASSERT_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0);
+}
+
+int WaitFor(pid_t pid) {
+  int status = -1;
+  EXPECT_EQ(TEMP_FAILURE_RETRY(waitpid(pid, &status, __WALL)), pid);
+  return status;
+}
+
+// The parameter: whether there is a clone3, as on Linux since 5.5, or the
+// spawner has to do without, as in some containers.
+class SpawnerTest : public ::brood::testing::LeakCheck,
+                    public ::testing::WithParamInterface<bool> {
+ protected:
+  // Runs `test` as a parent of its own, whose signals, limits and threads are
+  // nobody else's. What fails there fails here.
+  static void Apart(absl::FunctionRef<void()> test) {
+    std::fflush(nullptr);
+    const pid_t pid = fork();
+    if (pid == 0) {
+      if (!GetParam()) Refuse({SYS_clone3}, ENOSYS);
+      test();
+      std::fflush(nullptr);
+      _exit(HasFailure() ? 1 : 0);
+    }
+    EXPECT_PRED1(ExitedWithCode(0), WaitFor(pid));
+  }
+  static Spawner Prepared(int exit_signal = SIGCHLD) {
+    Spawner spawner = *Spawner::Create(exit_signal);
+    EXPECT_THAT(spawner.Prepare(), IsOk());
+    return spawner;
+  }
+  // The wait status of a child that runs `body`.
+  static int Run(const Spawner& spawner, absl::FunctionRef<int()> body) {
+    absl::StatusOr<Child> child = spawner.Spawn(body);
+    EXPECT_THAT(child, IsOk());
+    return child.ok() ? WaitFor((*std::move(child)).Release()) : -1;
+  }
+  // Runs expectations in a child.
+  static void ExpectInChild(const Spawner& spawner,
+                            absl::FunctionRef<void()> expectations) {
+    EXPECT_PRED1(ExitedWithCode(0), Run(spawner, [&] {
+                   expectations();
+                   return HasFailure() ? 1 : 0;
+                 }));
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(WithAndWithoutClone3, SpawnerTest, ::testing::Bool(),
+                         [](const auto& info) {
+                           return info.param ? "Clone3" : "Clone";
+                         });
+
+TEST_P(SpawnerTest, TheChildsExitCodeIsWhatTheBodyReturns) {
+  Apart([] {
+    const Spawner spawner = Prepared();
+    for (int code : {0, 1, 111, 255}) {
+      EXPECT_PRED1(ExitedWithCode(code), Run(spawner, [code] { return code; }));
+    }
+  });
+}
+
+std::string LineOfStatus(const std::string& name) {
+  std::ifstream status("/proc/self/status");
+  std::string key, value;
+  while (status >> key) {
+    std::getline(status >> std::ws, value);
+    if (key == name + ":") return value;
+  }
+  return "no such line";
+}
+
+TEST_P(SpawnerTest, AChildStartsWithNoSignalBlockedHandledOrIgnored) {
+  Apart([] {
+    // The last two are the C library's own; who starts us may ignore them.
+    for (int signal : {SIGPIPE, SIGCHLD, SIGRTMAX, 32, 33}) {
+      const uint64_t ignore[4] = {reinterpret_cast<uintptr_t>(SIG_IGN)};
+      ASSERT_EQ(syscall(SYS_rt_sigaction, signal, ignore, nullptr, 8), 0);
+    }
+    for (int signal : {SIGUSR1, SIGTERM, SIGSEGV}) {
+      std::signal(signal, [](int) {});
+    }
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, nullptr);
+    ExpectInChild(Prepared(SIGRTMIN), [] {
+      for (const char* what : {"SigBlk", "SigIgn", "SigCgt"}) {
+        EXPECT_EQ(LineOfStatus(what), "0000000000000000") << what;
+      }
+    });
+  });
+}
+
+TEST_P(SpawnerTest, PrepareSeesWhatIsIgnoredByNow) {
+  Apart([] {
+    Spawner spawner = Prepared();
+    std::signal(SIGUSR1, SIG_IGN);
+    ASSERT_THAT(spawner.Prepare(), IsOk());
+    ExpectInChild(
+        spawner, [] { EXPECT_EQ(LineOfStatus("SigIgn"), "0000000000000000"); });
+  });
+}
+
+TEST_P(SpawnerTest, TheParentsSignalsStayAsTheyAre) {
+  Apart([] {
+    std::signal(SIGUSR1, [](int) {});
+    std::signal(SIGUSR2, SIG_IGN);
+    sigset_t blocked;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGHUP);
+    sigprocmask(SIG_SETMASK, &blocked, nullptr);
+    const Spawner spawner = Prepared();
+    const Census before = Census::Take();
+    Run(spawner, [] { return 0; });
+    EXPECT_THAT(Census::Difference(before, Census::Take()), IsEmpty());
+  });
+}
+
+std::atomic<bool>* handled_in_child;
+pid_t handling_parent;
+
+// R29: signals at a child that is not a millisecond old, and at its parent.
+TEST_P(SpawnerTest, NoHandlerOfTheParentEverRunsInAChild) {
+  const Shared<std::atomic<bool>> ran_in_child;
+  handled_in_child = &*ran_in_child;
+  Apart([] {
+    handling_parent = getpid();
+    for (int signal : {SIGUSR1, SIGTERM}) {
+      std::signal(signal, [](int) {
+        if (getpid() != handling_parent) *handled_in_child = true;
+      });
+    }
+    const pid_t storm = fork();
+    while (storm == 0) sched_yield(), kill(getppid(), SIGUSR1);
+    const Spawner spawner = Prepared();
+    for (int i = 0; i < 100; ++i) {
+      const int signal = i % 2 == 0 ? SIGUSR1 : SIGTERM;
+      absl::StatusOr<Child> child = spawner.Spawn([]() -> int {
+        for (;;) pause();
+      });
+      ASSERT_THAT(child, IsOk());
+      EXPECT_THAT(child->Signal(signal), IsOk());
+      EXPECT_PRED1(KilledBySignal(signal),
+                   WaitFor((*std::move(child)).Release()));
+    }
+    kill(storm, SIGKILL);
+    WaitFor(storm);
+  });
+  EXPECT_FALSE(*ran_in_child);
+}
+
+bool IsOpen(int fd) { return fcntl(fd, F_GETFD) >= 0; }
+
+TEST_P(SpawnerTest, HiddenDescriptorsAreClosedInAChildAndNoOthers) {
+  Apart([] {
+    int fds[10];
+    for (int& fd : fds) fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    Spawner spawner = Prepared();
+    // Neighbours in every order, and one alone.
+    for (int hidden : {4, 2, 3, 7, 9, 8}) spawner.Hide(fds[hidden]);
+    ExpectInChild(spawner, [&] {
+      for (int i : {0, 1, 5, 6}) EXPECT_TRUE(IsOpen(fds[i])) << i;
+      for (int i : {2, 3, 4, 7, 8, 9}) EXPECT_FALSE(IsOpen(fds[i])) << i;
+    });
+    for (int fd : fds) EXPECT_TRUE(IsOpen(fd));
+  });
+}
+
+TEST_P(SpawnerTest, ADescriptorThatIsHiddenNoMoreIsSeen) {
+  Apart([] {
+    int fds[3];
+    for (int& fd : fds) fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    Spawner spawner = Prepared();
+    for (int fd : fds) spawner.Hide(fd);
+    spawner.Unhide(fds[1]);
+    ExpectInChild(spawner, [&] {
+      EXPECT_FALSE(IsOpen(fds[0]));
+      EXPECT_TRUE(IsOpen(fds[1]));
+      EXPECT_FALSE(IsOpen(fds[2]));
+    });
+  });
+}
+
+TEST_P(SpawnerTest, TheCLibraryKnowsTheChildsThread) {
+  Apart([] {
+    const Spawner spawner = Prepared();
+    ExpectInChild(spawner, [] {
+      EXPECT_EQ(gettid(), getpid());
+      EXPECT_EQ(syscall(SYS_gettid), getpid());
+      pthread_mutexattr_t checking;
+      pthread_mutexattr_init(&checking);
+      pthread_mutexattr_settype(&checking, PTHREAD_MUTEX_ERRORCHECK);
+      pthread_mutex_t mutex;
+      pthread_mutex_init(&mutex, &checking);
+      EXPECT_EQ(pthread_mutex_lock(&mutex), 0);
+      EXPECT_EQ(pthread_mutex_lock(&mutex), EDEADLK);
+      EXPECT_EQ(pthread_mutex_unlock(&mutex), 0);
+    });
+    EXPECT_PRED1(KilledBySignal(SIGUSR1),
+                 Run(spawner, [] { return raise(SIGUSR1); }));
+    const auto kill_self = [] { return pthread_kill(pthread_self(), SIGUSR2); };
+    EXPECT_PRED1(KilledBySignal(SIGUSR2), Run(spawner, kill_self));
+  });
+}
+
+TEST_P(SpawnerTest, ARobustMutexKnowsThatTheChildDiedWithIt) {
+  const Shared<pthread_mutex_t> mutex;
+  pthread_mutexattr_t robust;
+  pthread_mutexattr_init(&robust);
+  pthread_mutexattr_setpshared(&robust, PTHREAD_PROCESS_SHARED);
+  pthread_mutexattr_setrobust(&robust, PTHREAD_MUTEX_ROBUST);
+  pthread_mutex_init(&*mutex, &robust);
+  Apart([&] {
+    EXPECT_PRED1(ExitedWithCode(0),
+                 Run(Prepared(), [&] { return pthread_mutex_lock(&*mutex); }));
+    timespec deadline;
+    clock_gettime(CLOCK_REALTIME, &deadline);
+    deadline.tv_sec += 10;
+    EXPECT_EQ(pthread_mutex_timedlock(&*mutex, &deadline), EOWNERDEAD);
+  });
+}
+
+TEST_P(SpawnerTest, WhatWasPrintedIsPrintedOnce) {
+  Apart([] {
+    const int file = memfd_create("stdout", MFD_CLOEXEC);
+    const int before = dup(STDOUT_FILENO);
+    dup2(file, STDOUT_FILENO);
+    std::printf("the parent's, ");
+    Run(Prepared(), [] { return std::printf("the child's, "); });
+    std::fflush(stdout);
+    dup2(before, STDOUT_FILENO);
+    char text[100] = "";
+    EXPECT_GT(pread(file, text, sizeof(text) - 1, 0), 0);
+    EXPECT_STREQ(text, "the child's, the parent's, ");
+  });
+}
+
+std::atomic<int>* endings;
+
+struct Ending {
+  ~Ending() { ++*endings; }
+};
+
+TEST_P(SpawnerTest, NothingOfTheParentsIsEndedByAChild) {
+  const Shared<std::atomic<int>> counted;
+  endings = &*counted;
+  Apart([] {
+    std::atexit([] { ++*endings; });
+    static const Ending a_static;
+    const Ending in_a_frame;
+    EXPECT_PRED1(ExitedWithCode(3), Run(Prepared(), [] { return 3; }));
+    EXPECT_EQ(*endings, 0);
+  });
+}
+
+TEST_P(SpawnerTest, AnExceptionThatLeavesTheBodyAborts) {
+  Apart([] {
+    // If it got into this frame, the child would end in another way.
+    try {
+      EXPECT_PRED1(KilledBySignal(SIGABRT),
+                   Run(Prepared(), []() -> int { throw 1; }));
+    } catch (...) {
+      _exit(0);
+    }
+  });
+}
+
+TEST_P(SpawnerTest, TheExitSignalSaysWhichChildHasEnded) {
+  Apart([] {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGRTMAX);
+    sigprocmask(SIG_BLOCK, &signals, nullptr);
+    absl::StatusOr<Child> child = Prepared(SIGRTMAX).Spawn([] { return 7; });
+    ASSERT_THAT(child, IsOk());
+    siginfo_t notice;
+    ASSERT_EQ(TEMP_FAILURE_RETRY(sigwaitinfo(&signals, &notice)), SIGRTMAX);
+    EXPECT_EQ(notice.si_pid, child->pid());
+    // Nobody's ordinary wait sees such a child.
+    EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1);
+    EXPECT_PRED1(ExitedWithCode(7), WaitFor((*std::move(child)).Release()));
+  });
+}
+
+TEST_P(SpawnerTest, RefusesAProcessWithThreadsUntilTheyAreJoined) {
+  Apart([] {
+    Spawner spawner = Prepared();
+    sem_t gate;
+    sem_init(&gate, 0, 0);
+    std::thread thread([&] { TEMP_FAILURE_RETRY(sem_wait(&gate)); });
+    EXPECT_THAT(spawner.Prepare(),
+                StatusIs(absl::StatusCode::kFailedPrecondition));
+    EXPECT_THAT(spawner.Spawn([] { return 0; }),
+                StatusIs(absl::StatusCode::kFailedPrecondition,
+                         HasSubstr("2 threads")));
+    sem_post(&gate);
+    thread.join();
+    // The kernel lists a joined thread for a moment longer.
+    for (int i = 0; i < 100000 && !spawner.Prepare().ok(); ++i) sched_yield();
+    EXPECT_PRED1(ExitedWithCode(0), Run(spawner, [] { return 0; }));
+  });
+}
+
+TEST_P(SpawnerTest, WhatTheKernelRefusesIsAStatus) {
+  const std::pair<int, absl::StatusCode> kRefusals[] = {
+      {EAGAIN, absl::StatusCode::kUnavailable},
+      {ENOMEM, absl::StatusCode::kResourceExhausted},
+  };
+  for (const auto& [error, code] : kRefusals) {
+    Apart([error = error, code = code] {
+      const Spawner spawner = Prepared();
+      Refuse({SYS_clone3, SYS_clone}, error);
+      EXPECT_THAT(spawner.Spawn([] { return 0; }),
+                  StatusIs(code, HasSubstr("clone")));
+    });
+  }
+}
+
+TEST_P(SpawnerTest, AFullProcessLimitIsAStatus) {
+  constexpr uid_t kNobody = 65534;
+  if (geteuid() != 0) GTEST_SKIP() << "only root can become nobody";
+  Apart([] {
+    const Spawner spawner = Prepared();
+    const rlimit none = {0, 0};
+    ASSERT_EQ(setrlimit(RLIMIT_NPROC, &none), 0);
+    // A sandbox's user namespace may have no user but root, who has no limit;
+    // the test above is for there.
+    if (setresuid(kNobody, kNobody, kNobody) != 0) return;
+    EXPECT_THAT(spawner.Spawn([] { return 0; }),
+                StatusIs(absl::StatusCode::kUnavailable, HasSubstr("clone")));
+  });
+}
+
+}  // namespace
+}  // namespace brood::proc

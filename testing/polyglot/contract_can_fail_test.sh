@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# The contract can fail: one client meets servers with one fault each, and names
+# the conversation that the fault must break, its line, and the bytes.
+#
+#     contract_can_fail_test.sh LANGUAGE
+
+set -o nounset -o pipefail
+# shellcheck source=server_under_test.sh
+source "$(dirname "$0")/server_under_test.sh"
+# shellcheck source=languages.sh
+source "$(dirname "$0")/languages.sh"
+
+language=$1
+contract=$(dirname "$0")/contract.txt
+wrong_server=$(dirname "$0")/wrong_server.py
+
+# The contract from the conversation $1 on. What comes before is blanked out, to
+# save time; line numbers stay.
+contract_from() {
+  awk -v name="$1" '/^conversation / && $2 == name { here = 1 } { print here ? $0 : "" }' "$contract"
+}
+
+# breaks FAULT NAME WORDS: against a server with this fault the client fails at
+# the conversation NAME and says, among others, WORDS.
+breaks() {
+  local fault=$1 name=$2 words=$3 heard line
+  contract_from "$name" >"$scratch/contract"
+  start_server "$wrong_server" --fault="$fault"
+  heard=$(run_client "$language" "$server_port" "$scratch/contract" 1 2>&1)
+  (($? == 1)) || fail "the client did not exit with 1, and said: $heard"
+  [[ $heard =~ "conversation $name, line "([0-9]+): ]] || fail "the client does not name $name: $heard"
+  line=${BASH_REMATCH[1]}
+  [[ $heard == *"line $line: $(sed -n "${line}s/^  //p" "$contract")"$'\n'* ]] ||
+    fail "line $line says something else: $heard"
+  [[ $heard == *"$words"* ]] || fail "the client does not say '$words': $heard"
+  stop_server
+  echo "$heard"
+}
+
+# The client refuses a contract that ends with the line $1, and names the line.
+refuses() {
+  local heard
+  { contract_from the_last_word && echo "$1"; } >"$scratch/contract"
+  start_server "$wrong_server"
+  heard=$(run_client "$language" "$server_port" "$scratch/contract" 20 2>&1)
+  (($? == 2)) || fail "the client did not exit with 2 at the line '$1', and said: $heard"
+  [[ $heard == *"line $(wc -l <"$scratch/contract")"* ]] ||
+    fail "the client does not name the line '$1': $heard"
+  stop_server
+  echo "$heard"
+}
+
+# Without a fault the same server passes, so it is the fault that breaks.
+keeps_the_contract_without_a_fault() {
+  start_server "$wrong_server"
+  run_client "$language" "$server_port" "$contract" 20 || fail "it has no fault, the client found one"
+  stop_server
+}
+
+require python
+require "$language"
+compile "$language" "$scratch"
+keeps_the_contract_without_a_fault
+breaks greets silence_is_answered_with_silence '1 bytes came that nobody expected'
+breaks never_closes silence_is_answered_with_silence 'the server has not closed after 1 s'
+breaks waits_for_the_end the_reply_does_not_wait_for_the_end 'after 1 s there were 0 of 14 bytes'
+breaks takes_nul_for_the_end nul_bytes_end_nothing 'got      from byte 0: nothing'
+breaks tidies_line_ends line_ends_stay_as_they_are 'expected from byte 0: 6f 6e 65 0d 0a 74 77 6f'
+breaks believes_in_utf8 what_is_not_utf8_comes_back_too 'got      from byte 0: ef bf bd 28'
+breaks swaps_two_bytes_of_a_long_read one_less_than_max_size 'first difference at byte 1021'
+breaks drops_the_last_byte_of_a_full_read exactly_max_size 'the server closed after 1023 of 1024 bytes'
+breaks closes_after_one_full_read one_more_than_max_size 'the server closed after 1024 of 1025 bytes'
+breaks serves_one_at_a_time whoever_is_silent_keeps_nobody_waiting 'after 1 s there were 0 of 28 bytes'
+breaks answers_whoever_came_last each_connection_gets_its_own_bytes 'first difference at byte'
+refuses '  sing text:la'
+refuses '  send hex:0g'
+refuses '  chunk none'
+refuses 'conversation'

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# One language replays the whole contract against the real server, once under
+# each of the contract's `server` lines.
+#
+#     replay_test.sh SERVER LANGUAGE
+#
+# What one replay proves: every conversation was held and went as written (the
+# client says how many, and the contract itself says how many there are), then
+# the server reaped all its children, and SIGTERM ended it with exit code 0 and
+# nobody left.
+
+set -o nounset -o pipefail
+# shellcheck source=server_under_test.sh
+source "$(dirname "$0")/server_under_test.sh"
+# shellcheck source=languages.sh
+source "$(dirname "$0")/languages.sh"
+
+server=$1
+language=$2
+contract=$(dirname "$0")/contract.txt
+
+all="$(grep -c '^conversation ' "$contract") conversations, $(grep -c '^  ' "$contract") steps"
+mapfile -t configurations < <(sed -n 's/^server //p' "$contract")
+((${#configurations[@]} > 0)) || fail "no line of the contract says how to start the server"
+[[ $all != *' 0 '* && $all != '0 '* ]] || fail "the contract says nothing: $all"
+
+require "$language"
+for configuration in "${configurations[@]}"; do
+  read -ra flags <<<"$configuration"
+  start_server "$server" "${flags[@]}"
+  held=$(run_client "$language" "$server_port" "$contract" 20) ||
+    fail "it broke the contract with the client in $language"
+  [[ $held == "$all" ]] || fail "the contract has $all; the client in $language held $held"
+  await_no_children
+  stop_server
+  echo "$language, server $configuration: $held"
+done
