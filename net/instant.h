@@ -21,8 +21,9 @@ namespace brood::net {
 
 using Instant = std::chrono::steady_clock::time_point;
 
-// The deadline of a wait that may take for ever. (A function, and not a constant,
-// for a constant lies in a page of its own that each child would have to map.)
+// The deadline of a wait that may take for ever. (A function, and not a
+// constant, for a constant lies in a page of its own that each child would have
+// to map.)
 constexpr Instant Never() { return Instant::max(); }
 
 inline Instant Now() { return std::chrono::steady_clock::now(); }

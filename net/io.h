@@ -47,8 +47,8 @@ absl::Status WriteFull(const Socket& socket, absl::string_view bytes,
                        Instant deadline = Never());
 
 // Tells the peer that no more bytes will come, then throws away what it still
-// sends, at most `max_size` bytes at a time, until it ends its side too, or until
-// `patience` is over. Without this a close with unread bytes resets the
+// sends, at most `max_size` bytes at a time, until it ends its side too, or
+// until `patience` is over. Without this a close with unread bytes resets the
 // connection, and the reset can overtake a reply that is still on its way.
 absl::Status Linger(const Socket& socket, size_t max_size,
                     absl::Duration patience);

@@ -115,11 +115,11 @@ void Reaper::CleanupChildren(Instant now, Deliver deliver) {
   }
 }
 
-// Reaps the children whose notices wait, kBatch at most, and gives their
-// number.
+// Takes kBatch notices at most, reaps the children they tell of, and gives the
+// number of those.
 int Reaper::TakeNotices(Instant now, Deliver deliver) {
   int reaped = 0;
-  while (reaped < kBatch) {
+  for (int taken = 0; taken < kBatch; ++taken) {
     const absl::optional<siginfo_t> notice = inbox_.TryTake();
     if (!notice) break;
     // A pid that is not ours is an embedder's or a forged notice: anyone of our
