@@ -31,6 +31,9 @@ using ::brood::testing::StatusIs;
 using ::testing::HasSubstr;
 
 constexpr absl::Duration kSoon = absl::Milliseconds(30);
+// For what must happen, and what the far end does: it never runs out in a test
+// that passes.
+constexpr absl::Duration kPatience = absl::Seconds(10);
 
 Instant In(absl::Duration length) { return After(Now(), length); }
 
@@ -61,7 +64,7 @@ class IoTest : public LeakCheck, public ::testing::WithParamInterface<bool> {
     peer().Close();
   }
   void SendFromPeer(absl::string_view bytes) {
-    ASSERT_THAT(WriteFull(peer(), bytes), IsOk());
+    ASSERT_THAT(WriteFull(peer(), bytes, In(kPatience)), IsOk());
   }
 
   ConnectionPair pair_;
@@ -97,7 +100,7 @@ TEST_P(IoTest, ReadSomeTakesWhatIsThereThoughTheDeadlineHasPassed) {
 }
 
 TEST_P(IoTest, ReadFullPutsSingleBytesTogether) {
-  for (Instant deadline : {Never(), In(absl::Seconds(10))}) {
+  for (Instant deadline : {Never(), In(kPatience)}) {
     std::thread writer([this] {
       for (char byte = 'a'; byte <= 'z'; ++byte) {
         SendFromPeer(absl::string_view(&byte, 1));
@@ -116,10 +119,11 @@ TEST_P(IoTest, ReadFullOfNothingWaitsForNothing) {
 
 TEST_P(IoTest, WriteFullWritesMoreThanTheKernelTakesAtATime) {
   const std::string& sent = ManyBytes();
-  for (Instant deadline : {Never(), In(absl::Seconds(10))}) {
+  for (Instant deadline : {Never(), In(kPatience)}) {
     std::string received(sent.size(), '\0');
     std::thread reader([&] {
-      EXPECT_THAT(ReadFull(peer(), absl::MakeSpan(&received[0], sent.size())),
+      EXPECT_THAT(ReadFull(peer(), absl::MakeSpan(&received[0], sent.size()),
+                           In(kPatience)),
                   IsOk());
     });
     EXPECT_THAT(WriteFull(ours(), sent, deadline), IsOk());
@@ -185,11 +189,12 @@ TEST_P(IoTest, LingerEndsOurSideAndAwaitsThePeersEnd) {
   ASSERT_THAT(WriteFull(ours(), "bye"), IsOk());
   std::thread far_end([this] {
     char bytes[3];
-    EXPECT_THAT(ReadFull(peer(), absl::MakeSpan(bytes)), IsOk());
-    EXPECT_THAT(ReadSome(peer(), absl::MakeSpan(bytes)), IsOkAndHolds(0));
+    EXPECT_THAT(ReadFull(peer(), absl::MakeSpan(bytes), In(kPatience)), IsOk());
+    EXPECT_THAT(ReadSome(peer(), absl::MakeSpan(bytes), In(kPatience)),
+                IsOkAndHolds(0));
     peer().Close();
   });
-  EXPECT_THAT(Linger(ours(), 1024, absl::Seconds(10)), IsOk());
+  EXPECT_THAT(Linger(ours(), 1024, kPatience), IsOk());
   far_end.join();
 }
 
@@ -200,11 +205,12 @@ TEST_P(IoTest, LingerThrowsAwayWhatWouldResetTheReply) {
   SendFromPeer(flood);
   shutdown(peer().fd(), SHUT_WR);
   ASSERT_THAT(WriteFull(ours(), "bye"), IsOk());
-  EXPECT_THAT(Linger(ours(), 1000, absl::Seconds(10)), IsOk());
+  EXPECT_THAT(Linger(ours(), 1000, kPatience), IsOk());
   { const net::Connection closed = std::move(pair_.connection); }
   char bytes[3];
-  EXPECT_THAT(ReadFull(peer(), absl::MakeSpan(bytes)), IsOk());
-  EXPECT_THAT(ReadSome(peer(), absl::MakeSpan(bytes)), IsOkAndHolds(0));
+  EXPECT_THAT(ReadFull(peer(), absl::MakeSpan(bytes), In(kPatience)), IsOk());
+  EXPECT_THAT(ReadSome(peer(), absl::MakeSpan(bytes), In(kPatience)),
+              IsOkAndHolds(0));
 }
 
 TEST_P(IoTest, LingerLosesItsPatienceWithAPeerThatStays) {
@@ -229,7 +235,7 @@ TEST_P(IoTest, LingerLosesItsPatienceWithAPeerThatNeverStopsSending) {
 
 TEST_P(IoTest, LingerSaysThatThePeerIsGone) {
   ResetByPeer();
-  EXPECT_THAT(Linger(ours(), 1024, absl::Seconds(10)),
+  EXPECT_THAT(Linger(ours(), 1024, kPatience),
               StatusIs(absl::StatusCode::kUnavailable, HasSubstr("recv")));
 }
 
@@ -265,7 +271,7 @@ class Storm {
 sem_t Storm::interrupted_;
 
 TEST_P(IoTest, ReadFullIsNotInterrupted) {
-  for (Instant deadline : {Never(), In(absl::Seconds(10))}) {
+  for (Instant deadline : {Never(), In(kPatience)}) {
     const Storm storm;
     std::thread writer([this] {
       for (absl::string_view half : {"hello ", "world"}) {
@@ -282,12 +288,13 @@ TEST_P(IoTest, ReadFullIsNotInterrupted) {
 
 TEST_P(IoTest, WriteFullIsNotInterrupted) {
   const std::string& sent = ManyBytes();
-  for (Instant deadline : {Never(), In(absl::Seconds(10))}) {
+  for (Instant deadline : {Never(), In(kPatience)}) {
     const Storm storm;
     std::string received(sent.size(), '\0');
     std::thread reader([&] {
       Storm::AwaitTen();  // the writer has filled the buffers, and waits
-      EXPECT_THAT(ReadFull(peer(), absl::MakeSpan(&received[0], sent.size())),
+      EXPECT_THAT(ReadFull(peer(), absl::MakeSpan(&received[0], sent.size()),
+                           In(kPatience)),
                   IsOk());
     });
     EXPECT_THAT(WriteFull(ours(), sent, deadline), IsOk());
@@ -302,7 +309,7 @@ TEST_P(IoTest, LingerIsNotInterrupted) {
     Storm::AwaitTen();
     peer().Close();
   });
-  EXPECT_THAT(Linger(ours(), 1024, absl::Seconds(10)), IsOk());
+  EXPECT_THAT(Linger(ours(), 1024, kPatience), IsOk());
   far_end.join();
 }
 

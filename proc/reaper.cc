@@ -13,8 +13,8 @@ namespace {
 
 constexpr std::chrono::milliseconds kCheckPeriod(50);
 // waitpid(-1) walks the list of all live children. This much more time between
-// two walks for each of them keeps their cost below one part in fifty.
-constexpr std::chrono::microseconds kCheckPeriodPerChild(10);
+// two walks for each of them keeps their cost below a hundredth.
+constexpr std::chrono::microseconds kCheckPeriodPerChild(20);
 // How far one roll call goes through the table: half of it are children at
 // most, and each costs a system call.
 constexpr size_t kCellsPerRollCall = 2048;

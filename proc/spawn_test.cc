@@ -1,13 +1,10 @@
 #include "brood/proc/spawn.h"
 
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -16,7 +13,6 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
-#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -24,10 +20,10 @@
 #include <string>
 #include <thread>
 #include <utility>
-#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "brood/testing/leak_check.h"
+#include "brood/testing/refuse_calls.h"
 #include "brood/testing/shared.h"
 #include "brood/testing/status_matchers.h"
 #include "gmock/gmock.h"
@@ -38,29 +34,13 @@ namespace {
 
 using ::brood::testing::Census;
 using ::brood::testing::IsOk;
+using ::brood::testing::RefuseCalls;
 using ::brood::testing::Shared;
 using ::brood::testing::StatusIs;
 using ::testing::ExitedWithCode;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::KilledBySignal;
-
-// From now on, in this process and its children, these calls fail with `error`.
-void Refuse(std::vector<int> calls, int error) {
-  std::vector<sock_filter> program = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr))};
-  for (int call : calls) {
-    program.push_back(
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(call), 0, 1));
-    program.push_back(BPF_STMT(
-        BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<uint32_t>(error)));
-  }
-  program.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
-  const sock_fprog filter = {static_cast<unsigned short>(program.size()),
-                             program.data()};
-  ASSERT_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-  ASSERT_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0);
-}
 
 int WaitFor(pid_t pid) {
   int status = -1;
@@ -79,7 +59,7 @@ class SpawnerTest : public ::brood::testing::LeakCheck,
     std::fflush(nullptr);
     const pid_t pid = fork();
     if (pid == 0) {
-      if (!GetParam()) Refuse({SYS_clone3}, ENOSYS);
+      if (!GetParam()) RefuseCalls({SYS_clone3}, ENOSYS);
       test();
       std::fflush(nullptr);
       _exit(HasFailure() ? 1 : 0);
@@ -356,9 +336,18 @@ TEST_P(SpawnerTest, RefusesAProcessWithThreadsUntilTheyAreJoined) {
                          HasSubstr("2 threads")));
     sem_post(&gate);
     thread.join();
-    // The kernel lists a joined thread for a moment longer.
-    for (int i = 0; i < 100000 && !spawner.Prepare().ok(); ++i) sched_yield();
     EXPECT_PRED1(ExitedWithCode(0), Run(spawner, [] { return 0; }));
+  });
+}
+
+// The kernel lists a thread for a moment longer when it was joined.
+TEST_P(SpawnerTest, AThreadThatWasJoinedIsNoneAnyMore) {
+  Apart([] {
+    Spawner spawner = Prepared();
+    for (int i = 0; i < 200; ++i) {
+      std::thread([] {}).join();
+      ASSERT_THAT(spawner.Prepare(), IsOk());
+    }
   });
 }
 
@@ -370,7 +359,7 @@ TEST_P(SpawnerTest, WhatTheKernelRefusesIsAStatus) {
   for (const auto& [error, code] : kRefusals) {
     Apart([error = error, code = code] {
       const Spawner spawner = Prepared();
-      Refuse({SYS_clone3, SYS_clone}, error);
+      RefuseCalls({SYS_clone3, SYS_clone}, error);
       EXPECT_THAT(spawner.Spawn([] { return 0; }),
                   StatusIs(code, HasSubstr("clone")));
     });

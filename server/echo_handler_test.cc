@@ -157,7 +157,6 @@ TEST_F(EchoHandlerTest, SaysThatThePeerWasLostWhenItResets) {
   EXPECT_EQ(echoed.code(), ExitCode::kPeerLost);
 }
 
-// With SIGPIPE as it is by default, a careless write would end this process.
 TEST_F(EchoHandlerTest, SaysThatThePeerWasLostInTheMiddleOfAReply) {
   Echoed echoed(1024);
   // Nobody reads the reply, so that it stalls, and then the sending too.

@@ -206,6 +206,14 @@ TEST_F(LineWriterTest, DropsWholeLinesWhileAPipeIsStalled) {
   EXPECT_EQ(pipe.Drain(), "it flows again\n");
 }
 
+// Longer than PIPE_BUF: the kernel takes what it has room for.
+TEST_F(LineWriterTest, CallsALineDroppedIfOnlyAPieceOfItWentOut) {
+  Ends pipe = Ends::OfPipe();
+  LineWriter writer(pipe.writer());
+  EXPECT_FALSE(writer.Write(std::string(100000, '.') + "\n"));
+  EXPECT_NE(pipe.Drain(), "");
+}
+
 TEST_F(LineWriterTest, DropsLinesWhileASocketIsStalled) {
   Ends sockets = Ends::OfSocketPair();
   LineWriter writer(sockets.writer());
@@ -339,6 +347,17 @@ TEST_F(LineWriterTest, DropsEveryLineOfAClosedDescriptor) {
     EXPECT_FALSE(writer.Write("hello\n"));
     EXPECT_EQ(writer.own_fd(), -1);
   }
+}
+
+TEST_F(LineWriterTest, NeverWritesToWhoGetsAClosedNumberLater) {
+  Ends pipe = Ends::OfPipe();
+  const int number = dup(STDIN_FILENO);
+  close(number);
+  LineWriter writer(number);
+  ASSERT_EQ(fcntl(pipe.writer(), F_DUPFD_CLOEXEC, number), number);
+  EXPECT_FALSE(writer.Write("hello\n"));
+  EXPECT_EQ(pipe.Drain(), "");
+  close(number);
 }
 
 TEST_F(LineWriterTest, AppendsToAFileThatWasOpenedForThat) {

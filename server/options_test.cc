@@ -112,13 +112,26 @@ TEST(OptionsTest, NameTheBadEndpointAmongGoodOnes) {
 
 TEST(OptionsTest, NameTheFirstOfSeveralBadFields) {
   Options options;
-  options.backlog = -1;
-  options.max_size = 0;
-  EXPECT_THAT(options.Validate(), StatusIs(absl::StatusCode::kInvalidArgument,
-                                           StartsWith("max_size=0: ")));
   options.listen = {"nowhere"};
-  EXPECT_THAT(options.Validate(), StatusIs(absl::StatusCode::kInvalidArgument,
-                                           StartsWith("listen=nowhere: ")));
+  options.strategy = "thread";
+  options.max_size = 0;
+  options.max_connections = 0;
+  options.backlog = -1;
+  options.drain_grace = -absl::Seconds(1);
+  const auto complains_of = [](const char* field) {
+    return StatusIs(absl::StatusCode::kInvalidArgument, StartsWith(field));
+  };
+  EXPECT_THAT(options.Validate(), complains_of("listen=nowhere: "));
+  options.listen = Options().listen;
+  EXPECT_THAT(options.Validate(), complains_of("strategy=thread: "));
+  options.strategy = Options().strategy;
+  EXPECT_THAT(options.Validate(), complains_of("max_size=0: "));
+  options.max_size = Options().max_size;
+  EXPECT_THAT(options.Validate(), complains_of("max_connections=0: "));
+  options.max_connections = Options().max_connections;
+  EXPECT_THAT(options.Validate(), complains_of("backlog=-1: "));
+  options.backlog = Options().backlog;
+  EXPECT_THAT(options.Validate(), complains_of("drain_grace=-1s: "));
 }
 
 TEST(LogLevelTest, IsReadByItsExactName) {

@@ -71,6 +71,20 @@ uint64_t SumOfCrashes(const Totals& totals) {
                          uint64_t{0});
 }
 
+TEST(TotalsTest, BalanceWithEveryFateAndWithNothingElse) {
+  for (uint64_t Totals::*fate :
+       {&Totals::running, &Totals::ended_ok, &Totals::ended_error,
+        &Totals::crashed, &Totals::killed, &Totals::unknown, &Totals::shed,
+        &Totals::fork_failed}) {
+    Totals totals;
+    totals.crashed_by.fill(1);  // already in `crashed`
+    totals.*fate = 1;
+    EXPECT_FALSE(totals.Balanced());
+    totals.accepted = 1;
+    EXPECT_TRUE(totals.Balanced());
+  }
+}
+
 TEST(ScoreboardTest, IsEmptyAndBalancedAtFirst) {
   const Scoreboard scoreboard(10);
   EXPECT_EQ(scoreboard.totals().accepted, 0u);

@@ -1,5 +1,6 @@
-// The parent allocates nothing for a connection, at any log level: what it needs
-// it has before the first one, so memory that runs out later can't hurt it.
+// The parent allocates nothing for a connection, at any log level: what it
+// needs it has before the first one, so memory that runs out later can't hurt
+// it.
 
 #include <cstddef>
 #include <cstdint>

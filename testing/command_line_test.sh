@@ -1,0 +1,294 @@
+#!/bin/bash
+#
+# The command line of the standalone server, against the real one: what it
+# refuses and in which words, what it says, and how it ends.
+#
+#   command_line_test.sh SERVER
+#
+# Each claim_... below is a test. No wait is longer than $patience seconds.
+
+set -uo pipefail
+
+server=$1
+patience=30
+scratch=$(mktemp -d "${TEST_TMPDIR:-/tmp}/XXXXXX")
+out='' pid='' port='' claim=''
+
+clean_up() {
+  [[ -z ${pid} ]] || kill -KILL "${pid}" 2>/dev/null
+  rm -rf "${scratch}"
+}
+trap clean_up EXIT
+
+fail() {
+  {
+    echo "FAILED: ${claim//_/ }: $*"
+    if [[ -s ${scratch}/log ]]; then
+      echo "The server's standard error:"
+      tail -n 20 "${scratch}/log"
+    fi
+  } >&2
+  exit 1
+}
+
+# start FLAG...: until its first line, which tells its $port.
+start() {
+  local line
+  exec {out}< <(exec setsid "${server}" --listen=127.0.0.1:0 "$@" 2>"${scratch}/log")
+  pid=$!
+  await_port
+}
+
+await_port() {
+  read -r -t "${patience}" -u "${out}" line || fail "it said nothing on its standard output"
+  [[ ${line} =~ ^listening\ 127\.0\.0\.[0-9]+:([0-9]+)$ ]] ||
+    fail "it did not say 'listening ADDRESS:PORT' but '${line}'"
+  port=${BASH_REMATCH[1]}
+}
+
+# await_end CODE: of the server.
+await_end() {
+  timeout "${patience}" tail -s 0.02 -f /dev/null --pid="${pid}" || fail "it did not end"
+  wait "${pid}"
+  local code=$?
+  pid=''
+  [[ -z ${out} ]] || exec {out}<&-
+  out=''
+  ((code == $1)) || fail "its exit code is ${code}, not $1"
+}
+
+stop() {
+  kill -TERM "${pid}" || fail "it had ended before it was asked to"
+  await_end 0
+}
+
+# echo_with PORT [ADDRESS]: one client, served.
+echo_with() {
+  local client reply
+  { exec {client}<>"/dev/tcp/${2:-127.0.0.1}/$1"; } 2>/dev/null || return
+  echo hello >&"${client}"
+  read -r -t "${patience}" -u "${client}" reply || fail "a client got no reply"
+  exec {client}>&-
+  [[ ${reply} == hello ]] || fail "a client got '${reply}' for 'hello'"
+}
+
+# refused CODE TEXT... -- COMMAND...: it ends with CODE, says nothing on standard
+# output, and one line on standard error, in which each TEXT is found.
+refused() {
+  local code=$1 texts=() text actual
+  shift
+  while [[ $1 != -- ]]; do
+    texts+=("$1")
+    shift
+  done
+  shift
+  timeout "${patience}" "$@" >"${scratch}/out" 2>"${scratch}/log"
+  actual=$?
+  ((actual == code)) || fail "$*: exit code ${actual}, not ${code}"
+  [[ ! -s ${scratch}/out ]] || fail "$*: it spoke on its standard output"
+  [[ $(wc -l <"${scratch}/log") == 1 ]] || fail "$*: not one line"
+  for text in "${texts[@]}"; do
+    [[ $(<"${scratch}/log") == *"${text}"* ]] || fail "$*: the line has no '${text}'"
+  done
+}
+
+# wrong FLAG VALUE WHAT_IS_ALLOWED
+wrong() {
+  refused 100 "$1" "$2" "$3" -- "${server}" --listen=127.0.0.1:0 "--$1=$2"
+}
+
+claim_a_wrong_value_is_told_with_its_flag_and_what_is_allowed() {
+  wrong listen '' 'a port'
+  wrong listen 7000 'needs a port, as in 127.0.0.1:7000'
+  wrong listen 127.0.0.1:70000 '0 to 65535'
+  wrong listen 127.1:7000 'IPv4'
+  wrong listen '[::1%lo]:7000' 'zone'
+  wrong listen 'example.org:80' 'must be IPv4'
+  refused 100 listen nonsense 'needs a port' -- "${server}" --listen=127.0.0.1:0,nonsense
+  wrong backlog -1 '0 to '
+  wrong backlog long 'whole number'
+  wrong strategy threads 'must be fork'
+  wrong max_connections 0 '1 to 1000000'
+  wrong max_connections 1000001 '1 to 1000000'
+  wrong max_connections 99999999999 'whole number'
+  wrong max_connections '' 'whole number'
+  wrong max_size 0 '1 to '
+  wrong max_size 1k 'whole number'
+  wrong drain_grace -1s '0 to '
+  wrong drain_grace 10 'such as 10s'
+  wrong drain_grace 25h '0 to 24h'
+  wrong log_level debug 'info, warning, error or off'
+  wrong init perhaps 'true or false'
+  wrong huge_text perhaps 'true or false'
+}
+
+claim_what_is_no_flag_is_told() {
+  refused 100 no_such_flag '--help' -- "${server}" --no_such_flag
+  refused 100 no_such_flag '--help' -- "${server}" --no_such_flag=1
+  refused 100 '"7000" is not a flag' '--help' -- "${server}" 7000
+}
+
+claim_help_lists_our_flags_in_groups_and_nobody_elses() {
+  local name help
+  help=$(timeout "${patience}" "${server}" --help 2>"${scratch}/log") || fail "exit code $?"
+  [[ ! -s ${scratch}/log ]] || fail "it spoke on its standard error"
+  for name in listen backlog strategy max_connections max_size init huge_text drain_grace log_level; do
+    grep -q "^  --${name}=" <<<"${help}" || fail "--${name} is not listed"
+  done
+  for name in Listening Processes Stopping Logging Signals 'Exit codes'; do
+    grep -q "^${name}" <<<"${help}" || fail "there is no group ${name}"
+  done
+  for name in flagfile fromenv tryfromenv undefok tab_completion helpon version; do
+    ! grep -q -e "--${name}" <<<"${help}" || fail "--${name} is not ours"
+  done
+}
+
+claim_a_port_in_use_is_refused_by_name() {
+  start
+  refused 111 "127.0.0.1:${port}" 'Address already in use' -- \
+    "${server}" "--listen=127.0.0.1:${port}" --log_level=off
+  # All or none: the endpoint that was free is not served either.
+  refused 111 "127.0.0.1:${port}" -- \
+    "${server}" "--listen=127.0.0.1:0,127.0.0.1:${port}" --log_level=off
+  echo_with "${port}" || fail "the first server was disturbed"
+  stop
+}
+
+claim_an_address_of_others_is_refused_by_name() {
+  refused 111 192.0.2.1:7000 'Cannot assign requested address' -- \
+    "${server}" --listen=192.0.2.1:7000 --log_level=off
+}
+
+claim_a_privileged_port_is_refused_to_the_unprivileged() {
+  local without=()
+  if ((EUID == 0)); then
+    without=(setpriv --bounding-set=-net_bind_service --inh-caps=-net_bind_service)
+    if ! "${without[@]}" true 2>/dev/null; then
+      echo "skipped: root can't give up its privilege here"
+      return
+    fi
+  fi
+  refused 111 127.0.0.1:1 'Permission denied' -- \
+    "${without[@]}" "${server}" --listen=127.0.0.1:1 --log_level=off
+}
+
+claim_each_of_several_endpoints_is_announced_in_order_and_served() {
+  local ports=() address
+  exec {out}< <(exec setsid "${server}" --listen=127.0.0.1:0,127.0.0.2:0,localhost:0 \
+    2>"${scratch}/log")
+  pid=$!
+  for address in 127.0.0.1 127.0.0.2 127.0.0.1; do
+    await_port
+    [[ ${line} == "listening ${address}:"* ]] || fail "'${line}' is not of ${address}"
+    ports+=("${port}")
+    # At once, for it was said that it listens.
+    echo_with "${port}" "${address}" || fail "${address}:${port} does not listen"
+  done
+  [[ ${ports[0]} != "${ports[2]}" ]] || fail "two endpoints have one port"
+  stop
+}
+
+claim_the_log_says_what_happens_to_a_connection() {
+  local lines expected child peer
+  start --max_connections=7
+  echo_with "${port}" || fail "it does not listen"
+  stop
+  mapfile -t lines <"${scratch}/log"
+  local us="brood\[[0-9]+\] info:"
+  expected=(
+    "^${us} listening on 127\.0\.0\.1:${port}$"
+    "^${us} forked pid ([0-9]+) to handle (127\.0\.0\.1:[1-9][0-9]*) \(1 of 7\)$"
+    "^${us} draining: [01] running, to be terminated in 10\.0 s$"
+    "^${us} stopped: accepted 1 = running 0 \+ ended_ok 1 \+ "
+  )
+  local pattern
+  for pattern in "${expected[@]}"; do
+    grep -qE "${pattern}" "${scratch}/log" || fail "no line is like ${pattern}"
+  done
+  [[ $(<"${scratch}/log") =~ forked\ pid\ ([0-9]+)\ to\ handle\ ([0-9.:]+) ]]
+  child=${BASH_REMATCH[1]} peer=${BASH_REMATCH[2]}
+  grep -qE "^brood\[${child}\] info: child, handling ${peer}$" "${scratch}/log" ||
+    fail "the child does not say so"
+  grep -qE "^${us} pid ${child} handling ${peer} exited with code 0 \(served\) after [0-9]+\.[0-9]+ s \(0 of 7\)$" \
+    "${scratch}/log" || fail "its end is not told"
+  ((${#lines[@]} == 6)) || fail "there are ${#lines[@]} lines, not six"
+}
+
+claim_with_log_level_off_it_is_silent() {
+  start --log_level=off
+  echo_with "${port}" || fail "it does not listen"
+  stop
+  [[ ! -s ${scratch}/log ]] || fail "it spoke"
+}
+
+# serve_started_by COMMAND...: which starts a server that can't tell its port.
+serve_started_by() {
+  local until=$((SECONDS + patience))
+  start --log_level=off
+  stop  # the port is free now, and known
+  "$@" &
+  pid=$!
+  until echo_with "${port}"; do
+    ((SECONDS < until)) || fail "it does not serve"
+    read -r -t 0.01 <> <(:)  # nobody tells: look again in a hundredth of a second
+  done
+  stop
+}
+
+without_any() {
+  exec "${server}" "--listen=127.0.0.1:${port}" <&- >&- 2>&-
+}
+claim_it_serves_without_standard_descriptors() {
+  serve_started_by without_any
+}
+
+without_output() {
+  exec "${server}" "--listen=127.0.0.1:${port}" 2>"${scratch}/log" >&-
+}
+claim_it_serves_without_a_standard_output() {
+  serve_started_by without_output
+  grep -q 'exited with code 0' "${scratch}/log" || fail "it does not log"
+}
+
+claim_a_reader_of_its_output_that_is_gone_is_no_matter() {
+  start
+  exec {out}<&-
+  out=''
+  echo_with "${port}" || fail "it does not listen"
+  stop
+}
+
+# Ctrl-C is a SIGINT to each process of the terminal's group.
+claim_an_interrupt_from_the_terminal_leaves_no_process_behind() {
+  local client reply clients=()
+  start --drain_grace=1s
+  for _ in {1..10}; do
+    exec {client}<>"/dev/tcp/127.0.0.1/${port}"
+    echo hello >&"${client}"
+    read -r -t "${patience}" -u "${client}" reply || fail "a client got no reply"
+    clients+=("${client}")
+  done
+  local group=${pid}
+  kill -INT -- "-${group}"
+  await_end 0
+  ! kill -0 -- "-${group}" 2>/dev/null || fail "a process is left in its group"
+  for client in "${clients[@]}"; do
+    exec {client}>&-
+  done
+}
+
+claim_each_stop_signal_ends_it_with_0() {
+  local signal
+  for signal in TERM INT; do
+    start
+    kill "-${signal}" "${pid}"
+    await_end 0
+  done
+}
+
+claims=$(declare -F | sed -n 's/^declare -f claim_//p')
+for claim in ${claims}; do
+  : >"${scratch}/log"
+  "claim_${claim}"
+  echo "ok: ${claim//_/ }"
+done

@@ -1,0 +1,210 @@
+// The server is a guest in somebody's process: whatever that one does with
+// signals and with children of its own, neither gets into the other's way.
+
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "brood/net/connection.h"
+#include "brood/server/echo_handler.h"
+#include "brood/server/handler.h"
+#include "brood/server/tcp_server.h"
+#include "brood/testing/observe.h"
+#include "brood/testing/proc_files.h"
+#include "brood/testing/server_fixture.h"
+#include "brood/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::testing {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+class EmbedderTest : public ServerTest {
+ protected:
+  static TestServer::Setup QuietSetup() {
+    TestServer::Setup setup;
+    setup.options.log_level = server::LogLevel::kWarning;
+    return setup;
+  }
+
+  // `count` clients, one after the other.
+  void Visit(const TestServer& server, int count, absl::string_view bytes) {
+    for (int i = 0; i < count; ++i) {
+      TestClient client = ConnectTo(server);
+      ASSERT_THAT(client.Echo(bytes), IsOk()) << "client " << i;
+      ASSERT_THAT(client.ShutdownWrite(), IsOk());
+      ASSERT_THAT(client.ExpectEof(), IsOk());
+    }
+  }
+};
+
+// Turns the loop, and after each turn gives the embedder its own.
+template <typename Turn>
+absl::Status RunWith(server::TcpServer& server, Turn turn) {
+  for (;;) {
+    const absl::StatusOr<bool> goes_on = server.Step(absl::Milliseconds(10));
+    if (!goes_on.ok()) return goes_on.status();
+    if (!*goes_on) return absl::OkStatus();
+    turn();
+  }
+}
+
+TEST_F(EmbedderTest, AnEmbeddersOwnChildrenAreItsOwn) {
+  static constexpr int kOwnChildren = 50;
+  TestServer::Setup setup = QuietSetup();
+  setup.run = [](server::TcpServer& server) {
+    int forked = 0;
+    const absl::Status stopped = RunWith(server, [&] {
+      if (forked == kOwnChildren ||
+          server.totals().accepted < 10u * static_cast<unsigned>(forked)) {
+        return;
+      }
+      ++forked;
+      const pid_t pid = fork();
+      if (pid == 0) _exit(forked);
+      // For one's own child, and for any, which must mean one's own.
+      int status = 0;
+      EXPECT_EQ(waitpid(forked % 2 == 0 ? pid : -1, &status, 0), pid);
+      EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == forked) << status;
+      EXPECT_EQ(waitpid(-1, &status, WNOHANG), -1) << "took the server's";
+      EXPECT_EQ(errno, ECHILD);
+    });
+    EXPECT_EQ(forked, kOwnChildren);
+    return stopped;
+  };
+  const auto server = StartServer(std::move(setup));
+  Visit(*server, 500, "hello");
+  const server::Totals totals = StopAndExpectClean(*server).totals;
+  EXPECT_EQ(totals.ended_ok, 500u);
+  EXPECT_EQ(totals.unknown, 0u);
+}
+
+TEST_F(EmbedderTest, AStatusThatTheEmbedderStoleIsUnknownAndTheSlotIsFree) {
+  TestServer::Setup setup = QuietSetup();
+  setup.options.max_connections = 1;
+  setup.run = [](server::TcpServer& server) {
+    bool stolen = false;
+    return RunWith(server, [&] {
+      const std::vector<pid_t> children = ChildrenOf("self");
+      if (stolen || children.empty()) return;
+      int status;
+      EXPECT_EQ(waitpid(children[0], &status, __WALL), children[0]);
+      stolen = true;
+    });
+  };
+  const auto server = StartServer(std::move(setup));
+  Visit(*server, 2, "hello");
+  const server::Totals totals = StopAndExpectClean(*server).totals;
+  EXPECT_EQ(totals.unknown, 1u);
+  EXPECT_EQ(totals.ended_ok, 1u);
+}
+
+// What an embedder may have done with SIGCHLD before it made the server.
+struct SigchldCase {
+  const char* name;
+  void (*prepare)();
+};
+
+class SigchldTest : public EmbedderTest,
+                    public ::testing::WithParamInterface<SigchldCase> {};
+
+TEST_P(SigchldTest, EveryStatusIsKnownAndEverySlotIsFreed) {
+  TestServer::Setup setup = QuietSetup();
+  setup.options.max_connections = 10;
+  setup.before = GetParam().prepare;
+  const auto server = StartServer(std::move(setup));
+  Visit(*server, 90, "hello");
+  std::vector<TestClient> at_once;
+  for (int i = 0; i < 10; ++i) at_once.push_back(ConnectTo(*server));
+  for (TestClient& client : at_once) EXPECT_THAT(client.Echo("x"), IsOk());
+  at_once.clear();
+  const server::Totals totals = StopAndExpectClean(*server).totals;
+  EXPECT_EQ(totals.ended_ok, 100u);
+  EXPECT_EQ(totals.unknown, 0u);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    That, SigchldTest,
+    ::testing::Values(SigchldCase{"IsIgnored",
+                                  [] { signal(SIGCHLD, SIG_IGN); }},
+                      SigchldCase{"IsBlocked",
+                                  [] {
+                                    sigset_t sigchld;
+                                    sigemptyset(&sigchld);
+                                    sigaddset(&sigchld, SIGCHLD);
+                                    sigprocmask(SIG_BLOCK, &sigchld, nullptr);
+                                  }},
+                      // The handler of a thousand tutorials.
+                      SigchldCase{"IsHandled",
+                                  [] {
+                                    signal(SIGCHLD, [](int) {
+                                      while (waitpid(-1, nullptr, WNOHANG) >
+                                             0) {
+                                      }
+                                    });
+                                  }},
+                      SigchldCase{"WantsNoZombies",
+                                  [] {
+                                    struct sigaction no_zombies = {};
+                                    no_zombies.sa_handler = SIG_DFL;
+                                    no_zombies.sa_flags = SA_NOCLDWAIT;
+                                    sigaction(SIGCHLD, &no_zombies, nullptr);
+                                  }}),
+    [](const auto& info) { return info.param.name; });
+
+// Only a child that has become another program is the kernel's to forget, when
+// SIGCHLD is ignored; even then nothing but the status is lost.
+TEST_F(EmbedderTest, AStatusThatTheKernelForgotIsUnknownAndTheSlotIsFree) {
+  TestServer::Setup setup = QuietSetup();
+  setup.options.max_connections = 1;
+  setup.before = [] { signal(SIGCHLD, SIG_IGN); };
+  setup.handler = [](net::Connection& /*connection*/) {
+    execlp("true", "true", nullptr);
+    return server::ExitCode::kSystemRefused;
+  };
+  const auto server = StartServer(std::move(setup));
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_THAT(ConnectTo(*server).ExpectEof(), IsOk());
+  }
+  EXPECT_EQ(StopAndExpectClean(*server).totals.unknown, 3u);
+}
+
+void InterruptAThousandTimesASecond() {
+  struct sigaction action = {};
+  action.sa_handler = [](int) {};  // without SA_RESTART
+  sigaction(SIGALRM, &action, nullptr);
+  const itimerval often = {{0, 1000}, {0, 1000}};
+  setitimer(ITIMER_REAL, &often, nullptr);
+}
+
+TEST_F(EmbedderTest, InterruptedCallsAreNobodysLoss) {
+  TestServer::Setup setup = QuietSetup();
+  setup.before = InterruptAThousandTimesASecond;
+  setup.after = [] {
+    const itimerval never = {};
+    setitimer(ITIMER_REAL, &never, nullptr);
+  };
+  setup.handler = [](net::Connection& connection) {
+    InterruptAThousandTimesASecond();  // timers are not inherited
+    return server::EchoHandler(512)(connection);
+  };
+  const auto server = StartServer(std::move(setup));
+  std::string bytes;
+  for (int i = 0; i < 4096; ++i) bytes += static_cast<char>(i * i % 251);
+  Visit(*server, 1000, bytes);
+  EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 1000u);
+}
+
+}  // namespace
+}  // namespace brood::testing

@@ -1,0 +1,244 @@
+#include "brood/testing/fault_injector.h"
+
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>  // NOLINT(build/c++11): for std::condition_variable.
+#include <cstddef>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+
+namespace brood::testing {
+namespace {
+
+#if defined(__x86_64__)
+constexpr uint32_t kArchitecture = AUDIT_ARCH_X86_64;
+#elif defined(__aarch64__)
+constexpr uint32_t kArchitecture = AUDIT_ARCH_AARCH64;
+#else
+#error "which AUDIT_ARCH_ is this?"
+#endif
+
+void AbortUnless(bool fine, const char* what) {
+  if (fine) return;
+  std::fprintf(stderr, "fault injector: %s: %s\n", what, strerror(errno));
+  std::abort();
+}
+
+// Both ways to make a process are one call here.
+int CallOf(int number) { return number == SYS_clone ? SYS_clone3 : number; }
+
+// Ours alone to know: asks whether clone3 exists, and makes no process.
+bool IsProbe(const seccomp_data& call) {
+  return call.nr == SYS_clone3 && call.args[1] == 0;
+}
+
+std::vector<sock_filter> FilterFor(const std::vector<int>& numbers) {
+  std::vector<sock_filter> filter = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kArchitecture, 1, 0),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+  };
+  for (int number : numbers) {
+    filter.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
+                              static_cast<uint32_t>(number), 0, 1));
+    filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF));
+  }
+  filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+  return filter;
+}
+
+// Room for one descriptor beside a message, and the message: who sends it.
+struct Envelope {
+  Envelope() {
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof(control);
+  }
+
+  pid_t pid = 0;
+  iovec part = {&pid, sizeof(pid)};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message = {};
+};
+
+bool SendListener(int socket, int listener) {
+  Envelope envelope;
+  envelope.pid = getpid();
+  cmsghdr* header = CMSG_FIRSTHDR(&envelope.message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int));
+  std::memcpy(CMSG_DATA(header), &listener, sizeof(listener));
+  return TEMP_FAILURE_RETRY(sendmsg(socket, &envelope.message, 0)) ==
+         sizeof(envelope.pid);
+}
+
+}  // namespace
+
+FaultInjector::FaultInjector(const std::vector<int>& calls) {
+  for (int call : calls) calls_[call];
+  int ends[2];
+  AbortUnless(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0,
+              "socketpair");
+  receiver_fd_ = ends[0];
+  sender_fd_ = ends[1];
+  stop_fd_ = eventfd(0, EFD_CLOEXEC);
+  AbortUnless(stop_fd_ >= 0, "eventfd");
+  // Before the server process exists, so that no call waits for its answer
+  // while the test waits for the server.
+  thread_ = std::thread([this] { Answer(); });
+}
+
+FaultInjector::~FaultInjector() {
+  eventfd_write(stop_fd_, 1);
+  thread_.join();
+  for (int fd : {sender_fd_, receiver_fd_, stop_fd_, listener_fd_}) {
+    if (fd >= 0) close(fd);
+  }
+}
+
+void FaultInjector::Install() {
+  std::vector<int> numbers;
+  for (const auto& [call, unused] : calls_) {
+    numbers.push_back(call);
+    if (call == kFork) numbers.push_back(SYS_clone);
+  }
+  std::vector<sock_filter> filter = FilterFor(numbers);
+  const sock_fprog program = {static_cast<uint16_t>(filter.size()),
+                              filter.data()};
+  AbortUnless(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0,
+              "PR_SET_NO_NEW_PRIVS");
+  const int listener =
+      static_cast<int>(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+                               SECCOMP_FILTER_FLAG_NEW_LISTENER, &program));
+  AbortUnless(listener >= 0, "seccomp user notification");
+  AbortUnless(SendListener(sender_fd_, listener), "sendmsg");
+  // This process's copies: the test process has its own.
+  for (int fd : {listener, sender_fd_, receiver_fd_, stop_fd_}) close(fd);
+}
+
+void FaultInjector::Fail(int call, int error, int64_t first, int64_t count) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  calls_.at(call).script.push_back({error, first - 1, count});
+}
+
+void FaultInjector::FailAlways(int call, int error) {
+  Fail(call, error, 1, INT64_MAX);
+}
+
+void FaultInjector::Relieve(int call) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  calls_.at(call).script.clear();
+}
+
+int64_t FaultInjector::calls(int call) const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return calls_.at(call).calls;
+}
+
+int64_t FaultInjector::failed(int call) const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return calls_.at(call).failed;
+}
+
+absl::Status FaultInjector::AwaitCalls(int call, int64_t count,
+                                       absl::Duration patience) const {
+  std::unique_lock<std::mutex> lock(mutex_);
+  const Call& counted = calls_.at(call);
+  if (changed_.wait_for(lock, absl::ToChronoNanoseconds(patience),
+                        [&] { return counted.calls >= count; })) {
+    return absl::OkStatus();
+  }
+  return absl::DeadlineExceededError(absl::StrCat(
+      "system call ", call, ": ", counted.calls, " of ", count, " calls"));
+}
+
+// The life of the thread.
+void FaultInjector::Answer() {
+  if (!AwaitListener()) return;
+  while (AwaitQuestion()) AnswerOne();
+}
+
+bool FaultInjector::AwaitListener() {
+  pollfd waiting[] = {{receiver_fd_, POLLIN, 0}, {stop_fd_, POLLIN, 0}};
+  TEMP_FAILURE_RETRY(poll(waiting, 2, -1));
+  if (waiting[1].revents != 0) return false;
+  Envelope envelope;
+  if (TEMP_FAILURE_RETRY(recvmsg(receiver_fd_, &envelope.message,
+                                 MSG_CMSG_CLOEXEC)) != sizeof(envelope.pid)) {
+    return false;
+  }
+  const cmsghdr* header = CMSG_FIRSTHDR(&envelope.message);
+  if (header == nullptr) return false;
+  std::memcpy(&listener_fd_, CMSG_DATA(header), sizeof(listener_fd_));
+  target_ = envelope.pid;
+  return true;
+}
+
+// False once nobody is left who could ask, or the test is over.
+bool FaultInjector::AwaitQuestion() {
+  pollfd waiting[] = {{listener_fd_, POLLIN, 0}, {stop_fd_, POLLIN, 0}};
+  TEMP_FAILURE_RETRY(poll(waiting, 2, -1));
+  return waiting[1].revents == 0 && (waiting[0].revents & POLLIN) != 0;
+}
+
+void FaultInjector::AnswerOne() {
+  // The kernel insists on zeros.
+  seccomp_notif question = {};
+  if (ioctl(listener_fd_, SECCOMP_IOCTL_NOTIF_RECV, &question) < 0) return;
+
+  // Counted before it is answered: whoever sees an effect of the call sees it
+  // counted. Undone if the asker was interrupted and did not wait for the
+  // answer; it will ask again.
+  const std::lock_guard<std::mutex> lock(mutex_);
+  Call before;
+  const auto call = calls_.find(CallOf(question.data.nr));
+  if (call != calls_.end()) before = call->second;
+
+  seccomp_notif_resp answer = {};
+  answer.id = question.id;
+  answer.error = -Decide(question);
+  if (answer.error == 0) answer.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+  if (ioctl(listener_fd_, SECCOMP_IOCTL_NOTIF_SEND, &answer) < 0) {
+    if (call != calls_.end()) call->second = before;
+    return;
+  }
+  changed_.notify_all();
+}
+
+// The errno that the call shall fail with; 0 if it shall go on.
+int FaultInjector::Decide(const seccomp_notif& question) {
+  const auto found = calls_.find(CallOf(question.data.nr));
+  if (found == calls_.end()) return 0;
+  if (static_cast<pid_t>(question.pid) != target_ || IsProbe(question.data)) {
+    return 0;
+  }
+  Call& call = found->second;
+  ++call.calls;
+  if (call.script.empty()) return 0;
+  Fault& next = call.script.front();
+  if (next.pass > 0) {
+    --next.pass;
+    return 0;
+  }
+  const int error = next.error;
+  ++call.failed;
+  if (--next.fail == 0) call.script.erase(call.script.begin());
+  return error;
+}
+
+}  // namespace brood::testing

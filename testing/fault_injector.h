@@ -1,0 +1,120 @@
+// FaultInjector: makes system calls of an unmodified server process fail, as
+// scripted, and counts them.
+//
+// The server process installs a seccomp filter for the listed calls, in
+// TestServer's `before`; each of them then asks a thread of the test process,
+// which lets it go on or fails it with an errno. No ptrace, no privileges, no
+// build of its own. Only the process that called Install() is counted and
+// failed; its children inherit the filter, but their calls always go on.
+//
+//   server process ──accept4()──▶ kernel ──"may it?"──▶ thread of the test
+//   process
+//         ▲                                                     │
+//         └───── its result, or ENOMEM ◀── "go on" / "ENOMEM" ◀─┘
+//
+// What it does not disturb: the census of the server process (no descriptor of
+// the injector stays open there), its threads (none), its signals (a call that
+// a signal interrupts while it asks is asked for, and counted, once).
+//
+// Must outlive the server process: without an answer every listed call would
+// fail with ENOSYS. In a fixture: a member of the class derived from
+// ServerTest. Not for sendmsg, close and what else Install() needs. Script and
+// count in the test process, from one thread.
+//
+// Errors: Install() aborts the server process, with the reason, on a machine
+// without seccomp user notification (Linux before 5.5).
+//
+// Example:
+//   FaultInjector faults({SYS_accept4});
+//   faults.Fail(SYS_accept4, ENOMEM, /*first=*/1, /*count=*/20);
+//   setup.before = [&] { faults.Install(); };
+//   ... a hundred clients are served all the same ...
+//   EXPECT_EQ(faults.failed(SYS_accept4), 20);
+
+#ifndef BROOD_TESTING_FAULT_INJECTOR_H_
+#define BROOD_TESTING_FAULT_INJECTOR_H_
+
+#include <sys/syscall.h>
+#include <sys/types.h>
+
+#include <condition_variable>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+
+struct seccomp_notif;
+
+namespace brood::testing {
+
+class FaultInjector {
+ public:
+  // To be listed and scripted for "a process is made": clone3, and clone where
+  // clone3 is not to be had. (A clone3 without arguments, by which the
+  // framework asks whether it is to be had, is no birth and is not counted.)
+  static constexpr int kFork = SYS_clone3;
+
+  explicit FaultInjector(const std::vector<int>& calls);
+  FaultInjector(const FaultInjector&) = delete;
+  FaultInjector& operator=(const FaultInjector&) = delete;
+  ~FaultInjector();
+
+  // In the server process, once, and before it does anything of interest.
+  void Install();
+
+  // In the test process. The calls `first` to `first + count - 1` from now on
+  // fail with `error`, once those scripted before have all failed.
+  void Fail(int call, int error, int64_t first = 1, int64_t count = 1);
+  // Every call from now on fails, until Relieve().
+  void FailAlways(int call, int error);
+  // Forgets what was scripted for `call`, which now goes on.
+  void Relieve(int call);
+
+  // How many calls there were, and how many of them were failed.
+  int64_t calls(int call) const;
+  int64_t failed(int call) const;
+  // Waits until there were `count` of them.
+  absl::Status AwaitCalls(int call, int64_t count,
+                          absl::Duration patience = absl::Seconds(10)) const;
+
+ private:
+  struct Fault {
+    int error;
+    int64_t pass;  // so many go on before the first that fails
+    int64_t fail;
+  };
+  struct Call {
+    int64_t calls = 0;
+    int64_t failed = 0;
+    std::vector<Fault> script;
+  };
+
+  void Answer();
+  bool AwaitListener();
+  bool AwaitQuestion();
+  void AnswerOne();
+  int Decide(const seccomp_notif& question);
+
+  std::map<int, Call> calls_;  // the keys never change
+  mutable std::mutex mutex_;   // guards what is in them
+  mutable std::condition_variable changed_;
+
+  // How the listener comes from the server process, and how the thread is told
+  // to end.
+  int sender_fd_ = -1;
+  int receiver_fd_ = -1;
+  int stop_fd_ = -1;
+  // Only the thread's.
+  int listener_fd_ = -1;
+  pid_t target_ = 0;
+
+  std::thread thread_;
+};
+
+}  // namespace brood::testing
+
+#endif  // BROOD_TESTING_FAULT_INJECTOR_H_

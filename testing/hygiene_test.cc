@@ -1,0 +1,269 @@
+// A child starts as a process of its own should: with clean signals, with the
+// descriptors it is meant to have, and without the parent's unfinished
+// business.
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/time.h"
+#include "brood/net/connection.h"
+#include "brood/net/io.h"
+#include "brood/server/handler.h"
+#include "brood/server/tcp_server.h"
+#include "brood/testing/observe.h"
+#include "brood/testing/proc_files.h"
+#include "brood/testing/server_fixture.h"
+#include "brood/testing/shared.h"
+#include "brood/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::testing {
+namespace {
+
+using server::ExitCode;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class HygieneTest : public ServerTest {
+ protected:
+  static TestServer::Setup QuietSetup() {
+    TestServer::Setup setup;
+    setup.options.log_level = server::LogLevel::kError;
+    return setup;
+  }
+};
+
+// Replies with `text` and ends.
+ExitCode Tell(net::Connection& connection, const std::string& text) {
+  return net::WriteFull(connection.socket(), text).ok() ? ExitCode::kServed
+                                                        : ExitCode::kPeerLost;
+}
+
+// Until the client goes.
+ExitCode AwaitClient(net::Connection& connection) {
+  char byte;
+  while (net::ReadFull(connection.socket(), absl::MakeSpan(&byte, 1)).ok()) {
+  }
+  return ExitCode::kServed;
+}
+
+// The handlers of atexit take no argument.
+Shared<std::atomic<int>>* exits = nullptr;
+
+TEST_F(HygieneTest, WhatTheParentHadPrintedOrRegisteredIsNotDoneAgain) {
+  const int file = memfd_create("stdout", MFD_CLOEXEC);
+  Shared<std::atomic<int>> exit_handlers_run;
+  exits = &exit_handlers_run;
+  TestServer::Setup setup = QuietSetup();
+  setup.before = [&] {
+    dup2(file, STDOUT_FILENO);
+    static char buffer[4096];
+    setvbuf(stdout, buffer, _IOFBF, sizeof(buffer));
+    std::printf("parent\n");  // and not flushed
+    std::atexit([] { ++**exits; });
+  };
+  setup.handler = [](net::Connection& connection) {
+    std::printf("child\n");  // which is flushed when it ends
+    return Tell(connection, "hello");
+  };
+  const auto server = StartServer(std::move(setup));
+  for (int i = 0; i < 200; ++i) {
+    EXPECT_THAT(ConnectTo(*server).ReadUntilEof(), IsOkAndHolds("hello"));
+  }
+  StopAndExpectClean(*server);  // which flushes the parent's
+
+  std::string printed(8192, '\0');
+  const ssize_t size = pread(file, &printed[0], printed.size(), 0);
+  printed.resize(static_cast<size_t>(std::max<ssize_t>(size, 0)));
+  const std::vector<std::string> lines =
+      absl::StrSplit(printed, '\n', absl::SkipEmpty());
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), "parent"), 1);
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), "child"), 200);
+  EXPECT_EQ(lines.size(), 201u);
+  EXPECT_EQ(*exit_handlers_run, 0) << "in a child, or in the server process";
+  close(file);
+}
+
+TEST_F(HygieneTest, AClientThatIsGoneEndsItsOwnChildAlone) {
+  TestServer::Setup setup = QuietSetup();
+  // Plain write, and for ever: what a handler does that knows no better.
+  setup.handler = [](net::Connection& connection) {
+    const std::string bytes(64 << 10, 'x');
+    while (write(connection.fd(), bytes.data(), bytes.size()) > 0) {
+    }
+    // The first write after a reset says so by errno, the next by SIGPIPE.
+    while (write(connection.fd(), bytes.data(), bytes.size()) < 0) {
+    }
+    return ExitCode::kBug;
+  };
+  const auto server = StartServer(std::move(setup));
+  TestClient patient = ConnectTo(*server);
+  for (int i = 0; i < 100; ++i) {
+    TestClient client = ConnectTo(*server);
+    EXPECT_THAT(client.ReadExactly(1000), IsOk());
+    client.Reset();
+  }
+  EXPECT_THAT(patient.ReadExactly(100 << 20 >> 6), IsOk());
+  patient.Reset();
+  const server::Totals totals = StopAndExpectClean(*server).totals;
+  EXPECT_EQ(totals.crashed_by[SIGPIPE], 101u);
+  EXPECT_EQ(totals.accepted, 101u);
+}
+
+// A set of signals in /proc/PID/status, a bit for each; but for the two that
+// the C library keeps for itself, which no program can change through it.
+uint64_t SignalsIn(const std::string& status, const std::string& field) {
+  const size_t line = status.find(field + ":\t");
+  uint64_t signals = 0;
+  if (line == std::string::npos ||
+      !absl::SimpleHexAtoi(status.substr(line + field.size() + 2, 16),
+                           &signals)) {
+    ADD_FAILURE() << "no " << field << " in " << status;
+  }
+  return signals & ~(uint64_t{3} << (32 - 1));
+}
+
+TEST_F(HygieneTest, AChildHasNoSignalBlockedIgnoredOrHandled) {
+  TestServer::Setup setup = QuietSetup();
+  setup.before = [] {
+    sigset_t blocked;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGUSR2);
+    sigprocmask(SIG_BLOCK, &blocked, nullptr);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_IGN);
+    signal(SIGUSR1, [](int) {});
+    signal(SIGRTMIN + 3, [](int) {});
+  };
+  setup.handler = [](net::Connection& connection) {
+    return Tell(connection, ReadProcFile("/proc/self/status"));
+  };
+  const auto server = StartServer(std::move(setup));
+  const absl::StatusOr<std::string> status = ConnectTo(*server).ReadUntilEof();
+  ASSERT_THAT(status, IsOk());
+  for (const char* field : {"SigBlk", "SigIgn", "SigCgt", "SigPnd", "ShdPnd"}) {
+    EXPECT_EQ(SignalsIn(*status, field), 0u) << field;
+  }
+  StopAndExpectClean(*server);
+}
+
+TEST_F(HygieneTest, AChildSeesTheEmbeddersDescriptorsAndItsConnectionAlone) {
+  // Made by the embedder, and known to children as well.
+  std::vector<int> given, opened;
+  TestServer::Setup setup = QuietSetup();
+  // To a pipe, for which the log has a descriptor of its own to hide.
+  setup.options.log_level = server::LogLevel::kInfo;
+  setup.options.listen = {"127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"};
+  setup.before = [&] {
+    for (int i = 0; i < 100; ++i) {
+      opened.push_back(open("/dev/null", O_RDONLY));  // inheritable
+    }
+    given = DescriptorsOf("self");
+  };
+  setup.handler = [&](net::Connection& connection) {
+    std::vector<int> strange;
+    for (int fd : DescriptorsOf("self")) {
+      if (fd != connection.fd() &&
+          !std::binary_search(given.begin(), given.end(), fd)) {
+        strange.push_back(fd);
+      }
+    }
+    const auto missing =
+        std::count_if(opened.begin(), opened.end(),
+                      [](int fd) { return fcntl(fd, F_GETFD) < 0; });
+    Tell(connection, absl::StrCat("strange [", absl::StrJoin(strange, " "),
+                                  "] missing ", missing, "\n"));
+    return AwaitClient(connection);
+  };
+  const auto server = StartServer(std::move(setup));
+  std::vector<TestClient> clients;
+  for (int i = 0; i < 30; ++i) {
+    clients.push_back(ConnectTo(*server));  // and held: siblings have one each
+    EXPECT_THAT(clients.back().ExpectReply("strange [] missing 0\n"), IsOk());
+  }
+  clients.clear();
+  StopAndExpectClean(*server);
+}
+
+// In each child's first moments a storm of signals, to the parent as well. The
+// parent handles them; a child must die of its first one.
+TEST_F(HygieneTest, NoHandlerOfTheParentsEverRunsInAChild) {
+  struct Runs {
+    std::atomic<int> in_parent, in_children;
+    std::atomic<pid_t> parent;
+  };
+  static Shared<Runs>* runs;
+  Shared<Runs> shared;
+  runs = &shared;
+  TestServer::Setup setup = QuietSetup();
+  setup.before = [] {
+    setpgid(0, 0);
+    (*runs)->parent = getpid();
+    signal(SIGUSR1, [](int) {
+      ++(getpid() == (*runs)->parent ? (*runs)->in_parent
+                                     : (*runs)->in_children);
+    });
+  };
+  setup.handler = AwaitClient;
+  const auto server = StartServer(std::move(setup));
+  for (int i = 0; i < 500; ++i) {
+    TestClient client = ConnectTo(*server);
+    pollfd ended = {client.socket().fd(), POLLIN, 0};
+    const net::Instant deadline = net::After(net::Now(), absl::Seconds(10));
+    while (poll(&ended, 1, 0) == 0 && net::Now() < deadline) {
+      kill(-server->pid(), SIGUSR1);
+    }
+    ASSERT_THAT(client.ExpectEof(), IsOk())
+        << "child " << i << " would not die";
+  }
+  const server::Totals totals = StopAndExpectClean(*server).totals;
+  EXPECT_EQ(shared->in_children, 0);
+  EXPECT_GT(shared->in_parent, 500);
+  EXPECT_EQ(totals.crashed_by[SIGUSR1], 500u);
+}
+
+TEST_F(HygieneTest, AProcessWithThreadsIsRefusedAndMayTryAgainWithout) {
+  TestServer::Setup setup = QuietSetup();
+  setup.run = [](server::TcpServer& server) {
+    std::atomic<bool> ended{false};
+    std::thread thread([&] {
+      while (!ended) LetPass(absl::Milliseconds(1));
+    });
+    EXPECT_THAT(server.Run(), StatusIs(absl::StatusCode::kFailedPrecondition,
+                                       HasSubstr("2 threads")));
+    EXPECT_THAT(server.Step(absl::ZeroDuration()),
+                StatusIs(absl::StatusCode::kFailedPrecondition));
+    ended = true;
+    thread.join();
+    // One that has been joined is on the kernel's list for a moment yet.
+    EXPECT_TRUE(Await([] { return ThreadsOf("self").size() == 1; }));
+    return server.Run();
+  };
+  const auto server = StartServer(std::move(setup));
+  EXPECT_THAT(ConnectTo(*server).Echo("hello"), IsOk());
+  StopAndExpectClean(*server);
+}
+
+}  // namespace
+}  // namespace brood::testing

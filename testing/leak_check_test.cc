@@ -1,0 +1,211 @@
+#include "brood/testing/leak_check.h"
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest-spi.h"
+#include "gtest/gtest.h"
+
+namespace brood::testing {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+// What a census says about whatever `leave_something` does to this process.
+std::vector<std::string> TracesOf(
+    const std::function<void()>& leave_something) {
+  const Census before = Census::Take();
+  leave_something();
+  return Census::Difference(before, Census::Take());
+}
+
+// A child that lives until somebody kills it.
+pid_t ForkIdle() {
+  const pid_t pid = fork();
+  while (pid == 0) pause();
+  return pid;
+}
+
+void AwaitZombie(pid_t pid) {
+  siginfo_t ignored;
+  ASSERT_EQ(waitid(P_PID, static_cast<id_t>(pid), &ignored, WEXITED | WNOWAIT),
+            0);
+}
+
+TEST(CensusTest, FindsNothingWhereNothingHappened) {
+  EXPECT_THAT(TracesOf([] {}), IsEmpty());
+}
+
+TEST(CensusTest, NamesADescriptorThatWasLeftOpen) {
+  int fd = -1;
+  const auto traces = TracesOf([&] { fd = open("/dev/null", O_RDONLY); });
+  EXPECT_THAT(traces, ElementsAre("descriptor " + std::to_string(fd) +
+                                  " was left open: /dev/null"));
+  close(fd);
+}
+
+TEST(CensusTest, NamesADescriptorThatWasClosed) {
+  const int fd = open("/dev/null", O_RDONLY);
+  EXPECT_THAT(TracesOf([&] { close(fd); }),
+              ElementsAre(HasSubstr("was closed: /dev/null")));
+}
+
+TEST(CensusTest, SeesThatANumberMeansAnotherFileNow) {
+  const int fd = open("/dev/null", O_RDONLY);
+  EXPECT_THAT(TracesOf([&] {
+                close(fd);
+                ASSERT_EQ(open("/dev/zero", O_RDONLY), fd);
+              }),
+              ElementsAre(HasSubstr("was /dev/null and is /dev/zero")));
+  close(fd);
+}
+
+TEST(CensusTest, LeavesOutADescriptorThatItWasToldToForget) {
+  const int fd = open("/dev/null", O_RDONLY);
+  Census before = Census::Take();
+  before.Forget(fd);
+  close(fd);
+  EXPECT_THAT(Census::Difference(before, Census::Take()), IsEmpty());
+}
+
+TEST(CensusTest, NamesAChildThatLives) {
+  pid_t pid = 0;
+  const auto traces = TracesOf([&] { pid = ForkIdle(); });
+  EXPECT_THAT(traces, ElementsAre(HasSubstr("child " + std::to_string(pid) +
+                                            " was left: alive")));
+  kill(pid, SIGKILL);
+  waitpid(pid, nullptr, 0);
+}
+
+TEST(CensusTest, NamesAZombie) {
+  pid_t pid = 0;
+  EXPECT_THAT(TracesOf([&] {
+                pid = fork();
+                if (pid == 0) _exit(0);
+                AwaitZombie(pid);
+              }),
+              ElementsAre(HasSubstr("a zombie, never reaped")));
+  waitpid(pid, nullptr, 0);
+}
+
+TEST(CensusTest, LetsAChildThatWasThereBeforeComeToItsEnd) {
+  const pid_t pid = ForkIdle();
+  EXPECT_THAT(TracesOf([&] {
+                kill(pid, SIGKILL);
+                AwaitZombie(pid);
+              }),
+              IsEmpty());
+  waitpid(pid, nullptr, 0);
+}
+
+TEST(CensusTest, CountsThreadsThatRun) {
+  int gate[2];
+  ASSERT_EQ(pipe2(gate, O_CLOEXEC), 0);
+  std::thread thread;
+  EXPECT_THAT(TracesOf([&] {
+                thread = std::thread([&] {
+                  char ignored;
+                  (void)!read(gate[0], &ignored, 1);
+                });
+              }),
+              ElementsAre("there were 1 threads and are 2"));
+  close(gate[1]);
+  thread.join();
+  close(gate[0]);
+}
+
+TEST(CensusTest, CountsNoThreadThatWasJoined) {
+  for (int i = 0; i < 200; ++i) {
+    EXPECT_THAT(TracesOf([] { std::thread([] {}).join(); }), IsEmpty());
+  }
+}
+
+TEST(CensusTest, NamesASignalThatWasLeftBlocked) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGUSR2);
+  EXPECT_THAT(TracesOf([&] { sigprocmask(SIG_BLOCK, &signals, nullptr); }),
+              ElementsAre("SIGUSR2 was left blocked"));
+  EXPECT_THAT(TracesOf([&] { sigprocmask(SIG_UNBLOCK, &signals, nullptr); }),
+              ElementsAre("SIGUSR2 was left unblocked"));
+}
+
+TEST(CensusTest, NamesASignalThatWasLeftHandled) {
+  EXPECT_THAT(TracesOf([] { std::signal(SIGUSR2, [](int) {}); }),
+              ElementsAre(HasSubstr("SIGUSR2 was (default")));
+  std::signal(SIGUSR2, SIG_DFL);
+}
+
+TEST(CensusTest, SeesTheFlagsAndTheMaskOfAHandler) {
+  struct sigaction action = {};
+  action.sa_handler = [](int) {};
+  sigaction(SIGRTMAX, &action, nullptr);
+  EXPECT_THAT(TracesOf([&] {
+                action.sa_flags = SA_NODEFER;
+                sigaction(SIGRTMAX, &action, nullptr);
+              }),
+              SizeIs(1));
+  EXPECT_THAT(TracesOf([&] {
+                sigaddset(&action.sa_mask, SIGHUP);
+                sigaction(SIGRTMAX, &action, nullptr);
+              }),
+              ElementsAre(HasSubstr("blocks SIGHUP")));
+  std::signal(SIGRTMAX, SIG_DFL);
+}
+
+TEST(CensusTest, SeesThatChildrenAreNotToBecomeZombies) {
+  struct sigaction action = {};
+  action.sa_flags = SA_NOCLDWAIT;
+  EXPECT_THAT(TracesOf([&] { sigaction(SIGCHLD, &action, nullptr); }),
+              ElementsAre(HasSubstr("SIGCHLD was (default")));
+  std::signal(SIGCHLD, SIG_DFL);
+}
+
+TEST(CensusTest, SeesNoDifferenceInWhatHasNoEffect) {
+  EXPECT_THAT(TracesOf([] { std::signal(SIGUSR1, SIG_DFL); }), IsEmpty());
+}
+
+class Fixture : public LeakCheck {
+ public:
+  void TestBody() override {}
+};
+
+TEST(LeakCheckTest, FailsATestThatLeavesATrace) {
+  ::testing::TestPartResultArray failures;
+  int fd;
+  {
+    ::testing::ScopedFakeTestPartResultReporter intercept(&failures);
+    Fixture fixture;
+    fd = open("/dev/null", O_RDONLY);
+  }
+  close(fd);
+  ASSERT_EQ(failures.size(), 1);
+  EXPECT_THAT(failures.GetTestPartResult(0).message(),
+              HasSubstr("was left open: /dev/null"));
+}
+
+class TidyFixture : public Fixture {
+  const int fd_ = open("/dev/null", O_RDONLY);
+
+ public:
+  ~TidyFixture() override { close(fd_); }
+};
+
+TEST(LeakCheckTest, AllowsWhatADerivedFixtureKeepsInItsMembers) {
+  TidyFixture fixture;
+}
+
+}  // namespace
+}  // namespace brood::testing

@@ -1,0 +1,150 @@
+// Matchers for absl::Status and absl::StatusOr.
+//
+//   IsOk()                   it is OK
+//   IsOkAndHolds(m)          a StatusOr that is OK and whose value matches m
+//   StatusIs(code)           it has exactly this code
+//   StatusIs(code, m)        and a message that matches m, as a std::string
+//
+// There is no "is not OK": say which error you want. A mismatch shows the whole
+// status. Works in any process; owns nothing, and can't fail itself.
+//
+// Example:
+//   EXPECT_THAT(Endpoint::Parse(":80"), IsOk());
+//   EXPECT_THAT(Endpoint::Parse("80"),
+//               StatusIs(absl::StatusCode::kInvalidArgument,
+//                        HasSubstr("needs a port")));
+
+#ifndef BROOD_TESTING_STATUS_MATCHERS_H_
+#define BROOD_TESTING_STATUS_MATCHERS_H_
+
+#include <ostream>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "gmock/gmock.h"
+
+namespace brood::testing {
+
+namespace internal {
+
+inline const absl::Status& StatusOf(const absl::Status& status) {
+  return status;
+}
+template <typename T>
+const absl::Status& StatusOf(const absl::StatusOr<T>& status_or) {
+  return status_or.status();
+}
+
+class IsOkMatcher {
+ public:
+  using is_gtest_matcher = void;
+
+  template <typename T>
+  bool MatchAndExplain(const T& actual,
+                       ::testing::MatchResultListener* listener) const {
+    const absl::Status& status = StatusOf(actual);
+    if (!status.ok()) *listener << "which is " << status;
+    return status.ok();
+  }
+  void DescribeTo(std::ostream* os) const { *os << "is OK"; }
+  void DescribeNegationTo(std::ostream* os) const { *os << "is not OK"; }
+};
+
+class StatusIsMatcher {
+ public:
+  using is_gtest_matcher = void;
+
+  StatusIsMatcher(absl::StatusCode code,
+                  ::testing::Matcher<const std::string&> message)
+      : code_(code), message_(std::move(message)) {}
+
+  template <typename T>
+  bool MatchAndExplain(const T& actual,
+                       ::testing::MatchResultListener* listener) const {
+    const absl::Status& status = StatusOf(actual);
+    *listener << "which is " << status;
+    return status.code() == code_ &&
+           message_.Matches(std::string(status.message()));
+  }
+  void DescribeTo(std::ostream* os) const {
+    *os << "has code " << code_ << " and a message that ";
+    message_.DescribeTo(os);
+  }
+  void DescribeNegationTo(std::ostream* os) const {
+    *os << "has another code than " << code_ << " or a message that ";
+    message_.DescribeNegationTo(os);
+  }
+
+ private:
+  absl::StatusCode code_;
+  ::testing::Matcher<const std::string&> message_;
+};
+
+// T: what EXPECT_THAT hands over, a reference to some StatusOr.
+template <typename T>
+class IsOkAndHoldsImpl : public ::testing::MatcherInterface<T> {
+ public:
+  using Value = typename std::remove_reference_t<T>::value_type;
+
+  template <typename Inner>
+  explicit IsOkAndHoldsImpl(const Inner& inner)
+      : inner_(::testing::SafeMatcherCast<const Value&>(inner)) {}
+
+  bool MatchAndExplain(
+      T actual, ::testing::MatchResultListener* listener) const override {
+    if (!actual.ok()) {
+      *listener << "which is " << actual.status();
+      return false;
+    }
+    *listener << "which holds " << ::testing::PrintToString(*actual) << " ";
+    return inner_.MatchAndExplain(*actual, listener);
+  }
+  void DescribeTo(std::ostream* os) const override {
+    *os << "is OK and holds a value that ";
+    inner_.DescribeTo(os);
+  }
+  void DescribeNegationTo(std::ostream* os) const override {
+    *os << "is not OK or holds a value that ";
+    inner_.DescribeNegationTo(os);
+  }
+
+ private:
+  const ::testing::Matcher<const Value&> inner_;
+};
+
+template <typename Inner>
+class IsOkAndHoldsMatcher {
+ public:
+  explicit IsOkAndHoldsMatcher(Inner inner) : inner_(std::move(inner)) {}
+
+  template <typename T>
+  operator ::testing::Matcher<T>() const {  // NOLINT: matchers convert.
+    return ::testing::Matcher<T>(new IsOkAndHoldsImpl<T>(inner_));
+  }
+
+ private:
+  Inner inner_;
+};
+
+}  // namespace internal
+
+inline internal::IsOkMatcher IsOk() { return {}; }
+
+inline internal::StatusIsMatcher StatusIs(
+    absl::StatusCode code,
+    ::testing::Matcher<const std::string&> message = ::testing::_) {
+  return {code, std::move(message)};
+}
+
+template <typename Inner>
+internal::IsOkAndHoldsMatcher<std::decay_t<Inner>> IsOkAndHolds(Inner&& inner) {
+  return internal::IsOkAndHoldsMatcher<std::decay_t<Inner>>(
+      std::forward<Inner>(inner));
+}
+
+}  // namespace brood::testing
+
+#endif  // BROOD_TESTING_STATUS_MATCHERS_H_

@@ -1,0 +1,425 @@
+#include "brood/testing/test_server.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <climits>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "brood/server/echo_handler.h"
+#include "brood/testing/leak_check.h"
+#include "brood/testing/proc_files.h"
+#include "gtest/gtest.h"
+
+namespace brood::testing {
+namespace {
+
+// Room for the log of a test that does not read it for a while. More than an
+// ordinary user may have by default, in which case it stays as it is.
+constexpr int kLogPipeSize = 1 << 20;
+
+// Texts in memory that processes share, which any of them adds to at any time.
+class SharedTexts {
+ public:
+  void Add(absl::string_view text) {
+    const size_t start = size_.fetch_add(text.size() + 1);
+    if (start >= sizeof(bytes_)) return;
+    const size_t room = sizeof(bytes_) - start - 1;
+    std::memcpy(bytes_ + start, text.data(), std::min(room, text.size()));
+  }
+  // In the order of their coming.
+  std::vector<std::string> Get() const {
+    const size_t size = std::min(size_.load(), sizeof(bytes_));
+    return absl::StrSplit(absl::string_view(bytes_, size), '\0',
+                          absl::SkipEmpty());
+  }
+
+ private:
+  std::atomic<size_t> size_{0};
+  char bytes_[32 << 10] = {};
+};
+
+// Tells what fails in the server process and its children to the test process.
+class FailureTeller : public ::testing::EmptyTestEventListener {
+ public:
+  explicit FailureTeller(SharedTexts* failures) : failures_(failures) {}
+
+  void OnTestPartResult(const ::testing::TestPartResult& result) override {
+    if (!result.failed()) return;
+    const char* file = result.file_name();
+    failures_->Add(absl::StrCat(file == nullptr ? "" : file, ":",
+                                result.line_number(), ": ", result.message()));
+  }
+
+ private:
+  SharedTexts* const failures_;
+};
+
+int OpenPidFd(pid_t pid) {
+  return static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+}
+
+int MillisecondsUntil(net::Instant deadline) {
+  const absl::Duration left = net::TimeUntil(deadline, net::Now());
+  if (left <= absl::ZeroDuration()) return 0;
+  return static_cast<int>(std::min<int64_t>(
+      absl::ToInt64Milliseconds(absl::Ceil(left, absl::Milliseconds(1))),
+      INT_MAX));
+}
+
+}  // namespace
+
+// What the server process tells; the test process reads it after its end.
+struct TestServer::Shared {
+  bool complete = false;
+  server::Totals totals;
+  uint64_t log_lines_dropped = 0;
+  SharedTexts run_status;
+  SharedTexts leaks;
+  SharedTexts failures;
+};
+
+TestServer::Setup::Setup()
+    : handler(server::EchoHandler(1024)),
+      run([](server::TcpServer& server) { return server.Run(); }) {
+  options.listen = {"127.0.0.1:0"};
+  options.drain_grace = absl::Seconds(5);
+}
+
+absl::StatusOr<std::unique_ptr<TestServer>> TestServer::Start(Setup setup) {
+  std::unique_ptr<TestServer> server(new TestServer);
+  server->stop_patience_ = setup.options.drain_grace + setup.stop_margin;
+  void* memory = mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return absl::ErrnoToStatus(errno, "mmap");
+  server->shared_ = new (memory) Shared;
+
+  int log[2], ready[2];
+  if (pipe2(log, O_CLOEXEC) < 0) return absl::ErrnoToStatus(errno, "pipe2");
+  server->log_fd_ = log[0];
+  const auto close_log = absl::MakeCleanup([&] { close(log[1]); });
+  fcntl(log[0], F_SETPIPE_SZ, kLogPipeSize);
+  fcntl(log[0], F_SETFL, O_NONBLOCK);
+  if (pipe2(ready, O_CLOEXEC) < 0) return absl::ErrnoToStatus(errno, "pipe2");
+  const auto close_ready = absl::MakeCleanup([&] { close(ready[0]); });
+
+  std::fflush(nullptr);  // or the server process would say it again
+  const pid_t test_process = getpid();
+  server->pid_ = fork();
+  if (server->pid_ == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != test_process) _exit(0);  // it died before we said so
+    close(log[0]);
+    close(ready[0]);
+    dup2(setup.stderr_fd >= 0 ? setup.stderr_fd : log[1], STDERR_FILENO);
+    close(log[1]);
+    LiveAsServer(setup, server->shared_, ready[1]);
+  }
+  const int fork_error = errno;
+  close(ready[1]);
+  if (server->pid_ < 0) {
+    server->reaped_ = true;
+    return absl::ErrnoToStatus(fork_error, "fork");
+  }
+  server->pid_fd_ = OpenPidFd(server->pid_);
+  absl::Status is_ready = server->AwaitReady(ready[0]);
+  if (!is_ready.ok()) return is_ready;
+  return server;
+}
+
+// From here on we are the server process.
+void TestServer::LiveAsServer(const Setup& setup, Shared* shared,
+                              int ready_fd) {
+  ::testing::UnitTest::GetInstance()->listeners().Append(
+      new FailureTeller(&shared->failures));
+  int code = static_cast<int>(server::ExitCode::kBug);
+  try {
+    code = static_cast<int>(Serve(setup, shared, ready_fd));
+  } catch (const std::exception& exception) {
+    ADD_FAILURE() << "exception in the server process: " << exception.what();
+  } catch (...) {
+    ADD_FAILURE() << "exception in the server process";
+  }
+  std::fflush(nullptr);
+  _exit(code);
+}
+
+server::ExitCode TestServer::Serve(const Setup& setup, Shared* shared,
+                                   int ready_fd) {
+  if (setup.before) setup.before();
+  Census before = Census::Take();
+  before.Forget(ready_fd);
+
+  auto server = server::TcpServer::Create(setup.options, setup.handler);
+  std::string news =
+      server.ok()
+          ? absl::StrCat("ready ", absl::StrJoin((*server)->endpoints(), " ",
+                                                 [](std::string* out,
+                                                    const net::Endpoint& each) {
+                                                   *out += each.ToString();
+                                                 }))
+          : absl::StrCat("error ", server.status().raw_code(), " ",
+                         server.status().message());
+  if (write(ready_fd, news.data(), news.size()) < 0) std::abort();
+  close(ready_fd);
+  if (!server.ok()) return server::ExitCode::kSystemRefused;
+
+  const absl::Status stopped = setup.run(**server);
+  shared->run_status.Add(stopped.ToString());
+  shared->totals = (*server)->totals();
+  shared->log_lines_dropped = (*server)->log_lines_dropped();
+  server->reset();
+  if (setup.after) setup.after();
+  for (const std::string& leak : Census::Difference(before, Census::Take())) {
+    shared->leaks.Add(leak);
+  }
+  shared->complete = true;
+  return stopped.ok() ? server::ExitCode::kServed
+                      : server::ExitCode::kSystemRefused;
+}
+
+// The news is written at once, and shorter than what a pipe takes whole.
+absl::Status TestServer::AwaitReady(int ready_fd) {
+  pollfd waiting[] = {{ready_fd, POLLIN, 0}, {pid_fd_, POLLIN, 0}};
+  TEMP_FAILURE_RETRY(
+      poll(waiting, 2, MillisecondsUntil(net::After(net::Now(), kPatience))));
+  char news[4096];
+  ssize_t length = 0;
+  if (waiting[0].revents != 0) {
+    length = TEMP_FAILURE_RETRY(read(ready_fd, news, sizeof(news)));
+  }
+  const std::string text(news,
+                         static_cast<size_t>(std::max<ssize_t>(length, 0)));
+  std::vector<std::string> words = absl::StrSplit(text, ' ');
+  if (words[0] == "ready") {
+    for (size_t i = 1; i < words.size(); ++i) {
+      endpoints_.push_back(*net::Endpoint::Parse(words[i]));
+    }
+    return absl::OkStatus();
+  }
+  int code;
+  if (words[0] == "error" && absl::SimpleAtoi(words[1], &code)) {
+    AwaitExit();
+    return absl::Status(static_cast<absl::StatusCode>(code),
+                        text.substr(words[0].size() + words[1].size() + 2));
+  }
+  const std::string state = Explain();
+  const Report report = AwaitExit();
+  return absl::InternalError(
+      absl::StrCat("the server process did not become ready, and ",
+                   report.exit_status.ToString(), "\n", state, report.log));
+}
+
+TestServer::~TestServer() {
+  if (!reaped_) Stop();
+  Bury();
+  for (int fd : {pid_fd_, log_fd_}) {
+    if (fd >= 0) close(fd);
+  }
+  if (shared_ != nullptr) munmap(shared_, sizeof(Shared));
+}
+
+void TestServer::Signal(int signal) {
+  if (reaped_ || kill(pid_, signal) < 0) {
+    ADD_FAILURE() << "the server process was not there to take signal "
+                  << signal;
+  }
+}
+
+std::vector<pid_t> TestServer::children() const {
+  std::vector<pid_t> live;
+  for (pid_t child : ChildrenOf(absl::StrCat(pid_))) {
+    const ProcStat stat = ReadStat(absl::StrCat("/proc/", child));
+    if (!stat.name.empty() && stat.state != 'Z') live.push_back(child);
+  }
+  return live;
+}
+
+std::vector<pid_t> TestServer::zombies() const {
+  std::vector<pid_t> dead;
+  for (pid_t child : ChildrenOf(absl::StrCat(pid_))) {
+    if (ReadStat(absl::StrCat("/proc/", child)).state == 'Z') {
+      dead.push_back(child);
+    }
+  }
+  return dead;
+}
+
+absl::StatusOr<std::string> TestServer::AwaitLogLine(absl::string_view text,
+                                                     absl::Duration patience) {
+  const net::Instant deadline = net::After(net::Now(), patience);
+  for (;;) {
+    ReadLog();
+    const auto found = std::find_if(
+        lines_.begin(), lines_.end(),
+        [&](const std::string& line) { return absl::StrContains(line, text); });
+    if (found != lines_.end()) {
+      std::string line = std::move(*found);
+      lines_.erase(found);
+      return line;
+    }
+    if (log_fd_ < 0) {
+      return absl::UnavailableError(
+          absl::StrCat("the log has ended without \"", text, "\":\n", log_));
+    }
+    pollfd log = {log_fd_, POLLIN, 0};
+    if (TEMP_FAILURE_RETRY(poll(&log, 1, MillisecondsUntil(deadline))) == 0) {
+      return absl::DeadlineExceededError(
+          absl::StrCat("no line of the log has \"", text, "\":\n", log_));
+    }
+  }
+}
+
+absl::Status TestServer::AwaitLogLines(int count, absl::string_view text,
+                                       absl::Duration patience) {
+  const net::Instant deadline = net::After(net::Now(), patience);
+  for (int i = 0; i < count; ++i) {
+    const absl::StatusOr<std::string> line =
+        AwaitLogLine(text, net::TimeUntil(deadline, net::Now()));
+    if (line.ok()) continue;
+    return absl::Status(line.status().code(),
+                        absl::StrCat("line ", i + 1, " of ", count, ": ",
+                                     line.status().message()));
+  }
+  return absl::OkStatus();
+}
+
+std::string TestServer::log() {
+  ReadLog();
+  return log_;
+}
+
+// Takes what there is, without waiting. The log has ended when nobody is left
+// who could write to it.
+void TestServer::ReadLog() {
+  while (log_fd_ >= 0) {
+    char piece[64 << 10];
+    const ssize_t got = TEMP_FAILURE_RETRY(read(log_fd_, piece, sizeof(piece)));
+    if (got < 0) break;
+    if (got == 0) close(std::exchange(log_fd_, -1));
+    log_.append(piece, static_cast<size_t>(got));
+  }
+  for (size_t end; (end = log_.find('\n', split_)) != std::string::npos;
+       split_ = end + 1) {
+    lines_.push_back(log_.substr(split_, end - split_));
+  }
+}
+
+TestServer::Report TestServer::Stop() {
+  if (!reaped_) Signal(SIGTERM);
+  return AwaitExit();
+}
+
+TestServer::Report TestServer::AwaitExit() {
+  if (!reaped_) {
+    if (!AwaitEnd(net::After(net::Now(), stop_patience_))) {
+      ADD_FAILURE() << "the server did not end within "
+                    << absl::FormatDuration(stop_patience_) << ":\n"
+                    << Explain() << log();
+      KillAndKeepOrphans();
+      Bury();
+    }
+    Reap();
+    for (const std::string& failure : shared_->failures.Get()) {
+      ADD_FAILURE() << "in the server process " << pid_ << ": " << failure;
+    }
+  }
+  return MakeReport();
+}
+
+void TestServer::Kill() {
+  if (reaped_) return;
+  KillAndKeepOrphans();
+  Reap();
+}
+
+// Stopped first, so that no child is born while they are counted.
+void TestServer::KillAndKeepOrphans() {
+  siginfo_t ignored;
+  kill(pid_, SIGSTOP);
+  waitid(P_PID, static_cast<id_t>(pid_), &ignored,
+         WSTOPPED | WEXITED | WNOWAIT);
+  for (pid_t orphan : DescendantsOf(pid_)) {
+    const int pid_fd = OpenPidFd(orphan);
+    if (pid_fd >= 0) orphans_.push_back(pid_fd);
+  }
+  kill(pid_, SIGKILL);
+}
+
+// True if the server process ended in time. Reads the log meanwhile, or a full
+// pipe could be what keeps a handler from ending.
+bool TestServer::AwaitEnd(net::Instant deadline) {
+  for (;;) {
+    ReadLog();
+    pollfd waiting[] = {{pid_fd_, POLLIN, 0}, {log_fd_, POLLIN, 0}};
+    const int ready =
+        TEMP_FAILURE_RETRY(poll(waiting, 2, MillisecondsUntil(deadline)));
+    if (waiting[0].revents != 0) return true;
+    if (ready == 0) return false;
+  }
+}
+
+void TestServer::Reap() {
+  int wait_status;
+  rusage usage;
+  if (TEMP_FAILURE_RETRY(wait4(pid_, &wait_status, 0, &usage)) == pid_) {
+    exit_status_ = proc::ExitStatus::FromWait(wait_status, usage);
+  }
+  reaped_ = true;
+  ReadLog();
+}
+
+void TestServer::Bury() {
+  for (int orphan : orphans_) {
+    syscall(SYS_pidfd_send_signal, orphan, SIGKILL, nullptr, 0);
+    pollfd dying = {orphan, POLLIN, 0};
+    TEMP_FAILURE_RETRY(
+        poll(&dying, 1, MillisecondsUntil(net::After(net::Now(), kPatience))));
+    close(orphan);
+  }
+  orphans_.clear();
+}
+
+std::string TestServer::Explain() const {
+  std::string text =
+      absl::StrCat("server process: ", DescribeProcess(pid_), "\n");
+  for (pid_t descendant : DescendantsOf(pid_)) {
+    absl::StrAppend(&text, "descendant: ", DescribeProcess(descendant), "\n");
+  }
+  return text + "log:\n";
+}
+
+TestServer::Report TestServer::MakeReport() const {
+  Report report;
+  report.exit_status = exit_status_;
+  report.complete = shared_->complete;
+  report.run_status = absl::StrJoin(shared_->run_status.Get(), "");
+  report.totals = shared_->totals;
+  report.balanced = shared_->totals.Balanced();
+  report.log_lines_dropped = shared_->log_lines_dropped;
+  report.leaks = shared_->leaks.Get();
+  report.log = log_;
+  return report;
+}
+
+}  // namespace brood::testing
