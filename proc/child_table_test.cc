@@ -26,11 +26,11 @@ class ChildTableTest : public ::testing::Test {
     expected_[pid] = tag;
   }
   void Remove(pid_t pid) {
+    expected_.erase(pid);
     ChildTable::Entry* entry = table_.Find(pid);
     ASSERT_NE(entry, nullptr);
     EXPECT_EQ(std::move(entry->child).Release(), pid);
     table_.Remove(entry);
-    expected_.erase(pid);
   }
   Contents ContentsByCell() {
     Contents contents;

@@ -157,35 +157,37 @@ void EventLog::ForkFailed(const net::Endpoint& peer, const absl::Status& why,
                           absl::Duration pause, net::Instant now) {
   if (!Wants(LogLevel::kError, fork_throttle_, now)) return;
   const absl::string_view reason = why.message();
-  Write(writer_, LogLevel::kError,
-        "no process for %s, closed: %.*s; accepting again in %.3f s (%llu "
-        "lines like this kept back)",
-        Text(peer).c_str(), static_cast<int>(reason.size()), reason.data(),
-        Seconds(pause),
-        static_cast<unsigned long long>(
-            std::exchange(fork_throttle_.kept_back, 0)));
+  const bool written =
+      Write(writer_, LogLevel::kError,
+            "no process for %s, closed: %.*s; accepting again in %.3f s (%llu "
+            "lines like this kept back)",
+            Text(peer).c_str(), static_cast<int>(reason.size()), reason.data(),
+            Seconds(pause),
+            static_cast<unsigned long long>(fork_throttle_.kept_back));
+  if (written) fork_throttle_.kept_back = 0;
 }
 
 void EventLog::AcceptPaused(const net::Endpoint& listener, int error,
                             absl::Duration pause, net::Instant now) {
   if (!Wants(LogLevel::kWarning, pause_throttle_, now)) return;
-  Write(
+  const bool written = Write(
       writer_, LogLevel::kWarning,
       "accept on %s: %s; accepting again in %.3f s or when a child ends (%llu "
       "lines like this kept back)",
       Text(listener).c_str(), strerrordesc_np(error), Seconds(pause),
-      static_cast<unsigned long long>(
-          std::exchange(pause_throttle_.kept_back, 0)));
+      static_cast<unsigned long long>(pause_throttle_.kept_back));
+  if (written) pause_throttle_.kept_back = 0;
 }
 
 void EventLog::AcceptFailed(const net::Endpoint& listener, int error,
                             net::Instant now) {
   if (!Wants(LogLevel::kWarning, accept_throttle_, now)) return;
-  Write(writer_, LogLevel::kWarning,
-        "accept on %s: %s; trying the next (%llu lines like this kept back)",
-        Text(listener).c_str(), strerrordesc_np(error),
-        static_cast<unsigned long long>(
-            std::exchange(accept_throttle_.kept_back, 0)));
+  const bool written = Write(
+      writer_, LogLevel::kWarning,
+      "accept on %s: %s; trying the next (%llu lines like this kept back)",
+      Text(listener).c_str(), strerrordesc_np(error),
+      static_cast<unsigned long long>(accept_throttle_.kept_back));
+  if (written) accept_throttle_.kept_back = 0;
 }
 
 void EventLog::ListenerDead(const net::Endpoint& listener, int error) {
@@ -206,7 +208,7 @@ bool EventLog::Wants(LogLevel level, Throttle& throttle, net::Instant now) {
   return true;
 }
 
-void EventLog::Write(LineWriter& writer, LogLevel level, const char* format,
+bool EventLog::Write(LineWriter& writer, LogLevel level, const char* format,
                      ...) {
   char line[kLineSize];
   const int pid = static_cast<int>(getpid());
@@ -221,7 +223,7 @@ void EventLog::Write(LineWriter& writer, LogLevel level, const char* format,
     if (!writer.Write(absl::string_view(line, static_cast<size_t>(length)))) {
       shared_->dropped_and_not_said += missing + 1;
       ++shared_->dropped;
-      return;
+      return false;
     }
   }
 
@@ -236,10 +238,12 @@ void EventLog::Write(LineWriter& writer, LogLevel level, const char* format,
   // A line that is too long loses its end, not its newline.
   length = std::min(length, static_cast<int>(sizeof(line)) - 2);
   line[length++] = '\n';
-  if (!writer.Write(absl::string_view(line, static_cast<size_t>(length)))) {
-    ++shared_->dropped;
-    ++shared_->dropped_and_not_said;
+  if (writer.Write(absl::string_view(line, static_cast<size_t>(length)))) {
+    return true;
   }
+  ++shared_->dropped;
+  ++shared_->dropped_and_not_said;
+  return false;
 }
 
 }  // namespace brood::server

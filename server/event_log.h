@@ -85,7 +85,8 @@ class EventLog {
 
   bool Wants(LogLevel level) const { return level >= level_; }
   bool Wants(LogLevel level, Throttle& throttle, net::Instant now);
-  void Write(LineWriter& writer, LogLevel level, const char* format, ...)
+  // False if the line was dropped.
+  bool Write(LineWriter& writer, LogLevel level, const char* format, ...)
       __attribute__((format(printf, 4, 5)));
 
   const LogLevel level_;
