@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <functional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -66,6 +67,20 @@ class IoTest : public LeakCheck, public ::testing::WithParamInterface<bool> {
   void SendFromPeer(absl::string_view bytes) {
     ASSERT_THAT(WriteFull(peer(), bytes, In(kPatience)), IsOk());
   }
+  // Writes ManyBytes() to a peer that calls `start` and then reads them all.
+  void WriteManyBytes(Instant deadline, const std::function<void()>& start) {
+    const std::string& sent = ManyBytes();
+    std::string received(sent.size(), '\0');
+    std::thread reader([&] {
+      start();
+      EXPECT_THAT(ReadFull(peer(), absl::MakeSpan(&received[0], sent.size()),
+                           In(kPatience)),
+                  IsOk());
+    });
+    EXPECT_THAT(WriteFull(ours(), sent, deadline), IsOk());
+    reader.join();
+    EXPECT_TRUE(received == sent);
+  }
 
   ConnectionPair pair_;
 };
@@ -118,17 +133,8 @@ TEST_P(IoTest, ReadFullOfNothingWaitsForNothing) {
 }
 
 TEST_P(IoTest, WriteFullWritesMoreThanTheKernelTakesAtATime) {
-  const std::string& sent = ManyBytes();
   for (Instant deadline : {Never(), In(kPatience)}) {
-    std::string received(sent.size(), '\0');
-    std::thread reader([&] {
-      EXPECT_THAT(ReadFull(peer(), absl::MakeSpan(&received[0], sent.size()),
-                           In(kPatience)),
-                  IsOk());
-    });
-    EXPECT_THAT(WriteFull(ours(), sent, deadline), IsOk());
-    reader.join();
-    EXPECT_TRUE(received == sent);
+    WriteManyBytes(deadline, [] {});
   }
 }
 
@@ -287,19 +293,10 @@ TEST_P(IoTest, ReadFullIsNotInterrupted) {
 }
 
 TEST_P(IoTest, WriteFullIsNotInterrupted) {
-  const std::string& sent = ManyBytes();
   for (Instant deadline : {Never(), In(kPatience)}) {
     const Storm storm;
-    std::string received(sent.size(), '\0');
-    std::thread reader([&] {
-      Storm::AwaitTen();  // the writer has filled the buffers, and waits
-      EXPECT_THAT(ReadFull(peer(), absl::MakeSpan(&received[0], sent.size()),
-                           In(kPatience)),
-                  IsOk());
-    });
-    EXPECT_THAT(WriteFull(ours(), sent, deadline), IsOk());
-    reader.join();
-    EXPECT_TRUE(received == sent);
+    // By then the writer has filled the buffers, and waits.
+    WriteManyBytes(deadline, Storm::AwaitTen);
   }
 }
 

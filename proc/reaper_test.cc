@@ -157,15 +157,19 @@ TEST_P(ReaperOfBothKindsTest, FindsAChildThatHasBecomeAnotherProgram) {
   EXPECT_EQ(ended[0].status.code(), 7);
 }
 
-TEST_P(ReaperOfBothKindsTest, IsToldOfAChildWhoseStatusWasStolen) {
+TEST_P(ReaperOfBothKindsTest, DeliversAnEndWhoseStatusSomebodyElseTook) {
   Nursery nursery(GetParam());
-  for (const bool has_notice : {true, false}) {
-    const pid_t pid = nursery.SpawnIdle(/*tag=*/3);
-    if (!has_notice) nursery.reaper().Signal(pid, SIGSTOP).IgnoreError();
-    nursery.reaper().Signal(pid, SIGKILL).IgnoreError();
+  sigset_t notices;
+  sigemptyset(&notices);
+  sigaddset(&notices, nursery.reaper().exit_signal());
+  for (const bool notice_too : {false, true}) {
+    const pid_t pid = nursery.SpawnZombie([] { return 0; }, /*tag=*/3);
     ASSERT_EQ(waitpid(pid, nullptr, __WALL), pid);
+    if (notice_too) {
+      ASSERT_GT(sigwaitinfo(&notices, nullptr), 0);
+    }
     const std::vector<Reaper::Ended> ended =
-        has_notice ? nursery.CleanupByQueue() : nursery.CleanupByNet();
+        notice_too ? nursery.CleanupByNet() : nursery.CleanupByQueue();
     ASSERT_THAT(ended, SizeIs(1));
     EXPECT_TRUE(ended[0].status.unknown());
     EXPECT_EQ(ended[0].tag, 3u);

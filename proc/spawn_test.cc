@@ -168,7 +168,9 @@ TEST_P(SpawnerTest, NoHandlerOfTheParentEverRunsInAChild) {
     handling_parent = getpid();
     for (int signal : {SIGUSR1, SIGTERM}) {
       std::signal(signal, [](int) {
-        if (getpid() != handling_parent) *handled_in_child = true;
+        if (getpid() == handling_parent) return;
+        *handled_in_child = true;
+        _exit(0);
       });
     }
     const pid_t storm = fork();

@@ -1,31 +1,32 @@
 // Many clients at the same time: each has a process of its own, none is in
 // another's way, and there are never more of them than the cap allows.
 
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
-#include <csignal>
-#include <cstdlib>
-#include <random>
+#include <cstddef>
+#include <cstdint>
 #include <set>
-#include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
 #include "brood/net/io.h"
 #include "brood/server/handler.h"
+#include "brood/server/options.h"
+#include "brood/server/tcp_server.h"
 #include "brood/testing/observe.h"
 #include "brood/testing/proc_files.h"
 #include "brood/testing/server_fixture.h"
@@ -272,119 +273,6 @@ TEST_F(ConcurrencyTest, AQueueAtOneListenerDoesNotStarveTheOther) {
     lonely->Close();
     StopAndExpectClean(*server);
   }
-}
-
-// The ways in which a child can end; the client's first byte chooses.
-enum Ending : char {
-  kServes,
-  kFails,
-  kInventsACode,
-  kCrashes,
-  kKillsItself,
-  kAborts,
-  kClosesEarly,
-  kNeverReads,
-  kCallsExit,
-  kThrows,
-  kStopsAndIsKilled,
-  kExecs,
-  kEndings
-};
-
-ExitCode EndAs(Ending ending, net::Connection& connection) {
-  switch (ending) {
-    case kServes:
-    case kNeverReads:
-      return ExitCode::kServed;
-    case kFails:
-      return ExitCode::kHandlerFailed;
-    case kInventsACode:
-      return static_cast<ExitCode>(7);
-    case kCrashes:
-      raise(SIGSEGV);
-      break;
-    case kKillsItself:
-      raise(SIGKILL);
-      break;
-    case kAborts:
-      raise(SIGABRT);
-      break;
-    case kClosesEarly:
-      close(connection.fd());
-      return ExitCode::kServed;
-    case kCallsExit:
-      std::exit(3);
-    case kThrows:
-      throw std::runtime_error("thrown by a handler");
-    case kStopsAndIsKilled:
-      net::WriteFull(connection.socket(), PidText()).IgnoreError();
-      raise(SIGSTOP);
-      break;
-    case kExecs:
-      execlp("true", "true", nullptr);
-      break;
-    case kEndings:
-      break;
-  }
-  return ExitCode::kBug;
-}
-
-TEST_F(ConcurrencyTest, NoWayOfDyingLeaksASlot) {
-  constexpr int kConnections = 2048;
-  constexpr int kCap = 32;
-  TestServer::Setup setup;
-  setup.options.max_connections = kCap;
-  setup.options.log_level = server::LogLevel::kError;
-  setup.handler = [](net::Connection& connection) {
-    // Looked at and left there, for a child that never reads.
-    char choice;
-    if (recv(connection.fd(), &choice, 1, MSG_PEEK) != 1) {
-      return ExitCode::kPeerLost;
-    }
-    if (choice == kEndings) return AnswerWithPid(connection);
-    if (choice != kNeverReads) recv(connection.fd(), &choice, 1, 0);
-    return EndAs(static_cast<Ending>(choice), connection);
-  };
-  const auto server = StartServer(std::move(setup));
-
-  std::mt19937 random(1);  // the same every time
-  std::array<uint64_t, kEndings> ended = {};
-  for (int done = 0; done < kConnections; done += 2 * kCap) {
-    // Twice as many as the cap, so that slots are taken again at once.
-    std::vector<TestClient> clients = ConnectMany(*server, 2 * kCap);
-    for (TestClient& client : clients) {
-      const auto ending = static_cast<Ending>(random() % kEndings);
-      ++ended[ending];
-      ASSERT_THAT(client.Send(std::string(1, ending)), IsOk());
-      if (ending != kStopsAndIsKilled) continue;
-      const absl::StatusOr<std::string> text = client.ReadExactly(10);
-      pid_t pid;
-      ASSERT_TRUE(text.ok() && absl::SimpleAtoi(*text, &pid)) << text.status();
-      kill(pid, SIGKILL);  // it can't have ended otherwise
-    }
-  }
-  // Every slot is free: as many as the cap are served at once.
-  std::vector<TestClient> clients = ConnectMany(*server, kCap);
-  for (TestClient& client : clients) {
-    ASSERT_THAT(client.Send(absl::StrCat(std::string(1, kEndings), "7 bytes")),
-                IsOk());
-  }
-  for (TestClient& client : clients) {
-    EXPECT_THAT(client.ReadExactly(18), IsOk());
-  }
-  clients.clear();
-
-  const server::Totals totals = StopAndExpectClean(*server).totals;
-  EXPECT_EQ(totals.accepted, static_cast<uint64_t>(kConnections + kCap));
-  EXPECT_EQ(totals.ended_ok, ended[kServes] + ended[kClosesEarly] +
-                                 ended[kNeverReads] + ended[kExecs] + kCap);
-  EXPECT_EQ(totals.ended_error, ended[kFails] + ended[kInventsACode] +
-                                    ended[kCallsExit] + ended[kThrows]);
-  EXPECT_EQ(totals.crashed_by[SIGSEGV], ended[kCrashes]);
-  EXPECT_EQ(totals.crashed_by[SIGABRT], ended[kAborts]);
-  EXPECT_EQ(totals.crashed_by[SIGKILL],
-            ended[kKillsItself] + ended[kStopsAndIsKilled]);
-  EXPECT_EQ(totals.unknown, 0u);
 }
 
 }  // namespace

@@ -1,14 +1,18 @@
 // When no process can be made: the client that it was meant for loses its
 // connection, and nobody else anything.
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "brood/net/instant.h"
+#include "brood/server/scoreboard.h"
 #include "brood/testing/fault_injector.h"
 #include "brood/testing/observe.h"
 #include "brood/testing/server_fixture.h"
@@ -43,6 +47,13 @@ class ForkFaultsTest : public ServerTest,
     }
   }
 
+  // What a server has open that has nobody to serve.
+  static std::vector<int> DescriptorsOfIdle(const TestServer& server) {
+    EXPECT_TRUE(Await([&] { return server.children().empty(); }));
+    AwaitIdle(server.pid());
+    return DescriptorsOf(std::to_string(server.pid()));
+  }
+
   FaultInjector faults_{{kFork}};
 };
 
@@ -53,10 +64,7 @@ TEST_P(ForkFaultsTest, EachFailureCostsOneClientAndNoMore) {
   absl::Duration slowest;
   for (int i = 1; i <= 100; ++i) {
     SCOPED_TRACE("client " + std::to_string(i));
-    if (i == 3) {  // all is as it is in an idle server
-      EXPECT_TRUE(Await([&] { return server->children().empty(); }));
-      descriptors = DescriptorsOf(std::to_string(server->pid()));
-    }
+    if (i == 3) descriptors = DescriptorsOfIdle(*server);
     TestClient client = ConnectTo(*server);
     const net::Instant start = net::Now();
     if (3 <= i && i <= 7) {
@@ -71,8 +79,7 @@ TEST_P(ForkFaultsTest, EachFailureCostsOneClientAndNoMore) {
   EXPECT_LT(slowest, absl::Seconds(1));
   RecordProperty("slowest_refusal_us",
                  static_cast<int>(absl::ToInt64Microseconds(slowest)));
-  EXPECT_TRUE(Await([&] { return server->children().empty(); }));
-  EXPECT_EQ(DescriptorsOf(std::to_string(server->pid())), descriptors);
+  EXPECT_EQ(DescriptorsOfIdle(*server), descriptors);
   const TestServer::Report report = StopAndExpectClean(*server);
   EXPECT_EQ(report.totals.fork_failed, 5u);
   EXPECT_EQ(report.totals.ended_ok, 95u);

@@ -20,6 +20,8 @@
 #include "brood/net/instant.h"
 #include "brood/net/io.h"
 #include "brood/server/handler.h"
+#include "brood/server/options.h"
+#include "brood/server/scoreboard.h"
 #include "brood/testing/observe.h"
 #include "brood/testing/proc_files.h"
 #include "brood/testing/server_fixture.h"
@@ -116,7 +118,7 @@ class ZombieWatch {
 
 TEST_F(ReapingTest, NoZombieGrowsOld) {
   TestServer::Setup setup = QuietSetup();
-  // Every tenth ends as another program, of whose death the kernel tells in
+  // One in fifty ends as another program, of whose death the kernel tells in
   // another way.
   setup.handler = [](net::Connection& connection) {
     char kind;
@@ -130,7 +132,7 @@ TEST_F(ReapingTest, NoZombieGrowsOld) {
   ZombieWatch watch(server.get());
   for (int i = 0; i < 1000; ++i) {
     TestClient client = ConnectTo(*server);
-    ASSERT_THAT(client.Send(i % 10 == 0 ? "e" : "s"), IsOk());
+    ASSERT_THAT(client.Send(i % 50 == 0 ? "e" : "s"), IsOk());
     ASSERT_THAT(client.ExpectEof(), IsOk());
   }
   EXPECT_LT(TimeToBury(*server), absl::Seconds(1));

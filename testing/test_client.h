@@ -3,7 +3,8 @@
 // Lives in the test process. A resource: moved, never copied, so that a test
 // can hold hundreds; destroying one closes it. Each call that waits does so for
 // the client's patience (10 s unless told otherwise), which is long enough
-// never to pass on a busy machine. No call raises SIGPIPE. Not thread-safe.
+// never to pass on a busy machine. No call raises SIGPIPE. Not thread-safe, but
+// that one thread may Send() while another one reads.
 //
 // Errors, naming the call:
 //   DeadlineExceeded    the server did not do it in time
@@ -42,6 +43,12 @@ class TestClient {
 
   static absl::StatusOr<TestClient> Connect(
       const net::Endpoint& server, absl::Duration patience = kPatience);
+  // Takes ownership of a socket that is connected; whether it blocks does not
+  // matter.
+  static TestClient Adopt(net::Socket socket,
+                          absl::Duration patience = kPatience) {
+    return TestClient(std::move(socket), patience);
+  }
 
   absl::Status Send(absl::string_view bytes);
   // Exactly `size` bytes.

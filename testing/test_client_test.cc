@@ -7,6 +7,7 @@
 
 #include "brood/net/io.h"
 #include "brood/net/listener.h"
+#include "brood/testing/connection_pair.h"
 #include "brood/testing/leak_check.h"
 #include "brood/testing/status_matchers.h"
 #include "gmock/gmock.h"
@@ -124,6 +125,16 @@ TEST_F(TestClientTest, ResetsTheConnection) {
   char ignored;
   EXPECT_THAT(net::ReadSome(far_end(), absl::MakeSpan(&ignored, 1)),
               StatusIs(absl::StatusCode::kUnavailable));
+}
+
+TEST_F(TestClientTest, AdoptsASocketAndNeverBlocksOnIt) {
+  absl::StatusOr<ConnectionPair> pair = ConnectionPair::Create();
+  ASSERT_THAT(pair, IsOk());
+  ASSERT_THAT(net::WriteFull(pair->connection.socket(), "hello"), IsOk());
+  TestClient client = TestClient::Adopt(std::move(pair->client), kImpatience);
+  EXPECT_THAT(client.ExpectReply("hello"), IsOk());
+  EXPECT_THAT(client.ReadExactly(1),
+              StatusIs(absl::StatusCode::kDeadlineExceeded));
 }
 
 TEST_F(TestClientTest, SaysThatItWasRefused) {

@@ -9,15 +9,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <climits>
 #include <csignal>
 #include <cstdio>
-#include <cstring>
 #include <exception>
 #include <new>
-#include <type_traits>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -29,6 +26,7 @@
 #include "brood/server/echo_handler.h"
 #include "brood/testing/leak_check.h"
 #include "brood/testing/proc_files.h"
+#include "brood/testing/shared_texts.h"
 #include "gtest/gtest.h"
 
 namespace brood::testing {
@@ -37,27 +35,6 @@ namespace {
 // Room for the log of a test that does not read it for a while. More than an
 // ordinary user may have by default, in which case it stays as it is.
 constexpr int kLogPipeSize = 1 << 20;
-
-// Texts in memory that processes share, which any of them adds to at any time.
-class SharedTexts {
- public:
-  void Add(absl::string_view text) {
-    const size_t start = size_.fetch_add(text.size() + 1);
-    if (start >= sizeof(bytes_)) return;
-    const size_t room = sizeof(bytes_) - start - 1;
-    std::memcpy(bytes_ + start, text.data(), std::min(room, text.size()));
-  }
-  // In the order of their coming.
-  std::vector<std::string> Get() const {
-    const size_t size = std::min(size_.load(), sizeof(bytes_));
-    return absl::StrSplit(absl::string_view(bytes_, size), '\0',
-                          absl::SkipEmpty());
-  }
-
- private:
-  std::atomic<size_t> size_{0};
-  char bytes_[32 << 10] = {};
-};
 
 // Tells what fails in the server process and its children to the test process.
 class FailureTeller : public ::testing::EmptyTestEventListener {
