@@ -51,6 +51,10 @@ uintptr_t RoundUp(uintptr_t address) {
 }  // namespace
 
 absl::Status MoveTextToHugePages() {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  return absl::UnimplementedError(
+      "huge text: a sanitizer takes the copying of code for an error");
+#endif
   Layout layout;
   dl_iterate_phdr(ReadLayout, &layout);
   const uintptr_t begin = layout.text_begin;

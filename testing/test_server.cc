@@ -56,6 +56,15 @@ int OpenPidFd(pid_t pid) {
   return static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
 }
 
+std::vector<pid_t> ChildrenWhoseState(pid_t pid, bool (*wanted)(char)) {
+  std::vector<pid_t> chosen;
+  for (pid_t child : ChildrenOf(absl::StrCat(pid))) {
+    const ProcStat stat = ReadStat(absl::StrCat("/proc/", child));
+    if (!stat.name.empty() && wanted(stat.state)) chosen.push_back(child);
+  }
+  return chosen;
+}
+
 int MillisecondsUntil(net::Instant deadline) {
   const absl::Duration left = net::TimeUntil(deadline, net::Now());
   if (left <= absl::ZeroDuration()) return 0;
@@ -148,15 +157,15 @@ server::ExitCode TestServer::Serve(const Setup& setup, Shared* shared,
   before.Forget(ready_fd);
 
   auto server = server::TcpServer::Create(setup.options, setup.handler);
-  std::string news =
-      server.ok()
-          ? absl::StrCat("ready ", absl::StrJoin((*server)->endpoints(), " ",
-                                                 [](std::string* out,
-                                                    const net::Endpoint& each) {
-                                                   *out += each.ToString();
-                                                 }))
-          : absl::StrCat("error ", server.status().raw_code(), " ",
-                         server.status().message());
+  std::string news = "ready";
+  if (server.ok()) {
+    for (const net::Endpoint& endpoint : (*server)->endpoints()) {
+      absl::StrAppend(&news, " ", endpoint.ToString());
+    }
+  } else {
+    news = absl::StrCat("error ", server.status().raw_code(), " ",
+                        server.status().message());
+  }
   if (write(ready_fd, news.data(), news.size()) < 0) std::abort();
   close(ready_fd);
   if (!server.ok()) return server::ExitCode::kSystemRefused;
@@ -224,22 +233,11 @@ void TestServer::Signal(int signal) {
 }
 
 std::vector<pid_t> TestServer::children() const {
-  std::vector<pid_t> live;
-  for (pid_t child : ChildrenOf(absl::StrCat(pid_))) {
-    const ProcStat stat = ReadStat(absl::StrCat("/proc/", child));
-    if (!stat.name.empty() && stat.state != 'Z') live.push_back(child);
-  }
-  return live;
+  return ChildrenWhoseState(pid_, [](char state) { return state != 'Z'; });
 }
 
 std::vector<pid_t> TestServer::zombies() const {
-  std::vector<pid_t> dead;
-  for (pid_t child : ChildrenOf(absl::StrCat(pid_))) {
-    if (ReadStat(absl::StrCat("/proc/", child)).state == 'Z') {
-      dead.push_back(child);
-    }
-  }
-  return dead;
+  return ChildrenWhoseState(pid_, [](char state) { return state == 'Z'; });
 }
 
 absl::StatusOr<std::string> TestServer::AwaitLogLine(absl::string_view text,
