@@ -118,8 +118,12 @@ void Supervisor::TakeSignals(Instant now) {
     }
   }
   if (polled_[kDrainRequest].revents != 0) {
-    eventfd_t requests;
-    if (eventfd_read(parts_.drain_request_fd, &requests) == 0) RequestStop(now);
+    // They add up until they are read; more than a third changes nothing.
+    eventfd_t requests = 0;
+    eventfd_read(parts_.drain_request_fd, &requests);
+    for (eventfd_t n = 0; n < std::min<eventfd_t>(requests, 3); ++n) {
+      RequestStop(now);
+    }
   }
 }
 

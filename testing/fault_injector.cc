@@ -101,6 +101,10 @@ FaultInjector::FaultInjector(const std::vector<int>& calls) {
   // Before the server process exists, so that no call waits for its answer
   // while the test waits for the server.
   thread_ = std::thread([this] { Answer(); });
+  // A thread that is still being born holds locks (a sanitizer's, the heap's)
+  // that the server process, forked from here, would inherit locked.
+  std::unique_lock<std::mutex> lock(mutex_);
+  changed_.wait(lock, [this] { return waiting_; });
 }
 
 FaultInjector::~FaultInjector() {
@@ -174,6 +178,11 @@ void FaultInjector::Answer() {
 }
 
 bool FaultInjector::AwaitListener() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    waiting_ = true;
+  }
+  changed_.notify_all();
   pollfd waiting[] = {{receiver_fd_, POLLIN, 0}, {stop_fd_, POLLIN, 0}};
   TEMP_FAILURE_RETRY(poll(waiting, 2, -1));
   if (waiting[1].revents != 0) return false;

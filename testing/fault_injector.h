@@ -103,6 +103,8 @@ class FaultInjector {
   mutable std::mutex mutex_;   // guards what is in them
   mutable std::condition_variable changed_;
 
+  bool waiting_ = false;  // the thread has begun to wait for a server process
+
   // How the listener comes from the server process, and how the thread is told
   // to end.
   int sender_fd_ = -1;

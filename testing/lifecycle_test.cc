@@ -239,6 +239,26 @@ TEST_F(LifecycleTest, AnEmbeddersLoopMayRequestTheDrain) {
   EXPECT_EQ(report.totals.ended_ok, 3u);
 }
 
+TEST_F(LifecycleTest, TwoRequestsToDrainInOneTurnAreTwo) {
+  TestServer::Setup setup;
+  setup.options.take_signals = false;
+  setup.options.drain_grace = absl::Hours(1);
+  setup.run = [](server::TcpServer& server) {
+    while (server.totals().accepted < 3) {
+      const absl::StatusOr<bool> goes_on = server.Step(absl::Seconds(1));
+      if (!goes_on.ok()) return goes_on.status();
+    }
+    server.RequestDrain();
+    server.RequestDrain();
+    return server.Run();
+  };
+  const auto server = StartServer(std::move(setup));
+  const std::vector<TestClient> clients = Hold(*server, 3);
+  const TestServer::Report report = server->AwaitExit();
+  ExpectClean(report);
+  EXPECT_EQ(report.totals.killed, 3u);
+}
+
 // Clients who come again as soon as they are served, until they are refused.
 class Flood {
  public:
