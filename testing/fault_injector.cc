@@ -22,6 +22,9 @@
 namespace brood::testing {
 namespace {
 
+// SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, Linux 5.19; not in every header.
+constexpr unsigned kWaitKillable = 1U << 5;
+
 #if defined(__x86_64__)
 constexpr uint32_t kArchitecture = AUDIT_ARCH_X86_64;
 #elif defined(__aarch64__)
@@ -126,9 +129,11 @@ void FaultInjector::Install() {
                               filter.data()};
   AbortUnless(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0,
               "PR_SET_NO_NEW_PRIVS");
-  const int listener =
-      static_cast<int>(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
-                               SECCOMP_FILTER_FLAG_NEW_LISTENER, &program));
+  // Once it is asked, a call must not be interrupted: the answer to one that
+  // was would be lost, though the kernel says that it was given.
+  const int listener = static_cast<int>(
+      syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+              SECCOMP_FILTER_FLAG_NEW_LISTENER | kWaitKillable, &program));
   AbortUnless(listener >= 0, "seccomp user notification");
   AbortUnless(SendListener(sender_fd_, listener), "sendmsg");
   // This process's copies: the test process has its own.

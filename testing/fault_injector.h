@@ -22,7 +22,7 @@
 // count in the test process, from one thread.
 //
 // Errors: Install() aborts the server process, with the reason, on a machine
-// without seccomp user notification (Linux before 5.5).
+// without all of seccomp user notification (Linux before 5.19).
 //
 // Example:
 //   FaultInjector faults({SYS_accept4});

@@ -244,16 +244,19 @@ TEST_F(LifecycleTest, TwoRequestsToDrainInOneTurnAreTwo) {
   setup.options.take_signals = false;
   setup.options.drain_grace = absl::Hours(1);
   setup.run = [](server::TcpServer& server) {
-    while (server.totals().accepted < 3) {
-      const absl::StatusOr<bool> goes_on = server.Step(absl::Seconds(1));
-      if (!goes_on.ok()) return goes_on.status();
-    }
-    server.RequestDrain();
-    server.RequestDrain();
-    return server.Run();
+    to_drain = &server;
+    const auto previous = signal(SIGUSR1, [](int) {
+      to_drain->RequestDrain();
+      to_drain->RequestDrain();
+    });
+    const absl::Status stopped = server.Run();
+    signal(SIGUSR1, previous);
+    return stopped;
   };
+  setup.stop_margin = absl::Seconds(10) - setup.options.drain_grace;
   const auto server = StartServer(std::move(setup));
   const std::vector<TestClient> clients = Hold(*server, 3);
+  server->Signal(SIGUSR1);
   const TestServer::Report report = server->AwaitExit();
   ExpectClean(report);
   EXPECT_EQ(report.totals.killed, 3u);
