@@ -48,20 +48,27 @@ double Seconds(absl::Duration duration) {
 
 }  // namespace
 
-// In memory that children share, so that a line lost in a child counts too.
 struct EventLog::SharedCounts {
   std::atomic<uint64_t> dropped{0};
   std::atomic<uint64_t> dropped_and_not_said{0};
+
+  // In memory that children share, if they log at all, so that a line that is
+  // lost in a child counts too. If not, they do without: each fork and each exit
+  // would have to take the lock of a shared mapping.
+  static SharedCounts* Create(bool children_log) {
+    void* memory =
+        mmap(nullptr, sizeof(SharedCounts), PROT_READ | PROT_WRITE,
+             MAP_ANONYMOUS | (children_log ? MAP_SHARED : MAP_PRIVATE), -1, 0);
+    if (memory == MAP_FAILED) throw std::bad_alloc();
+    if (!children_log) madvise(memory, sizeof(SharedCounts), MADV_DONTFORK);
+    return new (memory) SharedCounts;
+  }
 };
 
 EventLog::EventLog(LogLevel level)
-    : level_(level), writer_(STDERR_FILENO), shared_([] {
-        void* memory =
-            mmap(nullptr, sizeof(SharedCounts), PROT_READ | PROT_WRITE,
-                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        if (memory == MAP_FAILED) throw std::bad_alloc();
-        return new (memory) SharedCounts;
-      }()) {}
+    : level_(level),
+      writer_(STDERR_FILENO),
+      shared_(SharedCounts::Create(level == LogLevel::kInfo)) {}
 
 EventLog::~EventLog() { munmap(shared_, sizeof(SharedCounts)); }
 
