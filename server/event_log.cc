@@ -53,8 +53,8 @@ struct EventLog::SharedCounts {
   std::atomic<uint64_t> dropped_and_not_said{0};
 
   // In memory that children share, if they log at all, so that a line that is
-  // lost in a child counts too. If not, they do without: each fork and each exit
-  // would have to take the lock of a shared mapping.
+  // lost in a child counts too. If not, they do without: each fork and each
+  // exit would have to take the lock of a shared mapping.
   static SharedCounts* Create(bool children_log) {
     void* memory =
         mmap(nullptr, sizeof(SharedCounts), PROT_READ | PROT_WRITE,
