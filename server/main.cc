@@ -19,7 +19,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
-#include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "brood/proc/huge_text.h"
 #include "brood/server/echo_handler.h"
@@ -160,10 +159,9 @@ absl::Status CheckFlags(int argc, char** argv) {
   for (int i = 1; i < argc && absl::StartsWith(argv[i], "-"); ++i) {
     absl::string_view argument = argv[i];
     if (argument == "--") break;
-    if (!absl::ConsumePrefix(&argument, "--"))
-      absl::ConsumePrefix(&argument, "-");
+    argument.remove_prefix(absl::StartsWith(argument, "--") ? 2 : 1);
     const size_t equals = argument.find('=');
-    std::string name(argument.substr(0, equals));
+    const std::string name(argument.substr(0, equals));
     gflags::CommandLineFlagInfo flag;
     if (!gflags::GetCommandLineFlagInfo(name.c_str(), &flag) &&
         !(absl::StartsWith(name, "no") &&
