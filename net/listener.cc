@@ -1,10 +1,8 @@
 #include "brood/net/listener.h"
 
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <climits>
@@ -31,13 +29,6 @@ Endpoint LocalEndpoint(int fd, const Endpoint& fallback) {
     return fallback;
   }
   return Endpoint::FromSockaddr(address);
-}
-
-// A program may close its standard descriptors, and a connection would then get
-// one of their numbers, and be sent what is printed. It moves up.
-Socket AboveStandardDescriptors(Socket socket) {
-  if (socket.fd() > STDERR_FILENO) return socket;
-  return Socket::Adopt(fcntl(socket.fd(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
 }
 
 bool IsAnyAddress(const Endpoint& endpoint) {
@@ -130,7 +121,7 @@ Accepted Listener::Accept() {
   socklen_t length = sizeof(address);
   Socket socket = Socket::Adopt(accept4(
       fd(), reinterpret_cast<sockaddr*>(&address), &length, SOCK_CLOEXEC));
-  if (socket.valid()) socket = AboveStandardDescriptors(std::move(socket));
+  socket = Socket::AboveStandardDescriptors(std::move(socket));
   if (!socket.valid()) {
     const int error = errno;
     return {SortAcceptError(error), absl::nullopt, error};

@@ -1,5 +1,6 @@
 #include "brood/net/socket.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -12,6 +13,11 @@ Socket& Socket::operator=(Socket&& other) noexcept {
     fd_ = std::exchange(other.fd_, -1);
   }
   return *this;
+}
+
+Socket Socket::AboveStandardDescriptors(Socket socket) {
+  if (!socket.valid() || socket.fd() > STDERR_FILENO) return socket;
+  return Socket(fcntl(socket.fd(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
 }
 
 void Socket::Close() {

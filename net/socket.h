@@ -25,6 +25,10 @@ class Socket {
   Socket() = default;
   // Takes ownership of `fd`; a negative one means nothing.
   static Socket Adopt(int fd) { return Socket(fd); }
+  // The same socket under a number above 2; not valid, with errno, if there is
+  // none. A program may close its standard descriptors, and a connection would
+  // then get one of their numbers, and be sent what is printed.
+  static Socket AboveStandardDescriptors(Socket socket);
 
   Socket(Socket&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
   Socket& operator=(Socket&& other) noexcept;

@@ -29,6 +29,11 @@ class ExitStatus {
   static ExitStatus FromWait(int wait_status, const rusage& usage) {
     return ExitStatus(true, wait_status, usage);
   }
+  // Of a process that ends, or of one that goes on and says what a piece of its
+  // work ended with.
+  static ExitStatus Exited(int code, const rusage& usage) {
+    return ExitStatus(true, W_EXITCODE(code & 0xff, 0), usage);
+  }
   static ExitStatus Unknown() { return ExitStatus(false, 0, rusage()); }
 
   bool exited() const { return known_ && WIFEXITED(wait_status_); }

@@ -125,7 +125,7 @@ int Reaper::TakeNotices(Instant now, Deliver deliver) {
     // A pid that is not ours is an embedder's or a forged notice: anyone of our
     // user may send this signal. One that is ours and lives is forged as well,
     // and the wait, which does not block, says so.
-    ChildTable::Entry* entry = table_.Find(notice->si_pid);
+    ChildTable::Entry* entry = FindOrAdopt(notice->si_pid);
     if (entry != nullptr) {
       if (TryReap(entry, deliver)) ++reaped;
     } else if (notice->si_signo == SIGCHLD) {
@@ -133,6 +133,13 @@ int Reaper::TakeNotices(Instant now, Deliver deliver) {
     }
   }
   return reaped;
+}
+
+ChildTable::Entry* Reaper::FindOrAdopt(pid_t pid) {
+  ChildTable::Entry* entry = table_.Find(pid);
+  if (entry != nullptr || !adopt_latecomers_) return entry;
+  adopt_latecomers_();
+  return table_.Find(pid);
 }
 
 // Asks for each child in turn whether it has ended. Finds those whose notice
@@ -167,7 +174,7 @@ int Reaper::WaitForAny(int at_most, Deliver deliver) {
       // No child at all: whoever is still on the books was reaped elsewhere.
       return reaped + CallRoll(at_most - reaped, deliver);
     }
-    ChildTable::Entry* entry = table_.Find(pid);
+    ChildTable::Entry* entry = FindOrAdopt(pid);
     if (entry == nullptr) continue;  // an orphan that was given to us
     ++found_by_net_;
     DeliverEnd(entry, ExitStatus::FromWait(wait_status, usage), deliver);
@@ -197,6 +204,19 @@ void Reaper::DeliverEnd(ChildTable::Entry* entry, const ExitStatus& status,
   const pid_t pid = std::move(entry->child).Release();
   table_.Remove(entry);
   deliver({pid, tag, status});
+}
+
+void Reaper::Retag(pid_t pid, uint32_t tag) {
+  if (ChildTable::Entry* entry = table_.Find(pid)) entry->tag = tag;
+}
+
+// An error means that the child has just been reaped by somebody else, which
+// the next roll call finds out.
+void Reaper::SignalAll(int signal) {
+  for (size_t cell = 0; cell < table_.cell_count(); ++cell) {
+    const ChildTable::Entry* entry = table_.At(cell);
+    if (entry != nullptr) entry->child.Signal(signal).IgnoreError();
+  }
 }
 
 absl::Status Reaper::Signal(pid_t pid, int signal) {

@@ -42,7 +42,9 @@
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <utility>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -84,6 +86,15 @@ class Reaper : public Unforked {
 
   // Takes `child` over; its end will be delivered with `tag`.
   void Adopt(Child child, uint32_t tag);
+  // For children that this process did not spawn itself (Spawner's siblings):
+  // `adopt` is called when a process ends that is not on the books, and adopts
+  // those that have been born meanwhile. So none is ever taken for a stranger,
+  // however soon it ends.
+  void SetLateAdoption(std::function<void()> adopt) {
+    adopt_latecomers_ = std::move(adopt);
+  }
+  // From now on the end of the child `pid` is delivered with `tag`.
+  void Retag(pid_t pid, uint32_t tag);
 
   // Delivers the children that have ended, at most kBatch of them; what is left
   // keeps fd() readable or next_check() in the past.
@@ -92,6 +103,8 @@ class Reaper : public Unforked {
   // Sends `signal` to the child `pid`; NotFound if it is none of ours (any
   // more).
   absl::Status Signal(pid_t pid, int signal);
+  // The same to every child.
+  void SignalAll(int signal);
 
   // Children adopted and not delivered yet.
   size_t live() const { return table_.size(); }
@@ -105,6 +118,7 @@ class Reaper : public Unforked {
          const struct sigaction& old_action, SignalInbox inbox);
 
   int TakeNotices(Instant now, Deliver deliver);
+  ChildTable::Entry* FindOrAdopt(pid_t pid);
   bool TryReap(ChildTable::Entry* entry, Deliver deliver);
   void DeliverEnd(ChildTable::Entry* entry, const ExitStatus& status,
                   Deliver deliver);
@@ -116,6 +130,7 @@ class Reaper : public Unforked {
   const struct sigaction old_action_;
   SignalInbox inbox_;
   ChildTable table_;
+  std::function<void()> adopt_latecomers_;
   Instant next_check_;
   size_t roll_cursor_ = 0;
   uint64_t found_by_net_ = 0;

@@ -9,13 +9,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "brood/proc/hidden_fds.h"
 
 namespace brood::proc {
 namespace {
@@ -94,6 +95,13 @@ void FlushIfPending(FILE* stream) {
   if (__fpending(stream) > 0) std::fflush(stream);
 }
 
+// How every child ends that is not killed.
+[[noreturn]] void Leave(int code, void* /*unused*/) {
+  FlushIfPending(stdout);
+  FlushIfPending(stderr);
+  _exit(code);
+}
+
 }  // namespace
 
 absl::StatusOr<Spawner> Spawner::Create(int exit_signal) {
@@ -112,32 +120,8 @@ absl::StatusOr<Spawner> Spawner::Create(int exit_signal) {
   return spawner;
 }
 
-void Spawner::Hide(int fd) {
-  const auto hidden = static_cast<unsigned>(fd);
-  hidden_.insert(std::upper_bound(hidden_.begin(), hidden_.end(), hidden),
-                 hidden);
-  JoinHidden();
-}
-
-void Spawner::Unhide(int fd) {
-  hidden_.erase(
-      std::remove(hidden_.begin(), hidden_.end(), static_cast<unsigned>(fd)),
-      hidden_.end());
-  JoinHidden();
-}
-
-void Spawner::JoinHidden() {
-  hidden_ranges_.clear();
-  for (unsigned fd : hidden_) {
-    if (!hidden_ranges_.empty() && hidden_ranges_.back().last + 1 == fd) {
-      hidden_ranges_.back().last = fd;
-    } else {
-      hidden_ranges_.push_back({fd, fd});
-    }
-  }
-}
-
 absl::Status Spawner::Prepare() {
+  ForgetFdsHiddenByParent();
   ignored_signals_.clear();
   for (int signal = 1; signal <= SIGRTMAX; ++signal) {
     if (IsIgnored(signal)) ignored_signals_.push_back(signal);
@@ -145,29 +129,43 @@ absl::Status Spawner::Prepare() {
   return CheckSingleThreaded();
 }
 
-absl::StatusOr<Child> Spawner::Spawn(absl::FunctionRef<int()> body) const {
+absl::StatusOr<Child> Spawner::Spawn(absl::FunctionRef<int()> body,
+                                     absl::Span<const int> kept_fds) const {
   absl::Status alone = CheckSingleThreaded();
   if (!alone.ok()) return alone;
 
-  const pid_t pid = Clone();
-  if (pid == 0) LiveAsChild(body);
+  const pid_t pid = Clone(0, exit_signal_, nullptr);
+  if (pid == 0) LiveAsChild(body, kept_fds);
   if (pid < 0) return absl::ErrnoToStatus(errno, "clone");
   return Child::Adopt(pid);
+}
+
+absl::StatusOr<pid_t> Spawner::SpawnSibling(
+    absl::FunctionRef<int()> body, pid_t* born,
+    absl::Span<const int> kept_fds) const {
+  absl::Status alone = CheckSingleThreaded();
+  if (!alone.ok()) return alone;
+
+  const pid_t pid = Clone(CLONE_PARENT | CLONE_PARENT_SETTID, 0, born);
+  if (pid == 0) LiveAsChild(body, kept_fds);
+  if (pid < 0) return absl::ErrnoToStatus(errno, "clone");
+  return pid;
 }
 
 // As fork() does it, but with an exit signal of our own. The raw call leaves
 // the C library's copy of the thread id alone, so the kernel is told to write
 // the child's id there, and to clear it when the child ends.
-pid_t Spawner::Clone() const {
+pid_t Spawner::Clone(uint64_t flags, int exit_signal, pid_t* born) const {
+  flags |= CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
   if (has_clear_sighand_) {
     // The child is born with every handler reset. There is no moment at which a
     // signal could run a handler of the parent's in it, so none need be
     // blocked.
     clone_args args = {};
-    args.flags =
-        CLONE_CLEAR_SIGHAND | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
+    args.flags = flags | CLONE_CLEAR_SIGHAND;
     args.child_tid = reinterpret_cast<uintptr_t>(tid_address_);
-    args.exit_signal = static_cast<uint64_t>(exit_signal_);
+    args.parent_tid = reinterpret_cast<uintptr_t>(born);
+    args.exit_signal = static_cast<uint64_t>(exit_signal);
     return static_cast<pid_t>(syscall(SYS_clone3, &args, sizeof(args)));
   }
   // Between its birth and its first reset a child here has the parent's
@@ -175,14 +173,13 @@ pid_t Spawner::Clone() const {
   sigset_t all, before;
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, &before);
-  const auto flags = static_cast<unsigned long>(
-      CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | exit_signal_);
+  flags |= static_cast<uint64_t>(exit_signal);
 #if defined(__x86_64__)
   const long pid =
-      syscall(SYS_clone, flags, nullptr, nullptr, tid_address_, nullptr);
+      syscall(SYS_clone, flags, nullptr, born, tid_address_, nullptr);
 #else
   const long pid =
-      syscall(SYS_clone, flags, nullptr, nullptr, nullptr, tid_address_);
+      syscall(SYS_clone, flags, nullptr, born, nullptr, tid_address_);
 #endif
   if (pid != 0) {
     const int error = errno;
@@ -194,26 +191,20 @@ pid_t Spawner::Clone() const {
 
 // From here on we are the child. noexcept is the wall that keeps an exception
 // of the body out of the parent's frames, which lie copied below this one.
-void Spawner::LiveAsChild(absl::FunctionRef<int()> body) const noexcept {
-  for (const FdRange& range : hidden_ranges_) {
-    // close_range is Linux 5.9 and may be refused; what it does is no more.
-    if (syscall(SYS_close_range, range.first, range.last, 0) < 0) {
-      for (unsigned fd = range.first; fd <= range.last; ++fd) {
-        close(static_cast<int>(fd));
-      }
-    }
-  }
+void Spawner::LiveAsChild(absl::FunctionRef<int()> body,
+                          absl::Span<const int> kept_fds) const noexcept {
+  CloseHiddenFds(kept_fds);
   syscall(SYS_set_robust_list, robust_list_, robust_list_size_);
   // Touched only if need be: a page that is written is a page that is copied.
   DropUnflushed(stdout);
   DropUnflushed(stderr);
   ResetSignals();
 
-  const int code = body();
+  // Registered last, it is what exit() runs first, and it ends there: what the
+  // parent registered, and its static objects, are the parent's to end with.
+  on_exit(Leave, nullptr);
 
-  FlushIfPending(stdout);
-  FlushIfPending(stderr);
-  _exit(code);
+  Leave(body(), nullptr);
 }
 
 // Dispositions first, the mask last: nothing that was ignored or handled by the

@@ -3,15 +3,15 @@
 // Spawn() is called in the parent; the body runs in the child, which starts as
 // a process of its own should:
 //   - no signal is blocked, none is handled or ignored
-//   - the framework's descriptors (Hide()) are closed
+//   - the framework's descriptors (hidden_fds.h) are closed
 //   - gettid(), raise() and robust mutexes work: the C library's cached thread
 //     id and robust list are those of the child
 //   - what the parent had printed to stdio and not yet flushed is the parent's
 // and leaves by _exit with the body's result: no atexit handler, no static
-// destructor and no destructor of the parent's frames runs twice. What the
-// child printed to stdout and stderr is flushed. It never returns into the
-// parent's code, not even by an exception: one that leaves the body ends in
-// std::terminate.
+// destructor and no destructor of the parent's frames runs twice, not even if
+// the body calls exit(). What the child printed to stdout and stderr is
+// flushed. It never returns into the parent's code, not even by an exception:
+// one that leaves the body ends in std::terminate.
 //
 // Children are cloned with the exit signal that the reaper listens to (see
 // reaper.h). The raw clone does not run pthread_atfork handlers.
@@ -24,10 +24,9 @@
 //
 // Example:
 //   absl::StatusOr<Spawner> spawner = Spawner::Create(reaper.exit_signal());
-//   spawner->Hide(listener.fd());
 //   absl::Status ready = spawner->Prepare();
-//   absl::StatusOr<Child> child = spawner->Spawn([&] { return
-//   Serve(connection); });
+//   absl::StatusOr<Child> child =
+//       spawner->Spawn([&] { return Serve(connection); });
 
 #ifndef BROOD_PROC_SPAWN_H_
 #define BROOD_PROC_SPAWN_H_
@@ -35,11 +34,14 @@
 #include <sys/types.h>
 
 #include <csignal>
+#include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "brood/proc/child.h"
 
 namespace brood::proc {
@@ -49,28 +51,30 @@ class Spawner {
   // `exit_signal` is what the kernel sends this process when a child ends.
   static absl::StatusOr<Spawner> Create(int exit_signal);
 
-  // Children born from now on do not see `fd`. To be taken back when `fd` is
-  // closed, or they would miss whatever gets its number next.
-  void Hide(int fd);
-  void Unhide(int fd);
   // To be called before the first Spawn(), and again when other code has run:
   // looks up which signals this process ignores, for children to undo (handlers
   // need no look-up). Fails as Spawn() would in a process that has threads.
   absl::Status Prepare();
 
-  // Runs `body` in a child, whose exit code is what it returns.
-  absl::StatusOr<Child> Spawn(absl::FunctionRef<int()> body) const;
+  // Runs `body` in a child, whose exit code is what it returns. Of what is
+  // hidden the child keeps `kept_fds` (in ascending order).
+  absl::StatusOr<Child> Spawn(absl::FunctionRef<int()> body,
+                              absl::Span<const int> kept_fds = {}) const;
+
+  // The same, but the new process becomes a child of this one's parent, as if
+  // that had spawned it: it must reap it, and gets the exit signal that this
+  // process was itself cloned with. The kernel writes the pid to `*born` before
+  // the new process runs its first instruction, so that `*born` is right even
+  // if this process is killed at that moment.
+  absl::StatusOr<pid_t> SpawnSibling(absl::FunctionRef<int()> body, pid_t* born,
+                                     absl::Span<const int> kept_fds = {}) const;
 
  private:
-  struct FdRange {
-    unsigned first, last;
-  };
-
   explicit Spawner(int exit_signal) : exit_signal_(exit_signal) {}
 
-  void JoinHidden();
-  pid_t Clone() const;
-  [[noreturn]] void LiveAsChild(absl::FunctionRef<int()> body) const noexcept;
+  pid_t Clone(uint64_t flags, int exit_signal, pid_t* born) const;
+  [[noreturn]] void LiveAsChild(absl::FunctionRef<int()> body,
+                                absl::Span<const int> kept_fds) const noexcept;
   void ResetSignals() const;
 
   int exit_signal_;
@@ -80,9 +84,6 @@ class Spawner {
   int* tid_address_ = nullptr;
   void* robust_list_ = nullptr;
   size_t robust_list_size_ = 0;
-  // Sorted; and the same as ranges, for neighbours are closed by one call.
-  std::vector<unsigned> hidden_;
-  std::vector<FdRange> hidden_ranges_;
   std::vector<int> ignored_signals_;
 };
 

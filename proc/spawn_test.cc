@@ -20,8 +20,11 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
+#include "brood/proc/hidden_fds.h"
 #include "brood/testing/leak_check.h"
 #include "brood/testing/refuse_calls.h"
 #include "brood/testing/shared.h"
@@ -198,9 +201,10 @@ TEST_P(SpawnerTest, HiddenDescriptorsAreClosedInAChildAndNoOthers) {
   Apart([] {
     int fds[10];
     for (int& fd : fds) fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    Spawner spawner = Prepared();
+    const Spawner spawner = Prepared();
     // Neighbours in every order, and one alone.
-    for (int hidden : {4, 2, 3, 7, 9, 8}) spawner.Hide(fds[hidden]);
+    std::vector<HiddenFd> hidden;
+    for (int i : {4, 2, 3, 7, 9, 8}) hidden.emplace_back(fds[i]);
     ExpectInChild(spawner, [&] {
       for (int i : {0, 1, 5, 6}) EXPECT_TRUE(IsOpen(fds[i])) << i;
       for (int i : {2, 3, 4, 7, 8, 9}) EXPECT_FALSE(IsOpen(fds[i])) << i;
@@ -213,14 +217,85 @@ TEST_P(SpawnerTest, ADescriptorThatIsHiddenNoMoreIsSeen) {
   Apart([] {
     int fds[3];
     for (int& fd : fds) fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    Spawner spawner = Prepared();
-    for (int fd : fds) spawner.Hide(fd);
-    spawner.Unhide(fds[1]);
+    const Spawner spawner = Prepared();
+    std::vector<HiddenFd> hidden;
+    for (int fd : fds) hidden.emplace_back(fd);
+    hidden[1] = HiddenFd();
     ExpectInChild(spawner, [&] {
       EXPECT_FALSE(IsOpen(fds[0]));
       EXPECT_TRUE(IsOpen(fds[1]));
       EXPECT_FALSE(IsOpen(fds[2]));
     });
+  });
+}
+
+TEST_P(SpawnerTest, AChildKeepsTheOneHiddenDescriptorThatItIsGiven) {
+  Apart([] {
+    int fds[5];
+    for (int& fd : fds) fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    const Spawner spawner = Prepared();
+    std::vector<HiddenFd> hidden;
+    for (int fd : fds) hidden.emplace_back(fd);
+    for (int kept = 0; kept < 5; ++kept) {
+      const int status = WaitFor((*spawner.Spawn(
+                                      [&] {
+                                        for (int i = 0; i < 5; ++i) {
+                                          EXPECT_EQ(IsOpen(fds[i]), i == kept);
+                                        }
+                                        return HasFailure() ? 1 : 0;
+                                      },
+                                      {fds[kept]}))
+                                     .Release());
+      EXPECT_PRED1(ExitedWithCode(0), status) << kept;
+    }
+  });
+}
+
+TEST_P(SpawnerTest, WhatAParentHidIsNothingToTheSpawnersOfItsChild) {
+  Apart([] {
+    const int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    const HiddenFd hidden(fd);
+    ExpectInChild(Prepared(), [&] {
+      // The number is free here, and now stands for something else.
+      ASSERT_EQ(dup2(STDERR_FILENO, fd), fd);
+      ExpectInChild(Prepared(), [&] { EXPECT_TRUE(IsOpen(fd)); });
+    });
+  });
+}
+
+TEST_P(SpawnerTest, ASiblingIsAChildOfThisProcesssParent) {
+  Apart([] {
+    Shared<pid_t> born;
+    Shared<pid_t> parent_of_sibling;
+    const Spawner spawner = Prepared();
+    ExpectInChild(spawner, [&] {
+      const Spawner own = Prepared(SIGUSR1);
+      const absl::StatusOr<pid_t> sibling = own.SpawnSibling(
+          [&] {
+            *parent_of_sibling = getppid();
+            return *born == getpid() ? 7 : 8;
+          },
+          &*born);
+      ASSERT_THAT(sibling, IsOk());
+      EXPECT_EQ(*sibling, *born);
+      EXPECT_EQ(waitpid(*sibling, nullptr, __WALL), -1);
+    });
+    EXPECT_PRED1(ExitedWithCode(7), WaitFor(*born));
+    EXPECT_EQ(*parent_of_sibling, getpid());
+  });
+}
+
+TEST_P(SpawnerTest, ABodyThatExitsEndsThereAndRunsNothingOfTheParents) {
+  Apart([] {
+    Shared<int> ran;
+    static int* counter;
+    counter = &*ran;
+    std::atexit([] { ++*counter; });
+    EXPECT_PRED1(ExitedWithCode(5), Run(Prepared(), []() -> int {
+                   std::printf("said by a child that calls exit\n");
+                   std::exit(5);
+                 }));
+    EXPECT_EQ(*ran, 0);
   });
 }
 

@@ -141,6 +141,14 @@ void EventLog::Handling(const net::Endpoint& peer) {
   Write(writer, LogLevel::kInfo, "child, handling %s", Text(peer).c_str());
 }
 
+void EventLog::NotPrepared(const absl::Status& why) {
+  if (!Wants(LogLevel::kError)) return;
+  LineWriter writer(STDERR_FILENO);
+  const absl::string_view reason = why.message();
+  Write(writer, LogLevel::kError, "child, not prepared: %.*s",
+        static_cast<int>(reason.size()), reason.data());
+}
+
 void EventLog::Ended(pid_t pid, const net::Endpoint& peer,
                      const proc::ExitStatus& status, bool signalled_by_us,
                      absl::Duration after, size_t running, size_t cap) {
@@ -200,6 +208,35 @@ void EventLog::ListenerDead(const net::Endpoint& listener, int error) {
   if (!Wants(LogLevel::kError)) return;
   Write(writer_, LogLevel::kError, "accept on %s: %s; this listener is closed",
         Text(listener).c_str(), strerrordesc_np(error));
+}
+
+void EventLog::DiedAtStart(pid_t pid, const proc::ExitStatus& status,
+                           absl::Duration pause) {
+  if (!Wants(LogLevel::kError)) return;
+  char how[128];
+  Write(writer_, LogLevel::kError,
+        "pid %d, forked ahead, %s before it was ready; the next one in %.3f s",
+        static_cast<int>(pid), status.Print(how, sizeof(how)), Seconds(pause));
+}
+
+void EventLog::NoneAhead(const absl::Status& why, absl::Duration pause) {
+  if (!Wants(LogLevel::kError)) return;
+  const absl::string_view reason = why.message();
+  Write(writer_, LogLevel::kError,
+        "no process could be forked ahead: %.*s; the next try in %.3f s",
+        static_cast<int>(reason.size()), reason.data(), Seconds(pause));
+}
+
+void EventLog::ZygoteEnded(pid_t pid, const proc::ExitStatus& status) {
+  if (!Wants(LogLevel::kWarning)) return;
+  char how[128];
+  Write(writer_, LogLevel::kWarning, "zygote, pid %d, %s",
+        static_cast<int>(pid), status.Print(how, sizeof(how)));
+}
+
+void EventLog::ZygoteServes(pid_t pid) {
+  if (!Wants(LogLevel::kInfo)) return;
+  Write(writer_, LogLevel::kInfo, "zygote is pid %d", static_cast<int>(pid));
 }
 
 uint64_t EventLog::dropped() const { return shared_->dropped; }

@@ -10,7 +10,8 @@
 // is preceded by one that says how many are missing. What could come in floods
 // (a shortage, network errors) is said once a second at most.
 //
-// Lives in the parent; Handling() alone is called in the child. Allocates
+// Lives in the parent; Handling() and NotPrepared() alone are called in the
+// child. Allocates
 // nothing after its creation.
 //
 // Example:
@@ -56,7 +57,8 @@ class EventLog {
 
   // The life of a connection.
   void Forked(pid_t pid, const net::Endpoint& peer, size_t running, size_t cap);
-  void Handling(const net::Endpoint& peer);  // in the child
+  void Handling(const net::Endpoint& peer);   // in the child
+  void NotPrepared(const absl::Status& why);  // in the child
   void Ended(pid_t pid, const net::Endpoint& peer,
              const proc::ExitStatus& status, bool signalled_by_us,
              absl::Duration after, size_t running, size_t cap);
@@ -68,6 +70,13 @@ class EventLog {
                     absl::Duration pause, net::Instant now);
   void AcceptFailed(const net::Endpoint& listener, int error, net::Instant now);
   void ListenerDead(const net::Endpoint& listener, int error);
+
+  // Processes that are made ahead of connections.
+  void DiedAtStart(pid_t pid, const proc::ExitStatus& status,
+                   absl::Duration pause);
+  void NoneAhead(const absl::Status& why, absl::Duration pause);
+  void ZygoteServes(pid_t pid);
+  void ZygoteEnded(pid_t pid, const proc::ExitStatus& status);
 
   // Lines that could not be written, of this process and its children.
   uint64_t dropped() const;

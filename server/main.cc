@@ -37,7 +37,17 @@ DEFINE_string(listen, "127.0.0.1:7000",
 DEFINE_string(backlog, "0",
               "length of the kernel's queue of waiting clients; 0 for the "
               "longest that the machine allows");
-DEFINE_string(strategy, "fork", "how processes are made: fork");
+DEFINE_string(strategy, "fork",
+              "how processes are made: fork, spares (forked ahead), pool "
+              "(reused), zygote (forked from a small process) or auto");
+DEFINE_string(min_spares, "4",
+              "strategy spares: how many wait for a connection");
+DEFINE_string(max_spares, "32",
+              "strategy spares: how many may, when they were too few");
+DEFINE_string(workers, "16", "strategy pool: how many processes there are");
+DEFINE_string(max_connections_per_worker, "1000",
+              "strategy pool: connections that a process serves, more or less "
+              "by a quarter, before it is replaced");
 DEFINE_string(max_connections, "1000",
               "children alive at once; more clients wait in the queue");
 DEFINE_bool(huge_text, true,
@@ -67,7 +77,8 @@ struct FlagGroup {
 const FlagGroup kFlagGroups[] = {
     {"Listening", {"listen", "backlog"}},
     {"Processes",
-     {"strategy", "max_connections", "max_size", "huge_text", "init"}},
+     {"strategy", "max_connections", "max_size", "min_spares", "max_spares",
+      "workers", "max_connections_per_worker", "huge_text", "init"}},
     {"Stopping", {"drain_grace"}},
     {"Logging", {"log_level"}},
 };
@@ -135,6 +146,12 @@ absl::StatusOr<Options> OptionsFromFlags() {
         ParseNumber("max_connections", FLAGS_max_connections,
                     &options.max_connections),
         ParseNumber("max_size", FLAGS_max_size, &options.max_size),
+        ParseNumber("min_spares", FLAGS_min_spares, &options.min_spares),
+        ParseNumber("max_spares", FLAGS_max_spares, &options.max_spares),
+        ParseNumber("workers", FLAGS_workers, &options.workers),
+        ParseNumber("max_connections_per_worker",
+                    FLAGS_max_connections_per_worker,
+                    &options.max_connections_per_worker),
         ParseLength("drain_grace", FLAGS_drain_grace, &options.drain_grace),
         log_level.status(), options.Validate()}) {
     if (!parsed.ok()) return parsed;

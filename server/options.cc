@@ -1,5 +1,7 @@
 #include "brood/server/options.h"
 
+#include <algorithm>
+
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "brood/net/endpoint.h"
@@ -9,6 +11,7 @@ namespace {
 
 constexpr int kLargestSize = 16 << 20;
 constexpr int kMostConnections = 1000000;
+constexpr int kMostAhead = 4096;
 constexpr int kLongestBacklog = 1 << 20;
 constexpr absl::Duration kLongestGrace = absl::Hours(24);
 
@@ -33,9 +36,11 @@ absl::Status CheckListen(const std::vector<std::string>& listen) {
 }
 
 absl::Status CheckStrategy(const std::string& strategy) {
-  if (strategy == "fork") return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("strategy=", strategy, ": must be fork"));
+  for (const char* known : {"fork", "spares", "pool", "zygote", "auto"}) {
+    if (strategy == known) return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "strategy=", strategy, ": must be fork, spares, pool, zygote or auto"));
 }
 
 absl::Status CheckGrace(absl::Duration grace) {
@@ -54,11 +59,22 @@ absl::Status Options::Validate() const {
        {CheckListen(listen), CheckStrategy(strategy),
         CheckRange("max_size", max_size, 1, kLargestSize),
         CheckRange("max_connections", max_connections, 1, kMostConnections),
+        CheckRange("min_spares", min_spares, 1, kMostAhead),
+        CheckRange("max_spares", max_spares, min_spares, kMostAhead),
+        CheckRange("workers", workers, 1, kMostAhead),
+        CheckRange("max_connections_per_worker", max_connections_per_worker, 1,
+                   kMostConnections),
         CheckRange("backlog", backlog, 0, kLongestBacklog),
         CheckGrace(drain_grace)}) {
     if (!status.ok()) return status;
   }
   return absl::OkStatus();
+}
+
+size_t Options::Capacity() const {
+  return static_cast<size_t>(strategy == "pool"
+                                 ? std::min(max_connections, workers)
+                                 : max_connections);
 }
 
 absl::StatusOr<LogLevel> ParseLogLevel(absl::string_view text) {

@@ -14,6 +14,9 @@
 #ifndef BROOD_SERVER_OPTIONS_H_
 #define BROOD_SERVER_OPTIONS_H_
 
+#include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -21,6 +24,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "brood/server/connection_report.h"
 
 namespace brood::server {
 
@@ -29,8 +33,26 @@ enum class LogLevel { kInfo, kWarning, kError, kOff };
 struct Options {
   // Where to listen; see net/endpoint.h for the spellings. At least one.
   std::vector<std::string> listen = {"127.0.0.1:7000"};
-  // How processes are made. "fork": one for each connection, after accept.
+  // How processes are made:
+  //   "fork"    one for each connection, after accept
+  //   "spares"  one for each connection, forked before it comes: the same
+  //             isolation, with the cost of the fork off the client's path
+  //   "pool"    reused: the fastest, and the next connection's process may be
+  //             one that served others
+  //   "zygote"  one for each connection, forked from a small process that was
+  //             made by Create(): for programs with threads or much memory
+  //   "auto"    "zygote" if the process has threads, or more memory than
+  //             kLargestToFork, when it begins to serve; else "fork"
+  // All but "zygote" need a process without threads; see TcpServer.
   std::string strategy = "fork";
+  // "spares": how many wait for a connection, and how many may when they were
+  // too few.
+  int min_spares = 4;
+  int max_spares = 32;
+  // "pool": how many processes there are, and how many connections each serves,
+  // more or less by a quarter, before it is replaced.
+  int workers = 16;
+  int max_connections_per_worker = 1000;
   // Bytes that a child takes from its client at a time.
   int max_size = 1024;
   // Children alive at once. When they are, nobody is turned away: the listeners
@@ -53,7 +75,21 @@ struct Options {
   // must. Implies owns_all_children.
   bool init = false;
 
+  // Runs in each child before its first connection: the place to seed a PRNG
+  // anew or to drop privileges. If it fails, or throws, the child ends with
+  // ExitCode::kSystemRefused; the connection it had is closed.
+  std::function<absl::Status()> prepare_child;
+  // Called in the parent, in its loop, when the process of a connection ended.
+  std::function<void(const ConnectionReport&)> on_connection_end;
+
+  // "auto": more resident memory than this is too much to fork for each
+  // connection. Measured: see server/DESIGN.md.
+  static constexpr int64_t kLargestToFork = int64_t{32} << 20;
+
   absl::Status Validate() const;
+  // How many connections may be served at once: max_connections, or the workers
+  // of a pool if these are fewer.
+  size_t Capacity() const;
 };
 
 // "info", "warning", "error" or "off".

@@ -86,7 +86,8 @@ TEST(OptionsTest, NameABadStrategyAndTheGoodOne) {
   for (const std::string strategy : {"", "Fork", "thread"}) {
     EXPECT_THAT(Validated(&Options::strategy, strategy),
                 StatusIs(absl::StatusCode::kInvalidArgument,
-                         "strategy=" + strategy + ": must be fork"));
+                         "strategy=" + strategy +
+                             ": must be fork, spares, pool, zygote or auto"));
   }
 }
 

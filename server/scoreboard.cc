@@ -44,6 +44,11 @@ void Scoreboard::RetireUnforked(Slot slot) {
   Free(slot);
 }
 
+void Scoreboard::RetireShed(Slot slot) {
+  ++totals_.shed;
+  Free(slot);
+}
+
 void Scoreboard::Free(Slot slot) {
   --totals_.running;
   entries_[slot].pid = 0;

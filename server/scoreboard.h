@@ -2,8 +2,9 @@
 //
 // Lives in the parent, in memory that children do not get, and is changed by
 // the supervisor alone. A slot is claimed when a connection is accepted and
-// freed by the death of its process, or by there never being one; no message of
-// a child frees a slot, so a slot can't leak. At any time
+// freed by the death of its process, or by there never being one; so a slot
+// can't leak. (A pool's worker goes on living: it frees the slot by its word,
+// for whose sender the kernel vouches, or by its death.) At any time
 //
 //   accepted = running + ended_ok + ended_error + crashed + killed + unknown
 //            + shed + fork_failed
@@ -13,7 +14,7 @@
 //
 // Example:
 //   Scoreboard::Slot slot = scoreboard.Claim(connection);
-//   scoreboard.Started(slot, pid);
+//   scoreboard.Started(slot, pid, now);
 //   ... the child ends ...
 //   scoreboard.Retire(slot, status);
 
@@ -65,21 +66,27 @@ class Scoreboard {
     bool signalled_by_us = false;  // told to end, so its death is no crash
     net::Endpoint peer;
     net::Instant accepted_at;
+    net::Instant started_at;  // when a process had it
   };
 
   explicit Scoreboard(size_t max_connections);
 
   // Records an accepted connection. The caller has seen that a slot is free.
   Slot Claim(const net::Connection& connection);
-  // The connection of `slot` is handled by `pid`.
-  void Started(Slot slot, pid_t pid) { entries_[slot].pid = pid; }
+  // The connection of `slot` is handled by `pid`, since `now`.
+  void Started(Slot slot, pid_t pid, net::Instant now) {
+    entries_[slot].pid = pid;
+    entries_[slot].started_at = now;
+  }
   // The supervisor is about to signal the process of `slot`.
   void Signalled(Slot slot) { entries_[slot].signalled_by_us = true; }
 
   // The process ended: records the fate and frees the slot.
   void Retire(Slot slot, const proc::ExitStatus& status);
-  // There is no process and never will be.
+  // There is no process and never will be: none could be made,
   void RetireUnforked(Slot slot);
+  // or none shall be.
+  void RetireShed(Slot slot);
 
   const Entry& entry(Slot slot) const { return entries_[slot]; }
   const Totals& totals() const { return totals_; }

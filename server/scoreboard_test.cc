@@ -56,7 +56,7 @@ Totals TotalsAfter(const proc::ExitStatus& status,
                    bool signalled_by_us = false) {
   Scoreboard scoreboard(1);
   const Slot slot = scoreboard.Claim(ConnectionFrom(1));
-  scoreboard.Started(slot, 4711);
+  scoreboard.Started(slot, 4711, net::Now());
   if (signalled_by_us) scoreboard.Signalled(slot);
   scoreboard.Retire(slot, status);
   EXPECT_EQ(scoreboard.totals().accepted, 1u);
@@ -165,15 +165,15 @@ TEST(ScoreboardTest, TakesTheSlotFreedLastAndForgetsWhoHadIt) {
   Scoreboard scoreboard(3);
   const Slot first = scoreboard.Claim(ConnectionFrom(1));
   const Slot second = scoreboard.Claim(ConnectionFrom(2));
-  scoreboard.Started(first, 101);
-  scoreboard.Started(second, 102);
+  scoreboard.Started(first, 101, net::Now());
+  scoreboard.Started(second, 102, net::Now());
   scoreboard.Signalled(first);
   scoreboard.Retire(first, KilledBy(SIGTERM));
 
   ASSERT_EQ(scoreboard.Claim(ConnectionFrom(3)), first);
   EXPECT_EQ(scoreboard.entry(first).peer, ConnectionFrom(3).peer());
   EXPECT_EQ(scoreboard.entry(first).pid, 0);
-  scoreboard.Started(first, 103);
+  scoreboard.Started(first, 103, net::Now());
   scoreboard.Retire(first, KilledBy(SIGTERM));
   EXPECT_EQ(scoreboard.totals().killed, 1u);
   EXPECT_EQ(scoreboard.totals().crashed, 1u);
@@ -185,9 +185,9 @@ TEST(ScoreboardTest, VisitsExactlyThoseThatHaveAProcess) {
   const Slot ended = scoreboard.Claim(ConnectionFrom(2));
   const Slot not_yet_forked = scoreboard.Claim(ConnectionFrom(3));
   const Slot late = scoreboard.Claim(ConnectionFrom(4));
-  scoreboard.Started(alive, 101);
-  scoreboard.Started(ended, 102);
-  scoreboard.Started(late, 104);
+  scoreboard.Started(alive, 101, net::Now());
+  scoreboard.Started(ended, 102, net::Now());
+  scoreboard.Started(late, 104, net::Now());
   scoreboard.Retire(ended, Exited(0));
   EXPECT_THAT(LiveOf(scoreboard),
               UnorderedElementsAre(Pair(alive, 101), Pair(late, 104)));
@@ -208,7 +208,7 @@ class RandomLife {
       ++accepted_;
     } else if (choice == 2 && !claimed_.empty()) {
       const Slot slot = TakeClaimed();
-      scoreboard_.Started(slot, ++last_pid_);
+      scoreboard_.Started(slot, ++last_pid_, net::Now());
       live_[slot] = last_pid_;
       signalled_.erase(slot);
     } else if (choice == 3 && !claimed_.empty() && Any(4) == 0) {

@@ -24,28 +24,28 @@ constexpr int kAcceptBatch = 16;
 constexpr int kLatecomers = 64;
 
 // The fixed places of polled_.
-enum { kSignals, kDeaths, kDrainRequest, kFirstListener };
+enum { kSignals, kDeaths, kDrainRequest, kStrategy, kFirstListener };
 
 }  // namespace
 
 Supervisor::Supervisor(const Options& options, Parts parts)
     : parts_(std::move(parts)),
       lifecycle_(options.drain_grace),
-      admission_(static_cast<size_t>(options.max_connections)),
-      scoreboard_(static_cast<size_t>(options.max_connections)),
+      admission_(options.Capacity()),
+      scoreboard_(options.Capacity()),
+      on_connection_end_(options.on_connection_end),
       drain_quota_(parts_.listeners.size()) {
   const int signals_fd = parts_.signals ? parts_.signals->fd() : -1;
-  polled_.push_back({signals_fd, POLLIN, 0});
-  polled_.push_back({reaper().fd(), POLLIN, 0});
-  polled_.push_back({parts_.drain_request_fd, POLLIN, 0});
+  for (int fd : {signals_fd, reaper().fd(), parts_.drain_request_fd,
+                 parts_.strategy->fd()}) {
+    polled_.push_back({fd, POLLIN, 0});
+  }
   for (const net::Listener& listener : parts_.listeners) {
     polled_.push_back({listener.fd(), POLLIN, 0});
     log().Listening(listener.endpoint());
   }
-  for (const pollfd& framework : polled_) {
-    if (framework.fd >= 0) parts_.strategy->Hide(framework.fd);
-  }
-  if (log().own_fd() >= 0) parts_.strategy->Hide(log().own_fd());
+  for (const pollfd& polled : polled_) hidden_.emplace_back(polled.fd);
+  hidden_.emplace_back(log().own_fd());
   lifecycle_.Started();
 }
 
@@ -73,6 +73,16 @@ absl::StatusOr<bool> Supervisor::Step(absl::Duration patience) {
   return false;
 }
 
+absl::StatusOr<int> Supervisor::PollableFd() {
+  if (!ready_fd_) {
+    absl::StatusOr<ReadyFd> ready_fd = ReadyFd::Create();
+    if (!ready_fd.ok()) return ready_fd.status();
+    ready_fd_.emplace(*std::move(ready_fd));
+    ready_fd_->Watch(polled_, ChooseWhatToPoll(net::Now()));
+  }
+  return ready_fd_->fd();
+}
+
 bool Supervisor::Turn(absl::Duration patience) {
   if (lifecycle_.stopped()) return false;
   AwaitEvents(patience);
@@ -80,75 +90,74 @@ bool Supervisor::Turn(absl::Duration patience) {
   TakeSignals(now);
   CleanupChildren(now);
   StepLifecycle(now);
+  parts_.strategy->Maintain(now, quiet_, *this);
   AcceptBatch(now);
+  if (ready_fd_) ready_fd_->Watch(polled_, ChooseWhatToPoll(now));
   return !lifecycle_.stopped();
 }
 
-// The one place where the parent sleeps. A listener is polled only when a
-// connection from it could be served: full means not listening.
+// The one place where the parent sleeps.
 void Supervisor::AwaitEvents(absl::Duration patience) {
   const Instant now = net::Now();
-  const bool open =
-      lifecycle_.accepting() && admission_.Open(scoreboard_.running(), now);
-  for (size_t i = 0; i < parts_.listeners.size(); ++i) {
-    polled_[kFirstListener + i].fd = open ? parts_.listeners[i].fd() : -1;
-  }
   const Instant alarm =
-      std::min({net::After(now, patience), reaper().next_check(),
-                lifecycle_.deadline(), admission_.resume_at(now)});
+      std::min(net::After(now, patience), ChooseWhatToPoll(now));
   const timespec timeout = absl::ToTimespec(net::TimeUntil(alarm, now));
   const int ready = ppoll(polled_.data(), polled_.size(),
                           alarm == net::Never() ? nullptr : &timeout, nullptr);
+  quiet_ = ready == 0;
   // An embedder's signal handler may interrupt the wait: then nothing is ready.
   if (ready >= 0) return;
   for (pollfd& polled : polled_) polled.revents = 0;
 }
 
+// A listener is polled only when a connection from it could be served: full
+// means not listening. Gives the time at which there is something to do though
+// nothing happens.
+Instant Supervisor::ChooseWhatToPoll(Instant now) {
+  const bool open = lifecycle_.accepting() &&
+                    admission_.Open(scoreboard_.running(), now) &&
+                    parts_.strategy->HasRoom();
+  for (size_t i = 0; i < parts_.listeners.size(); ++i) {
+    polled_[kFirstListener + i].fd = open ? parts_.listeners[i].fd() : -1;
+  }
+  return std::min({reaper().next_check(), lifecycle_.deadline(),
+                   admission_.resume_at(now),
+                   parts_.strategy->next_maintenance()});
+}
+
 void Supervisor::TakeSignals(Instant now) {
   if (polled_[kSignals].revents != 0) {
-    while (const absl::optional<siginfo_t> taken = parts_.signals->TryTake()) {
-      switch (taken->si_signo) {
-        case SIGTERM:
-        case SIGINT:
-          RequestStop(now);
-          break;
-        default:
-          log().NotSupported(taken->si_signo);
-      }
+    while (const absl::optional<int> other = parts_.signals->TryTake()) {
+      log().NotSupported(*other);
     }
+    polled_[kDrainRequest].revents = POLLIN;  // it may have rung there
   }
-  if (polled_[kDrainRequest].revents != 0) {
-    // They add up until they are read; more than a third changes nothing.
-    eventfd_t requests = 0;
-    eventfd_read(parts_.drain_request_fd, &requests);
-    for (eventfd_t n = 0; n < std::min<eventfd_t>(requests, 3); ++n) {
-      RequestStop(now);
-    }
+  if (polled_[kDrainRequest].revents == 0) return;
+  // They add up until they are read; more than a third changes nothing.
+  eventfd_t requests = 0;
+  eventfd_read(parts_.drain_request_fd, &requests);
+  for (eventfd_t n = 0; n < std::min<eventfd_t>(requests, 3); ++n) {
+    RequestStop(now);
   }
 }
 
 void Supervisor::CleanupChildren(Instant now) {
   if (polled_[kDeaths].revents == 0 && now < reaper().next_check()) return;
   reaper().CleanupChildren(now, [&](const proc::Reaper::Ended& ended) {
-    // Copied: retiring the slot makes it somebody else's.
-    const Scoreboard::Entry entry = scoreboard_.entry(ended.tag);
-    scoreboard_.Retire(ended.tag, ended.status);
-    admission_.ChildEnded();
-    log().Ended(ended.pid, entry.peer, ended.status, entry.signalled_by_us,
-                absl::FromChrono(now - entry.accepted_at),
-                scoreboard_.running(), admission_.max_connections());
+    parts_.strategy->ChildEnded(ended, *this);
   });
 }
 
 void Supervisor::StepLifecycle(Instant now) {
   for (;;) {
-    switch (lifecycle_.Step(now, scoreboard_.running())) {
+    switch (lifecycle_.Step(now, LiveChildren())) {
       case Lifecycle::Action::kNone:
         if (lifecycle_.stopped()) log().Stopped(scoreboard_.totals());
         return;
       case Lifecycle::Action::kTerminate:
         for (size_t i = 0; i < parts_.listeners.size(); ++i) CloseListener(i);
-        if (scoreboard_.running() == 0) break;
+        parts_.strategy->Close();
+        if (LiveChildren() == 0) break;
         log().Terminating(scoreboard_.running());
         SignalChildren(SIGTERM);
         // One that is stopped hears of it only when it goes on.
@@ -187,6 +196,7 @@ void Supervisor::AcceptBatch(Instant now) {
     status_ = absl::UnavailableError("every listener is dead");
     RequestStop(now);
   }
+  if (lifecycle_.draining()) parts_.strategy->Close();
   lifecycle_.QueueIsEmpty();
   StepLifecycle(now);
 }
@@ -194,7 +204,10 @@ void Supervisor::AcceptBatch(Instant now) {
 // Takes one connection from listener `index`. False if there is no use in
 // trying it again in this turn.
 bool Supervisor::AcceptOne(size_t index, Instant now) {
-  if (!admission_.Open(scoreboard_.running(), now)) return false;
+  if (!admission_.Open(scoreboard_.running(), now) ||
+      !parts_.strategy->HasRoom()) {
+    return false;
+  }
   net::Listener& listener = parts_.listeners[index];
   if (lifecycle_.draining() && drain_quota_[index]-- == 0) {
     CloseListener(index);
@@ -204,7 +217,7 @@ bool Supervisor::AcceptOne(size_t index, Instant now) {
   switch (accepted.verdict) {
     case net::AcceptVerdict::kAccepted:
       next_listener_ = (index + 1) % parts_.listeners.size();
-      Dispatch(*std::move(accepted.connection), now);
+      Dispatch(*std::move(accepted.connection));
       return true;
     case net::AcceptVerdict::kNoneWaiting:
       if (lifecycle_.draining()) CloseListener(index);
@@ -226,21 +239,55 @@ bool Supervisor::AcceptOne(size_t index, Instant now) {
 
 // From here on the connection has a fate: a process, or a record that there
 // could be none.
-void Supervisor::Dispatch(net::Connection connection, Instant now) {
-  const net::Endpoint peer = connection.peer();
+void Supervisor::Dispatch(net::Connection connection) {
   const Scoreboard::Slot slot = scoreboard_.Claim(connection);
-  absl::StatusOr<proc::Child> child =
-      parts_.strategy->Dispatch(std::move(connection));
-  if (!child.ok()) {
-    scoreboard_.RetireUnforked(slot);
-    log().ForkFailed(peer, child.status(), admission_.Pause(now), now);
-    return;
-  }
-  const pid_t pid = child->pid();
-  scoreboard_.Started(slot, pid);
-  reaper().Adopt(*std::move(child), slot);
+  parts_.strategy->Dispatch(slot, std::move(connection), *this);
+}
+
+void Supervisor::Serving(Scoreboard::Slot slot, pid_t pid) {
+  scoreboard_.Started(slot, pid, net::Now());
   admission_.Succeeded();
-  log().Forked(pid, peer, scoreboard_.running(), admission_.max_connections());
+  log().Forked(pid, scoreboard_.entry(slot).peer, scoreboard_.running(),
+               admission_.max_connections());
+}
+
+void Supervisor::Ended(Scoreboard::Slot slot, pid_t pid,
+                       const proc::ExitStatus& status) {
+  // Copied: retiring the slot makes it somebody else's.
+  const Scoreboard::Entry entry = scoreboard_.entry(slot);
+  const Instant now = net::Now();
+  scoreboard_.Retire(slot, status);
+  admission_.ChildEnded();
+  const absl::Duration duration = absl::FromChrono(now - entry.accepted_at);
+  log().Ended(pid, entry.peer, status, entry.signalled_by_us, duration,
+              scoreboard_.running(), admission_.max_connections());
+  if (!on_connection_end_) return;
+  on_connection_end_({entry.peer, pid, status, entry.signalled_by_us,
+                      absl::FromChrono(entry.started_at - entry.accepted_at),
+                      duration});
+}
+
+// To a server that is being ended by force it came too late.
+void Supervisor::Returned(Scoreboard::Slot slot, net::Connection connection) {
+  scoreboard_.Started(slot, /*pid=*/0, net::Now());
+  if (lifecycle_.state() < Lifecycle::State::kTerminating) {
+    parts_.strategy->Dispatch(slot, std::move(connection), *this);
+  } else {
+    scoreboard_.RetireShed(slot);
+  }
+}
+
+void Supervisor::Failed(Scoreboard::Slot slot, const absl::Status& why) {
+  const net::Endpoint peer = scoreboard_.entry(slot).peer;
+  const Instant now = net::Now();
+  scoreboard_.RetireUnforked(slot);
+  log().ForkFailed(peer, why, admission_.Pause(now), now);
+}
+
+// Those that serve a connection, those that will have one as soon as a process
+// is made, and the strategy's own that wait for work.
+size_t Supervisor::LiveChildren() const {
+  return std::max(scoreboard_.running(), parts_.reaper->live());
 }
 
 void Supervisor::RequestStop(Instant now) {
@@ -254,14 +301,12 @@ void Supervisor::RequestStop(Instant now) {
   }
 }
 
-// An error means that the child has just been reaped by somebody else, which
-// the reaper will find out.
 void Supervisor::SignalChildren(int signal) {
   scoreboard_.ForEachLive(
-      [&](Scoreboard::Slot slot, const Scoreboard::Entry& entry) {
+      [&](Scoreboard::Slot slot, const Scoreboard::Entry& /*entry*/) {
         scoreboard_.Signalled(slot);
-        reaper().Signal(entry.pid, signal).IgnoreError();
       });
+  reaper().SignalAll(signal);
 }
 
 void Supervisor::CloseListener(size_t index) {
@@ -269,7 +314,8 @@ void Supervisor::CloseListener(size_t index) {
   if (!listener.open()) return;
   // First, or a child would close the connection that is given this number
   // next.
-  parts_.strategy->Unhide(listener.fd());
+  hidden_[kFirstListener + index] = proc::HiddenFd();
+  if (ready_fd_) ready_fd_->Forget(listener.fd());
   listener.Close();
   polled_[kFirstListener + index] = {-1, 0, 0};
 }

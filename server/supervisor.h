@@ -2,15 +2,16 @@
 // in this tree is a footnote to it.
 //
 // One thread, and one order of things in each turn: take signals, clean up
-// children, step the lifecycle, accept a bounded batch. A child is on the books
-// before anything can be reaped, because both happen in this thread one after
-// the other: there is no mask to hold and no race to lose. It reads no byte
-// from a client, never blocks but in its one poll, allocates nothing for a
-// connection, and ends for no connection's error.
+// children, step the lifecycle, maintain the strategy, accept a bounded batch.
+// A child is on the books before anything can be reaped, because both happen in
+// this thread one after the other: there is no mask to hold and no race to
+// lose. It reads no byte from a client, never blocks but in its one poll,
+// allocates nothing for a connection, and ends for no connection's error.
 //
-// Lives in the parent. Not thread-safe, except RequestDrain().
-// Errors: Run() and Step() give those of Strategy::Prepare(), and Unavailable
-// when every listener is dead; children then had their time to finish.
+// Lives in the parent. Not thread-safe.
+// Errors: Start() gives those of Strategy::Start(), Run() and Step() those of
+// Strategy::Prepare(), and Unavailable when every listener is dead; children
+// then had their time to finish.
 //
 // Example: see tcp_server.cc, which puts one together.
 
@@ -20,6 +21,7 @@
 #include <poll.h>
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -30,27 +32,30 @@
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
 #include "brood/net/listener.h"
-#include "brood/net/socket.h"
+#include "brood/proc/exit_status.h"
+#include "brood/proc/hidden_fds.h"
 #include "brood/proc/reaper.h"
-#include "brood/proc/signals.h"
 #include "brood/proc/unforked.h"
 #include "brood/server/admission.h"
+#include "brood/server/connection_report.h"
 #include "brood/server/event_log.h"
 #include "brood/server/lifecycle.h"
 #include "brood/server/options.h"
+#include "brood/server/ready_fd.h"
 #include "brood/server/scoreboard.h"
+#include "brood/server/stop_signals.h"
 #include "brood/server/strategy/strategy.h"
 
 namespace brood::server {
 
-class Supervisor : public proc::Unforked {
+class Supervisor : public proc::Unforked, private Strategy::Events {
  public:
   // What a supervisor is put together from. `log` outlives it; `signals` may be
-  // missing.
+  // missing. Made in this order: the strategy knows the reaper.
   struct Parts {
     std::vector<net::Listener> listeners;
+    absl::optional<StopSignals> signals;
     std::unique_ptr<proc::Reaper> reaper;
-    absl::optional<proc::SignalInbox> signals;
     std::unique_ptr<Strategy> strategy;
     EventLog* log;
     // Readable when RequestDrain was called; made by the caller, who writes it.
@@ -61,24 +66,40 @@ class Supervisor : public proc::Unforked {
   // Children that still live are killed and reaped.
   ~Supervisor();
 
+  // Once, before anything else: lets the strategy make its first processes.
+  absl::Status Start() { return parts_.strategy->Start(); }
   // Turns until stopped.
   absl::Status Run();
   // One turn, for a caller with a loop of its own: waits for something to do,
   // `patience` at most, and does it. False once the server has stopped.
   absl::StatusOr<bool> Step(absl::Duration patience);
+  // A descriptor that is readable when Step() has something to do.
+  absl::StatusOr<int> PollableFd();
+  // See Strategy.
+  absl::Status BeginGeneration() { return parts_.strategy->BeginGeneration(); }
 
   const Totals& totals() const { return scoreboard_.totals(); }
 
  private:
   bool Turn(absl::Duration patience);
   void AwaitEvents(absl::Duration patience);
+  net::Instant ChooseWhatToPoll(net::Instant now);
   void TakeSignals(net::Instant now);
   void CleanupChildren(net::Instant now);
   void StepLifecycle(net::Instant now);
   void AcceptBatch(net::Instant now);
 
   bool AcceptOne(size_t index, net::Instant now);
-  void Dispatch(net::Connection connection, net::Instant now);
+  void Dispatch(net::Connection connection);
+
+  // What became of a connection, from the strategy.
+  void Serving(Scoreboard::Slot slot, pid_t pid) override;
+  void Ended(Scoreboard::Slot slot, pid_t pid,
+             const proc::ExitStatus& status) override;
+  void Returned(Scoreboard::Slot slot, net::Connection connection) override;
+  void Failed(Scoreboard::Slot slot, const absl::Status& why) override;
+
+  size_t LiveChildren() const;
   void SignalChildren(int signal);
   void CloseListener(size_t index);
   void RequestStop(net::Instant now);
@@ -90,9 +111,15 @@ class Supervisor : public proc::Unforked {
   Lifecycle lifecycle_;
   Admission admission_;
   Scoreboard scoreboard_;
+  const std::function<void(const ConnectionReport&)> on_connection_end_;
   absl::Status status_;
+  // Children do not see what is polled, nor the log's descriptor.
+  std::vector<proc::HiddenFd> hidden_;
+  absl::optional<ReadyFd> ready_fd_;
   // What poll is asked and answers: the fixed ones, then a listener each.
   proc::UnforkedVector<pollfd> polled_;
+  // Whether the last poll found nothing.
+  bool quiet_ = true;
   // Whose turn it is to be asked first for a connection.
   size_t next_listener_ = 0;
   // While draining, how many more each listener may accept; see RequestStop().

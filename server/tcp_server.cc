@@ -3,7 +3,6 @@
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
@@ -11,9 +10,9 @@
 
 #include "brood/net/listener.h"
 #include "brood/proc/reaper.h"
-#include "brood/proc/signals.h"
-#include "brood/proc/spawn.h"
-#include "brood/server/strategy/fork_per_connection.h"
+#include "brood/server/stop_signals.h"
+#include "brood/server/strategy/make_strategy.h"
+#include "brood/server/strategy/strategy.h"
 
 namespace brood::server {
 namespace {
@@ -51,13 +50,19 @@ absl::StatusOr<std::unique_ptr<TcpServer>> TcpServer::Create(
   server->log_ = std::make_unique<EventLog>(options.log_level);
   CheckExitQueue(options, server->log_.get());
 
+  // Not for children to inherit through exec, and above the standard ones.
+  server->drain_request_ = net::Socket::AboveStandardDescriptors(
+      net::Socket::Adopt(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)));
+  if (!server->drain_request_.valid()) {
+    return absl::ErrnoToStatus(errno, "eventfd");
+  }
   // Signals first: one that comes while we bind must find the inbox.
-  absl::optional<proc::SignalInbox> signals;
+  absl::optional<StopSignals> signals;
   if (options.take_signals) {
-    absl::StatusOr<proc::SignalInbox> inbox =
-        proc::SignalInbox::Create({SIGTERM, SIGINT, SIGHUP, SIGUSR2});
-    if (!inbox.ok()) return inbox.status();
-    signals.emplace(*std::move(inbox));
+    absl::StatusOr<StopSignals> joined =
+        StopSignals::Join(server->drain_request_.fd());
+    if (!joined.ok()) return joined.status();
+    signals.emplace(*std::move(joined));
   }
   if (options.init && prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
     return absl::ErrnoToStatus(errno, "prctl PR_SET_CHILD_SUBREAPER");
@@ -68,38 +73,34 @@ absl::StatusOr<std::unique_ptr<TcpServer>> TcpServer::Create(
                                : proc::Reaper::Ownership::kOursAlone,
                            static_cast<size_t>(options.max_connections));
   if (!reaper.ok()) return reaper.status();
-  auto spawner = proc::Spawner::Create((*reaper)->exit_signal());
-  if (!spawner.ok()) return spawner.status();
-
-  server->drain_request_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (server->drain_request_fd_ < 0) {
-    return absl::ErrnoToStatus(errno, "eventfd");
-  }
   absl::StatusOr<std::vector<net::Listener>> listeners = ListenOnAll(options);
   if (!listeners.ok()) return listeners.status();
   for (const net::Listener& listener : *listeners) {
     server->endpoints_.push_back(listener.endpoint());
   }
 
-  auto strategy = std::make_unique<ForkPerConnection>(
-      *std::move(spawner), static_cast<size_t>(options.max_size),
-      std::move(handler), server->log_.get());
+  server->program_ = std::make_unique<ChildProgram>(
+      std::move(handler), static_cast<size_t>(options.max_size),
+      options.prepare_child, server->log_.get());
+  absl::StatusOr<std::unique_ptr<Strategy>> strategy = MakeStrategy(
+      options, reaper->get(), server->program_.get(), server->log_.get());
+  if (!strategy.ok()) return strategy.status();
   server->supervisor_ = std::make_unique<Supervisor>(
       options,
-      Supervisor::Parts{*std::move(listeners), *std::move(reaper),
-                        std::move(signals), std::move(strategy),
-                        server->log_.get(), server->drain_request_fd_});
+      Supervisor::Parts{*std::move(listeners), std::move(signals),
+                        *std::move(reaper), *std::move(strategy),
+                        server->log_.get(), server->drain_request_.fd()});
+  absl::Status started = server->supervisor_->Start();
+  if (!started.ok()) return started;
   return server;
 }
 
-TcpServer::~TcpServer() {
-  supervisor_.reset();
-  if (drain_request_fd_ >= 0) close(drain_request_fd_);
-}
+// The supervisor first: its children run the program and write to the log.
+TcpServer::~TcpServer() { supervisor_.reset(); }
 
 void TcpServer::RequestDrain() {
   const int saved_errno = errno;
-  eventfd_write(drain_request_fd_, 1);
+  eventfd_write(drain_request_.fd(), 1);
   errno = saved_errno;
 }
 

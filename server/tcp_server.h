@@ -1,15 +1,24 @@
 // TcpServer: a process-per-connection TCP server, for a program to embed.
 //
 // Lives in the parent. Create() binds and listens, so that clients may connect
-// from then on; Run() forks a child for each of them, which runs the handler
-// and exits. The process must be single-threaded while the server runs.
-// Descriptors, signals and children of the embedder are left alone (see Options
-// for the signals and proc/reaper.h for the children).
+// from then on; Run() gives each of them a child process, which runs the
+// handler and exits. Descriptors, signals and children of the embedder are left
+// alone (see Options for the signals and proc/reaper.h for the children), and
+// several servers in one process leave each other alone.
+//
+// Threads. Create() is for a process that has none yet; it may start some
+// afterwards if the strategy is "zygote" or "auto", which fork from a process
+// that Create() makes: the handler then sees the program as it was at Create().
+// With the others the process must be single-threaded while the server runs.
+// All calls but RequestDrain() are for one thread at a time.
+//
+// A program with an event loop of its own need not call Run(): it polls
+// PollableFd() and calls Step(), which never blocks, when it is readable.
 //
 // Errors: Create() gives InvalidArgument for a bad option, and otherwise the
-// call and the endpoint ("bind 127.0.0.1:80: Permission denied"). Run() gives
-// FailedPrecondition in a process that has threads, and Unavailable when every
-// listener is dead.
+// call and the endpoint ("bind 127.0.0.1:80: Permission denied"). Run() and
+// Step() give FailedPrecondition in a process that has threads, and Unavailable
+// when every listener is dead.
 //
 // Example:
 //   Options options;
@@ -25,6 +34,7 @@
 #ifndef BROOD_SERVER_TCP_SERVER_H_
 #define BROOD_SERVER_TCP_SERVER_H_
 
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -32,6 +42,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "brood/net/endpoint.h"
+#include "brood/net/socket.h"
+#include "brood/server/child_program.h"
 #include "brood/server/event_log.h"
 #include "brood/server/handler.h"
 #include "brood/server/options.h"
@@ -54,16 +66,26 @@ class TcpServer {
   // Serves until it was told to stop and the last child has ended.
   absl::Status Run() { return supervisor_->Run(); }
 
-  // One turn of the loop, for a program that has more to do: waits for work,
-  // `patience` at most, and does a bounded piece of it. False once stopped.
-  absl::StatusOr<bool> Step(absl::Duration patience) {
+  // One turn of the loop: does a bounded piece of the work that there is; waits
+  // for some, `patience` at most, if there is none. False once stopped.
+  absl::StatusOr<bool> Step(absl::Duration patience = absl::ZeroDuration()) {
     return supervisor_->Step(patience);
   }
+  // Readable when Step() has something to do. It stays the server's: poll it,
+  // do not read or close it.
+  absl::StatusOr<int> PollableFd() { return supervisor_->PollableFd(); }
 
   // Asks the server to stop, as the first SIGTERM does; the second call stops
   // it at once. Safe in a signal handler and in any thread.
   void RequestDrain();
 
+  // State that handlers use has changed in this process: connections accepted
+  // from now on are given to processes made from now on, and none to a spare or
+  // a worker that was forked before. Unimplemented for "zygote", whose state is
+  // that of Create().
+  absl::Status BeginGeneration() { return supervisor_->BeginGeneration(); }
+
+  // How many connections there were, and what became of them.
   const Totals& totals() const { return supervisor_->totals(); }
   // Log lines that could not be written.
   uint64_t log_lines_dropped() const { return log_->dropped(); }
@@ -73,7 +95,8 @@ class TcpServer {
 
   std::vector<net::Endpoint> endpoints_;
   std::unique_ptr<EventLog> log_;
-  int drain_request_fd_ = -1;
+  net::Socket drain_request_;
+  std::unique_ptr<ChildProgram> program_;
   std::unique_ptr<Supervisor> supervisor_;
 };
 

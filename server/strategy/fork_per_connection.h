@@ -2,53 +2,52 @@
 //
 // The oldest pattern, the default, and the reference for the other strategies.
 // Isolation is complete: what a child does to itself, no other connection sees.
+// There is no hand-over: the child is born with its connection.
 //
-// Lives in the parent, which must be single-threaded. Errors: those of
-// proc::Spawner::Spawn.
+// Lives in the parent, which must be single-threaded. The tag of a child is its
+// slot. Errors: those of proc::Spawner::Spawn.
 //
 // Example:
-//   ForkPerConnection strategy(*std::move(spawner), 1024, handler, &log);
-//   absl::StatusOr<proc::Child> child =
-//   strategy.Dispatch(std::move(connection));
+//   ForkPerConnection strategy(*std::move(spawner), &reaper, &program);
+//   strategy.Dispatch(slot, std::move(connection), events);
 
 #ifndef BROOD_SERVER_STRATEGY_FORK_PER_CONNECTION_H_
 #define BROOD_SERVER_STRATEGY_FORK_PER_CONNECTION_H_
 
-#include <cstddef>
 #include <utility>
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "brood/net/connection.h"
+#include "brood/proc/child.h"
+#include "brood/proc/reaper.h"
 #include "brood/proc/spawn.h"
-#include "brood/server/event_log.h"
-#include "brood/server/handler.h"
+#include "brood/server/child_program.h"
 #include "brood/server/strategy/strategy.h"
 
 namespace brood::server {
 
 class ForkPerConnection : public Strategy {
  public:
-  // `log` outlives the strategy.
-  ForkPerConnection(proc::Spawner spawner, size_t max_size, Handler handler,
-                    EventLog* log)
-      : spawner_(std::move(spawner)),
-        max_size_(max_size),
-        handler_(std::move(handler)),
-        log_(log) {}
+  // `reaper` and `program` outlive the strategy.
+  ForkPerConnection(proc::Spawner spawner, proc::Reaper* reaper,
+                    const ChildProgram* program)
+      : spawner_(std::move(spawner)), reaper_(reaper), program_(program) {}
 
-  absl::StatusOr<proc::Child> Dispatch(net::Connection connection) override {
-    return ForkAndHandle(std::move(connection), max_size_);
-  }
-  void Hide(int fd) override { spawner_.Hide(fd); }
-  void Unhide(int fd) override { spawner_.Unhide(fd); }
   absl::Status Prepare() override { return spawner_.Prepare(); }
+  void Dispatch(Slot slot, net::Connection connection, Events& events) override;
+  void ChildEnded(const proc::Reaper::Ended& ended, Events& events) override {
+    events.Ended(ended.tag, ended.pid, ended.status);
+  }
+
+  const proc::Spawner& spawner() const { return spawner_; }
 
  private:
-  absl::StatusOr<proc::Child> ForkAndHandle(net::Connection connection,
-                                            size_t max_size);
+  absl::StatusOr<proc::Child> ForkAndHandle(net::Connection connection);
 
   proc::Spawner spawner_;
-  const size_t max_size_;
-  const Handler handler_;
-  EventLog* const log_;
+  proc::Reaper* const reaper_;
+  const ChildProgram* const program_;
 };
 
 }  // namespace brood::server

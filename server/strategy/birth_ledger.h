@@ -1,0 +1,76 @@
+// BirthLedger: which process a zygote made for which slot.
+//
+// Memory that the zygote and the supervisor share, a cell for each slot. It is
+// the kernel that writes a newborn's pid into it, before the newborn runs; so
+// there is no moment at which a child lives and the ledger does not say so,
+// even if the zygote is killed while it makes one. A zygote that takes over can
+// tell from it what the one before had finished.
+//
+// Written in the zygote, read in the supervisor; children do not get it. Each
+// entry names the serial number of what it was made for: one of another number
+// is an old one.
+//
+// Errors: Create() names the call.
+//
+// Example:
+//   absl::StatusOr<BirthLedger> ledger = BirthLedger::Create(slots);
+//   ... in the zygote:
+//   if (pid_t* pid = ledger->Open(slot, serial)) spawner.SpawnSibling(body,
+//   pid);
+//   ... in the supervisor:
+//   BirthLedger::Birth birth = ledger->Read(slot, serial);
+
+#ifndef BROOD_SERVER_STRATEGY_BIRTH_LEDGER_H_
+#define BROOD_SERVER_STRATEGY_BIRTH_LEDGER_H_
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+
+namespace brood::server {
+
+class BirthLedger {
+ public:
+  // pid: of the process that was made; error: an absl::StatusCode if none
+  // could be. Both zero: not yet.
+  struct Birth {
+    pid_t pid;
+    int error;
+  };
+
+  static absl::StatusOr<BirthLedger> Create(size_t slots);
+  BirthLedger(BirthLedger&& other) noexcept;
+  BirthLedger& operator=(BirthLedger&&) = delete;
+  ~BirthLedger();
+
+  // In the zygote: where the pid goes of the process to be made for number
+  // `serial` in `slot`. Null if that was made, or given up, already.
+  pid_t* Open(uint32_t slot, uint32_t serial);
+  void GiveUp(uint32_t slot, int error);
+
+  // In the supervisor.
+  Birth Read(uint32_t slot, uint32_t serial) const;
+
+  // Whether processes forked from now on get it. At first they do not.
+  void ShareWithChildren(bool share) const;
+
+ private:
+  struct Cell {
+    std::atomic<uint32_t> serial;
+    std::atomic<pid_t> pid;
+    std::atomic<int> error;
+  };
+
+  BirthLedger(Cell* cells, size_t size) : cells_(cells), size_(size) {}
+
+  Cell* cells_;
+  size_t size_;  // in bytes
+};
+
+}  // namespace brood::server
+
+#endif  // BROOD_SERVER_STRATEGY_BIRTH_LEDGER_H_

@@ -1,0 +1,128 @@
+#include "brood/server/strategy/pool.h"
+
+#include <sys/resource.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "brood/proc/exit_status.h"
+#include "brood/proc/process_state.h"
+
+namespace brood::server {
+namespace {
+
+rusage UsageSince(const rusage& before) {
+  rusage used;
+  getrusage(RUSAGE_SELF, &used);
+  timersub(&used.ru_utime, &before.ru_utime, &used.ru_utime);
+  timersub(&used.ru_stime, &before.ru_stime, &used.ru_stime);
+  used.ru_minflt -= before.ru_minflt;
+  used.ru_majflt -= before.ru_majflt;
+  used.ru_inblock -= before.ru_inblock;
+  used.ru_oublock -= before.ru_oublock;
+  used.ru_nvcsw -= before.ru_nvcsw;
+  used.ru_nivcsw -= before.ru_nivcsw;
+  return used;
+}
+
+}  // namespace
+
+Pool::Pool(size_t workers, int connections_per_worker, ForkPerConnection direct,
+           WorkerReports reports, proc::Reaper* reaper,
+           const ChildProgram* program, EventLog* log)
+    : workers_(workers),
+      connections_per_worker_(connections_per_worker),
+      program_(program),
+      direct_(std::move(direct)),
+      reports_(std::move(reports)),
+      crew_(
+          workers, reaper, log, program,
+          [this](Crew::Index index, net::HandOver& queue) {
+            return Live(index, queue);
+          },
+          reports_.fd_to_send()) {}
+
+int Pool::Live(Crew::Index index, const net::HandOver& queue) const {
+  proc::ProcessState pristine;
+  rusage before;
+  getrusage(RUSAGE_SELF, &before);
+  for (int left = HowManyToServe();; --left) {
+    absl::optional<net::HandOver::Message> message =
+        Crew::AwaitConnection(queue);
+    if (!message) return static_cast<int>(ExitCode::kServed);
+    // From here on it is ours: if we die, it has had its process.
+    queue.Acknowledge();
+    const int code = program_->Serve(*message->connection);
+    message->connection.reset();
+    const bool failed = code == static_cast<int>(ExitCode::kHandlerFailed);
+    const bool leaves = left <= 1 || failed || !pristine.Restore();
+    reports_.Send({index, message->ticket.serial, code, leaves ? 1u : 0u,
+                   UsageSince(before)});
+    if (leaves) return static_cast<int>(ExitCode::kServed);
+    getrusage(RUSAGE_SELF, &before);
+  }
+}
+
+// About the number that was asked for: workers that were made at once should
+// not all have to be replaced at once.
+int Pool::HowManyToServe() const {
+  const int quarter = connections_per_worker_ / 4;
+  // Pids of neighbours are neighbours too; this spreads them.
+  const auto spread = static_cast<unsigned>(getpid()) * 2654435761u >> 8;
+  return connections_per_worker_ - quarter +
+         static_cast<int>(spread % (2 * static_cast<unsigned>(quarter) + 1));
+}
+
+void Pool::Dispatch(Slot slot, net::Connection connection, Events& events) {
+  if (crew_.Assign(slot, connection, events)) return;
+  direct_.Dispatch(slot, std::move(connection), events);
+}
+
+// A worker that reports and ends did so in this order; so its report is there.
+void Pool::ChildEnded(const proc::Reaper::Ended& ended, Events& events) {
+  if (Crew::IsMember(ended.tag)) {
+    TakeReports(events);
+    crew_.Ended(ended, net::Now(), events);
+  } else {
+    direct_.ChildEnded(ended, events);
+  }
+}
+
+void Pool::TakeReports(Events& events) {
+  while (const absl::optional<WorkerReports::Received> received =
+             reports_.TryReceive()) {
+    const WorkerReports::Report& report = received->report;
+    const absl::optional<Slot> slot = crew_.Finished(
+        report.index, received->sender, report.serial, report.leaves != 0);
+    if (!slot) continue;
+    events.Ended(*slot, received->sender,
+                 proc::ExitStatus::Exited(report.exit_code, report.usage));
+  }
+}
+
+void Pool::Maintain(net::Instant now, bool /*quiet*/, Events& events) {
+  TakeReports(events);
+  if (closed_) {
+    crew_.DismissIdle(0);
+  } else if (Short()) {
+    crew_.ForkUpTo(crew_.idle() + workers_ - crew_.present(), direct_.spawner(),
+                   now);
+  }
+}
+
+net::Instant Pool::next_maintenance() const {
+  return Short() ? crew_.next_fork() : net::Never();
+}
+
+absl::Status Pool::BeginGeneration() {
+  crew_.BeginGeneration();
+  return absl::OkStatus();
+}
+
+void Pool::Close() {
+  closed_ = true;
+  crew_.DismissIdle(0);
+}
+
+}  // namespace brood::server

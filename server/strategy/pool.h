@@ -1,0 +1,77 @@
+// Pool: a fixed number of workers, each of which serves one connection after
+// the other.
+//
+// The fastest strategy: no process is made for a connection. What it gives up
+// is that a connection's process has served others before. So after each
+// connection a worker looks at what that left behind (proc/process_state.h);
+// if it can't be put back, or the handler failed, the worker makes room for a
+// new one, and so it does after about `connections_per_worker`.
+//
+// Memory is not cleaned between connections, and a handler that keeps something
+// in its program's variables finds it again: a handler for pools is written to
+// be called more than once.
+//
+// While workers are missing a connection gets a process of its own, as with
+// ForkPerConnection. Lives in the parent, which must be single-threaded. The
+// tag of a child is its slot, or a member's of the crew.
+//
+// Example:
+//   Pool pool(16, 1000, std::move(direct), *std::move(reports), &reaper,
+//             &program, &log);
+//   pool.Dispatch(slot, std::move(connection), events);
+
+#ifndef BROOD_SERVER_STRATEGY_POOL_H_
+#define BROOD_SERVER_STRATEGY_POOL_H_
+
+#include <cstddef>
+
+#include "absl/status/status.h"
+#include "brood/net/connection.h"
+#include "brood/net/hand_over.h"
+#include "brood/net/instant.h"
+#include "brood/proc/reaper.h"
+#include "brood/server/child_program.h"
+#include "brood/server/event_log.h"
+#include "brood/server/strategy/crew.h"
+#include "brood/server/strategy/fork_per_connection.h"
+#include "brood/server/strategy/strategy.h"
+#include "brood/server/strategy/worker_reports.h"
+
+namespace brood::server {
+
+class Pool : public Strategy {
+ public:
+  // `direct` makes the processes; those given by pointer outlive the strategy.
+  Pool(size_t workers, int connections_per_worker, ForkPerConnection direct,
+       WorkerReports reports, proc::Reaper* reaper, const ChildProgram* program,
+       EventLog* log);
+
+  absl::Status Prepare() override { return direct_.Prepare(); }
+  void Dispatch(Slot slot, net::Connection connection, Events& events) override;
+  void ChildEnded(const proc::Reaper::Ended& ended, Events& events) override;
+  int fd() const override { return reports_.fd(); }
+  void Maintain(net::Instant now, bool quiet, Events& events) override;
+  net::Instant next_maintenance() const override;
+  absl::Status BeginGeneration() override;
+  void Close() override;
+
+ private:
+  void TakeReports(Events& events);
+  bool Short() const { return !closed_ && crew_.present() < workers_; }
+
+  // In the worker.
+  int Live(Crew::Index index, const net::HandOver& queue) const;
+  int HowManyToServe() const;
+
+  const size_t workers_;
+  const int connections_per_worker_;
+  const ChildProgram* const program_;
+  ForkPerConnection direct_;
+  WorkerReports reports_;
+  Crew crew_;
+  bool closed_ = false;
+};
+
+}  // namespace brood::server
+
+#endif  // BROOD_SERVER_STRATEGY_POOL_H_

@@ -1,0 +1,77 @@
+#include "brood/server/strategy/spares.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace brood::server {
+
+Spares::Spares(size_t min, size_t max, ForkPerConnection direct,
+               proc::Reaper* reaper, const ChildProgram* program, EventLog* log)
+    : min_(min),
+      max_(max),
+      program_(program),
+      direct_(std::move(direct)),
+      // As many again may be about to take their connections over.
+      crew_(2 * max, reaper, log, program,
+            [this](Crew::Index /*index*/, net::HandOver& queue) {
+              return Live(queue);
+            }),
+      wanted_(min) {}
+
+int Spares::Live(net::HandOver& queue) const {
+  absl::optional<net::HandOver::Message> message = Crew::AwaitConnection(queue);
+  if (!message) return static_cast<int>(ExitCode::kServed);
+  // From here on it is ours: if we die, it has had its process.
+  queue.Acknowledge();
+  queue.StopAwaiting();
+  return program_->Serve(*message->connection);
+}
+
+void Spares::Dispatch(Slot slot, net::Connection connection, Events& events) {
+  if (crew_.Assign(slot, connection, events)) return;
+  were_too_few_ = true;
+  direct_.Dispatch(slot, std::move(connection), events);
+}
+
+void Spares::ChildEnded(const proc::Reaper::Ended& ended, Events& events) {
+  if (Crew::IsMember(ended.tag)) {
+    crew_.Ended(ended, net::Now(), events);
+  } else {
+    direct_.ChildEnded(ended, events);
+  }
+}
+
+void Spares::Maintain(net::Instant now, bool quiet, Events& /*events*/) {
+  // Not while somebody may be waiting in the kernel's queue.
+  if (!quiet || closed_) return;
+  if (were_too_few_) {
+    were_too_few_ = false;
+    wanted_ = std::min(2 * wanted_, max_);
+    shrink_at_ = net::After(now, kShrinkPeriod);
+  } else if (now >= shrink_at_) {
+    wanted_ = std::max(wanted_ / 2, min_);
+    shrink_at_ = wanted_ > min_ ? net::After(now, kShrinkPeriod) : net::Never();
+    crew_.DismissIdle(wanted_);
+  }
+  if (crew_.idle() >= wanted_) return;
+  crew_.ReleaseThoseServing();
+  crew_.ForkUpTo(wanted_, direct_.spawner(), now);
+}
+
+net::Instant Spares::next_maintenance() const {
+  if (closed_) return net::Never();
+  if (crew_.idle() >= wanted_) return shrink_at_;
+  return std::min(crew_.next_fork(), shrink_at_);
+}
+
+absl::Status Spares::BeginGeneration() {
+  crew_.BeginGeneration();
+  return absl::OkStatus();
+}
+
+void Spares::Close() {
+  closed_ = true;
+  crew_.DismissIdle(0);
+}
+
+}  // namespace brood::server

@@ -1,0 +1,70 @@
+// Spares: processes forked ahead, each of which serves one connection and ends.
+//
+// The isolation of a fork for each connection, with the cost of the fork off
+// the client's path. Spares are forked while nobody waits; when there is none
+// for a connection, a process is forked for it, as ForkPerConnection does it:
+// so a flood is served at least as fast as by that.
+//
+// How many wait adapts: when they were too few for a burst the number doubles,
+// from `min` up to `max`, and halves after a second without a shortage.
+//
+// Lives in the parent, which must be single-threaded. The tag of a child is its
+// slot, or a member's of the crew.
+//
+// Example:
+//   Spares spares(4, 32, std::move(direct), &reaper, &program, &log);
+//   spares.Dispatch(slot, std::move(connection), events);
+
+#ifndef BROOD_SERVER_STRATEGY_SPARES_H_
+#define BROOD_SERVER_STRATEGY_SPARES_H_
+
+#include <cstddef>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "brood/net/connection.h"
+#include "brood/net/hand_over.h"
+#include "brood/net/instant.h"
+#include "brood/proc/reaper.h"
+#include "brood/server/child_program.h"
+#include "brood/server/event_log.h"
+#include "brood/server/strategy/crew.h"
+#include "brood/server/strategy/fork_per_connection.h"
+#include "brood/server/strategy/strategy.h"
+
+namespace brood::server {
+
+class Spares : public Strategy {
+ public:
+  static constexpr absl::Duration kShrinkPeriod = absl::Seconds(1);
+
+  // `direct` makes the processes; the others outlive the strategy.
+  Spares(size_t min, size_t max, ForkPerConnection direct, proc::Reaper* reaper,
+         const ChildProgram* program, EventLog* log);
+
+  absl::Status Prepare() override { return direct_.Prepare(); }
+  void Dispatch(Slot slot, net::Connection connection, Events& events) override;
+  void ChildEnded(const proc::Reaper::Ended& ended, Events& events) override;
+  void Maintain(net::Instant now, bool quiet, Events& events) override;
+  net::Instant next_maintenance() const override;
+  absl::Status BeginGeneration() override;
+  void Close() override;
+
+ private:
+  // In the child.
+  int Live(net::HandOver& queue) const;
+
+  const size_t min_;
+  const size_t max_;
+  const ChildProgram* const program_;
+  ForkPerConnection direct_;
+  Crew crew_;
+  size_t wanted_;
+  bool were_too_few_ = false;
+  net::Instant shrink_at_ = net::Never();
+  bool closed_ = false;
+};
+
+}  // namespace brood::server
+
+#endif  // BROOD_SERVER_STRATEGY_SPARES_H_

@@ -1,0 +1,72 @@
+#include "brood/server/strategy/worker_reports.h"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "absl/status/status.h"
+
+namespace brood::server {
+
+absl::StatusOr<WorkerReports> WorkerReports::Create() {
+  int fds[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0) {
+    return absl::ErrnoToStatus(errno, "socketpair");
+  }
+  net::Socket sending =
+      net::Socket::AboveStandardDescriptors(net::Socket::Adopt(fds[0]));
+  net::Socket receiving =
+      net::Socket::AboveStandardDescriptors(net::Socket::Adopt(fds[1]));
+  if (!sending.valid() || !receiving.valid()) {
+    return absl::ErrnoToStatus(errno, "fcntl F_DUPFD_CLOEXEC");
+  }
+  const int on = 1;
+  if (setsockopt(receiving.fd(), SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) <
+      0) {
+    return absl::ErrnoToStatus(errno, "setsockopt SO_PASSCRED");
+  }
+  return WorkerReports(std::move(sending), std::move(receiving));
+}
+
+WorkerReports::WorkerReports(net::Socket sending, net::Socket receiving)
+    : sending_(std::move(sending)),
+      receiving_(std::move(receiving)),
+      hidden_sending_(sending_.fd()),
+      hidden_receiving_(receiving_.fd()) {}
+
+void WorkerReports::Send(const Report& report) const {
+  TEMP_FAILURE_RETRY(
+      send(sending_.fd(), &report, sizeof(report), MSG_NOSIGNAL));
+}
+
+absl::optional<WorkerReports::Received> WorkerReports::TryReceive() const {
+  for (;;) {
+    Received received = {};
+    iovec bytes = {&received.report, sizeof(received.report)};
+    // No room for anything but the sender: descriptors that a worker might add
+    // are dropped by the kernel.
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred))];
+    msghdr message = {};
+    message.msg_iov = &bytes;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof(control);
+    const ssize_t size = TEMP_FAILURE_RETRY(
+        recvmsg(receiving_.fd(), &message,
+                MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC));
+    if (size <= 0) return absl::nullopt;
+    const cmsghdr* header = CMSG_FIRSTHDR(&message);
+    if (size != sizeof(received.report) || header == nullptr ||
+        header->cmsg_level != SOL_SOCKET ||
+        header->cmsg_type != SCM_CREDENTIALS) {
+      continue;
+    }
+    ucred sender;
+    std::memcpy(&sender, CMSG_DATA(header), sizeof(sender));
+    received.sender = sender.pid;
+    return received;
+  }
+}
+
+}  // namespace brood::server

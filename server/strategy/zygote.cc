@@ -1,0 +1,307 @@
+#include "brood/server/strategy/zygote.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <ctime>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "brood/proc/child.h"
+
+namespace brood::server {
+namespace {
+
+// What a message without a connection asks of the zygote or of its heir.
+enum Order : uint32_t { kServe, kMakeHeir, kLeave };
+
+// How soon the supervisor tries again to make a zygote when it could not.
+constexpr absl::Duration kRescuePeriod = absl::Milliseconds(100);
+
+// In the zygote, which has nothing else to do: lets a shortage pass.
+void WaitForRelief() {
+  const timespec a_while = {0, 10'000'000};
+  nanosleep(&a_while, nullptr);
+}
+
+}  // namespace
+
+Zygote::Zygote(size_t slots, proc::Spawner spawner, proc::Reaper* reaper,
+               const ChildProgram* program, EventLog* log)
+    : slots_(slots),
+      spawner_(std::move(spawner)),
+      reaper_(reaper),
+      program_(program),
+      log_(log) {}
+
+Zygote::~Zygote() { reaper_->SetLateAdoption(nullptr); }
+
+absl::Status Zygote::Start() {
+  absl::Status opened = Open();
+  if (!opened.ok()) return opened;
+  reaper_->SetLateAdoption([this] { AdoptBirths(); });
+  return Spawn();
+}
+
+absl::Status Zygote::Open() {
+  absl::StatusOr<net::HandOver> queue = net::HandOver::Create();
+  if (!queue.ok()) return queue.status();
+  absl::StatusOr<net::HandOver> succession = net::HandOver::Create();
+  if (!succession.ok()) return succession.status();
+  // One cell more, for the heir.
+  absl::StatusOr<BirthLedger> ledger = BirthLedger::Create(slots_ + 1);
+  if (!ledger.ok()) return ledger.status();
+  doorbell_ = net::Socket::AboveStandardDescriptors(
+      net::Socket::Adopt(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)));
+  if (!doorbell_.valid()) return absl::ErrnoToStatus(errno, "eventfd");
+  hidden_ = {proc::HiddenFd(queue->fd_to_offer()),
+             proc::HiddenFd(queue->fd_to_await()),
+             proc::HiddenFd(succession->fd_to_offer()),
+             proc::HiddenFd(succession->fd_to_await()),
+             proc::HiddenFd(doorbell_.fd())};
+  queue_.emplace(*std::move(queue));
+  succession_.emplace(*std::move(succession));
+  ledger_.emplace(*std::move(ledger));
+  return absl::OkStatus();
+}
+
+std::array<int, 3> Zygote::KeptFds() const {
+  std::array<int, 3> kept = {queue_->fd_to_await(), succession_->fd_to_await(),
+                             doorbell_.fd()};
+  std::sort(kept.begin(), kept.end());
+  return kept;
+}
+
+// Makes those of the two that are missing.
+absl::Status Zygote::Spawn() {
+  absl::Status prepared = spawner_.Prepare();
+  if (!prepared.ok()) return prepared;
+  ledger_->ShareWithChildren(true);
+  absl::Status spawned;
+  if (zygote_pid_ == 0) {
+    absl::StatusOr<proc::Child> zygote =
+        spawner_.Spawn([this] { return LiveAsZygote(); }, KeptFds());
+    spawned = zygote.status();
+    if (zygote.ok()) {
+      zygote_pid_ = zygote->pid();
+      reaper_->Adopt(*std::move(zygote), kZygoteTag);
+      log_->ZygoteServes(zygote_pid_);
+    }
+  }
+  if (spawned.ok() && heir_pid_ == 0) {
+    absl::StatusOr<proc::Child> heir =
+        spawner_.Spawn([this] { return LiveAsHeir(); }, KeptFds());
+    spawned = heir.status();
+    if (heir.ok()) {
+      heir_pid_ = heir->pid();
+      reaper_->Adopt(*std::move(heir), kHeirTag);
+    }
+  }
+  ledger_->ShareWithChildren(false);
+  return spawned;
+}
+
+bool Zygote::HasRoom() const {
+  return zygote_pid_ != 0 && pending_count_ < kMostQueued;
+}
+
+void Zygote::Dispatch(Slot slot, net::Connection connection, Events& events) {
+  if (++last_serial_ == 0) ++last_serial_;
+  const absl::Status offered = queue_->Offer({slot, last_serial_}, connection);
+  if (!offered.ok()) {
+    events.Failed(slot, offered);
+    return;
+  }
+  pending(pending_count_++) = {slot, last_serial_, {0, 0}};
+}
+
+// Puts on the reaper's books who has been born, without telling anybody yet.
+void Zygote::AdoptBirths() {
+  for (; known_ < pending_count_; ++known_) {
+    Pending& next = pending(known_);
+    next.birth = ledger_->Read(next.slot, next.serial);
+    if (next.birth.pid != 0) {
+      reaper_->Adopt(proc::Child::Adopt(next.birth.pid), next.slot);
+    } else if (next.birth.error == 0) {
+      break;  // the zygote goes by the order, too
+    }
+  }
+  if (heir_pid_ != 0 || heir_serial_ == 0) return;
+  heir_pid_ = ledger_->Read(static_cast<uint32_t>(slots_), heir_serial_).pid;
+  if (heir_pid_ == 0) return;
+  heir_serial_ = 0;
+  reaper_->Adopt(proc::Child::Adopt(heir_pid_), kHeirTag);
+}
+
+void Zygote::Announce(Events& events) {
+  while (known_ > 0) {
+    const Pending first = pending(0);
+    first_pending_ = (first_pending_ + 1) % kMostQueued;
+    --pending_count_;
+    --known_;
+    if (first.birth.pid != 0) {
+      events.Serving(first.slot, first.birth.pid);
+    } else {
+      events.Failed(
+          first.slot,
+          absl::Status(static_cast<absl::StatusCode>(first.birth.error),
+                       "the zygote could make no process"));
+    }
+  }
+}
+
+void Zygote::ChildEnded(const proc::Reaper::Ended& ended, Events& events) {
+  switch (ended.tag) {
+    case kZygoteTag:
+      if (!dismissed_) log_->ZygoteEnded(ended.pid, ended.status);
+      ZygoteEnded();
+      break;
+    case kHeirTag:
+      heir_pid_ = 0;
+      if (!dismissed_) OrderHeir();
+      break;
+    default:
+      // The end of a child whose birth was not announced yet, perhaps.
+      Announce(events);
+      events.Ended(ended.tag, ended.pid, ended.status);
+  }
+}
+
+// The heir takes over where the zygote was interrupted. The last birth of that
+// one must be known first: it may have been an heir.
+void Zygote::ZygoteEnded() {
+  zygote_pid_ = 0;
+  AdoptBirths();
+  if (dismissed_ || heir_pid_ == 0) return;
+  // An order that the last heir did not live to read is not for this one.
+  while (!succession_->Empty()) succession_->Acknowledge();
+  if (!succession_->Order({kServe, 0}).ok()) return;
+  zygote_pid_ = std::exchange(heir_pid_, 0);
+  reaper_->Retag(zygote_pid_, kZygoteTag);
+  log_->ZygoteServes(zygote_pid_);
+  OrderHeir();
+}
+
+void Zygote::OrderHeir() {
+  if (++last_serial_ == 0) ++last_serial_;
+  heir_serial_ = last_serial_;
+  // If there is no room for it, the next rescue sees to it.
+  queue_->Order({kMakeHeir, heir_serial_}).IgnoreError();
+}
+
+void Zygote::Maintain(net::Instant now, bool /*quiet*/, Events& events) {
+  eventfd_t rings;
+  eventfd_read(doorbell_.fd(), &rings);
+  AdoptBirths();
+  Announce(events);
+  if (zygote_pid_ == 0 && !dismissed_ && now >= next_rescue_) {
+    next_rescue_ = net::After(now, kRescuePeriod);
+    const absl::Status spawned = Spawn();
+    if (!spawned.ok()) log_->NoneAhead(spawned, kRescuePeriod);
+    if (closed_ && zygote_pid_ == 0) GiveUpQueue(events);
+  }
+  // Those that wait are served first.
+  if (closed_ && !dismissed_ && pending_count_ == 0) {
+    dismissed_ = true;
+    while (!succession_->Empty()) succession_->Acknowledge();
+    for (const auto* told : {&*queue_, &*succession_}) {
+      told->Order({kLeave, 0}).IgnoreError();
+    }
+  }
+}
+
+net::Instant Zygote::next_maintenance() const {
+  if (dismissed_) return net::Never();
+  if (zygote_pid_ == 0) return next_rescue_;
+  return closed_ && pending_count_ == 0 ? net::Instant::min() : net::Never();
+}
+
+// Nobody is left to serve them, and the server is to stop.
+void Zygote::GiveUpQueue(Events& events) {
+  for (; pending_count_ > 0; --pending_count_) {
+    queue_->Acknowledge();
+    const Slot slot = pending(0).slot;
+    first_pending_ = (first_pending_ + 1) % kMostQueued;
+    events.Failed(slot, absl::UnavailableError("the zygote is gone"));
+  }
+}
+
+absl::Status Zygote::BeginGeneration() {
+  return absl::UnimplementedError(
+      "strategy=zygote: handlers see the program as it was when the server was "
+      "created; create a new one");
+}
+
+// From here on in the zygote, whose children shall have none of its
+// descriptors.
+int Zygote::LiveAsZygote() {
+  ledger_->ShareWithChildren(false);
+  if (!spawner_.Prepare().ok()) return static_cast<int>(ExitCode::kBug);
+  std::array<proc::HiddenFd, 3> hidden;
+  const std::array<int, 3> kept = KeptFds();
+  for (size_t i = 0; i < kept.size(); ++i) hidden[i] = proc::HiddenFd(kept[i]);
+  for (;;) {
+    absl::StatusOr<net::HandOver::Message> message = queue_->Await();
+    if (absl::IsOutOfRange(message.status())) break;  // the supervisor is gone
+    if (absl::IsInvalidArgument(message.status())) {
+      queue_->Acknowledge();
+      continue;
+    }
+    if (!message.ok()) {
+      WaitForRelief();
+      continue;
+    }
+    if (message->connection) {
+      MakeChild(*message);
+    } else if (message->ticket.slot == kMakeHeir) {
+      MakeHeir(message->ticket.serial);
+    } else {
+      break;
+    }
+    // If we are killed before this line, our heir finds the message again, and
+    // in the ledger what we had done about it.
+    queue_->Acknowledge();
+    eventfd_write(doorbell_.fd(), 1);
+  }
+  return static_cast<int>(ExitCode::kServed);
+}
+
+void Zygote::MakeChild(const net::HandOver::Message& message) {
+  const uint32_t slot = message.ticket.slot;
+  pid_t* born = ledger_->Open(slot, message.ticket.serial);
+  if (born == nullptr) return;
+  const absl::StatusOr<pid_t> child = spawner_.SpawnSibling(
+      [&] {
+        return program_->BeginAndServe(
+            const_cast<net::Connection&>(*message.connection));
+      },
+      born);
+  if (!child.ok())
+    ledger_->GiveUp(slot, static_cast<int>(child.status().code()));
+}
+
+void Zygote::MakeHeir(uint32_t serial) {
+  const auto cell = static_cast<uint32_t>(slots_);
+  pid_t* born = ledger_->Open(cell, serial);
+  if (born == nullptr) return;
+  ledger_->ShareWithChildren(true);
+  const absl::StatusOr<pid_t> heir =
+      spawner_.SpawnSibling([&] { return LiveAsHeir(); }, born, KeptFds());
+  ledger_->ShareWithChildren(false);
+  if (!heir.ok()) ledger_->GiveUp(cell, static_cast<int>(heir.status().code()));
+}
+
+int Zygote::LiveAsHeir() {
+  const absl::StatusOr<net::HandOver::Message> order = succession_->Await();
+  if (!order.ok() || order->ticket.slot != kServe) {
+    return static_cast<int>(ExitCode::kServed);
+  }
+  succession_->Acknowledge();
+  return LiveAsZygote();
+}
+
+}  // namespace brood::server
