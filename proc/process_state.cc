@@ -49,6 +49,15 @@ void CloseRange(unsigned first, unsigned last) {
   }
 }
 
+bool HasThreads() {
+  // Cleared by the C library when the first thread is made, and never set again
+  // for certain: true is the quick answer.
+  if (__libc_single_threaded) return false;
+  // A directory has one link for each directory in it, plus "." and "..".
+  struct stat tasks;
+  return stat("/proc/self/task", &tasks) < 0 || tasks.st_nlink != 3;
+}
+
 bool HasChildren() {
   siginfo_t info;
   return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0;
@@ -105,7 +114,7 @@ bool ProcessState::Restore() {
   return DescriptorsRestored() && stat(".", &here) == 0 &&
          File::From(here) == directory_ && SameEnvironment() &&
          SameDispositions() && NoTimers() && SameLimits() && SameIds() &&
-         __libc_single_threaded && !HasChildren();
+         !HasThreads() && !HasChildren();
 }
 
 // Closes what is open between and above the descriptors of the first look.

@@ -19,8 +19,8 @@ namespace {
 // What a message without a connection asks of the zygote or of its heir.
 enum Order : uint32_t { kServe, kMakeHeir, kLeave };
 
-// How soon the supervisor tries again to make a zygote when it could not.
-constexpr absl::Duration kRescuePeriod = absl::Milliseconds(100);
+// How soon after one repair there may be another.
+constexpr absl::Duration kRepairPeriod = absl::Milliseconds(20);
 
 // In the zygote, which has nothing else to do: lets a shortage pass.
 void WaitForRelief() {
@@ -92,7 +92,8 @@ absl::Status Zygote::Spawn() {
       log_->ZygoteServes(zygote_pid_);
     }
   }
-  if (spawned.ok() && heir_pid_ == 0) {
+  // One that was ordered and not made yet will be: the order is in the queue.
+  if (spawned.ok() && heir_pid_ == 0 && heir_serial_ == 0) {
     absl::StatusOr<proc::Child> heir =
         spawner_.Spawn([this] { return LiveAsHeir(); }, KeptFds());
     spawned = heir.status();
@@ -130,10 +131,13 @@ void Zygote::AdoptBirths() {
       break;  // the zygote goes by the order, too
     }
   }
-  if (heir_pid_ != 0 || heir_serial_ == 0) return;
-  heir_pid_ = ledger_->Read(static_cast<uint32_t>(slots_), heir_serial_).pid;
-  if (heir_pid_ == 0) return;
+  if (heir_serial_ == 0) return;
+  const BirthLedger::Birth heir =
+      ledger_->Read(static_cast<uint32_t>(slots_), heir_serial_);
+  if (heir.pid == 0 && heir.error == 0) return;
   heir_serial_ = 0;
+  if (heir.pid == 0) return;
+  heir_pid_ = heir.pid;
   reaper_->Adopt(proc::Child::Adopt(heir_pid_), kHeirTag);
 }
 
@@ -162,7 +166,6 @@ void Zygote::ChildEnded(const proc::Reaper::Ended& ended, Events& events) {
       break;
     case kHeirTag:
       heir_pid_ = 0;
-      if (!dismissed_) OrderHeir();
       break;
     default:
       // The end of a child whose birth was not announced yet, perhaps.
@@ -176,21 +179,28 @@ void Zygote::ChildEnded(const proc::Reaper::Ended& ended, Events& events) {
 void Zygote::ZygoteEnded() {
   zygote_pid_ = 0;
   AdoptBirths();
-  if (dismissed_ || heir_pid_ == 0) return;
-  // An order that the last heir did not live to read is not for this one.
+  if (dismissed_) return;
+  // An order that this one did not live to read is not for the next heir.
   while (!succession_->Empty()) succession_->Acknowledge();
+  if (heir_pid_ == 0) return;
   if (!succession_->Order({kServe, 0}).ok()) return;
   zygote_pid_ = std::exchange(heir_pid_, 0);
   reaper_->Retag(zygote_pid_, kZygoteTag);
   log_->ZygoteServes(zygote_pid_);
-  OrderHeir();
 }
 
-void Zygote::OrderHeir() {
+bool Zygote::Complete() const {
+  return zygote_pid_ != 0 && (heir_pid_ != 0 || heir_serial_ != 0);
+}
+
+// The zygote makes its heir, if there is one to make it.
+absl::Status Zygote::MakeComplete() {
+  if (zygote_pid_ == 0) return Spawn();
   if (++last_serial_ == 0) ++last_serial_;
   heir_serial_ = last_serial_;
-  // If there is no room for it, the next rescue sees to it.
-  queue_->Order({kMakeHeir, heir_serial_}).IgnoreError();
+  absl::Status ordered = queue_->Order({kMakeHeir, heir_serial_});
+  if (!ordered.ok()) heir_serial_ = 0;
+  return ordered;
 }
 
 void Zygote::Maintain(net::Instant now, bool /*quiet*/, Events& events) {
@@ -198,16 +208,15 @@ void Zygote::Maintain(net::Instant now, bool /*quiet*/, Events& events) {
   eventfd_read(doorbell_.fd(), &rings);
   AdoptBirths();
   Announce(events);
-  if (zygote_pid_ == 0 && !dismissed_ && now >= next_rescue_) {
-    next_rescue_ = net::After(now, kRescuePeriod);
-    const absl::Status spawned = Spawn();
-    if (!spawned.ok()) log_->NoneAhead(spawned, kRescuePeriod);
+  if (!dismissed_ && !Complete() && now >= next_repair_) {
+    next_repair_ = net::After(now, kRepairPeriod);
+    const absl::Status repaired = MakeComplete();
+    if (!repaired.ok()) log_->NoneAhead(repaired, kRepairPeriod);
     if (closed_ && zygote_pid_ == 0) GiveUpQueue(events);
   }
   // Those that wait are served first.
   if (closed_ && !dismissed_ && pending_count_ == 0) {
     dismissed_ = true;
-    while (!succession_->Empty()) succession_->Acknowledge();
     for (const auto* told : {&*queue_, &*succession_}) {
       told->Order({kLeave, 0}).IgnoreError();
     }
@@ -216,8 +225,8 @@ void Zygote::Maintain(net::Instant now, bool /*quiet*/, Events& events) {
 
 net::Instant Zygote::next_maintenance() const {
   if (dismissed_) return net::Never();
-  if (zygote_pid_ == 0) return next_rescue_;
-  return closed_ && pending_count_ == 0 ? net::Instant::min() : net::Never();
+  if (closed_ && pending_count_ == 0) return net::Instant::min();
+  return Complete() ? net::Never() : next_repair_;
 }
 
 // Nobody is left to serve them, and the server is to stop.

@@ -93,7 +93,8 @@ class Zygote : public Strategy {
   void AdoptBirths();
   void Announce(Events& events);
   void ZygoteEnded();
-  void OrderHeir();
+  bool Complete() const;
+  absl::Status MakeComplete();
   void GiveUpQueue(Events& events);
   Pending& pending(size_t place) {
     return pending_[(first_pending_ + place) % kMostQueued];
@@ -130,7 +131,7 @@ class Zygote : public Strategy {
   size_t pending_count_ = 0;
   size_t known_ = 0;
 
-  net::Instant next_rescue_ = net::Instant::min();
+  net::Instant next_repair_ = net::Instant::min();
   bool closed_ = false;
   bool dismissed_ = false;
 };
