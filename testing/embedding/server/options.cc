@@ -1,0 +1,25 @@
+#include "server/options.h"
+
+#include "gflags/gflags.h"
+
+DEFINE_string(listen, embedder::Options().listen, "where to listen");
+DEFINE_int32(max_clients, embedder::Options().max_clients, "clients at a time");
+
+namespace embedder {
+
+Options OptionsFromFlags() {
+  Options options;
+  options.listen = FLAGS_listen;
+  options.max_clients = FLAGS_max_clients;
+  return options;
+}
+
+brood::server::Options ForBrood(const Options& options) {
+  brood::server::Options for_brood;
+  for_brood.listen = {options.listen};
+  for_brood.max_connections = options.max_clients;
+  for_brood.log_level = brood::server::LogLevel::kWarning;
+  return for_brood;
+}
+
+}  // namespace embedder

@@ -1,0 +1,38 @@
+// Options: what every server of this house is told on its command line.
+//
+// A value, read once when the program starts. Brood's options, of the header
+// "brood/server/options.h", are made of it: what is not ours to say there stays
+// as Brood has it. The flags --listen and --max_clients are defined here; that
+// Brood's own server has a --listen too is no matter, since its libraries
+// define no flags.
+//
+// Errors: gflags ends a program whose command line it can't read. What it can,
+// and Brood can't, is for TcpServer::Create() to say.
+//
+// Example:
+//   gflags::ParseCommandLineFlags(&argc, &argv, /*remove_flags=*/true);
+//   auto server = TcpServer::Create(ForBrood(OptionsFromFlags()), handler);
+
+#ifndef SERVER_OPTIONS_H_
+#define SERVER_OPTIONS_H_
+
+#include <string>
+
+#include "brood/server/options.h"
+
+namespace embedder {
+
+struct Options {
+  // One endpoint; port 0 for a free port.
+  std::string listen = "127.0.0.1:0";
+  // Clients at a time.
+  int max_clients = 100;
+};
+
+Options OptionsFromFlags();
+
+brood::server::Options ForBrood(const Options& options);
+
+}  // namespace embedder
+
+#endif  // SERVER_OPTIONS_H_
