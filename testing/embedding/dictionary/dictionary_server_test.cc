@@ -45,6 +45,7 @@ TEST_F(DictionaryServerTest, EveryClientHasTheTableAndACountOfItsOwn) {
   for (TestClient& client : clients) {
     ASSERT_THAT(client.Send("QUIT\n"), IsOk());
     EXPECT_THAT(client.ReadUntilEof(), IsOkAndHolds("bye 1\n"));
+    client.Close();
   }
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 10u);
 }
@@ -64,6 +65,7 @@ TEST_F(DictionaryServerTest, AClientWhoseProcessIsKilledIsNobodyElsesLoss) {
   EXPECT_THAT(unlucky.ExpectEof(), IsOk());
   ASSERT_THAT(other.Send("QUIT\n"), IsOk());
   EXPECT_THAT(other.ReadUntilEof(), IsOkAndHolds("bye 1\n"));
+  other.Close();
 
   const auto totals = StopAndExpectClean(*server).totals;
   EXPECT_EQ(totals.ended_ok, 1u);
