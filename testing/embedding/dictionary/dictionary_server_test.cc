@@ -13,6 +13,7 @@
 #include "dictionary/dictionary_handler.h"
 #include "dictionary/table.h"
 #include "gtest/gtest.h"
+#include "server/for_brood.h"
 #include "server/options.h"
 
 namespace embedder {

@@ -15,6 +15,7 @@
 #include "dictionary/table.h"
 #include "gflags/gflags.h"
 #include "net/listener.h"
+#include "server/for_brood.h"
 #include "server/options.h"
 
 DEFINE_string(words, "", "the file of words; a word, a tab and its meaning");

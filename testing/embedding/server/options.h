@@ -1,24 +1,21 @@
 // Options: what every server of this house is told on its command line.
 //
-// A value, read once when the program starts. Brood's options, of the header
-// "brood/server/options.h", are made of it: what is not ours to say there stays
-// as Brood has it. The flags --listen and --max_clients are defined here; that
-// Brood's own server has a --listen too is no matter, since its libraries
-// define no flags.
+// A value, read once when the program starts. Not Brood's options, which are in
+// "brood/server/options.h" and are made of these by for_brood.h. The flags
+// --listen and --max_clients are defined here; that Brood's own server has a
+// --listen too is no matter, since its libraries define no flags.
 //
 // Errors: gflags ends a program whose command line it can't read. What it can,
 // and Brood can't, is for TcpServer::Create() to say.
 //
 // Example:
 //   gflags::ParseCommandLineFlags(&argc, &argv, /*remove_flags=*/true);
-//   auto server = TcpServer::Create(ForBrood(OptionsFromFlags()), handler);
+//   Options options = OptionsFromFlags();
 
 #ifndef SERVER_OPTIONS_H_
 #define SERVER_OPTIONS_H_
 
 #include <string>
-
-#include "brood/server/options.h"
 
 namespace embedder {
 
@@ -30,8 +27,6 @@ struct Options {
 };
 
 Options OptionsFromFlags();
-
-brood::server::Options ForBrood(const Options& options);
 
 }  // namespace embedder
 

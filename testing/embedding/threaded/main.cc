@@ -16,6 +16,7 @@
 #include "brood/server/tcp_server.h"
 #include "gflags/gflags.h"
 #include "net/listener.h"
+#include "server/for_brood.h"
 #include "server/options.h"
 #include "threaded/desk_handler.h"
 #include "threaded/log.h"

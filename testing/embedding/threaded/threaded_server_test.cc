@@ -13,6 +13,7 @@
 #include "brood/testing/test_server.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/for_brood.h"
 #include "server/options.h"
 #include "threaded/desk_handler.h"
 #include "threaded/log.h"
