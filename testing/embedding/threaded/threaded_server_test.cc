@@ -39,7 +39,7 @@ class ThreadedServerTest : public brood::testing::ServerTest {
     setup.options.strategy = strategy;
     setup.handler = DeskHandler(&log_);
     setup.run = [this](TcpServer& server) {
-      const Workshop workshop(/*threads=*/8, /*heap_bytes=*/64 << 20, &log_);
+      const Workshop workshop(/*threads=*/8, /*heap_bytes=*/128 << 20, &log_);
       return server.Run();
     };
     return setup;
