@@ -1,0 +1,48 @@
+"""What Brood is built of, for the WORKSPACE of whoever builds it."""
+
+load("@bazel_tools//tools/build_defs/repo:http.bzl", "http_archive")
+load("@bazel_tools//tools/build_defs/repo:utils.bzl", "maybe")
+
+def brood_dependencies():
+    """Declares what Brood depends on, pinned, but for what is declared already.
+
+    So a WORKSPACE that has an abseil of its own keeps it. Bazelisk, or any
+    Bazel 7, fetches these archives; on Debian 12, tools/bazel shows Bazel 4 the
+    Debian source packages instead.
+
+    Brood compiles with any abseil from 20220623 to 20260526. This one is the
+    newest that needs no rules beyond those inside Bazel 7, so that nothing else
+    is pinned.
+    """
+    maybe(
+        http_archive,
+        name = "com_google_absl",
+        sha256 = "40cee67604060a7c8794d931538cb55f4d444073e556980c88b6c49bb9b19bb7",
+        strip_prefix = "abseil-cpp-20240722.1",
+        urls = ["https://github.com/abseil/abseil-cpp/releases/download/20240722.1/abseil-cpp-20240722.1.tar.gz"],
+    )
+    maybe(
+        http_archive,
+        name = "com_google_googletest",
+        sha256 = "7b42b4d6ed48810c5362c265a17faebe90dc2373c885e5216439d37927f02926",
+        strip_prefix = "googletest-1.15.2",
+        urls = ["https://github.com/google/googletest/releases/download/v1.15.2/googletest-1.15.2.tar.gz"],
+    )
+    maybe(
+        http_archive,
+        name = "com_github_gflags_gflags",
+        sha256 = "34af2f15cf7367513b352bdcd2493ab14ce43692d2dcd9dfc499492966c64dcf",
+        strip_prefix = "gflags-2.2.2",
+        urls = ["https://github.com/gflags/gflags/archive/refs/tags/v2.2.2.tar.gz"],
+    )
+
+    # Only abseil asks for it.
+    maybe(
+        http_archive,
+        name = "bazel_skylib",
+        sha256 = "bc283cdfcd526a52c3201279cda4bc298652efa898b10b4db0837dc51652756f",
+        urls = [
+            "https://mirror.bazel.build/github.com/bazelbuild/bazel-skylib/releases/download/1.7.1/bazel-skylib-1.7.1.tar.gz",
+            "https://github.com/bazelbuild/bazel-skylib/releases/download/1.7.1/bazel-skylib-1.7.1.tar.gz",
+        ],
+    )

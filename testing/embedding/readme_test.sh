@@ -1,0 +1,36 @@
+#!/bin/bash
+#
+# readme_test.sh README
+#
+# Each block of code in the README that comes after a line
+#
+#   <!-- testing/embedding/FILE -->
+#
+# stands in that file word by word; and if that is a source, it is all of it.
+
+set -euo pipefail
+
+checked=()
+file=
+block=
+while IFS= read -r line; do
+  if [[ ${line} =~ ^'<!-- testing/embedding/'([^ ]+)' -->'$ ]]; then
+    file="${BASH_REMATCH[1]}"
+  elif [[ -z ${file} ]]; then
+    continue
+  elif [[ ${line} == '```' ]]; then
+    content=$'\n'"$(<"${file}")"$'\n'
+    if [[ ${content} != *$'\n'"${block}"* || (${file} == *.cc && ${content} != $'\n'"${block}") ]]; then
+      echo "the README shows a ${file} that is not the one here" >&2
+      exit 1
+    fi
+    checked+=("${file}")
+    file=
+    block=
+  elif [[ ${line} != '```'* ]]; then
+    block+="${line}"$'\n'
+  fi
+done <"$1"
+
+echo "checked ${checked[*]}"
+((${#checked[@]} == 3)) || { echo "the README does not show three files" >&2; exit 1; }
