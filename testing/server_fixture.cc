@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "brood/testing/status_matchers.h"
 #include "gmock/gmock.h"
 
 namespace brood::testing {
@@ -35,14 +36,7 @@ TestServer::Report ServerTest::StopAndExpectClean(TestServer& server) {
 }
 
 void ServerTest::ExpectClean(const TestServer::Report& report) {
-  SCOPED_TRACE("its log:\n" + report.log);
-  EXPECT_TRUE(report.exit_status.exited() && report.exit_status.code() == 0)
-      << "the server process " << report.exit_status.ToString();
-  EXPECT_TRUE(report.complete) << "it did not tell its account";
-  EXPECT_EQ(report.run_status, "OK");
-  EXPECT_TRUE(report.balanced) << "a connection has no fate, or two";
-  EXPECT_EQ(report.totals.running, 0u);
-  EXPECT_THAT(report.leaks, ::testing::IsEmpty());
+  EXPECT_THAT(CheckClean(report), IsOk()) << "its log:\n" << report.log;
 }
 
 }  // namespace brood::testing

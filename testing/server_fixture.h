@@ -36,8 +36,7 @@ class ServerTest : public LeakCheck {
 
   // Stops the server, and expects all that ExpectClean() does.
   TestServer::Report StopAndExpectClean(TestServer& server);
-  // That a server ended as it should: exit code 0, every connection with
-  // exactly one fate, none running, nothing left behind in its process.
+  // That CheckClean() of test_server.h has no complaint.
   void ExpectClean(const TestServer::Report& report);
 };
 

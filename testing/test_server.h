@@ -172,6 +172,11 @@ class TestServer {
   std::vector<int> orphans_;  // pidfds of children that outlived the server
 };
 
+// That a server ended as it should: exit code 0, every connection with exactly
+// one fate, none running, nothing left behind in its process.
+// FailedPrecondition says what is wrong.
+absl::Status CheckClean(const TestServer::Report& report);
+
 }  // namespace brood::testing
 
 #endif  // BROOD_TESTING_TEST_SERVER_H_
