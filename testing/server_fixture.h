@@ -2,7 +2,8 @@
 //
 // Each test is a census in itself: of the test process (LeakCheck), and, by
 // StopAndExpectClean(), of the server process, its children and its account.
-// Lives in the test process.
+// Lives in the test process, and owns nothing: a server is the test's, and is
+// stopped at the latest when that ends. Errors fail the test.
 //
 // Example:
 //   TEST_F(ServerTest, GivesBackWhatItIsSent) {
