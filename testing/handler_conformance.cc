@@ -26,6 +26,7 @@
 #include "brood/net/io.h"
 #include "brood/testing/observe.h"
 #include "brood/testing/proc_files.h"
+#include "brood/testing/server_fixture.h"
 #include "brood/testing/shared.h"
 #include "brood/testing/status_matchers.h"
 
@@ -111,6 +112,7 @@ class Trial {
   // For a client that visits. The handler has begun; and it sleeps.
   void AwaitBegun();
   void AwaitAsleep(absl::Duration patience);
+  void StaySilent();
   std::string Converse(TestClient& client, Manner manner);
   void ExpectReply(absl::string_view got);
   const Run& run() const { return runs_->runs.at(visits_ - 1); }
@@ -180,6 +182,20 @@ void Trial::AwaitAsleep(absl::Duration patience) {
   Await([&] { return run().asleep() || run().over(); }, patience);
 }
 
+// Ends early if there is something to complain about, or to hear.
+void Trial::StaySilent() {
+  AwaitBegun();
+  const pid_t pid = run().pid;
+  const absl::Duration before = TryCpuTimeOf(pid);
+  const auto awake = [&] { return TryCpuTimeOf(pid) - before >= kBusy; };
+  if (!Await([&] { return run().over() || awake(); }, handler_.silence)) return;
+  if (!run().over()) {
+    Complain("the handler does not sleep while its client is silent");
+  } else if (!handler_.request.empty()) {
+    Complain("the handler did not wait for its client to speak");
+  }
+}
+
 // What is wrong with sending shows in the reply; a handler that has heard
 // enough may end before the request does.
 void Trial::Say(TestClient& client, Manner manner) {
@@ -197,9 +213,8 @@ void Trial::Say(TestClient& client, Manner manner) {
   } else {
     client.Send(request).IgnoreError();
   }
-  if (manner == Manner::kHalfCloseWhenAsleep) {
-    AwaitAsleep(handler_.patience / 2);
-  }
+  const bool now = manner != Manner::kHalfCloseWhenAsleep;
+  if (!now) AwaitAsleep(handler_.patience / 2);
   client.ShutdownWrite().IgnoreError();
 }
 
@@ -315,30 +330,12 @@ absl::Status CheckByteAtATime(const HandlerUnderTest& handler) {
 
 absl::Status CheckSilence(const HandlerUnderTest& handler) {
   return Try(handler, [](Trial& trial) {
-    const auto stay_silent = [&] {
-      trial.AwaitBegun();
-      const pid_t pid = trial.run().pid;
-      const absl::Duration before = TryCpuTimeOf(pid);
-      if (!Await(
-              [&] {
-                return trial.run().over() ||
-                       TryCpuTimeOf(pid) - before >= kBusy;
-              },
-              trial.handler().silence)) {
-        return;
-      }
-      if (!trial.run().over()) {
-        trial.Complain("the handler does not sleep while its client is silent");
-      } else if (!trial.handler().request.empty()) {
-        trial.Complain("the handler did not wait for its client to speak");
-      }
-    };
     trial.Visit([&](TestClient& client) {
-      stay_silent();
+      trial.StaySilent();
       client.Close();
     });
     trial.Visit([&](TestClient& client) {
-      stay_silent();
+      trial.StaySilent();
       trial.ExpectReply(
           trial.Converse(client, Trial::Manner::kHalfCloseWhenAsleep));
     });

@@ -397,26 +397,4 @@ TestServer::Report TestServer::MakeReport() const {
   return report;
 }
 
-absl::Status CheckClean(const TestServer::Report& report) {
-  std::vector<std::string> complaints = report.leaks;
-  if (!report.exit_status.exited() || report.exit_status.code() != 0) {
-    complaints.push_back(
-        absl::StrCat("the server process ", report.exit_status.ToString()));
-  }
-  if (!report.complete) {
-    complaints.push_back("it did not tell its account");
-  } else if (report.run_status != "OK") {
-    complaints.push_back(absl::StrCat("Run() gave ", report.run_status));
-  }
-  if (!report.balanced) {
-    complaints.push_back("a connection has no fate, or two");
-  }
-  if (report.totals.running != 0) {
-    complaints.push_back(
-        absl::StrCat(report.totals.running, " connections still run"));
-  }
-  if (complaints.empty()) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrJoin(complaints, "\n"));
-}
-
 }  // namespace brood::testing

@@ -100,7 +100,7 @@ TEST_F(KitExamplesTest, TestServerServes) {
   ASSERT_THAT(client, IsOk());
   client->Close();
   EXPECT_THAT((*server)->AwaitLogLine("exited with code 0"), IsOk());
-  EXPECT_THAT(CheckClean((*server)->Stop()), IsOk());
+  EXPECT_EQ((*server)->Stop().totals.ended_ok, 1u);
   // End of the example.
 }
 

@@ -36,8 +36,9 @@ using testing::IsOkAndHolds;
 
 class ServerExamplesTest : public testing::LeakCheck {};
 
-// Compiled, and run only so far as it needs no port of its own.
-absl::Status ServeUntilToldToStop() {
+// Compiled only, for port 7000 may be somebody's. //testing/readme runs a
+// program that is much the same.
+[[maybe_unused]] absl::Status ServeUntilToldToStop() {
   // Example of server/tcp_server.h.
   Options options;
   options.listen = {"127.0.0.1:7000"};
@@ -49,10 +50,6 @@ absl::Status ServeUntilToldToStop() {
   if (!server.ok()) return server.status();
   return (*server)->Run();  // until SIGTERM or RequestDrain()
   // End of the example.
-}
-
-TEST_F(ServerExamplesTest, TcpServerIsThere) {
-  EXPECT_NE(&ServeUntilToldToStop, nullptr);
 }
 
 TEST_F(ServerExamplesTest, HandlerGreets) {
