@@ -57,9 +57,9 @@
 namespace brood::testing {
 
 struct HandlerUnderTest {
-  // `name` is of letters and digits. `make` is called in the test process, once
-  // for each server. `request` is all that a client has to say; it may be empty
-  // for a handler that speaks unasked.
+  // `name` is of letters, digits and underscores. `make` is called in the test
+  // process, once for each server. `request` is all that a client has to say;
+  // it may be empty for a handler that speaks unasked.
   HandlerUnderTest(std::string name, std::function<server::Handler()> make,
                    std::string request);
 

@@ -95,6 +95,18 @@ HandlerUnderTest OneAtATime() {
   return echo;
 }
 
+HandlerUnderTest EchoBy(const std::string& strategy) {
+  HandlerUnderTest echo =
+      Make("EchoBy_" + strategy, server::EchoHandler(1024), "hello", "hello");
+  echo.setup.options.strategy = strategy;
+  return echo;
+}
+
+INSTANTIATE_TEST_SUITE_P(ByEachStrategyPasses, HandlerConformance,
+                         ::testing::Values(EchoBy("spares"), EchoBy("pool"),
+                                           EchoBy("zygote")),
+                         HandlerConformance::NameOf);
+
 INSTANTIATE_TEST_SUITE_P(
     Passes, HandlerConformance,
     ::testing::Values(Make("Echo", server::EchoHandler(1024), "hello", "hello"),

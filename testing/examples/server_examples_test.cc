@@ -6,14 +6,20 @@
 
 #include <csignal>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <sstream>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "brood/net/connection.h"
+#include "brood/net/endpoint.h"
+#include "brood/net/instant.h"
 #include "brood/net/io.h"
 #include "brood/proc/exit_status.h"
+#include "brood/server/connection_report.h"
 #include "brood/server/echo_handler.h"
 #include "brood/server/handler.h"
 #include "brood/server/options.h"
@@ -74,6 +80,21 @@ TEST_F(ServerExamplesTest, OptionsAreValid) {
   EXPECT_THAT(options.Validate(), IsOk());
 }
 
+TEST_F(ServerExamplesTest, ConnectionReportsCountTheCrashesOfAPeer) {
+  Options options;
+  std::map<std::string, int> crashes;
+  // Example of server/connection_report.h.
+  options.on_connection_end = [&](const ConnectionReport& report) {
+    if (!report.status.exited()) ++crashes[report.peer.ToString()];
+  };
+  // End of the example.
+  const absl::Duration none;
+  options.on_connection_end({*net::Endpoint::Parse("127.0.0.1:7000"), 4711,
+                             proc::ExitStatus::FromWait(SIGSEGV, rusage()),
+                             false, none, none});
+  EXPECT_EQ(crashes["127.0.0.1:7000"], 1);
+}
+
 TEST_F(ServerExamplesTest, ScoreboardTellsTheFate) {
   Scoreboard scoreboard(1);
   const absl::StatusOr<testing::ConnectionPair> pair =
@@ -81,9 +102,10 @@ TEST_F(ServerExamplesTest, ScoreboardTellsTheFate) {
   ASSERT_THAT(pair, IsOk());
   const net::Connection& connection = pair->connection;
   const pid_t pid = getpid();
+  const net::Instant now = net::Now();
   // Example of server/scoreboard.h.
   Scoreboard::Slot slot = scoreboard.Claim(connection);
-  scoreboard.Started(slot, pid);
+  scoreboard.Started(slot, pid, now);
   const auto status = proc::ExitStatus::FromWait(0, rusage());
   scoreboard.Retire(slot, status);
   // End of the example.
