@@ -153,14 +153,18 @@ TEST_F(HandlerConformanceCanFailTest, TheHandlerWithoutAFaultPasses) {
 }
 
 TEST_F(HandlerConformanceCanFailTest, OneThatCrashesOnAReset) {
-  const HandlerUnderTest faulty = Faulty([](Connection& connection) {
+  HandlerUnderTest faulty = Faulty([](Connection& connection) {
     char byte;
     if (recv(connection.fd(), &byte, 1, MSG_PEEK) < 0) std::abort();
     return Echo5(connection);
   });
-  EXPECT_THAT(CheckResetsAtOnce(faulty),
-              FailsWith("the handler was ended by SIGABRT"));
-  EXPECT_THAT(CheckHalfCloses(faulty), IsOk());
+  for (const char* strategy : {"fork", "spares", "pool", "zygote"}) {
+    SCOPED_TRACE(strategy);
+    faulty.setup.options.strategy = strategy;
+    EXPECT_THAT(CheckResetsAtOnce(faulty),
+                FailsWith("the handler was ended by SIGABRT"));
+    EXPECT_THAT(CheckHalfCloses(faulty), IsOk());
+  }
 }
 
 TEST_F(HandlerConformanceCanFailTest, OneThatDiesOfSigpipe) {
