@@ -5,9 +5,13 @@
 // it; the child that it is given to does all the reading and writing.
 //
 // A resource: moved, never copied. The last process that holds it ends the
-// connection by closing it. Not thread-safe.
+// connection by closing it. Not thread-safe. Nothing here can fail; reading and
+// writing is in io.h.
 //
-// Example: see handler.h for what a child does with it, io.h for how it reads.
+// Example:
+//   absl::Status TellClientWhoItIs(const Connection& connection) {
+//     return WriteFull(connection.socket(), connection.peer().ToString());
+//   }
 
 #ifndef BROOD_NET_CONNECTION_H_
 #define BROOD_NET_CONNECTION_H_

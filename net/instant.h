@@ -4,11 +4,13 @@
 // machine's date does not move. absl::Time is the date; giving it where an
 // Instant is wanted does not compile. Lengths of time are absl::Duration.
 //
-// Works in either process; instants of a parent are valid in its children.
+// Works in either process; instants of a parent are valid in its children. A
+// value; nothing here can fail.
 //
 // Example:
 //   const Instant deadline = After(Now(), absl::Seconds(5));
-//   if (TimeUntil(deadline, Now()) <= absl::ZeroDuration()) ...
+//   const absl::Duration left = TimeUntil(deadline, Now());
+//   if (left == absl::ZeroDuration()) return ExitCode::kDeadlineExceeded;
 
 #ifndef BROOD_NET_INSTANT_H_
 #define BROOD_NET_INSTANT_H_

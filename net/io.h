@@ -7,9 +7,9 @@
 // Errors, all naming the call:
 //   DeadlineExceeded  nothing (more) came or went until the deadline
 //   OutOfRange        ReadFull: the peer ended the stream in the middle
-//   others            the errno of recv, send or shutdown, by
-//   absl::ErrnoToStatus
-//                     (a reset by the peer is Unavailable)
+//   others            the errno of recv, send or shutdown, turned into a status
+//                     by absl::ErrnoToStatus (a reset by the peer is
+//                     Unavailable)
 //
 // Example, a handler that answers the first four bytes:
 //   char request[4];

@@ -14,10 +14,13 @@
 // Permission denied"). Accept() sorts errors by what there is to do about them.
 //
 // Example:
-//   absl::StatusOr<Listener> listener = Listener::Listen(endpoint,
-//   kFullBacklog); if (!listener.ok()) return listener.status(); Accepted
-//   accepted = listener->Accept(); if (accepted.verdict ==
-//   AcceptVerdict::kAccepted) Use(*accepted.connection);
+//   absl::StatusOr<Listener> listener =
+//       Listener::Listen(endpoint, kFullBacklog);
+//   if (!listener.ok()) return listener.status();
+//   Accepted accepted = listener->Accept();
+//   if (accepted.verdict == AcceptVerdict::kAccepted) {
+//     Use(*std::move(accepted.connection));
+//   }
 
 #ifndef BROOD_NET_LISTENER_H_
 #define BROOD_NET_LISTENER_H_

@@ -7,10 +7,15 @@
 // close() is never retried (Linux has freed the descriptor even when it says
 // EINTR) and leaves errno alone, so it cannot hide the error that led to it.
 //
+// Errors: there are none. Adopt() takes what socket() or accept4() gave, and
+// valid() says whether that was a descriptor; errno is still theirs.
+//
 // Example:
-//   Socket socket = Socket::Adopt(accept4(listener, ...));
-//   Use(socket.fd());                       // lends
-//   int fd = std::move(socket).Release();   // gives up
+//   Socket socket = Socket::Adopt(
+//       accept4(listening_fd, nullptr, nullptr, SOCK_CLOEXEC));
+//   if (!socket.valid()) return absl::ErrnoToStatus(errno, "accept4");
+//   shutdown(socket.fd(), SHUT_WR);        // lends it
+//   int fd = std::move(socket).Release();  // gives it up
 
 #ifndef BROOD_NET_SOCKET_H_
 #define BROOD_NET_SOCKET_H_

@@ -3,14 +3,15 @@
 // A value: what wait4 said, with the resources that the child used. The child's
 // own word for it, the exit code, is in code() when it exited by itself.
 //
-// Works in the parent, after the child was reaped. Three ways to end:
+// Works in the parent, after the child was reaped. Nothing here can fail. Three
+// ways to end:
 //   exited    it called _exit(code)
 //   killed    a signal ended it, its own (SIGSEGV) or somebody's (SIGKILL)
 //   unknown   somebody else took the status, or SIGCHLD was ignored when it
 //             mattered; the child is gone, that much is certain
 //
 // Example:
-//   LOG << "pid " << pid << " " << status.ToString();
+//   std::cerr << "pid " << pid << " " << status.ToString() << std::endl;
 //   // pid 4711 killed by SIGSEGV (Segmentation fault), core dumped
 
 #ifndef BROOD_PROC_EXIT_STATUS_H_

@@ -4,8 +4,8 @@
 // UnforkedVector holds, are in pages that a fork leaves out (MADV_DONTFORK).
 // Two things follow:
 //   - a child can't read who else is connected, nor can what it corrupts
-//   confuse
-//     anyone: the addresses mean nothing in it, and a touch is a SIGSEGV
+//     confuse anyone: the addresses mean nothing in it, and a touch is a
+//     SIGSEGV
 //   - the parent writes to them after each fork without a page being copied
 //     first, which is measurable: see server/DESIGN.md
 //

@@ -1,10 +1,11 @@
 // EchoHandler: gives every byte back, until the client ends its side.
 //
-// The handler of the standalone server, and the sample to start yours from. It
-// runs in the child and reads `max_size` bytes at a time.
+// The handler of the standalone server, and the sample to start yours from.
+// EchoHandler() is called in the parent; what it gives, a value, runs in the
+// child and reads `max_size` bytes at a time.
 //
-// Exit codes: kServed when the client ended the stream, kPeerLost when it
-// vanished.
+// Errors are exit codes: kServed when the client ended the stream, kPeerLost
+// when it vanished.
 //
 // Example:
 //   auto server = TcpServer::Create(options, EchoHandler(1024));

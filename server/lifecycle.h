@@ -10,8 +10,7 @@
 //                 closing them earlier would reset everyone in it. Children
 //                 finish in peace
 //   kTerminating  the grace is over, or the second request to stop came: no
-//   more
-//                 accepting; children are told SIGTERM, and those alive
+//                 more accepting; children are told SIGTERM, and those alive
 //                 kKillDelay later are killed
 //   kStopped      no child is left
 //

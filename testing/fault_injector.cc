@@ -92,6 +92,16 @@ bool SendListener(int socket, int listener) {
 
 }  // namespace
 
+// Without a filter the kernel looks at the flags, and installs nothing: EFAULT
+// says that it knows them.
+absl::Status FaultInjector::Supported() {
+  syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+          SECCOMP_FILTER_FLAG_NEW_LISTENER | kWaitKillable, nullptr);
+  if (errno == EFAULT) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("seccomp user notification: ", strerror(errno)));
+}
+
 FaultInjector::FaultInjector(const std::vector<int>& calls) {
   for (int call : calls) calls_[call];
   int ends[2];

@@ -7,10 +7,16 @@
 // build of its own. Only the process that called Install() is counted and
 // failed; its children inherit the filter, but their calls always go on.
 //
-//   server process ──accept4()──▶ kernel ──"may it?"──▶ thread of the test
-//   process
+//   server process ──accept4()──▶ kernel ──"may it?"──▶ a thread of the test
 //         ▲                                                     │
 //         └───── its result, or ENOMEM ◀── "go on" / "ENOMEM" ◀─┘
+//
+// Script what the kernel might say, and beware of what it never would: the
+// framework believes it. A wait that fails with ECHILD means that the child was
+// reaped by somebody else; its server records an unknown fate, frees the slot
+// and does not ask for it again, so a child that there is stays a zombie
+// (unless the server owns all children). And a wait that does not block is
+// never interrupted, so the server tries again as long as it fails with EINTR.
 //
 // What it does not disturb: the census of the server process (no descriptor of
 // the injector stays open there), its threads (none), its signals (a call that
@@ -22,14 +28,28 @@
 // count in the test process, from one thread.
 //
 // Errors: Install() aborts the server process, with the reason, on a machine
-// without all of seccomp user notification (Linux before 5.19).
+// without all of seccomp user notification (Linux before 5.19, some sandboxes);
+// Supported() says so beforehand. An errno is a positive number. A call that
+// the constructor was not told of is std::out_of_range.
 //
 // Example:
-//   FaultInjector faults({SYS_accept4});
-//   faults.Fail(SYS_accept4, ENOMEM, /*first=*/1, /*count=*/20);
-//   setup.before = [&] { faults.Install(); };
-//   ... a hundred clients are served all the same ...
-//   EXPECT_EQ(faults.failed(SYS_accept4), 20);
+//   TEST_F(ServerTest, ServesOnWhenAcceptForkAndWaitFail) {
+//     if (!FaultInjector::Supported().ok()) GTEST_SKIP();
+//     FaultInjector faults({FaultInjector::kAccept, FaultInjector::kFork,
+//                           FaultInjector::kWait});
+//     faults.Fail(FaultInjector::kAccept, ENOMEM, /*first=*/2, /*count=*/3);
+//     faults.Fail(FaultInjector::kFork, EAGAIN, /*first=*/3);
+//     faults.Fail(FaultInjector::kWait, EINTR);
+//     TestServer::Setup setup;
+//     setup.before = [&] { faults.Install(); };
+//     auto server = StartServer(std::move(setup));
+//     for (int client = 1; client <= 10; ++client) {
+//       const absl::Status served = ConnectTo(*server).Echo("hello");
+//       EXPECT_EQ(served.ok(), client != 3) << served;
+//     }
+//     EXPECT_EQ(StopAndExpectClean(*server).totals.fork_failed, 1u);
+//     EXPECT_EQ(faults.failed(FaultInjector::kAccept), 3);
+//   }
 
 #ifndef BROOD_TESTING_FAULT_INJECTOR_H_
 #define BROOD_TESTING_FAULT_INJECTOR_H_
@@ -57,6 +77,14 @@ class FaultInjector {
   // clone3 is not to be had. (A clone3 without arguments, by which the
   // framework asks whether it is to be had, is no birth and is not counted.)
   static constexpr int kFork = SYS_clone3;
+  // The calls by which the framework accepts and waits, for those who do not
+  // want to know their numbers. Any other SYS_... will do as well.
+  static constexpr int kAccept = SYS_accept4;
+  static constexpr int kWait = SYS_wait4;
+
+  // OK if this machine has what it takes. Otherwise FailedPrecondition, with
+  // what is missing: a reason to skip a test.
+  static absl::Status Supported();
 
   explicit FaultInjector(const std::vector<int>& calls);
   FaultInjector(const FaultInjector&) = delete;

@@ -1,6 +1,7 @@
 #include "brood/testing/fault_injector.h"
 
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -11,7 +12,9 @@
 #include <cstddef>
 #include <functional>
 
+#include "absl/status/status.h"
 #include "brood/testing/leak_check.h"
+#include "brood/testing/refuse_calls.h"
 #include "brood/testing/status_matchers.h"
 #include "gtest/gtest.h"
 
@@ -75,6 +78,40 @@ TEST_F(FaultInjectorTest, FailsJustTheScriptedCalls) {
       0);
   EXPECT_EQ(faults.calls(SYS_accept4), 6);
   EXPECT_EQ(faults.failed(SYS_accept4), 3);
+}
+
+TEST_F(FaultInjectorTest, SaysThatItIsSupportedWhereItWorks) {
+  EXPECT_THAT(FaultInjector::Supported(), IsOk());
+  EXPECT_EQ(prctl(PR_GET_SECCOMP), 0) << "to ask installed a filter";
+}
+
+// As on a kernel that is too old.
+TEST_F(FaultInjectorTest, SaysThatItIsNotSupportedWhereItWouldNotWork) {
+  const pid_t pid = fork();
+  if (pid == 0) {
+    RefuseCalls({SYS_seccomp}, EINVAL);
+    const absl::Status supported = FaultInjector::Supported();
+    _exit(absl::IsFailedPrecondition(supported) ? 0 : 1);
+  }
+  EXPECT_EQ(Wait(pid), 0);
+}
+
+TEST_F(FaultInjectorTest, ScriptsEachCallByItself) {
+  FaultInjector faults({FaultInjector::kAccept, FaultInjector::kWait});
+  faults.Fail(FaultInjector::kWait, ECHILD);
+  EXPECT_EQ(ExitCodeOf(faults,
+                       [] {
+                         if (ErrorOfAccept() != EBADF) return 1;
+                         const pid_t child = fork();
+                         if (child == 0) _exit(7);
+                         if (waitpid(child, nullptr, 0) >= 0) return 2;
+                         return errno == ECHILD && Wait(child) == 7 ? 0 : 3;
+                       }),
+            0);
+  EXPECT_EQ(faults.calls(FaultInjector::kAccept), 1);
+  EXPECT_EQ(faults.failed(FaultInjector::kAccept), 0);
+  EXPECT_EQ(faults.calls(FaultInjector::kWait), 2);
+  EXPECT_EQ(faults.failed(FaultInjector::kWait), 1);
 }
 
 TEST_F(FaultInjectorTest, FailsForEverUntilRelieved) {

@@ -15,11 +15,16 @@
 //
 // Census is a value for whoever wants the same elsewhere, such as inside a
 // server process. It works in any process, and changes nothing there. What
-// cannot be read in /proc counts as empty.
+// cannot be read in /proc counts as empty; nothing else can fail.
 //
 // Example:
-//   using ReaperTest = brood::testing::LeakCheck;
-//   TEST_F(ReaperTest, DeliversEachExitExactlyOnce) { ... }
+//   class PipeTest : public brood::testing::LeakCheck {};
+//   TEST_F(PipeTest, HasTwoEnds) {
+//     int ends[2];
+//     ASSERT_EQ(pipe(ends), 0);
+//     EXPECT_NE(ends[0], ends[1]);
+//     for (int end : ends) close(end);  // or "descriptor 3 was left open"
+//   }
 
 #ifndef BROOD_TESTING_LEAK_CHECK_H_
 #define BROOD_TESTING_LEAK_CHECK_H_

@@ -26,6 +26,8 @@ namespace brood::testing {
 
 // Processor time that `pid` itself has used, its children's not included.
 absl::Duration CpuTimeOf(pid_t pid);
+// The same, and zero for a process that is gone, which CpuTimeOf() fails for.
+absl::Duration TryCpuTimeOf(pid_t pid);
 
 // True once `condition` holds, which is asked every millisecond; false if it
 // does not within `patience`.

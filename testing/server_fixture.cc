@@ -3,8 +3,12 @@
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "brood/testing/status_matchers.h"
 #include "gmock/gmock.h"
 
 namespace brood::testing {
@@ -18,6 +22,28 @@ T ValueOrEndTest(absl::StatusOr<T> value) {
 }
 
 }  // namespace
+
+absl::Status CheckClean(const TestServer::Report& report) {
+  std::vector<std::string> complaints = report.leaks;
+  if (!report.exit_status.exited() || report.exit_status.code() != 0) {
+    complaints.push_back(
+        absl::StrCat("the server process ", report.exit_status.ToString()));
+  }
+  if (!report.complete) {
+    complaints.push_back("it did not tell its account");
+  } else if (report.run_status != "OK") {
+    complaints.push_back(absl::StrCat("Run() gave ", report.run_status));
+  }
+  if (!report.balanced) {
+    complaints.push_back("a connection has no fate, or two");
+  }
+  if (report.totals.running != 0) {
+    complaints.push_back(
+        absl::StrCat(report.totals.running, " connections still run"));
+  }
+  if (complaints.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrJoin(complaints, "\n"));
+}
 
 std::unique_ptr<TestServer> ServerTest::StartServer(TestServer::Setup setup) {
   return ValueOrEndTest(TestServer::Start(std::move(setup)));
@@ -35,14 +61,7 @@ TestServer::Report ServerTest::StopAndExpectClean(TestServer& server) {
 }
 
 void ServerTest::ExpectClean(const TestServer::Report& report) {
-  SCOPED_TRACE("its log:\n" + report.log);
-  EXPECT_TRUE(report.exit_status.exited() && report.exit_status.code() == 0)
-      << "the server process " << report.exit_status.ToString();
-  EXPECT_TRUE(report.complete) << "it did not tell its account";
-  EXPECT_EQ(report.run_status, "OK");
-  EXPECT_TRUE(report.balanced) << "a connection has no fate, or two";
-  EXPECT_EQ(report.totals.running, 0u);
-  EXPECT_THAT(report.leaks, ::testing::IsEmpty());
+  EXPECT_THAT(CheckClean(report), IsOk()) << "its log:\n" << report.log;
 }
 
 }  // namespace brood::testing

@@ -2,7 +2,8 @@
 //
 // Each test is a census in itself: of the test process (LeakCheck), and, by
 // StopAndExpectClean(), of the server process, its children and its account.
-// Lives in the test process.
+// Lives in the test process, and owns nothing: a server is the test's, and is
+// stopped at the latest when that ends. Errors fail the test.
 //
 // Example:
 //   TEST_F(ServerTest, GivesBackWhatItIsSent) {
@@ -18,12 +19,18 @@
 
 #include <memory>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "brood/testing/leak_check.h"
 #include "brood/testing/test_client.h"
 #include "brood/testing/test_server.h"
 
 namespace brood::testing {
+
+// That a server ended as it should: exit code 0, every connection with exactly
+// one fate, none running, nothing left behind in its process.
+// FailedPrecondition says what is wrong.
+absl::Status CheckClean(const TestServer::Report& report);
 
 class ServerTest : public LeakCheck {
  protected:
@@ -36,8 +43,7 @@ class ServerTest : public LeakCheck {
 
   // Stops the server, and expects all that ExpectClean() does.
   TestServer::Report StopAndExpectClean(TestServer& server);
-  // That a server ended as it should: exit code 0, every connection with
-  // exactly one fate, none running, nothing left behind in its process.
+  // That CheckClean() has no complaint.
   void ExpectClean(const TestServer::Report& report);
 };
 

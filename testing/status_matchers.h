@@ -9,7 +9,8 @@
 // status. Works in any process; owns nothing, and can't fail itself.
 //
 // Example:
-//   EXPECT_THAT(Endpoint::Parse(":80"), IsOk());
+//   EXPECT_THAT(Endpoint::Parse(":80"),
+//               IsOkAndHolds(Property(&Endpoint::port, 80)));
 //   EXPECT_THAT(Endpoint::Parse("80"),
 //               StatusIs(absl::StatusCode::kInvalidArgument,
 //                        HasSubstr("needs a port")));

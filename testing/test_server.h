@@ -31,9 +31,12 @@
 //   setup.options.max_connections = 4;
 //   absl::StatusOr<std::unique_ptr<TestServer>> server =
 //       TestServer::Start(std::move(setup));
-//   ... TestClient::Connect((*server)->endpoint()) ...
+//   ASSERT_THAT(server, IsOk());
+//   auto client = TestClient::Connect((*server)->endpoint());
+//   ASSERT_THAT(client, IsOk());
+//   client->Close();
 //   EXPECT_THAT((*server)->AwaitLogLine("exited with code 0"), IsOk());
-//   TestServer::Report report = (*server)->Stop();
+//   EXPECT_EQ((*server)->Stop().totals.ended_ok, 1u);
 // or shorter, with the fixture ServerTest of server_fixture.h.
 
 #ifndef BROOD_TESTING_TEST_SERVER_H_
