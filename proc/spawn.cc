@@ -96,10 +96,31 @@ void FlushIfPending(FILE* stream) {
 }
 
 // How every child ends that is not killed.
-[[noreturn]] void Leave(int code, void* /*unused*/) {
+[[noreturn]] void Leave(int code) {
   FlushIfPending(stdout);
   FlushIfPending(stderr);
   _exit(code);
+}
+
+// What exit() runs: in the process that registered it nothing, in its children
+// the end. `parent` is a pid in a pointer's clothes.
+void LeaveIfChild(int code, void* parent) {
+  if (getpid() != static_cast<pid_t>(reinterpret_cast<intptr_t>(parent))) {
+    Leave(code);
+  }
+}
+
+// A body that calls exit() must not run what the parent has registered with
+// atexit, nor end its static objects a second time. exit() works backwards, so
+// it meets this before all that was there before the first child. Registered by
+// the parent, for in each child it would cost two page faults.
+void GuardExit() {
+  static pid_t guarded = 0;
+  const pid_t self = getpid();
+  if (guarded == self) return;
+  if (on_exit(LeaveIfChild, reinterpret_cast<void*>(intptr_t{self})) == 0) {
+    guarded = self;
+  }
 }
 
 }  // namespace
@@ -122,6 +143,7 @@ absl::StatusOr<Spawner> Spawner::Create(int exit_signal) {
 
 absl::Status Spawner::Prepare() {
   ForgetFdsHiddenByParent();
+  GuardExit();
   ignored_signals_.clear();
   for (int signal = 1; signal <= SIGRTMAX; ++signal) {
     if (IsIgnored(signal)) ignored_signals_.push_back(signal);
@@ -200,11 +222,7 @@ void Spawner::LiveAsChild(absl::FunctionRef<int()> body,
   DropUnflushed(stderr);
   ResetSignals();
 
-  // Registered last, it is what exit() runs first, and it ends there: what the
-  // parent registered, and its static objects, are the parent's to end with.
-  on_exit(Leave, nullptr);
-
-  Leave(body(), nullptr);
+  Leave(body());
 }
 
 // Dispositions first, the mask last: nothing that was ignored or handled by the

@@ -9,9 +9,10 @@
 //   - what the parent had printed to stdio and not yet flushed is the parent's
 // and leaves by _exit with the body's result: no atexit handler, no static
 // destructor and no destructor of the parent's frames runs twice, not even if
-// the body calls exit(). What the child printed to stdout and stderr is
-// flushed. It never returns into the parent's code, not even by an exception:
-// one that leaves the body ends in std::terminate.
+// the body calls exit() (but for what the parent registers with atexit after
+// the first Prepare()). What the child printed to stdout and stderr is flushed.
+// It never returns into the parent's code, not even by an exception: one that
+// leaves the body ends in std::terminate.
 //
 // Children are cloned with the exit signal that the reaper listens to (see
 // reaper.h). The raw clone does not run pthread_atfork handlers.
@@ -53,7 +54,8 @@ class Spawner {
 
   // To be called before the first Spawn(), and again when other code has run:
   // looks up which signals this process ignores, for children to undo (handlers
-  // need no look-up). Fails as Spawn() would in a process that has threads.
+  // need no look-up), and sees to it that exit() ends a child at once. Fails as
+  // Spawn() would in a process that has threads.
   absl::Status Prepare();
 
   // Runs `body` in a child, whose exit code is what it returns. Of what is
