@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "brood/proc/stack_page.h"
 
 namespace brood::server {
 namespace {
@@ -60,15 +61,19 @@ Supervisor::~Supervisor() {
 absl::Status Supervisor::Run() {
   absl::Status ready = parts_.strategy->Prepare();
   if (!ready.ok()) return ready;
-  while (Turn(absl::InfiniteDuration())) {
-  }
+  proc::OnOwnStackPage([this] {
+    while (Turn(absl::InfiniteDuration())) {
+    }
+  });
   return status_;
 }
 
 absl::StatusOr<bool> Supervisor::Step(absl::Duration patience) {
   absl::Status ready = parts_.strategy->Prepare();
   if (!ready.ok()) return ready;
-  if (Turn(patience)) return true;
+  bool goes_on = false;
+  proc::OnOwnStackPage([&] { goes_on = Turn(patience); });
+  if (goes_on) return true;
   if (!status_.ok()) return status_;
   return false;
 }

@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "brood/proc/child.h"
+#include "brood/proc/stack_page.h"
 
 namespace brood::server {
 namespace {
@@ -253,30 +254,38 @@ int Zygote::LiveAsZygote() {
   std::array<proc::HiddenFd, 3> hidden;
   const std::array<int, 3> kept = KeptFds();
   for (size_t i = 0; i < kept.size(); ++i) hidden[i] = proc::HiddenFd(kept[i]);
-  for (;;) {
-    absl::StatusOr<net::HandOver::Message> message = queue_->Await();
-    if (absl::IsOutOfRange(message.status())) break;  // the supervisor is gone
-    if (absl::IsInvalidArgument(message.status())) {
-      queue_->Acknowledge();
-      continue;
+  proc::OnOwnStackPage([this] {
+    while (DoNextOrder()) {
     }
-    if (!message.ok()) {
-      WaitForRelief();
-      continue;
-    }
-    if (message->connection) {
-      MakeChild(*message);
-    } else if (message->ticket.slot == kMakeHeir) {
-      MakeHeir(message->ticket.serial);
-    } else {
-      break;
-    }
-    // If we are killed before this line, our heir finds the message again, and
-    // in the ledger what we had done about it.
-    queue_->Acknowledge();
-    eventfd_write(doorbell_.fd(), 1);
-  }
+  });
   return static_cast<int>(ExitCode::kServed);
+}
+
+// Waits for a connection, or another order, and sees to it. False if it is to
+// leave.
+bool Zygote::DoNextOrder() {
+  const absl::StatusOr<net::HandOver::Message> message = queue_->Await();
+  if (absl::IsOutOfRange(message.status())) return false;  // no supervisor
+  if (absl::IsInvalidArgument(message.status())) {
+    queue_->Acknowledge();
+    return true;
+  }
+  if (!message.ok()) {
+    WaitForRelief();
+    return true;
+  }
+  if (message->connection) {
+    MakeChild(*message);
+  } else if (message->ticket.slot == kMakeHeir) {
+    MakeHeir(message->ticket.serial);
+  } else {
+    return false;
+  }
+  // If we are killed before this line, our heir finds the message again, and in
+  // the ledger what we had done about it.
+  queue_->Acknowledge();
+  eventfd_write(doorbell_.fd(), 1);
+  return true;
 }
 
 void Zygote::MakeChild(const net::HandOver::Message& message) {

@@ -103,6 +103,7 @@ class Zygote : public Strategy {
   // In the zygote and its heir.
   int LiveAsZygote();
   int LiveAsHeir();
+  bool DoNextOrder();
   void MakeChild(const net::HandOver::Message& message);
   void MakeHeir(uint32_t serial);
   std::array<int, 3> KeptFds() const;

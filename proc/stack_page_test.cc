@@ -1,0 +1,33 @@
+#include "brood/proc/stack_page.h"
+
+#include <alloca.h>
+
+#include <cstdint>
+
+#include "gtest/gtest.h"
+
+namespace brood::proc {
+namespace {
+
+constexpr uintptr_t kPageSize = 4096;
+
+// How much of its page is left below a frame of `body`, wherever on the stack
+// it is called from.
+uintptr_t LeftBelow(size_t offset) {
+  auto* const elsewhere = static_cast<volatile char*>(alloca(offset + 1));
+  elsewhere[0] = 0;
+  uintptr_t left = 0;
+  OnOwnStackPage([&left] {
+    left = reinterpret_cast<uintptr_t>(__builtin_frame_address(0)) % kPageSize;
+  });
+  return left;
+}
+
+TEST(StackPageTest, ABodyHasAlmostAWholePageWhereverItIsCalled) {
+  for (size_t offset = 0; offset < kPageSize; offset += 64) {
+    EXPECT_GT(LeftBelow(offset), kPageSize - 512) << offset;
+  }
+}
+
+}  // namespace
+}  // namespace brood::proc
