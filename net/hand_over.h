@@ -65,6 +65,10 @@ class HandOver {
   };
 
   static absl::StatusOr<HandOver> Create();
+  // In the child: the end that awaits, by its number.
+  static HandOver AdoptAwaiting(int fd) {
+    return HandOver(Socket(), Socket::Adopt(fd));
+  }
 
   // In the parent. Neither blocks nor takes ownership: the queue gets a copy of
   // the connection, and the caller closes its own.

@@ -30,7 +30,7 @@ Crew::Crew(size_t size, proc::Reaper* reaper, EventLog* log,
     : reaper_(reaper),
       log_(log),
       program_(program),
-      life_(std::move(life)),
+      life_(std::make_unique<const Life>(std::move(life))),
       kept_fd_(kept_fd),
       members_(size) {
   idle_.reserve(size);
@@ -65,8 +65,12 @@ absl::Status Crew::Fork(const proc::Spawner& spawner) {
   if (!ordered.ok()) return ordered;
   std::array<int, 2> kept = {member.queue->fd_to_await(), kept_fd_};
   std::sort(kept.begin(), kept.end());
-  absl::StatusOr<proc::Child> child =
-      spawner.Spawn([&] { return Join(index); }, kept);
+  // By value: the child can't look at our members.
+  const int awaiting_fd = member.queue->fd_to_await();
+  const ChildProgram& program = *program_;
+  const Life& life = *life_;
+  absl::StatusOr<proc::Child> child = spawner.Spawn(
+      [&] { return Join(program, life, index, awaiting_fd); }, kept);
   if (!child.ok()) {
     member.queue->Acknowledge();
     return child.status();
@@ -94,11 +98,12 @@ absl::Status Crew::OpenQueue(Member& member) {
 }
 
 // In the child.
-int Crew::Join(Index index) {
-  if (const absl::optional<int> failed = program_->Begin()) return *failed;
-  net::HandOver& queue = *members_[index].queue;
+int Crew::Join(const ChildProgram& program, const Life& life, Index index,
+               int awaiting_fd) {
+  if (const absl::optional<int> failed = program.Begin()) return *failed;
+  net::HandOver queue = net::HandOver::AdoptAwaiting(awaiting_fd);
   queue.Acknowledge();  // kSayReady
-  return life_(index, queue);
+  return life(index, queue);
 }
 
 absl::optional<net::HandOver::Message> Crew::AwaitConnection(

@@ -13,7 +13,8 @@
 // proves that it is ready by acknowledging an order that waits for it in its
 // queue; no message to the parent is needed for that.
 //
-// Lives in the parent, but for AwaitConnection() and the life of a member. Tags
+// Lives in the parent, in memory that children do not get, but for the life of
+// a member. Tags
 // of members carry kMemberTag; the rest is the slot of a child that is no
 // member. Errors: those of HandOver::Create and Spawner::Spawn.
 //
@@ -27,8 +28,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <utility>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/types/optional.h"
@@ -38,6 +39,7 @@
 #include "brood/proc/hidden_fds.h"
 #include "brood/proc/reaper.h"
 #include "brood/proc/spawn.h"
+#include "brood/proc/unforked.h"
 #include "brood/server/child_program.h"
 #include "brood/server/event_log.h"
 #include "brood/server/strategy/birth_pacing.h"
@@ -45,7 +47,7 @@
 
 namespace brood::server {
 
-class Crew {
+class Crew : public proc::Unforked {
  public:
   using Slot = Strategy::Slot;
   using Index = uint32_t;
@@ -110,7 +112,8 @@ class Crew {
 
   absl::Status Fork(const proc::Spawner& spawner);
   static absl::Status OpenQueue(Member& member);
-  int Join(Index index);
+  static int Join(const ChildProgram& program, const Life& life, Index index,
+                  int awaiting_fd);
   void CountProven();
   void Prove(Member& member);
   void Dismiss(Index index);
@@ -119,12 +122,13 @@ class Crew {
   proc::Reaper* const reaper_;
   EventLog* const log_;
   const ChildProgram* const program_;
-  const Life life_;
+  const std::unique_ptr<const Life>
+      life_;  // not in this memory: members need it
   const int kept_fd_;
-  std::vector<Member> members_;
+  proc::UnforkedVector<Member> members_;
   // The one that was idle last is given work first: its memory is warm.
-  std::vector<Index> idle_;
-  std::vector<Index> absent_;
+  proc::UnforkedVector<Index> idle_;
+  proc::UnforkedVector<Index> absent_;
   size_t present_ = 0;
   size_t unproven_ = 0;
   uint32_t last_serial_ = 0;

@@ -3,41 +3,48 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/types/optional.h"
+#include "brood/net/hand_over.h"
+#include "brood/server/handler.h"
+
 namespace brood::server {
+namespace {
 
-Spares::Spares(size_t min, size_t max, ForkPerConnection direct,
-               proc::Reaper* reaper, const ChildProgram* program, EventLog* log)
-    : min_(min),
-      max_(max),
-      program_(program),
-      direct_(std::move(direct)),
-      // As many again may be about to take their connections over.
-      crew_(2 * max, reaper, log, program,
-            [this](Crew::Index /*index*/, net::HandOver& queue) {
-              return Live(queue);
-            }),
-      wanted_(min) {}
-
-int Spares::Live(net::HandOver& queue) const {
+// In the child.
+int LiveAsSpare(const ChildProgram& program, net::HandOver& queue) {
   absl::optional<net::HandOver::Message> message = Crew::AwaitConnection(queue);
   if (!message) return static_cast<int>(ExitCode::kServed);
   // From here on it is ours: if we die, it has had its process.
   queue.Acknowledge();
   queue.StopAwaiting();
-  return program_->Serve(*message->connection);
+  return program.Serve(*message->connection);
 }
+
+}  // namespace
+
+Spares::Spares(size_t min, size_t max, ForkPerConnection direct,
+               proc::Reaper* reaper, const ChildProgram* program, EventLog* log)
+    : min_(min),
+      max_(max),
+      direct_(std::make_unique<ForkPerConnection>(std::move(direct))),
+      // As many again may be about to take their connections over.
+      crew_(2 * max, reaper, log, program,
+            [program](Crew::Index /*index*/, net::HandOver& queue) {
+              return LiveAsSpare(*program, queue);
+            }),
+      wanted_(min) {}
 
 void Spares::Dispatch(Slot slot, net::Connection connection, Events& events) {
   if (crew_.Assign(slot, connection, events)) return;
   were_too_few_ = true;
-  direct_.Dispatch(slot, std::move(connection), events);
+  direct_->Dispatch(slot, std::move(connection), events);
 }
 
 void Spares::ChildEnded(const proc::Reaper::Ended& ended, Events& events) {
   if (Crew::IsMember(ended.tag)) {
     crew_.Ended(ended, net::Now(), events);
   } else {
-    direct_.ChildEnded(ended, events);
+    direct_->ChildEnded(ended, events);
   }
 }
 
@@ -55,7 +62,7 @@ void Spares::Maintain(net::Instant now, bool quiet, Events& /*events*/) {
   }
   if (crew_.idle() >= wanted_) return;
   crew_.ReleaseThoseServing();
-  crew_.ForkUpTo(wanted_, direct_.spawner(), now);
+  crew_.ForkUpTo(wanted_, direct_->spawner(), now);
 }
 
 net::Instant Spares::next_maintenance() const {

@@ -8,7 +8,8 @@
 // How many wait adapts: when they were too few for a burst the number doubles,
 // from `min` up to `max`, and halves after a second without a shortage.
 //
-// Lives in the parent, which must be single-threaded. The tag of a child is its
+// Lives in the parent, which must be single-threaded, in memory that children
+// do not get. The tag of a child is its
 // slot, or a member's of the crew.
 //
 // Example:
@@ -19,13 +20,14 @@
 #define BROOD_SERVER_STRATEGY_SPARES_H_
 
 #include <cstddef>
+#include <memory>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "brood/net/connection.h"
-#include "brood/net/hand_over.h"
 #include "brood/net/instant.h"
 #include "brood/proc/reaper.h"
+#include "brood/proc/unforked.h"
 #include "brood/server/child_program.h"
 #include "brood/server/event_log.h"
 #include "brood/server/strategy/crew.h"
@@ -34,7 +36,7 @@
 
 namespace brood::server {
 
-class Spares : public Strategy {
+class Spares : public Strategy, public proc::Unforked {
  public:
   static constexpr absl::Duration kShrinkPeriod = absl::Seconds(1);
 
@@ -42,7 +44,7 @@ class Spares : public Strategy {
   Spares(size_t min, size_t max, ForkPerConnection direct, proc::Reaper* reaper,
          const ChildProgram* program, EventLog* log);
 
-  absl::Status Prepare() override { return direct_.Prepare(); }
+  absl::Status Prepare() override { return direct_->Prepare(); }
   void Dispatch(Slot slot, net::Connection connection, Events& events) override;
   void ChildEnded(const proc::Reaper::Ended& ended, Events& events) override;
   void Maintain(net::Instant now, bool quiet, Events& events) override;
@@ -51,13 +53,10 @@ class Spares : public Strategy {
   void Close() override;
 
  private:
-  // In the child.
-  int Live(net::HandOver& queue) const;
-
   const size_t min_;
   const size_t max_;
-  const ChildProgram* const program_;
-  ForkPerConnection direct_;
+  // Not in this memory: children need it.
+  const std::unique_ptr<ForkPerConnection> direct_;
   Crew crew_;
   size_t wanted_;
   bool were_too_few_ = false;
