@@ -2,7 +2,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <sys/single_threaded.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -12,21 +11,24 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <iterator>
+
+#include "absl/strings/string_view.h"
 
 namespace brood::proc {
 namespace {
 
-// The kernel's own struct sigaction begins with the handler. The raw call, for
-// the C library's refuses two signals of its own.
-struct KernelSigaction {
-  void* handler = nullptr;
-  unsigned long rest[3] = {};
-};
+// Lines of /proc/self/status that a piece of work can change, and that change
+// for no other reason. Some are not there on older kernels.
+constexpr absl::string_view kWatchedLines[] = {
+    "CapAmb:", "CapBnd:", "CapEff:",  "CapInh:",     "CapPrm:",
+    "Gid:",    "Groups:", "Name:",    "NoNewPrivs:", "Seccomp:",
+    "SigCgt:", "SigIgn:", "Threads:", "Uid:"};
 
-void* HandlerOf(int signal) {
-  KernelSigaction action;
-  syscall(SYS_rt_sigaction, signal, nullptr, &action, sizeof(uint64_t));
-  return action.handler;
+bool IsWatched(absl::string_view line) {
+  const absl::string_view key = line.substr(0, line.find(':') + 1);
+  return std::binary_search(std::begin(kWatchedLines), std::end(kWatchedLines),
+                            key);
 }
 
 // The number that the kernel gives to the next POSIX timer of this process; -1
@@ -49,15 +51,6 @@ void CloseRange(unsigned first, unsigned last) {
   }
 }
 
-bool HasThreads() {
-  // Cleared by the C library when the first thread is made, and never set again
-  // for certain: true is the quick answer.
-  if (__libc_single_threaded) return false;
-  // A directory has one link for each directory in it, plus "." and "..".
-  struct stat tasks;
-  return stat("/proc/self/task", &tasks) < 0 || tasks.st_nlink != 3;
-}
-
 bool HasChildren() {
   siginfo_t info;
   return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0;
@@ -71,7 +64,10 @@ bool IsRunning(int timer) {
 
 }  // namespace
 
-ProcessState::ProcessState() : environ_(environ) {
+ProcessState::ProcessState()
+    : status_fd_(open("/proc/self/status", O_RDONLY | O_CLOEXEC)),
+      fd_list_fd_(open("/proc/self/fd", O_PATH | O_CLOEXEC)),
+      environ_(environ) {
   if (DIR* list = opendir("/proc/self/fd")) {
     while (const dirent* entry = readdir(list)) {
       const int fd = std::atoi(entry->d_name);
@@ -96,15 +92,16 @@ ProcessState::ProcessState() : environ_(environ) {
     values_.emplace_back(*variable);
   }
   sigprocmask(SIG_BLOCK, nullptr, &mask_);
-  for (int signal = 1; signal < NSIG; ++signal) {
-    handlers_[static_cast<size_t>(signal)] = HandlerOf(signal);
-  }
+  kernels_word_ = KernelsWord();
   next_timer_id_ = NextTimerId();
   for (size_t i = 0; i < limits_.size(); ++i) {
     getrlimit(static_cast<__rlimit_resource_t>(i), &limits_[i]);
   }
-  getresuid(&user_ids_[0], &user_ids_[1], &user_ids_[2]);
-  getresgid(&group_ids_[0], &group_ids_[1], &group_ids_[2]);
+}
+
+ProcessState::~ProcessState() {
+  if (status_fd_ >= 0) close(status_fd_);
+  if (fd_list_fd_ >= 0) close(fd_list_fd_);
 }
 
 bool ProcessState::Restore() {
@@ -112,22 +109,52 @@ bool ProcessState::Restore() {
   umask(umask_);
   struct stat here;
   return DescriptorsRestored() && stat(".", &here) == 0 &&
-         File::From(here) == directory_ && SameEnvironment() &&
-         SameDispositions() && NoTimers() && SameLimits() && SameIds() &&
-         !HasThreads() && !HasChildren();
+         File::From(here) == directory_ && SameEnvironment() && NoTimers() &&
+         SameLimits() && !HasChildren() && !kernels_word_.empty() &&
+         KernelsWord() == kernels_word_;
 }
 
-// Closes what is open between and above the descriptors of the first look.
-bool ProcessState::DescriptorsRestored() const {
-  unsigned next = 0;
+// The watched lines of /proc/self/status; nothing if it can't be read.
+std::string ProcessState::KernelsWord() const {
+  char text[8192];
+  const ssize_t size = pread(status_fd_, text, sizeof(text), 0);
+  std::string watched;
+  if (size <= 0) return watched;
+  absl::string_view rest(text, static_cast<size_t>(size));
+  while (!rest.empty()) {
+    const size_t length = std::min(rest.find('\n'), rest.size() - 1) + 1;
+    const absl::string_view line = rest.substr(0, length);
+    if (IsWatched(line)) watched.append(line.data(), line.size());
+    rest.remove_prefix(length);
+  }
+  return watched;
+}
+
+bool ProcessState::SameDescriptors() const {
   for (const OpenFile& known : descriptors_) {
-    if (next < known.fd) CloseRange(next, known.fd - 1);
-    next = known.fd + 1;
     struct stat status;
     if (fstat(static_cast<int>(known.fd), &status) < 0 ||
         !(File::From(status) == known.file)) {
       return false;
     }
+  }
+  return true;
+}
+
+// Closes what is open between and above the descriptors of the first look, if
+// these are not all there are: since Linux 6.2 the size of their directory is
+// their number.
+bool ProcessState::DescriptorsRestored() const {
+  if (!SameDescriptors()) return false;
+  struct stat list;
+  if (fstat(fd_list_fd_, &list) == 0 &&
+      static_cast<size_t>(list.st_size) == descriptors_.size()) {
+    return true;
+  }
+  unsigned next = 0;
+  for (const OpenFile& known : descriptors_) {
+    if (next < known.fd) CloseRange(next, known.fd - 1);
+    next = known.fd + 1;
   }
   CloseRange(next, ~0U);
   return true;
@@ -142,15 +169,6 @@ bool ProcessState::SameEnvironment() const {
     }
   }
   return environ == nullptr || environ[variables_.size()] == nullptr;
-}
-
-bool ProcessState::SameDispositions() const {
-  for (int signal = 1; signal < NSIG; ++signal) {
-    if (HandlerOf(signal) != handlers_[static_cast<size_t>(signal)]) {
-      return false;
-    }
-  }
-  return true;
 }
 
 bool ProcessState::NoTimers() {
@@ -174,13 +192,6 @@ bool ProcessState::SameLimits() const {
     }
   }
   return true;
-}
-
-bool ProcessState::SameIds() const {
-  std::array<uid_t, 3> user;
-  std::array<gid_t, 3> group;
-  return getresuid(&user[0], &user[1], &user[2]) == 0 && user == user_ids_ &&
-         getresgid(&group[0], &group[1], &group[2]) == 0 && group == group_ids_;
 }
 
 }  // namespace brood::proc

@@ -95,7 +95,7 @@ bool Supervisor::Turn(absl::Duration patience) {
   TakeSignals(now);
   CleanupChildren(now);
   StepLifecycle(now);
-  parts_.strategy->Maintain(now, quiet_, *this);
+  MaintainStrategy(now);
   AcceptBatch(now);
   if (ready_fd_) ready_fd_->Watch(polled_, ChooseWhatToPoll(now));
   return !lifecycle_.stopped();
@@ -174,6 +174,11 @@ void Supervisor::StepLifecycle(Instant now) {
         break;
     }
   }
+}
+
+void Supervisor::MaintainStrategy(Instant now) {
+  if (polled_[kStrategy].revents != 0) parts_.strategy->Attend(*this);
+  parts_.strategy->Maintain(now, quiet_, *this);
 }
 
 // A bounded batch from each listener that has something, or that must be

@@ -87,6 +87,7 @@ class Supervisor : public proc::Unforked, private Strategy::Events {
   void TakeSignals(net::Instant now);
   void CleanupChildren(net::Instant now);
   void StepLifecycle(net::Instant now);
+  void MaintainStrategy(net::Instant now);
   void AcceptBatch(net::Instant now);
 
   bool AcceptOne(size_t index, net::Instant now);

@@ -12,11 +12,10 @@
 namespace brood::server {
 namespace {
 
-rusage UsageSince(const rusage& before) {
-  rusage used;
-  getrusage(RUSAGE_SELF, &used);
-  timersub(&used.ru_utime, &before.ru_utime, &used.ru_utime);
-  timersub(&used.ru_stime, &before.ru_stime, &used.ru_stime);
+rusage Difference(const rusage& before, const rusage& after) {
+  rusage used = after;
+  timersub(&after.ru_utime, &before.ru_utime, &used.ru_utime);
+  timersub(&after.ru_stime, &before.ru_stime, &used.ru_stime);
   used.ru_minflt -= before.ru_minflt;
   used.ru_majflt -= before.ru_majflt;
   used.ru_inblock -= before.ru_inblock;
@@ -25,6 +24,9 @@ rusage UsageSince(const rusage& before) {
   used.ru_nivcsw -= before.ru_nivcsw;
   return used;
 }
+
+// How many reports are read before others have their turn.
+constexpr int kReportBatch = 64;
 
 }  // namespace
 
@@ -50,18 +52,21 @@ int Pool::Live(Crew::Index index, const net::HandOver& queue) const {
   for (int left = HowManyToServe();; --left) {
     absl::optional<net::HandOver::Message> message =
         Crew::AwaitConnection(queue);
-    if (!message) return static_cast<int>(ExitCode::kServed);
+    if (!message) break;
     // From here on it is ours: if we die, it has had its process.
     queue.Acknowledge();
     const int code = program_->Serve(*message->connection);
     message->connection.reset();
+    rusage after;
+    getrusage(RUSAGE_SELF, &after);
     const bool failed = code == static_cast<int>(ExitCode::kHandlerFailed);
-    const bool leaves = left <= 1 || failed || !pristine.Restore();
+    const bool leaves = left <= 1 || failed;
     reports_.Send({index, message->ticket.serial, code, leaves ? 1u : 0u,
-                   UsageSince(before)});
-    if (leaves) return static_cast<int>(ExitCode::kServed);
-    getrusage(RUSAGE_SELF, &before);
+                   Difference(before, after)});
+    if (leaves || !pristine.Restore()) break;
+    before = after;
   }
+  return static_cast<int>(ExitCode::kServed);
 }
 
 // About the number that was asked for: workers that were made at once should
@@ -90,8 +95,10 @@ void Pool::ChildEnded(const proc::Reaper::Ended& ended, Events& events) {
 }
 
 void Pool::TakeReports(Events& events) {
-  while (const absl::optional<WorkerReports::Received> received =
-             reports_.TryReceive()) {
+  for (int n = 0; n < kReportBatch; ++n) {
+    const absl::optional<WorkerReports::Received> received =
+        reports_.TryReceive();
+    if (!received) return;
     const WorkerReports::Report& report = received->report;
     const absl::optional<Slot> slot = crew_.Finished(
         report.index, received->sender, report.serial, report.leaves != 0);
@@ -101,8 +108,7 @@ void Pool::TakeReports(Events& events) {
   }
 }
 
-void Pool::Maintain(net::Instant now, bool /*quiet*/, Events& events) {
-  TakeReports(events);
+void Pool::Maintain(net::Instant now, bool /*quiet*/, Events& /*events*/) {
   if (closed_) {
     crew_.DismissIdle(0);
   } else if (Short()) {

@@ -5,7 +5,9 @@
 // is that a connection's process has served others before. So after each
 // connection a worker looks at what that left behind (proc/process_state.h);
 // if it can't be put back, or the handler failed, the worker makes room for a
-// new one, and so it does after about `connections_per_worker`.
+// new one, and so it does after about `connections_per_worker`. It looks when
+// it has said that it is done: a connection that it is given meanwhile, and
+// can't take, goes to another one.
 //
 // Memory is not cleaned between connections, and a handler that keeps something
 // in its program's variables finds it again: a handler for pools is written to
@@ -50,6 +52,7 @@ class Pool : public Strategy {
   void Dispatch(Slot slot, net::Connection connection, Events& events) override;
   void ChildEnded(const proc::Reaper::Ended& ended, Events& events) override;
   int fd() const override { return reports_.fd(); }
+  void Attend(Events& events) override { TakeReports(events); }
   void Maintain(net::Instant now, bool quiet, Events& events) override;
   net::Instant next_maintenance() const override;
   absl::Status BeginGeneration() override;

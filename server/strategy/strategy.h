@@ -67,8 +67,9 @@ class Strategy {
   // A child of the strategy's was reaped.
   virtual void ChildEnded(const proc::Reaper::Ended& ended, Events& events) = 0;
 
-  // Readable when Maintain() has something to read; -1 if it never has.
+  // Readable when there is something to Attend() to; -1 if there never is.
   virtual int fd() const { return -1; }
+  virtual void Attend(Events& /*events*/) {}
   // In each turn. `quiet` if nothing else was there to do: the time for work
   // that somebody might otherwise wait for.
   virtual void Maintain(net::Instant /*now*/, bool /*quiet*/,

@@ -204,11 +204,14 @@ absl::Status Zygote::MakeComplete() {
   return ordered;
 }
 
-void Zygote::Maintain(net::Instant now, bool /*quiet*/, Events& events) {
+void Zygote::Attend(Events& events) {
   eventfd_t rings;
   eventfd_read(doorbell_.fd(), &rings);
   AdoptBirths();
   Announce(events);
+}
+
+void Zygote::Maintain(net::Instant now, bool /*quiet*/, Events& events) {
   if (!dismissed_ && !Complete() && now >= next_repair_) {
     next_repair_ = net::After(now, kRepairPeriod);
     const absl::Status repaired = MakeComplete();
