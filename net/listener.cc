@@ -4,6 +4,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstring>
@@ -115,6 +116,35 @@ Listener::Listener(Socket socket, const Endpoint& endpoint)
     : socket_(std::move(socket)),
       endpoint_(endpoint),
       any_address_(IsAnyAddress(endpoint)) {}
+
+absl::Status Listener::SetPeerTimeout(absl::Duration timeout) {
+  // Silent for a third of the time, it is asked; three times without an answer
+  // in the rest of it, and it is gone.
+  const auto seconds =
+      std::max(1, static_cast<int>(absl::ToInt64Seconds(timeout)));
+  const int on = 1, count = 3;
+  const int silence = std::max(1, seconds / 3);
+  const int interval = std::max(1, (seconds - silence) / count);
+  const int milliseconds = seconds * 1000;
+  const struct {
+    const char* name;
+    int level, option, value;
+  } settings[] = {
+      {"setsockopt SO_KEEPALIVE", SOL_SOCKET, SO_KEEPALIVE, on},
+      {"setsockopt TCP_KEEPIDLE", IPPROTO_TCP, TCP_KEEPIDLE, silence},
+      {"setsockopt TCP_KEEPINTVL", IPPROTO_TCP, TCP_KEEPINTVL, interval},
+      {"setsockopt TCP_KEEPCNT", IPPROTO_TCP, TCP_KEEPCNT, count},
+      {"setsockopt TCP_USER_TIMEOUT", IPPROTO_TCP, TCP_USER_TIMEOUT,
+       milliseconds},
+  };
+  for (const auto& setting : settings) {
+    if (setsockopt(fd(), setting.level, setting.option, &setting.value,
+                   sizeof(setting.value)) < 0) {
+      return ErrorAt(setting.name, endpoint_);
+    }
+  }
+  return absl::OkStatus();
+}
 
 Accepted Listener::Accept() {
   sockaddr_storage address;

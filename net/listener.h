@@ -25,7 +25,9 @@
 #ifndef BROOD_NET_LISTENER_H_
 #define BROOD_NET_LISTENER_H_
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "absl/types/optional.h"
 #include "brood/net/connection.h"
 #include "brood/net/endpoint.h"
@@ -61,6 +63,12 @@ class Listener {
   // Binds and listens. With port 0, endpoint() tells which port it became. On a
   // machine without IPv6, ":PORT" listens on every IPv4 address.
   static absl::StatusOr<Listener> Listen(const Endpoint& endpoint, int backlog);
+
+  // Connections end with an error when their peer has been gone from the
+  // network for about so long: whether it is silent (keepalive) or owes us an
+  // acknowledgement (TCP_USER_TIMEOUT). Accepted ones inherit it. In seconds,
+  // at least one.
+  absl::Status SetPeerTimeout(absl::Duration timeout);
 
   // Takes the next connection, if there is one, without blocking.
   Accepted Accept();

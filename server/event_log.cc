@@ -167,6 +167,17 @@ void EventLog::Ended(pid_t pid, const net::Endpoint& peer,
         has_meaning ? ")" : "", Seconds(after), running, cap);
 }
 
+void EventLog::Expired(pid_t pid, const net::Endpoint& peer,
+                       KillReason deadline) {
+  if (!Wants(LogLevel::kInfo)) return;
+  const char* const name =
+      deadline == KillReason::kFirstByte ? "first_byte_timeout"
+      : deadline == KillReason::kIdle    ? "idle_timeout"
+                                         : "connection_timeout";
+  Write(writer_, LogLevel::kInfo, "killing pid %d handling %s: %s",
+        static_cast<int>(pid), Text(peer).c_str(), name);
+}
+
 void EventLog::ForkFailed(const net::Endpoint& peer, const absl::Status& why,
                           absl::Duration pause, net::Instant now) {
   if (!Wants(LogLevel::kError, fork_throttle_, now)) return;

@@ -63,6 +63,8 @@ class EventLog {
              const proc::ExitStatus& status, bool signalled_by_us,
              absl::Duration after, size_t running, size_t cap);
 
+  void Expired(pid_t pid, const net::Endpoint& peer, KillReason deadline);
+
   // What goes wrong.
   void ForkFailed(const net::Endpoint& peer, const absl::Status& why,
                   absl::Duration pause, net::Instant now);

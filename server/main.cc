@@ -58,6 +58,16 @@ DEFINE_bool(init, false,
             "be the init process of a container: adopt and bury orphans");
 DEFINE_string(drain_grace, "10s",
               "from SIGTERM until children are terminated, then killed");
+DEFINE_string(first_byte_timeout, "0",
+              "a client that sends nothing for so long after it was accepted "
+              "loses its child; 0 for never");
+DEFINE_string(idle_timeout, "0",
+              "so does one on whose connection nothing comes or goes");
+DEFINE_string(connection_timeout, "0",
+              "so does every one, so long after it was accepted");
+DEFINE_string(peer_timeout, "0",
+              "a connection ends when its client has been gone from the "
+              "network for so long; 0 for the kernel's defaults");
 DEFINE_string(log_level, "info",
               "info, warning, error or off; the log is standard error");
 
@@ -79,6 +89,9 @@ const FlagGroup kFlagGroups[] = {
     {"Processes",
      {"strategy", "max_connections", "max_size", "min_spares", "max_spares",
       "workers", "max_connections_per_worker", "huge_text", "init"}},
+    {"Deadlines",
+     {"first_byte_timeout", "idle_timeout", "connection_timeout",
+      "peer_timeout"}},
     {"Stopping", {"drain_grace"}},
     {"Logging", {"log_level"}},
 };
@@ -153,6 +166,12 @@ absl::StatusOr<Options> OptionsFromFlags() {
                     FLAGS_max_connections_per_worker,
                     &options.max_connections_per_worker),
         ParseLength("drain_grace", FLAGS_drain_grace, &options.drain_grace),
+        ParseLength("first_byte_timeout", FLAGS_first_byte_timeout,
+                    &options.first_byte_timeout),
+        ParseLength("idle_timeout", FLAGS_idle_timeout, &options.idle_timeout),
+        ParseLength("connection_timeout", FLAGS_connection_timeout,
+                    &options.connection_timeout),
+        ParseLength("peer_timeout", FLAGS_peer_timeout, &options.peer_timeout),
         log_level.status(), options.Validate()}) {
     if (!parsed.ok()) return parsed;
   }

@@ -14,6 +14,9 @@ constexpr int kMostConnections = 1000000;
 constexpr int kMostAhead = 4096;
 constexpr int kLongestBacklog = 1 << 20;
 constexpr absl::Duration kLongestGrace = absl::Hours(24);
+constexpr absl::Duration kLongestTimeout = absl::Hours(24 * 365);
+// The kernel's own limit for keepalive times is 32767 s.
+constexpr absl::Duration kLongestPeerTimeout = absl::Hours(9);
 
 absl::Status CheckRange(absl::string_view field, int value, int low, int high) {
   if (low <= value && value <= high) return absl::OkStatus();
@@ -43,13 +46,14 @@ absl::Status CheckStrategy(const std::string& strategy) {
       "strategy=", strategy, ": must be fork, spares, pool, zygote or auto"));
 }
 
-absl::Status CheckGrace(absl::Duration grace) {
-  if (absl::ZeroDuration() <= grace && grace <= kLongestGrace) {
+absl::Status CheckLength(absl::string_view field, absl::Duration length,
+                         absl::Duration longest) {
+  if (absl::ZeroDuration() <= length && length <= longest) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(
-      absl::StrCat("drain_grace=", absl::FormatDuration(grace),
-                   ": must be 0 to ", absl::FormatDuration(kLongestGrace)));
+      absl::StrCat(field, "=", absl::FormatDuration(length), ": must be 0 to ",
+                   absl::FormatDuration(longest)));
 }
 
 }  // namespace
@@ -65,7 +69,11 @@ absl::Status Options::Validate() const {
         CheckRange("max_connections_per_worker", max_connections_per_worker, 1,
                    kMostConnections),
         CheckRange("backlog", backlog, 0, kLongestBacklog),
-        CheckGrace(drain_grace)}) {
+        CheckLength("drain_grace", drain_grace, kLongestGrace),
+        CheckLength("first_byte_timeout", first_byte_timeout, kLongestTimeout),
+        CheckLength("idle_timeout", idle_timeout, kLongestTimeout),
+        CheckLength("connection_timeout", connection_timeout, kLongestTimeout),
+        CheckLength("peer_timeout", peer_timeout, kLongestPeerTimeout)}) {
     if (!status.ok()) return status;
   }
   return absl::OkStatus();

@@ -62,6 +62,18 @@ struct Options {
   int backlog = 0;
   // From the request to stop until children are terminated, then killed.
   absl::Duration drain_grace = absl::Seconds(10);
+  // When a child is killed for the sake of others; zero for never. See
+  // server/deadlines.h.
+  //   first_byte  the client has sent nothing since it was accepted
+  //   idle        nothing came and nothing went for this long
+  //   connection  it has lasted this long, whatever it does
+  absl::Duration first_byte_timeout = absl::ZeroDuration();
+  absl::Duration idle_timeout = absl::ZeroDuration();
+  absl::Duration connection_timeout = absl::ZeroDuration();
+  // How long a silent client may be gone from the network (no power, no cable)
+  // before the connection ends with an error; zero for the kernel's defaults,
+  // some hours. Rounded to seconds.
+  absl::Duration peer_timeout = absl::ZeroDuration();
   // The log is standard error. An embedder that wants silence says kOff.
   LogLevel log_level = LogLevel::kInfo;
   // Whether Run() takes SIGTERM and SIGINT as requests to stop (and SIGHUP and

@@ -24,6 +24,13 @@ Scoreboard::Slot Scoreboard::Claim(const net::Connection& connection) {
   return slot;
 }
 
+void Scoreboard::Signalled(Slot slot, KillReason reason) {
+  Entry& entry = entries_[slot];
+  if (entry.signalled_by_us) return;
+  entry.signalled_by_us = true;
+  entry.kill_reason = reason;
+}
+
 void Scoreboard::Retire(Slot slot, const proc::ExitStatus& status) {
   if (status.unknown()) {
     ++totals_.unknown;
@@ -32,6 +39,7 @@ void Scoreboard::Retire(Slot slot, const proc::ExitStatus& status) {
     ++(code == ExitCode::kServed ? totals_.ended_ok : totals_.ended_error);
   } else if (entries_[slot].signalled_by_us) {
     ++totals_.killed;
+    ++totals_.killed_for[static_cast<size_t>(entries_[slot].kill_reason)];
   } else {
     ++totals_.crashed;
     ++totals_.crashed_by[static_cast<size_t>(status.signal())];

@@ -37,6 +37,11 @@
 
 namespace brood::server {
 
+// Why the supervisor told a child to end: because the server stops, or because
+// of one of the three deadlines (Options).
+enum class KillReason { kStop, kFirstByte, kIdle, kConnection };
+inline constexpr size_t kKillReasons = 4;
+
 // Numbers of connections.
 struct Totals {
   uint64_t accepted = 0;
@@ -50,6 +55,8 @@ struct Totals {
   uint64_t fork_failed = 0;  // no process could be made
   // What `crashed` is made of, by signal number.
   std::array<uint64_t, NSIG> crashed_by = {};
+  // What `killed` is made of, by KillReason.
+  std::array<uint64_t, kKillReasons> killed_for = {};
 
   bool Balanced() const {
     return accepted == running + ended_ok + ended_error + crashed + killed +
@@ -64,6 +71,7 @@ class Scoreboard {
   struct Entry {
     pid_t pid = 0;                 // 0 while there is no process
     bool signalled_by_us = false;  // told to end, so its death is no crash
+    KillReason kill_reason = KillReason::kStop;
     net::Endpoint peer;
     net::Instant accepted_at;
     net::Instant started_at;  // when a process had it
@@ -78,8 +86,9 @@ class Scoreboard {
     entries_[slot].pid = pid;
     entries_[slot].started_at = now;
   }
-  // The supervisor is about to signal the process of `slot`.
-  void Signalled(Slot slot) { entries_[slot].signalled_by_us = true; }
+  // The supervisor is about to signal the process of `slot`. The first reason
+  // counts.
+  void Signalled(Slot slot, KillReason reason);
 
   // The process ended: records the fate and frees the slot.
   void Retire(Slot slot, const proc::ExitStatus& status);

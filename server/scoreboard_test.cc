@@ -57,7 +57,7 @@ Totals TotalsAfter(const proc::ExitStatus& status,
   Scoreboard scoreboard(1);
   const Slot slot = scoreboard.Claim(ConnectionFrom(1));
   scoreboard.Started(slot, 4711, net::Now());
-  if (signalled_by_us) scoreboard.Signalled(slot);
+  if (signalled_by_us) scoreboard.Signalled(slot, KillReason::kStop);
   scoreboard.Retire(slot, status);
   EXPECT_EQ(scoreboard.totals().accepted, 1u);
   EXPECT_EQ(scoreboard.running(), 0u);
@@ -167,7 +167,7 @@ TEST(ScoreboardTest, TakesTheSlotFreedLastAndForgetsWhoHadIt) {
   const Slot second = scoreboard.Claim(ConnectionFrom(2));
   scoreboard.Started(first, 101, net::Now());
   scoreboard.Started(second, 102, net::Now());
-  scoreboard.Signalled(first);
+  scoreboard.Signalled(first, KillReason::kStop);
   scoreboard.Retire(first, KilledBy(SIGTERM));
 
   ASSERT_EQ(scoreboard.Claim(ConnectionFrom(3)), first);
@@ -216,7 +216,7 @@ class RandomLife {
       ++fates_["fork_failed"];
     } else if (choice == 4 && !live_.empty()) {
       const Slot slot = AnyLive();
-      scoreboard_.Signalled(slot);
+      scoreboard_.Signalled(slot, KillReason::kStop);
       signalled_.insert(slot);
     } else if (choice == 5 && !live_.empty()) {
       End(AnyLive());

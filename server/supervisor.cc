@@ -37,8 +37,8 @@ Supervisor::Supervisor(const Options& options, Parts parts)
       on_connection_end_(options.on_connection_end),
       drain_quota_(parts_.listeners.size()) {
   const int signals_fd = parts_.signals ? parts_.signals->fd() : -1;
-  for (int fd : {signals_fd, reaper().fd(), parts_.drain_request_fd,
-                 parts_.strategy->fd()}) {
+  constexpr int kNotYet = -1;  // see Start()
+  for (int fd : {signals_fd, reaper().fd(), parts_.drain_request_fd, kNotYet}) {
     polled_.push_back({fd, POLLIN, 0});
   }
   for (const net::Listener& listener : parts_.listeners) {
@@ -56,6 +56,14 @@ Supervisor::~Supervisor() {
     SignalChildren(SIGKILL);
     Turn(Lifecycle::kKillDelay);
   }
+}
+
+absl::Status Supervisor::Start() {
+  absl::Status started = parts_.strategy->Start();
+  // It may have opened it just now.
+  polled_[kStrategy].fd = parts_.strategy->fd();
+  hidden_[kStrategy] = proc::HiddenFd(parts_.strategy->fd());
+  return started;
 }
 
 absl::Status Supervisor::Run() {
@@ -94,6 +102,7 @@ bool Supervisor::Turn(absl::Duration patience) {
   const Instant now = net::Now();
   TakeSignals(now);
   CleanupChildren(now);
+  EnforceDeadlines(now);
   StepLifecycle(now);
   MaintainStrategy(now);
   AcceptBatch(now);
@@ -127,7 +136,8 @@ Instant Supervisor::ChooseWhatToPoll(Instant now) {
   }
   return std::min({reaper().next_check(), lifecycle_.deadline(),
                    admission_.resume_at(now),
-                   parts_.strategy->next_maintenance()});
+                   parts_.strategy->next_maintenance(),
+                   parts_.deadlines ? parts_.deadlines->next() : net::Never()});
 }
 
 void Supervisor::TakeSignals(Instant now) {
@@ -150,6 +160,18 @@ void Supervisor::CleanupChildren(Instant now) {
   if (polled_[kDeaths].revents == 0 && now < reaper().next_check()) return;
   reaper().CleanupChildren(now, [&](const proc::Reaper::Ended& ended) {
     parts_.strategy->ChildEnded(ended, *this);
+  });
+}
+
+// By SIGKILL, which a child can't mask, and which ends one that is stopped.
+void Supervisor::EnforceDeadlines(Instant now) {
+  if (parts_.deadlines == nullptr) return;
+  parts_.deadlines->Check(now, [&](Scoreboard::Slot slot, KillReason reason) {
+    const Scoreboard::Entry& entry = scoreboard_.entry(slot);
+    if (entry.pid == 0) return;  // there is no process yet
+    if (!entry.signalled_by_us) log().Expired(entry.pid, entry.peer, reason);
+    scoreboard_.Signalled(slot, reason);
+    reaper().Signal(entry.pid, SIGKILL).IgnoreError();
   });
 }
 
@@ -251,6 +273,7 @@ bool Supervisor::AcceptOne(size_t index, Instant now) {
 // could be none.
 void Supervisor::Dispatch(net::Connection connection) {
   const Scoreboard::Slot slot = scoreboard_.Claim(connection);
+  if (parts_.deadlines != nullptr) parts_.deadlines->Watch(slot, connection);
   parts_.strategy->Dispatch(slot, std::move(connection), *this);
 }
 
@@ -267,6 +290,7 @@ void Supervisor::Ended(Scoreboard::Slot slot, pid_t pid,
   const Scoreboard::Entry entry = scoreboard_.entry(slot);
   const Instant now = net::Now();
   scoreboard_.Retire(slot, status);
+  Forget(slot);
   admission_.ChildEnded();
   const absl::Duration duration = absl::FromChrono(now - entry.accepted_at);
   log().Ended(pid, entry.peer, status, entry.signalled_by_us, duration,
@@ -284,6 +308,7 @@ void Supervisor::Returned(Scoreboard::Slot slot, net::Connection connection) {
     parts_.strategy->Dispatch(slot, std::move(connection), *this);
   } else {
     scoreboard_.RetireShed(slot);
+    Forget(slot);
   }
 }
 
@@ -291,6 +316,7 @@ void Supervisor::Failed(Scoreboard::Slot slot, const absl::Status& why) {
   const net::Endpoint peer = scoreboard_.entry(slot).peer;
   const Instant now = net::Now();
   scoreboard_.RetireUnforked(slot);
+  Forget(slot);
   log().ForkFailed(peer, why, admission_.Pause(now), now);
 }
 
@@ -311,10 +337,14 @@ void Supervisor::RequestStop(Instant now) {
   }
 }
 
+void Supervisor::Forget(Scoreboard::Slot slot) {
+  if (parts_.deadlines != nullptr) parts_.deadlines->Forget(slot);
+}
+
 void Supervisor::SignalChildren(int signal) {
   scoreboard_.ForEachLive(
       [&](Scoreboard::Slot slot, const Scoreboard::Entry& /*entry*/) {
-        scoreboard_.Signalled(slot);
+        scoreboard_.Signalled(slot, KillReason::kStop);
       });
   reaper().SignalAll(signal);
 }

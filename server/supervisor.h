@@ -2,11 +2,12 @@
 // in this tree is a footnote to it.
 //
 // One thread, and one order of things in each turn: take signals, clean up
-// children, step the lifecycle, maintain the strategy, accept a bounded batch.
-// A child is on the books before anything can be reaped, because both happen in
-// this thread one after the other: there is no mask to hold and no race to
-// lose. It reads no byte from a client, never blocks but in its one poll,
-// allocates nothing for a connection, and ends for no connection's error.
+// children, enforce deadlines, step the lifecycle, maintain the strategy,
+// accept a bounded batch. A child is on the books before anything can be
+// reaped, because both happen in this thread one after the other: there is no
+// mask to hold and no race to lose. It reads no byte from a client, never
+// blocks but in its one poll, allocates nothing for a connection, and ends for
+// no connection's error.
 //
 // Lives in the parent. Not thread-safe.
 // Errors: Start() gives those of Strategy::Start(), Run() and Step() those of
@@ -38,6 +39,7 @@
 #include "brood/proc/unforked.h"
 #include "brood/server/admission.h"
 #include "brood/server/connection_report.h"
+#include "brood/server/deadlines.h"
 #include "brood/server/event_log.h"
 #include "brood/server/lifecycle.h"
 #include "brood/server/options.h"
@@ -57,6 +59,7 @@ class Supervisor : public proc::Unforked, private Strategy::Events {
     absl::optional<StopSignals> signals;
     std::unique_ptr<proc::Reaper> reaper;
     std::unique_ptr<Strategy> strategy;
+    std::unique_ptr<Deadlines> deadlines;  // null if there are none
     EventLog* log;
     // Readable when RequestDrain was called; made by the caller, who writes it.
     int drain_request_fd;
@@ -67,7 +70,7 @@ class Supervisor : public proc::Unforked, private Strategy::Events {
   ~Supervisor();
 
   // Once, before anything else: lets the strategy make its first processes.
-  absl::Status Start() { return parts_.strategy->Start(); }
+  absl::Status Start();
   // Turns until stopped.
   absl::Status Run();
   // One turn, for a caller with a loop of its own: waits for something to do,
@@ -86,6 +89,7 @@ class Supervisor : public proc::Unforked, private Strategy::Events {
   net::Instant ChooseWhatToPoll(net::Instant now);
   void TakeSignals(net::Instant now);
   void CleanupChildren(net::Instant now);
+  void EnforceDeadlines(net::Instant now);
   void StepLifecycle(net::Instant now);
   void MaintainStrategy(net::Instant now);
   void AcceptBatch(net::Instant now);
@@ -101,6 +105,7 @@ class Supervisor : public proc::Unforked, private Strategy::Events {
   void Failed(Scoreboard::Slot slot, const absl::Status& why) override;
 
   size_t LiveChildren() const;
+  void Forget(Scoreboard::Slot slot);
   void SignalChildren(int signal);
   void CloseListener(size_t index);
   void RequestStop(net::Instant now);

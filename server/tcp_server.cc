@@ -8,8 +8,10 @@
 #include <csignal>
 #include <utility>
 
+#include "brood/net/instant.h"
 #include "brood/net/listener.h"
 #include "brood/proc/reaper.h"
+#include "brood/server/deadlines.h"
 #include "brood/server/stop_signals.h"
 #include "brood/server/strategy/make_strategy.h"
 #include "brood/server/strategy/strategy.h"
@@ -25,6 +27,10 @@ absl::StatusOr<std::vector<net::Listener>> ListenOnAll(const Options& options) {
     absl::StatusOr<net::Listener> listener =
         net::Listener::Listen(*endpoint, options.backlog);
     if (!listener.ok()) return listener.status();
+    if (options.peer_timeout != absl::ZeroDuration()) {
+      absl::Status set = listener->SetPeerTimeout(options.peer_timeout);
+      if (!set.ok()) return set;
+    }
     listeners.push_back(*std::move(listener));
   }
   return listeners;
@@ -85,11 +91,14 @@ absl::StatusOr<std::unique_ptr<TcpServer>> TcpServer::Create(
   absl::StatusOr<std::unique_ptr<Strategy>> strategy = MakeStrategy(
       options, reaper->get(), server->program_.get(), server->log_.get());
   if (!strategy.ok()) return strategy.status();
+  absl::StatusOr<std::unique_ptr<Deadlines>> deadlines =
+      Deadlines::Create(options, options.Capacity(), net::Now());
+  if (!deadlines.ok()) return deadlines.status();
   server->supervisor_ = std::make_unique<Supervisor>(
-      options,
-      Supervisor::Parts{*std::move(listeners), std::move(signals),
-                        *std::move(reaper), *std::move(strategy),
-                        server->log_.get(), server->drain_request_.fd()});
+      options, Supervisor::Parts{*std::move(listeners), std::move(signals),
+                                 *std::move(reaper), *std::move(strategy),
+                                 *std::move(deadlines), server->log_.get(),
+                                 server->drain_request_.fd()});
   absl::Status started = server->supervisor_->Start();
   if (!started.ok()) return started;
   return server;

@@ -133,7 +133,8 @@ claim_help_lists_our_flags_in_groups_and_nobody_elses() {
   help=$(timeout "${patience}" "${server}" --help 2>"${scratch}/log") || fail "exit code $?"
   [[ ! -s ${scratch}/log ]] || fail "it spoke on its standard error"
   for name in listen backlog strategy max_connections max_size min_spares max_spares workers \
-    max_connections_per_worker init huge_text drain_grace log_level; do
+    max_connections_per_worker init huge_text drain_grace first_byte_timeout idle_timeout \
+    connection_timeout peer_timeout log_level; do
     grep -q "^  --${name}=" <<<"${help}" || fail "--${name} is not listed"
   done
   for name in Listening Processes Stopping Logging Signals 'Exit codes'; do

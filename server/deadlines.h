@@ -1,0 +1,94 @@
+// Deadlines: which connections have had their time.
+//
+// Three kinds, each off unless asked for:
+//   first byte   the client has sent nothing within this time after accept
+//   idle         no byte came or went for this long
+//   connection   it has lasted this long, whatever it does
+//
+// The parent enforces them, by killing the process, so a child can neither mask
+// nor forget them. It reads no byte to find out, and holds no descriptor: when
+// a connection could have been idle for long enough, the kernel is asked when
+// bytes last moved on it (net/socket_activity.h). One that ends before that was
+// never asked about, so deadlines cost short connections next to nothing. A
+// child that has closed its connection has only the last kind.
+//
+// Lives in the parent, in memory that children do not get. Errors: Create()
+// gives those of SocketActivity::Create(), if it is needed.
+//
+// Example:
+//   auto deadlines = Deadlines::Create(options, slots, now);
+//   (*deadlines)->Watch(slot, connection);
+//   ... at (*deadlines)->next():
+//   (*deadlines)->Check(now, [&](Deadlines::Slot slot, KillReason reason) {
+//     Kill(slot, reason);
+//   });
+
+#ifndef BROOD_SERVER_DEADLINES_H_
+#define BROOD_SERVER_DEADLINES_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/optional.h"
+#include "brood/net/connection.h"
+#include "brood/net/endpoint.h"
+#include "brood/net/instant.h"
+#include "brood/net/socket_activity.h"
+#include "brood/proc/hidden_fds.h"
+#include "brood/proc/unforked.h"
+#include "brood/server/options.h"
+#include "brood/server/scoreboard.h"
+#include "brood/server/timer_wheel.h"
+
+namespace brood::server {
+
+class Deadlines : public proc::Unforked {
+ public:
+  using Slot = uint32_t;
+  // Null if the options ask for none.
+  static absl::StatusOr<std::unique_ptr<Deadlines>> Create(
+      const Options& options, size_t slots, net::Instant now);
+
+  void Watch(Slot slot, const net::Connection& connection);
+  void Forget(Slot slot) { wheel_.Cancel(slot); }
+  // Calls `expired` for each connection that has had its time; it is looked at
+  // again soon, until it is forgotten.
+  void Check(net::Instant now,
+             absl::FunctionRef<void(Slot, KillReason)> expired);
+  net::Instant next() const { return wheel_.next(); }
+
+ private:
+  struct Watched {
+    net::Endpoint peer;
+    net::Endpoint local;
+    net::Instant accepted_at;
+    bool first_byte_came = false;
+    bool asks = false;  // whether its bytes matter still
+    net::Instant ask_at;
+  };
+
+  Deadlines(const Options& options, size_t slots, net::Instant now,
+            absl::optional<net::SocketActivity> activity);
+
+  using Verdict = absl::optional<KillReason>;
+
+  Verdict Judge(Watched& watched, net::Instant now) const;
+  Verdict JudgeActivity(Watched& watched, net::Instant now) const;
+  void SetAlarm(Slot slot);
+
+  const absl::Duration first_byte_;
+  const absl::Duration idle_;
+  const absl::Duration connection_;
+  absl::optional<net::SocketActivity> activity_;
+  proc::HiddenFd hidden_;
+  TimerWheel wheel_;
+  proc::UnforkedVector<Watched> watched_;
+};
+
+}  // namespace brood::server
+
+#endif  // BROOD_SERVER_DEADLINES_H_
