@@ -37,8 +37,8 @@ Supervisor::Supervisor(const Options& options, Parts parts)
       on_connection_end_(options.on_connection_end),
       drain_quota_(parts_.listeners.size()) {
   const int signals_fd = parts_.signals ? parts_.signals->fd() : -1;
-  for (int fd : {signals_fd, reaper().fd(), parts_.drain_request_fd,
-                 parts_.strategy->fd()}) {
+  constexpr int kNotYet = -1;  // see Start()
+  for (int fd : {signals_fd, reaper().fd(), parts_.drain_request_fd, kNotYet}) {
     polled_.push_back({fd, POLLIN, 0});
   }
   for (const net::Listener& listener : parts_.listeners) {
@@ -56,6 +56,14 @@ Supervisor::~Supervisor() {
     SignalChildren(SIGKILL);
     Turn(Lifecycle::kKillDelay);
   }
+}
+
+absl::Status Supervisor::Start() {
+  absl::Status started = parts_.strategy->Start();
+  // It may have opened it just now.
+  polled_[kStrategy].fd = parts_.strategy->fd();
+  hidden_[kStrategy] = proc::HiddenFd(parts_.strategy->fd());
+  return started;
 }
 
 absl::Status Supervisor::Run() {
@@ -259,6 +267,11 @@ void Supervisor::Serving(Scoreboard::Slot slot, pid_t pid) {
   admission_.Succeeded();
   log().Forked(pid, scoreboard_.entry(slot).peer, scoreboard_.running(),
                admission_.max_connections());
+  // Its birth may have become known only after the others were told to end.
+  if (lifecycle_.state() == Lifecycle::State::kTerminating &&
+      reaper().Signal(pid, SIGTERM).ok()) {
+    scoreboard_.Signalled(slot);
+  }
 }
 
 void Supervisor::Ended(Scoreboard::Slot slot, pid_t pid,

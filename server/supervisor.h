@@ -67,7 +67,7 @@ class Supervisor : public proc::Unforked, private Strategy::Events {
   ~Supervisor();
 
   // Once, before anything else: lets the strategy make its first processes.
-  absl::Status Start() { return parts_.strategy->Start(); }
+  absl::Status Start();
   // Turns until stopped.
   absl::Status Run();
   // One turn, for a caller with a loop of its own: waits for something to do,
