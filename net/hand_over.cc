@@ -204,7 +204,11 @@ absl::Status HandOver::Order(Ticket order) const {
 }
 
 absl::StatusOr<absl::optional<HandOver::Message>> HandOver::TakeBack() const {
-  return Receive(awaiting_, MSG_DONTWAIT);
+  // Looked at first: what could not be received whole, for want of a descriptor
+  // perhaps, would be lost once it was removed.
+  absl::StatusOr<absl::optional<Message>> message = TryAwait();
+  if (message.ok() && message->has_value()) Acknowledge();
+  return message;
 }
 
 bool HandOver::Empty() const {

@@ -56,6 +56,14 @@ bool HasChildren() {
   return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0;
 }
 
+// With the default disposition of SIGCHLD its flags make a difference, too, and
+// are not in /proc/self/status.
+bool LeavesZombies() {
+  struct sigaction action = {};
+  sigaction(SIGCHLD, nullptr, &action);
+  return (action.sa_flags & SA_NOCLDWAIT) == 0;
+}
+
 bool IsRunning(int timer) {
   itimerval value;
   return getitimer(static_cast<__itimer_which_t>(timer), &value) != 0 ||
@@ -69,6 +77,7 @@ ProcessState::ProcessState()
       fd_list_fd_(open("/proc/self/fd", O_PATH | O_CLOEXEC)),
       environ_(environ) {
   if (DIR* list = opendir("/proc/self/fd")) {
+    descriptors_listed_ = true;
     while (const dirent* entry = readdir(list)) {
       const int fd = std::atoi(entry->d_name);
       struct stat status;
@@ -92,6 +101,7 @@ ProcessState::ProcessState()
     values_.emplace_back(*variable);
   }
   sigprocmask(SIG_BLOCK, nullptr, &mask_);
+  leaves_zombies_ = LeavesZombies();
   kernels_word_ = KernelsWord();
   next_timer_id_ = NextTimerId();
   for (size_t i = 0; i < limits_.size(); ++i) {
@@ -110,8 +120,8 @@ bool ProcessState::Restore() {
   struct stat here;
   return DescriptorsRestored() && stat(".", &here) == 0 &&
          File::From(here) == directory_ && SameEnvironment() && NoTimers() &&
-         SameLimits() && !HasChildren() && !kernels_word_.empty() &&
-         KernelsWord() == kernels_word_;
+         SameLimits() && !HasChildren() && LeavesZombies() == leaves_zombies_ &&
+         !kernels_word_.empty() && KernelsWord() == kernels_word_;
 }
 
 // The watched lines of /proc/self/status; nothing if it can't be read.
@@ -145,7 +155,8 @@ bool ProcessState::SameDescriptors() const {
 // these are not all there are: since Linux 6.2 the size of their directory is
 // their number.
 bool ProcessState::DescriptorsRestored() const {
-  if (!SameDescriptors()) return false;
+  // Without the list it would be all of them, those of the worker included.
+  if (!descriptors_listed_ || !SameDescriptors()) return false;
   struct stat list;
   if (fstat(fd_list_fd_, &list) == 0 &&
       static_cast<size_t>(list.st_size) == descriptors_.size()) {

@@ -76,6 +76,7 @@ class ProcessState {
   // /proc/self/status and /proc/self/fd; -1 if there is no such file.
   int status_fd_;
   int fd_list_fd_;
+  bool descriptors_listed_ = false;
   std::vector<OpenFile> descriptors_;  // in ascending order
   File directory_;
   mode_t umask_;
@@ -83,6 +84,7 @@ class ProcessState {
   std::vector<char*> variables_;
   std::vector<std::string> values_;
   sigset_t mask_;
+  bool leaves_zombies_;
   std::string kernels_word_;
   int next_timer_id_ = -1;
   std::array<rlimit, RLIM_NLIMITS> limits_ = {};

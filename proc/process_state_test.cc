@@ -1,1 +1,293 @@
+#include "brood/proc/process_state.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <ctime>
+#include <functional>
+#include <thread>  // NOLINT(build/c++11): what a handler might start.
+
+#include "brood/proc/reaper.h"
+#include "brood/testing/leak_check.h"
+#include "brood/testing/nursery.h"
+#include "brood/testing/refuse_calls.h"
 #include "gtest/gtest.h"
+
+namespace brood::proc {
+namespace {
+
+using ::brood::testing::Nursery;
+
+constexpr uid_t kNobody = 65534;
+
+class ProcessStateTest : public ::brood::testing::LeakCheck {
+ protected:
+  // Runs `body` in a child, and gives what it returns.
+  static int InAChild(const std::function<int()>& body) {
+    Nursery nursery(Reaper::Ownership::kOursAlone);
+    nursery.Spawn(body);
+    const auto ended = nursery.AwaitEnded(1);
+    if (ended.size() != 1 || !ended[0].status.exited()) return -1;
+    return ended[0].status.code();
+  }
+};
+
+bool IsOpen(int fd) { return fcntl(fd, F_GETFD) >= 0; }
+
+int OpenNull() { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
+
+// The lowest number that is free.
+int FreeNumber() {
+  const int fd = OpenNull();
+  close(fd);
+  return fd;
+}
+
+TEST_F(ProcessStateTest, IsAsItWasIfNothingWasDone) {
+  EXPECT_EQ(InAChild([] {
+              ProcessState pristine;
+              for (int round = 0; round < 50; ++round) {
+                if (!pristine.Restore()) return round;
+              }
+              return 100;
+            }),
+            100);
+}
+
+TEST_F(ProcessStateTest, IsAsItWasInAProgramThatHadThreadsOnce) {
+  std::thread([] {}).join();
+  EXPECT_EQ(InAChild([] { return ProcessState().Restore() ? 0 : 1; }), 0);
+}
+
+// What is put back: the process is as it was, and stays it.
+TEST_F(ProcessStateTest, ClosesWhatWasOpened) {
+  EXPECT_EQ(InAChild([] {
+              const int kept = dup2(STDERR_FILENO, 600);
+              ProcessState pristine;
+              const int hole = OpenNull();  // below what is kept
+              int ends[2];
+              if (pipe(ends) < 0 || dup2(kept, 900) != 900) return 2;
+              if (!pristine.Restore()) return 3;
+              if (!IsOpen(kept)) return 4;
+              for (int fd : {hole, ends[0], ends[1], 900}) {
+                if (IsOpen(fd)) return 5;
+              }
+              return pristine.Restore() ? 0 : 6;
+            }),
+            0);
+}
+
+TEST_F(ProcessStateTest, ClosesWhatWasOpenedWithoutCloseRange) {
+  EXPECT_EQ(InAChild([] {
+              ::brood::testing::RefuseCalls({SYS_close_range}, ENOSYS);
+              ProcessState pristine;
+              const int low = OpenNull();
+              const int high = dup2(low, 900);
+              const bool restored = pristine.Restore();
+              return restored && !IsOpen(low) && !IsOpen(high) ? 0 : 1;
+            }),
+            0);
+}
+
+TEST_F(ProcessStateTest, PutsUmaskAndMaskBack) {
+  EXPECT_EQ(InAChild([] {
+              umask(027);
+              ProcessState pristine;
+              umask(0777);
+              sigset_t all, now;
+              sigfillset(&all);
+              sigprocmask(SIG_BLOCK, &all, nullptr);
+              if (!pristine.Restore()) return 1;
+              sigprocmask(SIG_BLOCK, nullptr, &now);
+              for (int signal = 1; signal <= SIGRTMAX; ++signal) {
+                if (sigismember(&now, signal) == 1) return 2;
+              }
+              return umask(0) == 027 ? 0 : 3;
+            }),
+            0);
+}
+
+// Also if the rest is not as it was.
+TEST_F(ProcessStateTest, IsAsItWasIfAWorkingDirectoryIsLeftAndCameBackTo) {
+  EXPECT_EQ(InAChild([] {
+              const int here = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+              ProcessState pristine;
+              if (chdir("/proc") < 0 || pristine.Restore()) return 1;
+              if (fchdir(here) < 0) return 2;
+              return pristine.Restore() ? 0 : 3;
+            }),
+            0);
+}
+
+// Without it there is no telling what was open; so nothing is closed.
+TEST_F(ProcessStateTest, IsNotAsItWasIfDescriptorsCanNotBeListed) {
+  EXPECT_EQ(InAChild([] {
+              const int kept = OpenNull();
+              ::brood::testing::RefuseCalls({SYS_openat, SYS_open}, EMFILE);
+              ProcessState pristine;
+              if (pristine.Restore()) return 1;
+              return IsOpen(kept) && IsOpen(STDERR_FILENO) ? 0 : 2;
+            }),
+            0);
+}
+
+// What is only compared: the process is to end.
+struct Dirt {
+  const char* name;
+  void (*leave)();
+};
+
+// What leave() does where it may not.
+constexpr int kNotAllowed = 77;
+void Allowed(int result) {
+  if (result < 0) _exit(kNotAllowed);
+}
+
+class DirtTest : public ProcessStateTest,
+                 public ::testing::WithParamInterface<Dirt> {
+ protected:
+  // What there is to be changed.
+  static constexpr char kVariable[] = "BROOD_TEST_VARIABLE";
+
+  static void Furnish() {
+    int ends[2];
+    if (pipe(ends) < 0) std::abort();
+    dup2(ends[0], kPipe);
+    dup2(ends[1], kPipeEnd);
+    close(ends[1]);
+    setenv(kVariable, "clean", 1);
+  }
+
+ public:
+  static constexpr int kPipe = 700, kPipeEnd = 701;
+
+  static void ClosePipe() { close(kPipe); }
+  static void ReplacePipe() { dup2(OpenNull(), kPipe); }
+  static void ReplacePipeByItsOwnKind() {
+    int ends[2];
+    if (pipe(ends) == 0) dup2(ends[0], kPipe);
+  }
+  static void CloseAndOpenAnother() {
+    close(STDIN_FILENO);
+    if (FreeNumber() == STDIN_FILENO) open("/", O_RDONLY | O_CLOEXEC);
+  }
+  static void ChangeVariable() { setenv(kVariable, "dirty", 1); }
+  static void RemoveVariable() { unsetenv(kVariable); }
+  static void EditVariable() { getenv(kVariable)[0] = 'C'; }
+  static void Handle(int signal) {
+    std::signal(signal, [](int) {});
+  }
+  static void StartTimer(__itimer_which_t which) {
+    const itimerval late = {{0, 0}, {10000, 0}};
+    setitimer(which, &late, nullptr);
+  }
+  static timer_t MakeTimer() {
+    timer_t timer;
+    sigevent silent = {};
+    silent.sigev_notify = SIGEV_NONE;
+    timer_create(CLOCK_REALTIME, &silent, &timer);
+    return timer;
+  }
+  static void Lower(__rlimit_resource_t resource) {
+    rlimit limit;
+    getrlimit(resource, &limit);
+    limit.rlim_cur /= 2;
+    setrlimit(resource, &limit);
+  }
+};
+
+TEST_P(DirtTest, IsNotAsItWas) {
+  const int code = InAChild([] {
+    Furnish();
+    ProcessState pristine;
+    if (!pristine.Restore()) return 1;
+    GetParam().leave();
+    return pristine.Restore() ? 2 : 0;
+  });
+  if (code == kNotAllowed) GTEST_SKIP() << "only root may";
+  EXPECT_EQ(code, 0) << "2: it is taken for clean";
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    After, DirtTest,
+    ::testing::Values(
+        Dirt{"ADescriptorWasClosed", DirtTest::ClosePipe},
+        Dirt{"ADescriptorWasReplaced", DirtTest::ReplacePipe},
+        Dirt{"ADescriptorWasReplacedByItsOwnKind",
+             DirtTest::ReplacePipeByItsOwnKind},
+        Dirt{"StandardInputBecameAnother", DirtTest::CloseAndOpenAnother},
+        Dirt{"Chdir", [] { Allowed(chdir("/proc")); }},
+        Dirt{"Setenv", [] { setenv("BROOD_TEST_NEW", "1", 1); }},
+        Dirt{"SetenvOfAnOldVariable", DirtTest::ChangeVariable},
+        Dirt{"Unsetenv", DirtTest::RemoveVariable},
+        Dirt{"Putenv",
+             [] {
+               static char text[] = "BROOD_TEST_PUT=1";
+               putenv(text);
+             }},
+        Dirt{"AnEditInPlace", DirtTest::EditVariable},
+        Dirt{"Clearenv", [] { clearenv(); }},
+        Dirt{"ASignalIsHandled", [] { DirtTest::Handle(SIGUSR1); }},
+        Dirt{"ASignalIsIgnored", [] { std::signal(SIGPIPE, SIG_IGN); }},
+        Dirt{"ARealTimeSignalIsHandled", [] { DirtTest::Handle(SIGRTMAX); }},
+        Dirt{"ChildrenAreNotToBeWaitedFor",
+             [] {
+               struct sigaction no_zombies = {};
+               no_zombies.sa_handler = SIG_DFL;
+               no_zombies.sa_flags = SA_NOCLDWAIT;
+               sigaction(SIGCHLD, &no_zombies, nullptr);
+             }},
+        Dirt{"Alarm", [] { alarm(10000); }},
+        Dirt{"ARealTimer", [] { DirtTest::StartTimer(ITIMER_REAL); }},
+        Dirt{"AVirtualTimer", [] { DirtTest::StartTimer(ITIMER_VIRTUAL); }},
+        Dirt{"AProfilingTimer", [] { DirtTest::StartTimer(ITIMER_PROF); }},
+        Dirt{"TimerCreate", [] { DirtTest::MakeTimer(); }},
+        Dirt{"TimerCreateAndDelete",
+             [] { timer_delete(DirtTest::MakeTimer()); }},
+        Dirt{"AResourceLimitWasLowered",
+             [] { DirtTest::Lower(RLIMIT_NOFILE); }},
+        Dirt{"TheLastResourceLimitWasLowered",
+             [] {
+               const rlimit limit = {1000000, 1000000};
+               setrlimit(RLIMIT_RTTIME, &limit);
+             }},
+        Dirt{"AChildIsLeftRunning",
+             [] {
+               if (fork() != 0) return;
+               // Its parent's end is the end of the pipe, and its own.
+               close(DirtTest::kPipeEnd);
+               char byte;
+               _exit(static_cast<int>(read(DirtTest::kPipe, &byte, 1)));
+             }},
+        Dirt{"AZombieIsLeft",
+             [] {
+               const pid_t pid = fork();
+               if (pid == 0) _exit(0);
+               Nursery::AwaitZombie(pid);
+             }},
+        Dirt{"AThreadIsLeft",
+             [] {
+               std::thread([] {
+                 for (;;) pause();
+               }).detach();
+             }},
+        Dirt{"Setuid", [] { Allowed(setuid(kNobody)); }},
+        Dirt{"Seteuid", [] { Allowed(seteuid(kNobody)); }},
+        Dirt{"Setegid", [] { Allowed(setegid(kNobody)); }},
+        Dirt{"Setgroups",
+             [] {
+               const gid_t group = kNobody;
+               Allowed(setgroups(1, &group));
+             }}),
+    [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace brood::proc

@@ -282,6 +282,11 @@ void Supervisor::Serving(Scoreboard::Slot slot, pid_t pid) {
   admission_.Succeeded();
   log().Forked(pid, scoreboard_.entry(slot).peer, scoreboard_.running(),
                admission_.max_connections());
+  // Its birth may have become known only after the others were told to end.
+  if (lifecycle_.state() == Lifecycle::State::kTerminating &&
+      reaper().Signal(pid, SIGTERM).ok()) {
+    scoreboard_.Signalled(slot);
+  }
 }
 
 void Supervisor::Ended(Scoreboard::Slot slot, pid_t pid,

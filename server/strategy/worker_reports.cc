@@ -55,7 +55,9 @@ absl::optional<WorkerReports::Received> WorkerReports::TryReceive() const {
     const ssize_t size = TEMP_FAILURE_RETRY(
         recvmsg(receiving_.fd(), &message,
                 MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC));
-    if (size <= 0) return absl::nullopt;
+    // Nothing there. Zero is not the end, for we hold the other end ourselves,
+    // but one more that is not as Send() makes it.
+    if (size < 0) return absl::nullopt;
     const cmsghdr* header = CMSG_FIRSTHDR(&message);
     if (size != sizeof(received.report) || header == nullptr ||
         header->cmsg_level != SOL_SOCKET ||

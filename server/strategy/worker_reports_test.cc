@@ -1,1 +1,215 @@
+#include "brood/server/strategy/worker_reports.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstring>
+#include <functional>
+#include <vector>
+
+#include "absl/types/optional.h"
+#include "brood/proc/hidden_fds.h"
+#include "brood/testing/leak_check.h"
+#include "brood/testing/observe.h"
 #include "gtest/gtest.h"
+
+namespace brood::server {
+namespace {
+
+using ::brood::testing::DescriptorsOf;
+using Report = WorkerReports::Report;
+using Received = WorkerReports::Received;
+
+Report ReportOf(uint32_t serial) {
+  Report report = {};
+  report.index = 3;
+  report.serial = serial;
+  report.exit_code = 2;
+  report.leaves = 1;
+  report.usage.ru_minflt = 99;
+  return report;
+}
+
+class WorkerReportsTest : public ::brood::testing::LeakCheck {
+ protected:
+  WorkerReportsTest() : reports_(*WorkerReports::Create()) {}
+
+  // Runs `body` in a worker, and gives its pid when it has ended.
+  pid_t InAWorker(const std::function<void()>& body) {
+    const pid_t pid = fork();
+    if (pid == 0) {
+      body();
+      _exit(0);
+    }
+    int status = -1;
+    EXPECT_EQ(waitpid(pid, &status, 0), pid);
+    EXPECT_EQ(status, 0);
+    return pid;
+  }
+  bool Readable() const {
+    pollfd polled = {reports_.fd(), POLLIN, 0};
+    return poll(&polled, 1, 0) == 1;
+  }
+  void SendRaw(const void* bytes, size_t size) const {
+    ASSERT_EQ(send(reports_.fd_to_send(), bytes, size, MSG_NOSIGNAL),
+              static_cast<ssize_t>(size));
+  }
+
+  WorkerReports reports_;
+};
+
+TEST_F(WorkerReportsTest, HasNothingAtFirst) {
+  EXPECT_FALSE(Readable());
+  EXPECT_FALSE(reports_.TryReceive());
+}
+
+TEST_F(WorkerReportsTest, SaysWhatAWorkerSaidAndWhoItWas) {
+  const pid_t worker = InAWorker([&] { reports_.Send(ReportOf(5)); });
+  EXPECT_TRUE(Readable());
+  const absl::optional<Received> received = reports_.TryReceive();
+  ASSERT_TRUE(received);
+  EXPECT_EQ(received->sender, worker);
+  EXPECT_EQ(received->report.index, 3u);
+  EXPECT_EQ(received->report.serial, 5u);
+  EXPECT_EQ(received->report.exit_code, 2);
+  EXPECT_EQ(received->report.leaves, 1u);
+  EXPECT_EQ(received->report.usage.ru_minflt, 99);
+  EXPECT_FALSE(reports_.TryReceive());
+  EXPECT_FALSE(Readable());
+}
+
+TEST_F(WorkerReportsTest, TellsTwoThatSayTheSameApart) {
+  const pid_t one = InAWorker([&] { reports_.Send(ReportOf(5)); });
+  const pid_t other = InAWorker([&] { reports_.Send(ReportOf(5)); });
+  EXPECT_EQ(reports_.TryReceive()->sender, one);
+  EXPECT_EQ(reports_.TryReceive()->sender, other);
+}
+
+// Root may; it does not run as a worker that has dropped its privileges.
+TEST_F(WorkerReportsTest, LetsNobodySpeakForAnotherProcess) {
+  const pid_t parent = getpid();
+  const pid_t worker = InAWorker([&] {
+    if (geteuid() == 0 && setuid(65534) < 0) {
+      // A namespace with one user, who may all.
+      reports_.Send(ReportOf(5));
+      return;
+    }
+    const ucred forged = {parent, getuid(), getgid()};
+    const Report report = ReportOf(5);
+    iovec bytes = {const_cast<Report*>(&report), sizeof(report)};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred))] = {};
+    msghdr message = {};
+    message.msg_iov = &bytes;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof(control);
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_CREDENTIALS;
+    header->cmsg_len = CMSG_LEN(sizeof(forged));
+    std::memcpy(CMSG_DATA(header), &forged, sizeof(forged));
+    if (sendmsg(reports_.fd_to_send(), &message, MSG_NOSIGNAL) >= 0) _exit(1);
+    reports_.Send(report);
+  });
+  const absl::optional<Received> received = reports_.TryReceive();
+  ASSERT_TRUE(received);
+  EXPECT_EQ(received->sender, worker);
+  EXPECT_FALSE(reports_.TryReceive());
+}
+
+TEST_F(WorkerReportsTest, DropsWhatHasAnotherSizeAndGoesOn) {
+  const std::vector<char> bytes(4096);
+  for (size_t size : {size_t{0}, size_t{1}, sizeof(Report) - 1,
+                      sizeof(Report) + 1, bytes.size()}) {
+    SendRaw(bytes.data(), size);
+    reports_.Send(ReportOf(static_cast<uint32_t>(size)));
+    const absl::optional<Received> received = reports_.TryReceive();
+    ASSERT_TRUE(received) << size;
+    EXPECT_EQ(received->report.serial, size);
+    EXPECT_FALSE(reports_.TryReceive());
+  }
+}
+
+TEST_F(WorkerReportsTest, KeepsNoDescriptorThatCameAlong) {
+  const std::vector<int> before = DescriptorsOf("self");
+  for (size_t count : {1u, 2u, 253u}) {
+    const std::vector<int> fds(count, STDERR_FILENO);
+    const Report report = ReportOf(static_cast<uint32_t>(count));
+    iovec bytes = {const_cast<Report*>(&report), sizeof(report)};
+    std::vector<char> control(CMSG_SPACE(count * sizeof(int)));
+    msghdr message = {};
+    message.msg_iov = &bytes;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(count * sizeof(int));
+    std::memcpy(CMSG_DATA(header), fds.data(), count * sizeof(int));
+    ASSERT_GT(sendmsg(reports_.fd_to_send(), &message, MSG_NOSIGNAL), 0);
+    const absl::optional<Received> received = reports_.TryReceive();
+    ASSERT_TRUE(received);
+    EXPECT_EQ(received->report.serial, count);
+    EXPECT_EQ(DescriptorsOf("self"), before);
+  }
+}
+
+TEST_F(WorkerReportsTest, LosesNothingInAFlood) {
+  constexpr uint32_t kReports = 20000;
+  const pid_t worker = fork();
+  if (worker == 0) {
+    for (uint32_t n = 1; n <= kReports; ++n) reports_.Send(ReportOf(n));
+    _exit(0);
+  }
+  uint32_t received = 0;
+  while (received < kReports) {
+    pollfd polled = {reports_.fd(), POLLIN, 0};
+    ASSERT_EQ(poll(&polled, 1, 10000), 1);
+    while (const absl::optional<Received> next = reports_.TryReceive()) {
+      ASSERT_EQ(next->report.serial, ++received);
+      ASSERT_EQ(next->sender, worker);
+    }
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(worker, &status, 0), worker);
+  EXPECT_EQ(status, 0);
+}
+
+// One call is a bounded piece of work, whoever goes on sending meanwhile.
+TEST_F(WorkerReportsTest, ComesBackFromAFloodOfWhatIsNone) {
+  const pid_t parent = getpid();
+  std::vector<pid_t> flooders;
+  for (int i = 0; i < 3; ++i) {
+    flooders.push_back(fork());
+    if (flooders.back() != 0) continue;
+    while (getppid() == parent) {
+      send(reports_.fd_to_send(), "noise", 5, MSG_NOSIGNAL);
+    }
+    _exit(0);
+  }
+  alarm(10);  // ends a test that would go on for ever
+  for (int call = 0; call < 200; ++call) {
+    EXPECT_FALSE(reports_.TryReceive());
+  }
+  alarm(0);
+  for (pid_t flooder : flooders) {
+    kill(flooder, SIGKILL);
+    EXPECT_EQ(waitpid(flooder, nullptr, 0), flooder);
+  }
+}
+
+TEST_F(WorkerReportsTest, IsHiddenFromChildrenButForTheEndToSend) {
+  InAWorker([&] {
+    proc::CloseHiddenFds({reports_.fd_to_send()});
+    if (fcntl(reports_.fd(), F_GETFD) >= 0) _exit(1);
+    if (fcntl(reports_.fd_to_send(), F_GETFD) < 0) _exit(2);
+  });
+}
+
+}  // namespace
+}  // namespace brood::server

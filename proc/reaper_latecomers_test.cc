@@ -1,0 +1,138 @@
+// What a reaper does for a strategy whose children it did not see being born,
+// or whose children change their meaning.
+
+#include <sys/wait.h>
+
+#include <chrono>  // NOLINT(build/c++11): the monotonic clock.
+#include <csignal>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "brood/proc/child.h"
+#include "brood/proc/reaper.h"
+#include "brood/proc/spawn.h"
+#include "brood/testing/leak_check.h"
+#include "brood/testing/nursery.h"
+#include "brood/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::proc {
+namespace {
+
+using ::brood::testing::IsOk;
+using ::brood::testing::Nursery;
+using ::testing::SizeIs;
+using Ownership = Reaper::Ownership;
+using Instant = Reaper::Instant;
+
+using ReaperOfEveryChildTest = ::brood::testing::LeakCheck;
+
+class ReaperOfOthersTest : public ::brood::testing::LeakCheck,
+                           public ::testing::WithParamInterface<Ownership> {};
+
+INSTANTIATE_TEST_SUITE_P(Children, ReaperOfOthersTest,
+                         ::testing::Values(Ownership::kOursAlone,
+                                           Ownership::kEveryChild),
+                         [](const auto& info) {
+                           return info.param == Ownership::kOursAlone
+                                      ? "OursAlone"
+                                      : "EveryChild";
+                         });
+
+// A child that a zygote made is put on the books when somebody looks.
+TEST_P(ReaperOfOthersTest, AdoptsAChildThatEndedBeforeItWasKnown) {
+  Nursery nursery(GetParam());
+  pid_t latecomer = 0;
+  int asked = 0;
+  nursery.reaper().SetLateAdoption([&] {
+    ++asked;
+    if (latecomer == 0) return;
+    nursery.reaper().Adopt(Child::Adopt(latecomer), /*tag=*/9);
+    latecomer = 0;
+  });
+  auto spawner = Spawner::Create(nursery.reaper().exit_signal());
+  ASSERT_THAT(spawner, IsOk());
+  ASSERT_THAT(spawner->Prepare(), IsOk());
+  absl::StatusOr<Child> child = spawner->Spawn([] { return 5; });
+  ASSERT_THAT(child, IsOk());
+  const pid_t pid = latecomer = std::move(*child).Release();
+  Nursery::AwaitZombie(pid);
+  std::vector<Reaper::Ended> delivered;
+  nursery.reaper().CleanupChildren(
+      nursery.reaper().next_check() - std::chrono::milliseconds(1),
+      [&](const Reaper::Ended& ended) { delivered.push_back(ended); });
+  ASSERT_THAT(delivered, SizeIs(1));
+  EXPECT_EQ(delivered[0].pid, pid);
+  EXPECT_EQ(delivered[0].tag, 9u);
+  EXPECT_EQ(delivered[0].status.code(), 5);
+  EXPECT_EQ(asked, 1);
+}
+
+// The wait for any child takes it first, and asks only then who it was.
+TEST_F(ReaperOfEveryChildTest, AdoptsAChildWhoseNoticeWasLost) {
+  Nursery nursery(Ownership::kEveryChild);
+  absl::StatusOr<Spawner> spawner = Spawner::Create(/*exit_signal=*/0);
+  ASSERT_THAT(spawner, IsOk());
+  ASSERT_THAT(spawner->Prepare(), IsOk());
+  absl::StatusOr<Child> child = spawner->Spawn([] { return 5; });
+  ASSERT_THAT(child, IsOk());
+  const pid_t pid = std::move(*child).Release();
+  nursery.reaper().SetLateAdoption([&, adopted = false]() mutable {
+    if (!adopted) nursery.reaper().Adopt(Child::Adopt(pid), /*tag=*/9);
+    adopted = true;
+  });
+  Nursery::AwaitZombie(pid);
+  std::vector<Reaper::Ended> delivered;
+  nursery.reaper().CleanupChildren(
+      Instant::clock::now() + std::chrono::hours(1),
+      [&](const Reaper::Ended& ended) { delivered.push_back(ended); });
+  ASSERT_THAT(delivered, SizeIs(1));
+  EXPECT_EQ(delivered[0].tag, 9u);
+  EXPECT_EQ(delivered[0].status.code(), 5);
+}
+
+TEST_P(ReaperOfOthersTest, DoesNotAskForLatecomersWhenItKnowsWhoEnded) {
+  Nursery nursery(GetParam());
+  nursery.reaper().SetLateAdoption([] { ADD_FAILURE() << "it asks"; });
+  nursery.SpawnZombie([] { return 0; });
+  EXPECT_THAT(nursery.CleanupByQueue(), SizeIs(1));
+}
+
+TEST_P(ReaperOfOthersTest, DeliversAChildWithTheTagThatItHadLast) {
+  Nursery nursery(GetParam());
+  const pid_t pid = nursery.SpawnIdle(/*tag=*/1);
+  const pid_t other = nursery.SpawnIdle(/*tag=*/2);
+  nursery.reaper().Retag(pid, 7);
+  nursery.reaper().Retag(5000001, 8);  // nobody's: no harm
+  nursery.reaper().SignalAll(SIGKILL);
+  std::map<pid_t, uint32_t> tags;
+  for (const Reaper::Ended& ended : nursery.AwaitEnded(2)) {
+    tags[ended.pid] = ended.tag;
+  }
+  EXPECT_EQ(tags, (std::map<pid_t, uint32_t>{{pid, 7}, {other, 2}}));
+}
+
+TEST_P(ReaperOfOthersTest, SignalsEachChildAndNobodyElse) {
+  Nursery nursery(GetParam()), neighbour(Ownership::kOursAlone);
+  for (int i = 0; i < 40; ++i) nursery.SpawnIdle();
+  const pid_t stranger = neighbour.SpawnIdle();
+  nursery.SpawnZombie([] { return 3; });  // one that can't hear it any more
+  nursery.reaper().SignalAll(SIGTERM);
+  int terminated = 0;
+  for (const Reaper::Ended& ended : nursery.AwaitEnded(41)) {
+    if (!ended.status.exited()) terminated += ended.status.signal() == SIGTERM;
+  }
+  EXPECT_EQ(terminated, 40);
+  siginfo_t info = {};
+  EXPECT_EQ(waitid(P_PID, static_cast<id_t>(stranger), &info,
+                   WEXITED | WNOHANG | WNOWAIT | __WALL),
+            0);
+  EXPECT_EQ(info.si_pid, 0) << "the other reaper's has ended, too";
+  nursery.reaper().SignalAll(SIGTERM);  // to nobody
+}
+
+}  // namespace
+}  // namespace brood::proc

@@ -1,0 +1,110 @@
+#include "brood/server/child_program.h"
+
+#include <functional>
+#include <stdexcept>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/types/optional.h"
+#include "brood/net/connection.h"
+#include "brood/server/event_log.h"
+#include "brood/server/handler.h"
+#include "brood/server/options.h"
+#include "brood/testing/connection_pair.h"
+#include "brood/testing/leak_check.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::server {
+namespace {
+
+using ::brood::testing::ConnectionPair;
+using ::testing::HasSubstr;
+using ::testing::internal::CaptureStderr;
+using ::testing::internal::GetCapturedStderr;
+
+using Prepare = std::function<absl::Status()>;
+
+class ChildProgramTest : public ::brood::testing::LeakCheck {
+ protected:
+  ChildProgramTest() : pair_(*ConnectionPair::Create()) {}
+
+  // One that counts what it does, and fails, so that nobody lingers.
+  ChildProgram Counting(Prepare prepare, LogLevel level = LogLevel::kOff) {
+    log_.emplace(level);
+    return ChildProgram(
+        [this](net::Connection& /*connection*/) {
+          ++served_;
+          return ExitCode::kProtocolError;
+        },
+        1024, std::move(prepare), &*log_);
+  }
+
+  ConnectionPair pair_;
+  absl::optional<EventLog> log_;
+  int prepared_ = 0;
+  int served_ = 0;
+};
+
+TEST_F(ChildProgramTest, NeedsNoPreparation) {
+  const ChildProgram program = Counting(nullptr);
+  EXPECT_FALSE(program.Begin());
+  EXPECT_EQ(program.BeginAndServe(pair_.connection), 4);
+  EXPECT_EQ(served_, 1);
+}
+
+TEST_F(ChildProgramTest, PreparesOnceAndServesAsOftenAsItIsAsked) {
+  const ChildProgram program = Counting([this] {
+    EXPECT_EQ(served_, 0);
+    ++prepared_;
+    return absl::OkStatus();
+  });
+  EXPECT_FALSE(program.Begin());
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(program.Serve(pair_.connection), 4);
+  EXPECT_EQ(prepared_, 1);
+  EXPECT_EQ(served_, 3);
+}
+
+TEST_F(ChildProgramTest, ServesNobodyIfItsPreparationFails) {
+  const ChildProgram program =
+      Counting([] { return absl::PermissionDeniedError("no"); });
+  EXPECT_EQ(program.Begin(), 111);
+  EXPECT_EQ(program.BeginAndServe(pair_.connection), 111);
+  EXPECT_EQ(served_, 0);
+}
+
+TEST_F(ChildProgramTest, ServesNobodyIfItsPreparationThrows) {
+  for (const Prepare& throws :
+       {Prepare([]() -> absl::Status { throw std::runtime_error("no"); }),
+        Prepare([]() -> absl::Status { throw 7; })}) {
+    const ChildProgram program = Counting(throws);
+    EXPECT_EQ(program.BeginAndServe(pair_.connection), 111);
+  }
+  EXPECT_EQ(served_, 0);
+}
+
+TEST_F(ChildProgramTest, SaysWhyItCouldNotBegin) {
+  CaptureStderr();
+  Counting([] { return absl::PermissionDeniedError("because"); },
+           LogLevel::kInfo)
+      .BeginAndServe(pair_.connection);
+  EXPECT_THAT(GetCapturedStderr(), HasSubstr("because"));
+}
+
+TEST_F(ChildProgramTest, SaysWhomItServes) {
+  CaptureStderr();
+  Counting(nullptr, LogLevel::kInfo).BeginAndServe(pair_.connection);
+  EXPECT_THAT(GetCapturedStderr(),
+              HasSubstr("handling " + pair_.connection.peer().ToString()));
+}
+
+TEST_F(ChildProgramTest, TakesAnExceptionOfTheHandlerForItsFailure) {
+  log_.emplace(LogLevel::kOff);
+  const ChildProgram program(
+      [](net::Connection& /*connection*/) -> ExitCode { throw 7; }, 1024,
+      nullptr, &*log_);
+  EXPECT_EQ(program.BeginAndServe(pair_.connection), 1);
+}
+
+}  // namespace
+}  // namespace brood::server
