@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -21,8 +22,8 @@ namespace {
 // Lines of /proc/self/status that a piece of work can change, and that change
 // for no other reason. Some are not there on older kernels.
 constexpr absl::string_view kWatchedLines[] = {
-    "CapAmb:", "CapBnd:", "CapEff:",  "CapInh:",     "CapPrm:",
-    "Gid:",    "Groups:", "Name:",    "NoNewPrivs:", "Seccomp:",
+    "CapAmb:", "CapBnd:", "CapEff:",  "CapInh:", "CapPrm:",     "Gid:",
+    "Groups:", "NSpgid:", "NSsid:",   "Name:",   "NoNewPrivs:", "Seccomp:",
     "SigCgt:", "SigIgn:", "Threads:", "Uid:"};
 
 bool IsWatched(absl::string_view line) {
@@ -72,6 +73,11 @@ bool IsRunning(int timer) {
 
 }  // namespace
 
+ProcessState::File ProcessState::FileAt(const char* path) {
+  struct stat status;
+  return stat(path, &status) == 0 ? File::From(status) : File();
+}
+
 ProcessState::ProcessState()
     : status_fd_(open("/proc/self/status", O_RDONLY | O_CLOEXEC)),
       fd_list_fd_(open("/proc/self/fd", O_PATH | O_CLOEXEC)),
@@ -91,8 +97,9 @@ ProcessState::ProcessState()
   }
   std::sort(descriptors_.begin(), descriptors_.end(),
             [](const OpenFile& a, const OpenFile& b) { return a.fd < b.fd; });
-  struct stat here;
-  if (stat(".", &here) == 0) directory_ = File::From(here);
+  directory_ = FileAt(".");
+  root_ = FileAt("/");
+  nice_ = getpriority(PRIO_PROCESS, 0);
   umask_ = umask(0);
   umask(umask_);
   for (char** variable = environ; variable != nullptr && *variable != nullptr;
@@ -117,11 +124,11 @@ ProcessState::~ProcessState() {
 bool ProcessState::Restore() {
   sigprocmask(SIG_SETMASK, &mask_, nullptr);
   umask(umask_);
-  struct stat here;
-  return DescriptorsRestored() && stat(".", &here) == 0 &&
-         File::From(here) == directory_ && SameEnvironment() && NoTimers() &&
-         SameLimits() && !HasChildren() && LeavesZombies() == leaves_zombies_ &&
-         !kernels_word_.empty() && KernelsWord() == kernels_word_;
+  return DescriptorsRestored() && FileAt(".") == directory_ &&
+         FileAt("/") == root_ && getpriority(PRIO_PROCESS, 0) == nice_ &&
+         SameEnvironment() && NoTimers() && SameLimits() && !HasChildren() &&
+         LeavesZombies() == leaves_zombies_ && !kernels_word_.empty() &&
+         KernelsWord() == kernels_word_;
 }
 
 // The watched lines of /proc/self/status; nothing if it can't be read.

@@ -6,8 +6,8 @@
 // says whether the rest is as it was:
 //
 //   put back    descriptors opened since (closed), umask, signal mask
-//   compared    descriptors closed or replaced since, working directory,
-//               environment, ignored and handled signals, interval and POSIX
+//   compared    descriptors closed or replaced since, working and root
+//               directory, environment, niceness, session and process group, ignored and handled signals, interval and POSIX
 //               timers, resource limits, user and group ids, capabilities,
 //               no_new_privs, seccomp, children, threads
 //
@@ -66,6 +66,8 @@ class ProcessState {
     File file;
   };
 
+  // Nothing in particular if it can't be told.
+  static File FileAt(const char* path);
   bool DescriptorsRestored() const;
   bool SameDescriptors() const;
   std::string KernelsWord() const;
@@ -79,6 +81,8 @@ class ProcessState {
   bool descriptors_listed_ = false;
   std::vector<OpenFile> descriptors_;  // in ascending order
   File directory_;
+  File root_;
+  int nice_;
   mode_t umask_;
   char** environ_;
   std::vector<char*> variables_;

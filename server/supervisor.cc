@@ -285,7 +285,7 @@ void Supervisor::Serving(Scoreboard::Slot slot, pid_t pid) {
   // Its birth may have become known only after the others were told to end.
   if (lifecycle_.state() == Lifecycle::State::kTerminating &&
       reaper().Signal(pid, SIGTERM).ok()) {
-    scoreboard_.Signalled(slot);
+    scoreboard_.Signalled(slot, KillReason::kStop);
   }
 }
 

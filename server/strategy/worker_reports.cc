@@ -8,6 +8,12 @@
 #include "absl/status/status.h"
 
 namespace brood::server {
+namespace {
+
+// How many that are none are dropped before others have their turn.
+constexpr int kMostDropped = 64;
+
+}  // namespace
 
 absl::StatusOr<WorkerReports> WorkerReports::Create() {
   int fds[2];
@@ -41,7 +47,8 @@ void WorkerReports::Send(const Report& report) const {
 }
 
 absl::optional<WorkerReports::Received> WorkerReports::TryReceive() const {
-  for (;;) {
+  // Bounded: a worker may send what is none for as long as it likes.
+  for (int tries = 0; tries < kMostDropped; ++tries) {
     Received received = {};
     iovec bytes = {&received.report, sizeof(received.report)};
     // No room for anything but the sender: descriptors that a worker might add
@@ -69,6 +76,7 @@ absl::optional<WorkerReports::Received> WorkerReports::TryReceive() const {
     received.sender = sender.pid;
     return received;
   }
+  return absl::nullopt;
 }
 
 }  // namespace brood::server
