@@ -92,8 +92,6 @@ class Crew {
       const net::HandOver& queue);
 
   size_t idle() const { return idle_.size(); }
-  // Idle, serving, or on its way out.
-  size_t present() const { return present_; }
 
  private:
   enum class State { kAbsent, kIdle, kServing, kLeaving };
@@ -109,7 +107,7 @@ class Crew {
   };
 
   absl::Status Fork(const proc::Spawner& spawner);
-  static absl::Status OpenQueue(Member& member);
+  absl::Status OpenQueue(Member& member);
   int Join(Index index);
   void CountProven();
   void Prove(Member& member);
@@ -125,7 +123,7 @@ class Crew {
   // The one that was idle last is given work first: its memory is warm.
   std::vector<Index> idle_;
   std::vector<Index> absent_;
-  size_t present_ = 0;
+  size_t unopened_;  // how many have no queue yet
   size_t unproven_ = 0;
   uint32_t last_serial_ = 0;
   uint32_t generation_ = 0;

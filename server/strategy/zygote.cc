@@ -76,7 +76,8 @@ std::array<int, 3> Zygote::KeptFds() const {
   return kept;
 }
 
-// Makes those of the two that are missing.
+// Makes those of the two that are missing. An heir that is ordered is still to
+// come: the order waits in the queue.
 absl::Status Zygote::Spawn() {
   absl::Status prepared = spawner_.Prepare();
   if (!prepared.ok()) return prepared;
@@ -92,7 +93,7 @@ absl::Status Zygote::Spawn() {
       log_->ZygoteServes(zygote_pid_);
     }
   }
-  if (spawned.ok() && heir_pid_ == 0) {
+  if (spawned.ok() && heir_pid_ == 0 && heir_serial_ == 0) {
     absl::StatusOr<proc::Child> heir =
         spawner_.Spawn([this] { return LiveAsHeir(); }, KeptFds());
     spawned = heir.status();
@@ -131,9 +132,12 @@ void Zygote::AdoptBirths() {
     }
   }
   if (heir_pid_ != 0 || heir_serial_ == 0) return;
-  heir_pid_ = ledger_->Read(static_cast<uint32_t>(slots_), heir_serial_).pid;
-  if (heir_pid_ == 0) return;
+  const BirthLedger::Birth heir =
+      ledger_->Read(static_cast<uint32_t>(slots_), heir_serial_);
+  if (heir.pid == 0 && heir.error == 0) return;
   heir_serial_ = 0;
+  if (heir.pid == 0) return;  // it could not be made; see Maintain()
+  heir_pid_ = heir.pid;
   reaper_->Adopt(proc::Child::Adopt(heir_pid_), kHeirTag);
 }
 
@@ -176,9 +180,11 @@ void Zygote::ChildEnded(const proc::Reaper::Ended& ended, Events& events) {
 void Zygote::ZygoteEnded() {
   zygote_pid_ = 0;
   AdoptBirths();
-  if (dismissed_ || heir_pid_ == 0) return;
-  // An order that the last heir did not live to read is not for this one.
+  if (dismissed_) return;
+  // What told this one to serve, should it not have lived to read it, would
+  // make a second zygote of the next heir.
   while (!succession_->Empty()) succession_->Acknowledge();
+  if (heir_pid_ == 0) return;
   if (!succession_->Order({kServe, 0}).ok()) return;
   zygote_pid_ = std::exchange(heir_pid_, 0);
   reaper_->Retag(zygote_pid_, kZygoteTag);
@@ -188,9 +194,9 @@ void Zygote::ZygoteEnded() {
 
 void Zygote::OrderHeir() {
   if (++last_serial_ == 0) ++last_serial_;
+  // If there is no room for it now, Maintain() tries again.
+  if (!queue_->Order({kMakeHeir, last_serial_}).ok()) return;
   heir_serial_ = last_serial_;
-  // If there is no room for it, the next rescue sees to it.
-  queue_->Order({kMakeHeir, heir_serial_}).IgnoreError();
 }
 
 void Zygote::Maintain(net::Instant now, bool /*quiet*/, Events& events) {
@@ -204,6 +210,10 @@ void Zygote::Maintain(net::Instant now, bool /*quiet*/, Events& events) {
     if (!spawned.ok()) log_->NoneAhead(spawned, kRescuePeriod);
     if (closed_ && zygote_pid_ == 0) GiveUpQueue(events);
   }
+  if (LacksHeir() && now >= next_rescue_) {
+    next_rescue_ = net::After(now, kRescuePeriod);
+    OrderHeir();
+  }
   // Those that wait are served first.
   if (closed_ && !dismissed_ && pending_count_ == 0) {
     dismissed_ = true;
@@ -216,7 +226,7 @@ void Zygote::Maintain(net::Instant now, bool /*quiet*/, Events& events) {
 
 net::Instant Zygote::next_maintenance() const {
   if (dismissed_) return net::Never();
-  if (zygote_pid_ == 0) return next_rescue_;
+  if (zygote_pid_ == 0 || LacksHeir()) return next_rescue_;
   return closed_ && pending_count_ == 0 ? net::Instant::min() : net::Never();
 }
 

@@ -94,6 +94,9 @@ class Zygote : public Strategy {
   void Announce(Events& events);
   void ZygoteEnded();
   void OrderHeir();
+  bool LacksHeir() const {
+    return zygote_pid_ != 0 && heir_pid_ == 0 && heir_serial_ == 0 && !closed_;
+  }
   void GiveUpQueue(Events& events);
   Pending& pending(size_t place) {
     return pending_[(first_pending_ + place) % kMostQueued];
@@ -121,7 +124,7 @@ class Zygote : public Strategy {
   pid_t zygote_pid_ = 0;
   pid_t heir_pid_ = 0;
   uint32_t last_serial_ = 0;
-  uint32_t heir_serial_ = 0;  // of the heir that was ordered last
+  uint32_t heir_serial_ = 0;  // of the heir that is ordered; 0 if none is
 
   // Given to the zygote and not announced yet, in this order; of the first
   // known_ of them it is known what became of them.
@@ -130,6 +133,7 @@ class Zygote : public Strategy {
   size_t pending_count_ = 0;
   size_t known_ = 0;
 
+  // When to try again to make one of the two that is missing.
   net::Instant next_rescue_ = net::Instant::min();
   bool closed_ = false;
   bool dismissed_ = false;
