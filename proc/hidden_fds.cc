@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <mutex>
 #include <vector>
 
@@ -96,6 +97,14 @@ void CloseHiddenFds(absl::Span<const int> kept) {
     }
     if (first <= range.last) CloseRange(first, range.last);
   }
+}
+
+void ReserveHiddenFds(size_t more) {
+  Registry& registry = Registry::Get();
+  const std::lock_guard<std::mutex> lock(registry.mutex);
+  registry.BelongToThisProcess();
+  registry.fds.reserve(registry.fds.size() + more);
+  registry.ranges.reserve(registry.fds.size() + more);
 }
 
 void ForgetFdsHiddenByParent() {

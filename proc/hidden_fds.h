@@ -18,6 +18,7 @@
 #ifndef BROOD_PROC_HIDDEN_FDS_H_
 #define BROOD_PROC_HIDDEN_FDS_H_
 
+#include <cstddef>
 #include <utility>
 
 #include "absl/types/span.h"
@@ -45,6 +46,9 @@ class HiddenFd {
 // In the child, by its Spawner: closes what is hidden, except `kept`, which is
 // in ascending order.
 void CloseHiddenFds(absl::Span<const int> kept);
+
+// Makes room, so that hiding `more` descriptors from now on allocates nothing.
+void ReserveHiddenFds(size_t more);
 
 // In a process that is about to have children of its own: what its parent hid
 // is closed here, and the numbers mean something else.

@@ -32,7 +32,8 @@ Crew::Crew(size_t size, proc::Reaper* reaper, EventLog* log,
       program_(program),
       life_(std::make_unique<const Life>(std::move(life))),
       kept_fd_(kept_fd),
-      members_(size) {
+      members_(size),
+      unopened_(size) {
   idle_.reserve(size);
   absent_.reserve(size);
   for (size_t index = size; index > 0; --index) {
@@ -82,7 +83,6 @@ absl::Status Crew::Fork(const proc::Spawner& spawner) {
   member.generation = generation_;
   reaper_->Adopt(*std::move(child), kMemberTag | index);
   idle_.push_back(index);
-  ++present_;
   ++unproven_;
   return absl::OkStatus();
 }
@@ -91,6 +91,8 @@ absl::Status Crew::OpenQueue(Member& member) {
   if (member.queue) return absl::OkStatus();
   absl::StatusOr<net::HandOver> queue = net::HandOver::Create();
   if (!queue.ok()) return queue.status();
+  // For all that are still to come: none of them costs an allocation then.
+  proc::ReserveHiddenFds(2 * unopened_--);
   member.hidden_offering = proc::HiddenFd(queue->fd_to_offer());
   member.hidden_awaiting = proc::HiddenFd(queue->fd_to_await());
   member.queue.emplace(*std::move(queue));
@@ -114,12 +116,14 @@ absl::optional<net::HandOver::Message> Crew::AwaitConnection(
   return *std::move(message);
 }
 
+// Some may have been given a connection before they were looked at, and hold it
+// for long.
 void Crew::CountProven() {
   if (unproven_ == 0) return;
   const size_t before = unproven_;
-  for (const Index index : idle_) {
-    Member& member = members_[index];
-    if (member.proven || !member.queue->Empty()) continue;
+  for (Member& member : members_) {
+    if (member.state == State::kAbsent || member.proven) continue;
+    if (!member.queue->Empty()) continue;
     member.proven = true;
     --unproven_;
   }
@@ -241,7 +245,6 @@ void Crew::Vacate(Index index) {
   members_[index].state = State::kAbsent;
   members_[index].pid = 0;
   absent_.push_back(index);
-  --present_;
 }
 
 }  // namespace brood::server

@@ -94,8 +94,6 @@ class Crew : public proc::Unforked {
       const net::HandOver& queue);
 
   size_t idle() const { return idle_.size(); }
-  // Idle, serving, or on its way out.
-  size_t present() const { return present_; }
 
  private:
   enum class State { kAbsent, kIdle, kServing, kLeaving };
@@ -111,7 +109,7 @@ class Crew : public proc::Unforked {
   };
 
   absl::Status Fork(const proc::Spawner& spawner);
-  static absl::Status OpenQueue(Member& member);
+  absl::Status OpenQueue(Member& member);
   static int Join(const ChildProgram& program, const Life& life, Index index,
                   int awaiting_fd);
   void CountProven();
@@ -129,7 +127,7 @@ class Crew : public proc::Unforked {
   // The one that was idle last is given work first: its memory is warm.
   proc::UnforkedVector<Index> idle_;
   proc::UnforkedVector<Index> absent_;
-  size_t present_ = 0;
+  size_t unopened_;  // how many have no queue yet
   size_t unproven_ = 0;
   uint32_t last_serial_ = 0;
   uint32_t generation_ = 0;

@@ -35,6 +35,7 @@ Pool::Pool(size_t workers, int connections_per_worker, ForkPerConnection direct,
            const ChildProgram* program, EventLog* log)
     : workers_(workers),
       connections_per_worker_(connections_per_worker),
+      reaper_(reaper),
       program_(program),
       direct_(std::move(direct)),
       reports_(std::move(reports)),
@@ -112,7 +113,7 @@ void Pool::Maintain(net::Instant now, bool /*quiet*/, Events& /*events*/) {
   if (closed_) {
     crew_.DismissIdle(0);
   } else if (Short()) {
-    crew_.ForkUpTo(crew_.idle() + workers_ - crew_.present(), direct_.spawner(),
+    crew_.ForkUpTo(crew_.idle() + workers_ - reaper_->live(), direct_.spawner(),
                    now);
   }
 }

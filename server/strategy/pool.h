@@ -60,7 +60,9 @@ class Pool : public Strategy {
 
  private:
   void TakeReports(Events& events);
-  bool Short() const { return !closed_ && crew_.present() < workers_; }
+  // A connection that came before there was a worker for it has a process that
+  // counts as one as long as it lives.
+  bool Short() const { return !closed_ && reaper_->live() < workers_; }
 
   // In the worker.
   int Live(Crew::Index index, const net::HandOver& queue) const;
@@ -68,6 +70,7 @@ class Pool : public Strategy {
 
   const size_t workers_;
   const int connections_per_worker_;
+  proc::Reaper* const reaper_;
   const ChildProgram* const program_;
   ForkPerConnection direct_;
   WorkerReports reports_;
