@@ -26,8 +26,8 @@
 #include "brood/server/handler.h"
 #include "brood/testing/fault_injector.h"
 #include "brood/testing/observe.h"
-#include "brood/testing/server_fixture.h"
 #include "brood/testing/status_matchers.h"
+#include "brood/testing/strategies.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -38,7 +38,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 
-class AcceptFaultsTest : public ServerTest {
+class AcceptFaultsTest : public StrategyTest {
  protected:
   std::unique_ptr<TestServer> StartFaulty(
       TestServer::Setup setup = TestServer::Setup()) {
@@ -93,6 +93,9 @@ class AcceptFaultsTest : public ServerTest {
     return count;
   }
 
+  // All of one of the things that accept needs.
+  void FailTwentyTimes(int error);
+
   int64_t accepts() const { return faults_.calls(SYS_accept4); }
 
   FaultInjector faults_{{SYS_accept4}};
@@ -113,8 +116,11 @@ rlimit LimitDescriptorsOf(pid_t pid) {
   return before;
 }
 
-TEST_F(AcceptFaultsTest, OutOfDescriptorsItRestsAndReapsAndRecovers) {
-  const auto server = StartFaulty();
+TEST_P(AcceptFaultsTest, OutOfDescriptorsItRestsAndReapsAndRecovers) {
+  TestServer::Setup setup;
+  setup.options.workers = 30;
+  const auto server = StartFaulty(std::move(setup));
+  ExpectRest(*server);
   std::vector<TestClient> held = Hold(*server, 21);
   const rlimit ample = LimitDescriptorsOf(server->pid());
 
@@ -155,7 +161,7 @@ TEST_F(AcceptFaultsTest, OutOfDescriptorsItRestsAndReapsAndRecovers) {
                  static_cast<int>(absl::ToInt64Microseconds(recovery)));
 }
 
-TEST_F(AcceptFaultsTest, WithNoDeathToEndItAPauseIsShort) {
+TEST_P(AcceptFaultsTest, WithNoDeathToEndItAPauseIsShort) {
   const auto server = StartFaulty();
   std::vector<TestClient> held = Hold(*server, 1);  // and not let go
   const rlimit ample = LimitDescriptorsOf(server->pid());
@@ -172,16 +178,15 @@ TEST_F(AcceptFaultsTest, WithNoDeathToEndItAPauseIsShort) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 9u);
 }
 
-class ShortageTest : public AcceptFaultsTest,
-                     public ::testing::WithParamInterface<int> {};
-
 // A child that ends gives back some of everything, so the next try comes at
 // once, and not when the pause is over.
-TEST_P(ShortageTest, TwentyFailuresInARowCostNoClient) {
-  const auto server = StartFaulty();
+void AcceptFaultsTest::FailTwentyTimes(int error) {
+  TestServer::Setup setup;
+  setup.options.workers = 120;
+  const auto server = StartFaulty(std::move(setup));
   std::vector<TestClient> held = Hold(*server, 20);
   const int64_t accepts_before = accepts();
-  faults_.Fail(SYS_accept4, GetParam(), /*first=*/1, /*count=*/20);
+  faults_.Fail(SYS_accept4, error, /*first=*/1, /*count=*/20);
   std::vector<TestClient> queued = Queue(*server, 100);
   absl::Duration quickest = absl::InfiniteDuration();
   for (int failures = 1; failures <= 20; ++failures) {
@@ -200,13 +205,23 @@ TEST_P(ShortageTest, TwentyFailuresInARowCostNoClient) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 120u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Of, ShortageTest,
-                         ::testing::Values(ENOMEM, ENOBUFS, ENFILE, EMFILE),
-                         [](const auto& info) {
-                           return strerrorname_np(info.param);
-                         });
+TEST_P(AcceptFaultsTest, TwentyTimesOutOfMemoryCostNoClient) {
+  FailTwentyTimes(ENOMEM);
+}
 
-TEST_F(AcceptFaultsTest, TheTroubleOfOneClientIsNotTheNextOnes) {
+TEST_P(AcceptFaultsTest, TwentyTimesOutOfBuffersCostNoClient) {
+  FailTwentyTimes(ENOBUFS);
+}
+
+TEST_P(AcceptFaultsTest, TwentyTimesOutOfTheSystemsFilesCostNoClient) {
+  FailTwentyTimes(ENFILE);
+}
+
+TEST_P(AcceptFaultsTest, TwentyTimesOutOfItsOwnFilesCostNoClient) {
+  FailTwentyTimes(EMFILE);
+}
+
+TEST_P(AcceptFaultsTest, TheTroubleOfOneClientIsNotTheNextOnes) {
   constexpr std::array kErrors = {
       ECONNABORTED, EINTR,       EPROTO, ENOPROTOOPT, EOPNOTSUPP,   EPERM,
       ENETDOWN,     ENETUNREACH, ENONET, EHOSTDOWN,   EHOSTUNREACH, ETIMEDOUT};
@@ -230,7 +245,7 @@ TEST_F(AcceptFaultsTest, TheTroubleOfOneClientIsNotTheNextOnes) {
   EXPECT_LE(lines, 1 + static_cast<int>(seconds)) << "one a second is enough";
 }
 
-TEST_F(AcceptFaultsTest, ADeadListenerIsClosedAndTheOthersGoOn) {
+TEST_P(AcceptFaultsTest, ADeadListenerIsClosedAndTheOthersGoOn) {
   for (int error : {EBADF, EINVAL}) {
     SCOPED_TRACE(strerrorname_np(error));
     FaultInjector faults({SYS_accept4});
@@ -255,8 +270,10 @@ TEST_F(AcceptFaultsTest, ADeadListenerIsClosedAndTheOthersGoOn) {
   }
 }
 
-TEST_F(AcceptFaultsTest, WithoutAListenerItLetsTheLivingFinishAndFails) {
-  const auto server = StartFaulty();
+TEST_P(AcceptFaultsTest, WithoutAListenerItLetsTheLivingFinishAndFails) {
+  TestServer::Setup setup;
+  setup.options.workers = 20;
+  const auto server = StartFaulty(std::move(setup));
   std::vector<TestClient> live = Hold(*server, 16);
   faults_.FailAlways(SYS_accept4, EBADF);
   const absl::Duration busy_before = CpuTimeOf(server->pid());
@@ -285,7 +302,7 @@ TEST_F(AcceptFaultsTest, WithoutAListenerItLetsTheLivingFinishAndFails) {
 
 // They are in the queue and gone when the server comes to accept them; Linux
 // hands them out all the same.
-TEST_F(AcceptFaultsTest, ClientsThatResetBeforeTheyAreAcceptedAreAccountedFor) {
+TEST_P(AcceptFaultsTest, ClientsThatResetBeforeTheyAreAcceptedAreAccountedFor) {
   const auto server = StartFaulty();
   for (int batch = 0; batch < 4; ++batch) {
     Freeze(server->pid());
@@ -303,6 +320,9 @@ TEST_F(AcceptFaultsTest, ClientsThatResetBeforeTheyAreAcceptedAreAccountedFor) {
   EXPECT_THAT(report.log, Not(HasSubstr("127.0.0.1:0 ")));
   EXPECT_THAT(report.log, Not(HasSubstr("0.0.0.0")));
 }
+
+INSTANTIATE_TEST_SUITE_P(With, AcceptFaultsTest, EachStrategy(),
+                         StrategyName());
 
 }  // namespace
 }  // namespace brood::testing

@@ -12,8 +12,8 @@
 #include "absl/time/time.h"
 #include "brood/server/options.h"
 #include "brood/server/tcp_server.h"
-#include "brood/testing/server_fixture.h"
 #include "brood/testing/status_matchers.h"
+#include "brood/testing/strategies.h"
 #include "gtest/gtest.h"
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
@@ -55,13 +55,14 @@ void ServeUntil(server::TcpServer& server, uint64_t ended) {
   }
 }
 
-class AllocationTest : public ServerTest,
-                       public ::testing::WithParamInterface<server::LogLevel> {
+class AllocationTest : public StrategyTest {
+ protected:
+  void CountWithLogLevel(server::LogLevel level);
 };
 
-TEST_P(AllocationTest, ParentAllocatesNothingForAConnection) {
+void AllocationTest::CountWithLogLevel(server::LogLevel level) {
   TestServer::Setup setup;
-  setup.options.log_level = GetParam();
+  setup.options.log_level = level;
   setup.run = [](server::TcpServer& server) {
     ServeUntil(server, kWarmUp);
     const uint64_t before = allocations;
@@ -78,15 +79,21 @@ TEST_P(AllocationTest, ParentAllocatesNothingForAConnection) {
   StopAndExpectClean(*server);
 }
 
-TEST_P(AllocationTest, TheCounterSeesAnAllocationOfTheParent) {
+TEST_P(AllocationTest, ParentAllocatesNothingForAConnection) {
+  CountWithLogLevel(server::LogLevel::kWarning);
+}
+
+TEST_P(AllocationTest, ParentAllocatesNothingForAConnectionThatItLogs) {
+  CountWithLogLevel(server::LogLevel::kInfo);
+}
+
+TEST(AllocationCounterTest, SeesAnAllocationOfTheParent) {
   const uint64_t before = allocations;
   auto one = std::make_unique<int>(1);
   EXPECT_GT(allocations, before) << *one;
 }
 
-INSTANTIATE_TEST_SUITE_P(AtEachLogLevel, AllocationTest,
-                         ::testing::Values(server::LogLevel::kInfo,
-                                           server::LogLevel::kWarning));
+INSTANTIATE_TEST_SUITE_P(With, AllocationTest, EachStrategy(), StrategyName());
 
 }  // namespace
 }  // namespace brood::testing

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <set>
@@ -22,15 +23,16 @@
 #include "brood/server/options.h"
 #include "brood/server/scoreboard.h"
 #include "brood/server/tcp_server.h"
-#include "brood/testing/proc_files.h"
-#include "brood/testing/server_fixture.h"
+#include "brood/testing/observe.h"
+#include "brood/testing/shared.h"
 #include "brood/testing/status_matchers.h"
+#include "brood/testing/strategies.h"
 #include "gtest/gtest.h"
 
 namespace brood::testing {
 namespace {
 
-class EmbedderTest : public ServerTest {
+class EmbedderTest : public StrategyTest {
  protected:
   static TestServer::Setup QuietSetup() {
     TestServer::Setup setup;
@@ -77,7 +79,7 @@ std::set<int> AwaitAny(int count) {
 
 // It lets them lie for a while when they have ended, and the server does not
 // take them away meanwhile.
-TEST_F(EmbedderTest, AnEmbeddersOwnChildrenAreItsOwn) {
+TEST_P(EmbedderTest, AnEmbeddersOwnChildrenAreItsOwn) {
   TestServer::Setup setup = QuietSetup();
   setup.run = [](server::TcpServer& server) {
     int forked = 0;
@@ -101,18 +103,29 @@ TEST_F(EmbedderTest, AnEmbeddersOwnChildrenAreItsOwn) {
   EXPECT_EQ(totals.unknown, 0u);
 }
 
-TEST_F(EmbedderTest, AStatusThatTheEmbedderStoleIsUnknownAndTheSlotIsFree) {
+TEST_P(EmbedderTest, AStatusThatTheEmbedderStoleIsUnknownAndTheSlotIsFree) {
   TestServer::Setup setup = QuietSetup();
   setup.options.max_connections = 1;
-  setup.run = [](server::TcpServer& server) {
+  Shared<std::atomic<pid_t>> first;
+  Shared<std::atomic<bool>> awaited;
+  setup.run = [&](server::TcpServer& server) {
     bool stolen = false;
     return RunWith(server, [&] {
-      const std::vector<pid_t> children = ChildrenOf("self");
-      if (stolen || children.empty()) return;
+      const pid_t serving = *first;
+      if (stolen || serving == 0) return;
+      *awaited = true;
       int status;
-      EXPECT_EQ(waitpid(children[0], &status, __WALL), children[0]);
+      EXPECT_EQ(waitpid(serving, &status, __WALL), serving);
       stolen = true;
     });
+  };
+  setup.handler = [&](net::Connection& connection) -> server::ExitCode {
+    pid_t none = 0;
+    first->compare_exchange_strong(none, getpid());
+    // Or the server could have its status first.
+    EXPECT_TRUE(Await([&] { return awaited->load(); }));
+    server::EchoHandler(512)(connection);
+    _exit(0);
   };
   const auto server = StartServer(std::move(setup));
   Visit(*server, 2, "hello");
@@ -127,56 +140,53 @@ struct SigchldCase {
   void (*prepare)();
 };
 
-class SigchldTest : public EmbedderTest,
-                    public ::testing::WithParamInterface<SigchldCase> {};
+constexpr SigchldCase kSigchldCases[] = {
+    {"is ignored", [] { signal(SIGCHLD, SIG_IGN); }},
+    {"is blocked",
+     [] {
+       sigset_t sigchld;
+       sigemptyset(&sigchld);
+       sigaddset(&sigchld, SIGCHLD);
+       sigprocmask(SIG_BLOCK, &sigchld, nullptr);
+     }},
+    // The handler of a thousand tutorials.
+    {"is handled",
+     [] {
+       signal(SIGCHLD, [](int) {
+         while (waitpid(-1, nullptr, WNOHANG) > 0) {
+         }
+       });
+     }},
+    {"wants no zombies",
+     [] {
+       struct sigaction no_zombies = {};
+       no_zombies.sa_handler = SIG_DFL;
+       no_zombies.sa_flags = SA_NOCLDWAIT;
+       sigaction(SIGCHLD, &no_zombies, nullptr);
+     }},
+};
 
-TEST_P(SigchldTest, EveryStatusIsKnownAndEverySlotIsFreed) {
-  TestServer::Setup setup = QuietSetup();
-  setup.options.max_connections = 10;
-  setup.before = GetParam().prepare;
-  const auto server = StartServer(std::move(setup));
-  Visit(*server, 90, "hello");
-  std::vector<TestClient> at_once;
-  for (int i = 0; i < 10; ++i) at_once.push_back(ConnectTo(*server));
-  for (TestClient& client : at_once) EXPECT_THAT(client.Echo("x"), IsOk());
-  at_once.clear();
-  const server::Totals totals = StopAndExpectClean(*server).totals;
-  EXPECT_EQ(totals.ended_ok, 100u);
-  EXPECT_EQ(totals.unknown, 0u);
+TEST_P(EmbedderTest, WhateverSigchldDoesEveryStatusIsKnownAndEverySlotFreed) {
+  for (const SigchldCase& sigchld : kSigchldCases) {
+    SCOPED_TRACE(std::string("SIGCHLD ") + sigchld.name);
+    TestServer::Setup setup = QuietSetup();
+    setup.options.max_connections = 10;
+    setup.before = sigchld.prepare;
+    const auto server = StartServer(std::move(setup));
+    Visit(*server, 90, "hello");
+    std::vector<TestClient> at_once;
+    for (int i = 0; i < 10; ++i) at_once.push_back(ConnectTo(*server));
+    for (TestClient& client : at_once) EXPECT_THAT(client.Echo("x"), IsOk());
+    at_once.clear();
+    const server::Totals totals = StopAndExpectClean(*server).totals;
+    EXPECT_EQ(totals.ended_ok, 100u);
+    EXPECT_EQ(totals.unknown, 0u);
+  }
 }
-
-INSTANTIATE_TEST_SUITE_P(
-    That, SigchldTest,
-    ::testing::Values(SigchldCase{"IsIgnored",
-                                  [] { signal(SIGCHLD, SIG_IGN); }},
-                      SigchldCase{"IsBlocked",
-                                  [] {
-                                    sigset_t sigchld;
-                                    sigemptyset(&sigchld);
-                                    sigaddset(&sigchld, SIGCHLD);
-                                    sigprocmask(SIG_BLOCK, &sigchld, nullptr);
-                                  }},
-                      // The handler of a thousand tutorials.
-                      SigchldCase{"IsHandled",
-                                  [] {
-                                    signal(SIGCHLD, [](int) {
-                                      while (waitpid(-1, nullptr, WNOHANG) >
-                                             0) {
-                                      }
-                                    });
-                                  }},
-                      SigchldCase{"WantsNoZombies",
-                                  [] {
-                                    struct sigaction no_zombies = {};
-                                    no_zombies.sa_handler = SIG_DFL;
-                                    no_zombies.sa_flags = SA_NOCLDWAIT;
-                                    sigaction(SIGCHLD, &no_zombies, nullptr);
-                                  }}),
-    [](const auto& info) { return info.param.name; });
 
 // Only a child that has become another program is the kernel's to forget, when
 // SIGCHLD is ignored; even then nothing but the status is lost.
-TEST_F(EmbedderTest, AStatusThatTheKernelForgotIsUnknownAndTheSlotIsFree) {
+TEST_P(EmbedderTest, AStatusThatTheKernelForgotIsUnknownAndTheSlotIsFree) {
   TestServer::Setup setup = QuietSetup();
   setup.options.max_connections = 1;
   setup.before = [] { signal(SIGCHLD, SIG_IGN); };
@@ -199,7 +209,7 @@ void InterruptAThousandTimesASecond() {
   setitimer(ITIMER_REAL, &often, nullptr);
 }
 
-TEST_F(EmbedderTest, InterruptedCallsAreNobodysLoss) {
+TEST_P(EmbedderTest, InterruptedCallsAreNobodysLoss) {
   TestServer::Setup setup = QuietSetup();
   setup.before = InterruptAThousandTimesASecond;
   setup.after = [] {
@@ -216,6 +226,8 @@ TEST_F(EmbedderTest, InterruptedCallsAreNobodysLoss) {
   Visit(*server, 1000, bytes);
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 1000u);
 }
+
+INSTANTIATE_TEST_SUITE_P(With, EmbedderTest, EachStrategy(), StrategyName());
 
 }  // namespace
 }  // namespace brood::testing

@@ -150,6 +150,11 @@ void FaultInjector::Install() {
   for (int fd : {listener, sender_fd_, receiver_fd_, stop_fd_}) close(fd);
 }
 
+void FaultInjector::AimAt(pid_t pid) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  target_ = pid;
+}
+
 void FaultInjector::Fail(int call, int error, int64_t first, int64_t count) {
   const std::lock_guard<std::mutex> lock(mutex_);
   calls_.at(call).script.push_back({error, first - 1, count});
@@ -209,6 +214,7 @@ bool FaultInjector::AwaitListener() {
   const cmsghdr* header = CMSG_FIRSTHDR(&envelope.message);
   if (header == nullptr) return false;
   std::memcpy(&listener_fd_, CMSG_DATA(header), sizeof(listener_fd_));
+  const std::lock_guard<std::mutex> lock(mutex_);
   target_ = envelope.pid;
   return true;
 }

@@ -4,8 +4,9 @@
 // The server process installs a seccomp filter for the listed calls, in
 // TestServer's `before`; each of them then asks a thread of the test process,
 // which lets it go on or fails it with an errno. No ptrace, no privileges, no
-// build of its own. Only the process that called Install() is counted and
-// failed; its children inherit the filter, but their calls always go on.
+// build of its own. Only one process is counted and failed: the one that called
+// Install(), or the one of its descendants that it was aimed at afterwards.
+// They inherit the filter, but otherwise their calls always go on.
 //
 //   server process ──accept4()──▶ kernel ──"may it?"──▶ a thread of the test
 //         ▲                                                     │
@@ -94,7 +95,9 @@ class FaultInjector {
   // In the server process, once, and before it does anything of interest.
   void Install();
 
-  // In the test process. The calls `first` to `first + count - 1` from now on
+  // In the test process. From now on `pid` is the process that is meant.
+  void AimAt(pid_t pid);
+  // The calls `first` to `first + count - 1` from now on
   // fail with `error`, once those scripted before have all failed.
   void Fail(int call, int error, int64_t first = 1, int64_t count = 1);
   // Every call from now on fails, until Relieve().
@@ -128,7 +131,7 @@ class FaultInjector {
   int Decide(const seccomp_notif& question);
 
   std::map<int, Call> calls_;  // the keys never change
-  mutable std::mutex mutex_;   // guards what is in them
+  mutable std::mutex mutex_;   // guards what is in them, and target_
   mutable std::condition_variable changed_;
 
   bool waiting_ = false;  // the thread has begun to wait for a server process
@@ -138,8 +141,7 @@ class FaultInjector {
   int sender_fd_ = -1;
   int receiver_fd_ = -1;
   int stop_fd_ = -1;
-  // Only the thread's.
-  int listener_fd_ = -1;
+  int listener_fd_ = -1;  // only the thread's
   pid_t target_ = 0;
 
   std::thread thread_;

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
+#include <cstdint>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -10,13 +12,14 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/numbers.h"
 #include "absl/time/time.h"
 #include "brood/net/instant.h"
 #include "brood/server/scoreboard.h"
 #include "brood/testing/fault_injector.h"
 #include "brood/testing/observe.h"
-#include "brood/testing/server_fixture.h"
 #include "brood/testing/status_matchers.h"
+#include "brood/testing/strategies.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -25,16 +28,28 @@ namespace {
 
 using ::testing::HasSubstr;
 
-class ForkFaultsTest : public ServerTest,
-                       public ::testing::WithParamInterface<int> {
+class ForkFaultsTest : public StrategyTest {
  protected:
   static constexpr int kFork = FaultInjector::kFork;
 
+  // The faults are for whichever process makes those of connections.
   std::unique_ptr<TestServer> StartFaulty() {
     TestServer::Setup setup;
     setup.before = [this] { faults_.Install(); };
-    return StartServer(std::move(setup));
+    auto server = StartServer(std::move(setup));
+    if (!row().forks_itself) {
+      // brood[1] info: zygote is pid 2
+      const auto line = server->AwaitLogLine("zygote is pid ");
+      pid_t zygote = 0;
+      EXPECT_TRUE(line.ok() &&
+                  absl::SimpleAtoi(line->substr(line->rfind(' ')), &zygote));
+      faults_.AimAt(zygote);
+    }
+    return server;
   }
+
+  void FailsFiveTimes(int error);
+  void FailsFiveTimesAhead(int error);
 
   // That the server ended the connection without a byte, in order or by a reset
   // (for it had not read what was sent).
@@ -49,7 +64,7 @@ class ForkFaultsTest : public ServerTest,
 
   // What a server has open that has nobody to serve.
   static std::vector<int> DescriptorsOfIdle(const TestServer& server) {
-    EXPECT_TRUE(Await([&] { return server.children().empty(); }));
+    ExpectRest(server);
     AwaitIdle(server.pid());
     return DescriptorsOf(std::to_string(server.pid()));
   }
@@ -57,10 +72,12 @@ class ForkFaultsTest : public ServerTest,
   FaultInjector faults_{{kFork}};
 };
 
-TEST_P(ForkFaultsTest, EachFailureCostsOneClientAndNoMore) {
+// A process is made for each connection: its failure is that one's.
+void ForkFaultsTest::FailsFiveTimes(int error) {
   const auto server = StartFaulty();
   std::vector<int> descriptors;
-  faults_.Fail(kFork, GetParam(), /*first=*/3, /*count=*/5);
+  const int64_t calls_before = faults_.calls(kFork);
+  faults_.Fail(kFork, error, /*first=*/3, /*count=*/5);
   absl::Duration slowest;
   for (int i = 1; i <= 100; ++i) {
     SCOPED_TRACE("client " + std::to_string(i));
@@ -83,24 +100,77 @@ TEST_P(ForkFaultsTest, EachFailureCostsOneClientAndNoMore) {
   const TestServer::Report report = StopAndExpectClean(*server);
   EXPECT_EQ(report.totals.fork_failed, 5u);
   EXPECT_EQ(report.totals.ended_ok, 95u);
-  EXPECT_EQ(faults_.calls(kFork), 100);
+  EXPECT_EQ(faults_.calls(kFork) - calls_before, 100);
   EXPECT_THAT(report.log, HasSubstr("no process for 127.0.0.1:"));
-  EXPECT_THAT(report.log, HasSubstr(strerror(GetParam())));
+  if (row().forks_itself) {
+    EXPECT_THAT(report.log, HasSubstr(strerror(error)));
+  }
 }
 
-INSTANTIATE_TEST_SUITE_P(Of, ForkFaultsTest, ::testing::Values(EAGAIN, ENOMEM),
-                         [](const auto& info) {
-                           return strerrorname_np(info.param);
-                         });
+// Processes are made ahead: as long as one waits, a failure costs nobody, and a
+// client for whom none waits is told at once.
+void ForkFaultsTest::FailsFiveTimesAhead(int error) {
+  const auto server = StartFaulty();
+  ExpectRest(*server);
+  faults_.Fail(kFork, error, /*first=*/3, /*count=*/5);
+  uint64_t turned_away = 0;
+  for (int i = 1; i <= 100; ++i) {
+    SCOPED_TRACE("client " + std::to_string(i));
+    // Its process ends with it, in every strategy.
+    TestClient client = ConnectTo(*server);
+    if (!client.Echo("hello").ok()) {
+      ++turned_away;
+      continue;
+    }
+    for (pid_t pid : AwaitServing(*server, 1)) kill(pid, SIGKILL);
+    EXPECT_THAT(client.ExpectEof(), IsOk());
+  }
+  ExpectRest(*server);
+  const TestServer::Report report = StopAndExpectClean(*server);
+  EXPECT_EQ(faults_.failed(kFork), 5);
+  EXPECT_LT(turned_away, 5u) << "nobody was waiting ahead";
+  EXPECT_EQ(report.totals.fork_failed, turned_away);
+  EXPECT_EQ(report.totals.crashed_by[SIGKILL], 100u - turned_away);
+  EXPECT_THAT(report.log, HasSubstr("no process could be forked ahead"));
+  EXPECT_THAT(report.log, HasSubstr(strerror(error)));
+}
 
-TEST_F(ForkFaultsTest, WhenTheProcessTableIsFullItRestsUntilAChildEnds) {
+TEST_P(ForkFaultsTest, EachFailureForWantOfProcessesCostsOneClientAtMost) {
+  if (row().made_after_accept) {
+    FailsFiveTimes(EAGAIN);
+  } else {
+    FailsFiveTimesAhead(EAGAIN);
+  }
+}
+
+TEST_P(ForkFaultsTest, EachFailureForWantOfMemoryCostsOneClientAtMost) {
+  if (row().made_after_accept) {
+    FailsFiveTimes(ENOMEM);
+  } else {
+    FailsFiveTimesAhead(ENOMEM);
+  }
+}
+
+TEST_P(ForkFaultsTest, WhenTheProcessTableIsFullItRestsUntilAChildEnds) {
   const auto server = StartFaulty();
   std::vector<TestClient> held;
   for (int i = 0; i < 10; ++i) {
     held.push_back(ConnectTo(*server));
     EXPECT_THAT(held.back().Echo("held"), IsOk());
   }
+  const std::vector<pid_t> serving = AwaitServing(*server, 10);
+  ExpectRest(*server, /*busy=*/10);
   faults_.FailAlways(kFork, EAGAIN);
+  if (!row().made_after_accept) {
+    // Whoever waits would be given to the first who come.
+    for (pid_t child : server->children()) {
+      if (std::count(serving.begin(), serving.end(), child) == 0) {
+        kill(child, SIGKILL);
+      }
+    }
+    EXPECT_TRUE(Await([&] { return server->children().size() == 10; }));
+    AwaitIdle(server->pid());
+  }
   const absl::Duration busy_before = CpuTimeOf(server->pid());
   // Each pauses it for longer, up to a limit.
   for (int i = 0; i < 7; ++i) {
@@ -130,6 +200,8 @@ TEST_F(ForkFaultsTest, WhenTheProcessTableIsFullItRestsUntilAChildEnds) {
   EXPECT_EQ(totals.fork_failed, 7u);
   EXPECT_EQ(totals.ended_ok, 11u);
 }
+
+INSTANTIATE_TEST_SUITE_P(With, ForkFaultsTest, EachStrategy(), StrategyName());
 
 }  // namespace
 }  // namespace brood::testing

@@ -24,8 +24,8 @@
 #include "brood/server/tcp_server.h"
 #include "brood/testing/observe.h"
 #include "brood/testing/proc_files.h"
-#include "brood/testing/server_fixture.h"
 #include "brood/testing/status_matchers.h"
+#include "brood/testing/strategies.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -37,7 +37,7 @@ using server::ExitCode;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-class LifecycleTest : public ServerTest {
+class LifecycleTest : public StrategyTest {
  protected:
   // Clients whose children live.
   std::vector<TestClient> Hold(const TestServer& server, int count) {
@@ -49,27 +49,22 @@ class LifecycleTest : public ServerTest {
     return clients;
   }
 
+  void DrainsTheKernelsQueue(size_t listeners, int cap);
+  void HeedsTheSecondRequest(int signal);
+  void StopsInAFlood(int cap);
+
   void RecordDuration(const std::string& what, absl::Duration length) {
     RecordProperty(what + "_us",
                    std::to_string(absl::ToInt64Microseconds(length)));
   }
 };
 
-struct QueueCase {
-  const char* name;
-  int listeners;
-  int cap;
-};
-
-class DrainTest : public LifecycleTest,
-                  public ::testing::WithParamInterface<QueueCase> {};
-
-TEST_P(DrainTest, WhoeverIsInTheKernelsQueueIsServed) {
+void LifecycleTest::DrainsTheKernelsQueue(size_t listeners, int cap) {
   constexpr size_t kClients = 50;
-  const auto listeners = static_cast<size_t>(GetParam().listeners);
   TestServer::Setup setup;
   setup.options.listen.assign(listeners, "127.0.0.1:0");
-  setup.options.max_connections = GetParam().cap;
+  setup.options.max_connections = cap;
+  setup.options.workers = 60;
   const auto server = StartServer(std::move(setup));
 
   Freeze(server->pid());
@@ -92,18 +87,24 @@ TEST_P(DrainTest, WhoeverIsInTheKernelsQueueIsServed) {
   EXPECT_EQ(report.totals.ended_ok, kClients);
 }
 
-INSTANTIATE_TEST_SUITE_P(Of, DrainTest,
-                         ::testing::Values(QueueCase{"OneListener", 1, 1000},
-                                           QueueCase{"TwoListeners", 2, 1000},
-                                           QueueCase{"ACapBelowIt", 1, 8},
-                                           QueueCase{"Both", 2, 8}),
-                         [](const auto& info) { return info.param.name; });
+TEST_P(LifecycleTest, WhoeverIsInTheKernelsQueueIsServedWhenItDrains) {
+  DrainsTheKernelsQueue(/*listeners=*/1, /*cap=*/1000);
+}
+
+TEST_P(LifecycleTest, WhoeverIsInOneOfItsQueuesIsServedWhenItDrains) {
+  DrainsTheKernelsQueue(/*listeners=*/2, /*cap=*/1000);
+}
+
+TEST_P(LifecycleTest, WhoeverIsInAQueueLongerThanTheCapIsServedWhenItDrains) {
+  DrainsTheKernelsQueue(/*listeners=*/1, /*cap=*/8);
+  DrainsTheKernelsQueue(/*listeners=*/2, /*cap=*/8);
+}
 
 // The promise is grace to grace + 200 ms; what is over that is for a busy
 // machine.
 constexpr absl::Duration kSlack = absl::Seconds(1);
 
-TEST_F(LifecycleTest, ChildrenThatWillNotEndAreKilledAfterTheGrace) {
+TEST_P(LifecycleTest, ChildrenThatWillNotEndAreKilledAfterTheGrace) {
   TestServer::Setup setup;
   setup.options.drain_grace = absl::Seconds(1);
   setup.handler = [](net::Connection& connection) {
@@ -131,7 +132,7 @@ TEST_F(LifecycleTest, ChildrenThatWillNotEndAreKilledAfterTheGrace) {
   EXPECT_THAT(report.log, HasSubstr("killing 16 children"));
 }
 
-TEST_F(LifecycleTest, StoppedChildrenAreNoObstacle) {
+TEST_P(LifecycleTest, StoppedChildrenAreNoObstacle) {
   TestServer::Setup setup;
   setup.options.drain_grace = absl::Milliseconds(200);
   const auto server = StartServer(std::move(setup));
@@ -147,15 +148,12 @@ TEST_F(LifecycleTest, StoppedChildrenAreNoObstacle) {
   EXPECT_THAT(report.log, HasSubstr("killed by SIGTERM"));
 }
 
-class StopSignalTest : public LifecycleTest,
-                       public ::testing::WithParamInterface<int> {};
-
-TEST_P(StopSignalTest, TheFirstWaitsForTheLivingAndTheSecondDoesNot) {
+void LifecycleTest::HeedsTheSecondRequest(int signal) {
   TestServer::Setup setup;
   setup.options.drain_grace = absl::Minutes(1);
   const auto server = StartServer(std::move(setup));
   std::vector<TestClient> clients = Hold(*server, 8);
-  server->Signal(GetParam());
+  server->Signal(signal);
   EXPECT_THAT(server->AwaitLogLine("draining: 8 running"), IsOk());
   for (TestClient& client : clients) {
     EXPECT_THAT(client.Echo("still served"), IsOk());
@@ -163,7 +161,7 @@ TEST_P(StopSignalTest, TheFirstWaitsForTheLivingAndTheSecondDoesNot) {
   clients.pop_back();  // in peace
   EXPECT_THAT(server->AwaitLogLine("exited with code 0"), IsOk());
   const Instant start = net::Now();
-  server->Signal(GetParam());
+  server->Signal(signal);
   const TestServer::Report report = server->AwaitExit();
   ExpectClean(report);
   EXPECT_LE(absl::FromChrono(net::Now() - start),
@@ -172,12 +170,15 @@ TEST_P(StopSignalTest, TheFirstWaitsForTheLivingAndTheSecondDoesNot) {
   EXPECT_EQ(report.totals.killed, 7u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Of, StopSignalTest, ::testing::Values(SIGTERM, SIGINT),
-                         [](const auto& info) {
-                           return sigabbrev_np(info.param);
-                         });
+TEST_P(LifecycleTest, OneSigtermWaitsForTheLivingAndTheSecondDoesNot) {
+  HeedsTheSecondRequest(SIGTERM);
+}
 
-TEST_F(LifecycleTest, ASignalThatIsNotSupportedIsSaidAndSurvived) {
+TEST_P(LifecycleTest, OneSigintWaitsForTheLivingAndTheSecondDoesNot) {
+  HeedsTheSecondRequest(SIGINT);
+}
+
+TEST_P(LifecycleTest, ASignalThatIsNotSupportedIsSaidAndSurvived) {
   const auto server = StartServer();
   std::vector<TestClient> clients = Hold(*server, 1);
   server->Signal(SIGHUP);
@@ -192,7 +193,7 @@ TEST_F(LifecycleTest, ASignalThatIsNotSupportedIsSaidAndSurvived) {
 
 server::TcpServer* to_drain = nullptr;
 
-TEST_F(LifecycleTest, AnEmbeddersSignalHandlerMayRequestTheDrain) {
+TEST_P(LifecycleTest, AnEmbeddersSignalHandlerMayRequestTheDrain) {
   TestServer::Setup setup;
   setup.options.take_signals = false;
   setup.run = [](server::TcpServer& server) {
@@ -216,7 +217,7 @@ TEST_F(LifecycleTest, AnEmbeddersSignalHandlerMayRequestTheDrain) {
   EXPECT_EQ(report.totals.ended_ok, 3u);
 }
 
-TEST_F(LifecycleTest, AnEmbeddersLoopMayRequestTheDrain) {
+TEST_P(LifecycleTest, AnEmbeddersLoopMayRequestTheDrain) {
   TestServer::Setup setup;
   setup.options.take_signals = false;
   setup.run = [](server::TcpServer& server) {
@@ -239,7 +240,7 @@ TEST_F(LifecycleTest, AnEmbeddersLoopMayRequestTheDrain) {
   EXPECT_EQ(report.totals.ended_ok, 3u);
 }
 
-TEST_F(LifecycleTest, TwoRequestsToDrainInOneTurnAreTwo) {
+TEST_P(LifecycleTest, TwoRequestsToDrainInOneTurnAreTwo) {
   TestServer::Setup setup;
   setup.options.take_signals = false;
   setup.options.drain_grace = absl::Hours(1);
@@ -291,12 +292,9 @@ class Flood {
 };
 
 // With a cap below the crowd the kernel's queue is never empty by itself.
-class FloodTest : public LifecycleTest,
-                  public ::testing::WithParamInterface<int> {};
-
-TEST_P(FloodTest, ClientsWhoKeepComingDoNotKeepItFromStopping) {
+void LifecycleTest::StopsInAFlood(int cap) {
   TestServer::Setup setup;
-  setup.options.max_connections = GetParam();
+  setup.options.max_connections = cap;
   setup.options.log_level = server::LogLevel::kWarning;
   const auto server = StartServer(std::move(setup));
   const net::Endpoint endpoint = server->endpoint();
@@ -317,13 +315,16 @@ TEST_P(FloodTest, ClientsWhoKeepComingDoNotKeepItFromStopping) {
   ExpectClean(server->AwaitExit());
 }
 
-INSTANTIATE_TEST_SUITE_P(WithACapOf, FloodTest, ::testing::Values(1000, 2),
-                         [](const auto& info) {
-                           return std::to_string(info.param);
-                         });
+TEST_P(LifecycleTest, ClientsWhoKeepComingDoNotKeepItFromStopping) {
+  StopsInAFlood(/*cap=*/1000);
+}
+
+TEST_P(LifecycleTest, MoreClientsThanTheCapWhoKeepComingDoNotEither) {
+  StopsInAFlood(/*cap=*/2);
+}
 
 // The server ends each connection first, so that its side stays in TIME_WAIT.
-TEST_F(LifecycleTest, ARestartTakesItsPortBackAtOnce) {
+TEST_P(LifecycleTest, ARestartTakesItsPortBackAtOnce) {
   TestServer::Setup setup;
   setup.handler = [](net::Connection& connection) {
     return net::WriteFull(connection.socket(), "bye").ok()
@@ -337,6 +338,8 @@ TEST_F(LifecycleTest, ARestartTakesItsPortBackAtOnce) {
     StopAndExpectClean(*server);
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(With, LifecycleTest, EachStrategy(), StrategyName());
 
 }  // namespace
 }  // namespace brood::testing

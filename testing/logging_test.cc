@@ -14,8 +14,8 @@
 #include "absl/status/status.h"
 #include "brood/net/socket.h"
 #include "brood/server/tcp_server.h"
-#include "brood/testing/server_fixture.h"
 #include "brood/testing/status_matchers.h"
+#include "brood/testing/strategies.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -25,7 +25,7 @@ namespace {
 using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 
-class LoggingTest : public ServerTest {
+class LoggingTest : public StrategyTest {
  protected:
   static constexpr int kClients = 200;
 
@@ -84,7 +84,7 @@ struct Pipe {
 // stopped.
 constexpr uint64_t kEveryLine = 3 * 200 + 3;
 
-TEST_F(LoggingTest, AReaderThatStallsCostsLinesAndNothingElse) {
+TEST_P(LoggingTest, AReaderThatStallsCostsLinesAndNothingElse) {
   Pipe pipe;
   pipe.Fill();
   TestServer::Setup setup;
@@ -106,66 +106,67 @@ TEST_F(LoggingTest, AReaderThatStallsCostsLinesAndNothingElse) {
                               std::to_string(report.log_lines_dropped)));
 }
 
-TEST_F(LoggingTest, AReaderThatIsGoneKillsNobody) {
+TEST_P(LoggingTest, AReaderThatIsGoneKillsNobody) {
   Pipe pipe;
   pipe.reader.Close();
-  EXPECT_EQ(ServeWithLog(pipe.writer.fd()).log_lines_dropped, kEveryLine);
+  EXPECT_EQ(ServeWithLog(pipe.writer.fd()).log_lines_dropped,
+            kEveryLine + row().own_lines);
 }
 
-TEST_F(LoggingTest, AFullDiskCostsLinesAndNothingElse) {
+TEST_P(LoggingTest, AFullDiskCostsLinesAndNothingElse) {
   const auto full = net::Socket::Adopt(open("/dev/full", O_WRONLY | O_CLOEXEC));
   ASSERT_TRUE(full.valid());
-  EXPECT_EQ(ServeWithLog(full.fd()).log_lines_dropped, kEveryLine);
+  EXPECT_EQ(ServeWithLog(full.fd()).log_lines_dropped,
+            kEveryLine + row().own_lines);
 }
 
-// The numbers are free, then: what the framework opens must not get the lines.
-class ClosedDescriptorsTest : public LoggingTest,
-                              public ::testing::WithParamInterface<int> {};
-
-TEST_P(ClosedDescriptorsTest, AServerWithoutStandardDescriptorsServes) {
-  TestServer::Setup setup;
-  setup.before = [] {
-    for (int fd = GetParam(); fd <= STDERR_FILENO; ++fd) close(fd);
-  };
-  const auto server = StartServer(std::move(setup));
-  Visit(*server, kClients);
-  const TestServer::Report report = StopAndExpectClean(*server);
-  EXPECT_EQ(report.totals.ended_ok, 200u);
-  EXPECT_EQ(report.log_lines_dropped, kEveryLine);
+// The numbers from `first` on are free, then: what the framework opens must not
+// get the lines.
+TEST_P(LoggingTest, AServerWithoutStandardDescriptorsServes) {
+  for (int first : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    SCOPED_TRACE("from " + std::to_string(first));
+    TestServer::Setup setup;
+    setup.before = [first] {
+      for (int fd = first; fd <= STDERR_FILENO; ++fd) close(fd);
+    };
+    const auto server = StartServer(std::move(setup));
+    Visit(*server, kClients);
+    const TestServer::Report report = StopAndExpectClean(*server);
+    EXPECT_EQ(report.totals.ended_ok, 200u);
+    EXPECT_EQ(report.log_lines_dropped, kEveryLine + row().own_lines);
+  }
 }
 
 // Closed when the server was already made: the next client gets the number.
-TEST_P(ClosedDescriptorsTest, AClientIsNeverSentTheLog) {
-  TestServer::Setup setup;
-  setup.run = [](server::TcpServer& server) {
-    std::array<int, 3> kept;
-    for (int fd = GetParam(); fd <= STDERR_FILENO; ++fd) {
-      kept[static_cast<size_t>(fd)] = fcntl(fd, F_DUPFD_CLOEXEC, 100);
-      close(fd);
+TEST_P(LoggingTest, AClientIsNeverSentTheLog) {
+  for (int first : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    SCOPED_TRACE("from " + std::to_string(first));
+    TestServer::Setup setup;
+    setup.run = [first](server::TcpServer& server) {
+      std::array<int, 3> kept;
+      for (int fd = first; fd <= STDERR_FILENO; ++fd) {
+        kept[static_cast<size_t>(fd)] = fcntl(fd, F_DUPFD_CLOEXEC, 100);
+        close(fd);
+      }
+      const absl::Status stopped = server.Run();
+      for (int fd = first; fd <= STDERR_FILENO; ++fd) {
+        dup2(kept[static_cast<size_t>(fd)], fd);
+        close(kept[static_cast<size_t>(fd)]);
+      }
+      return stopped;
+    };
+    const auto server = StartServer(std::move(setup));
+    std::vector<TestClient> clients;
+    for (int i = 0; i < 5; ++i) {
+      clients.push_back(ConnectTo(*server));
+      ASSERT_THAT(clients.back().Echo("hello"), IsOk());
     }
-    const absl::Status stopped = server.Run();
-    for (int fd = GetParam(); fd <= STDERR_FILENO; ++fd) {
-      dup2(kept[static_cast<size_t>(fd)], fd);
-      close(kept[static_cast<size_t>(fd)]);
-    }
-    return stopped;
-  };
-  const auto server = StartServer(std::move(setup));
-  std::vector<TestClient> clients;
-  for (int i = 0; i < 5; ++i) {
-    clients.push_back(ConnectTo(*server));
-    ASSERT_THAT(clients.back().Echo("hello"), IsOk());
+    clients.clear();
+    EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 5u);
   }
-  clients.clear();
-  EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 5u);
 }
 
-INSTANTIATE_TEST_SUITE_P(From, ClosedDescriptorsTest,
-                         ::testing::Values(STDIN_FILENO, STDOUT_FILENO,
-                                           STDERR_FILENO),
-                         [](const auto& info) {
-                           return std::to_string(info.param);
-                         });
+INSTANTIATE_TEST_SUITE_P(With, LoggingTest, EachStrategy(), StrategyName());
 
 }  // namespace
 }  // namespace brood::testing

@@ -19,13 +19,14 @@
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
 #include "brood/net/io.h"
+#include "brood/server/echo_handler.h"
 #include "brood/server/handler.h"
 #include "brood/server/options.h"
 #include "brood/server/scoreboard.h"
 #include "brood/testing/observe.h"
 #include "brood/testing/proc_files.h"
-#include "brood/testing/server_fixture.h"
 #include "brood/testing/status_matchers.h"
+#include "brood/testing/strategies.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -34,7 +35,7 @@ namespace {
 
 using server::ExitCode;
 
-class ReapingTest : public ServerTest {
+class ReapingTest : public StrategyTest {
  protected:
   static TestServer::Setup QuietSetup() {
     TestServer::Setup setup;
@@ -55,15 +56,21 @@ class ReapingTest : public ServerTest {
     return clients;
   }
 
-  // How long until `server` has no child any more.
-  static absl::Duration TimeToBury(const TestServer& server) {
-    const net::Instant start = net::Now();
-    EXPECT_TRUE(Await([&] {
-      return ReadProcFile(absl::StrCat("/proc/", server.pid(), "/task/",
-                                       server.pid(), "/children"))
-          .empty();
-    }));
-    return absl::FromChrono(net::Now() - start);
+  // Echoes, and ends its process with its client.
+  static ExitCode EchoAndEnd(net::Connection& connection) {
+    server::EchoHandler(64)(connection);
+    _exit(0);
+  }
+
+  // `clients` go while the server is stopped, and their processes end.
+  static void EndWhileStopped(TestServer& server,
+                              std::vector<TestClient>& clients) {
+    const size_t count = clients.size();
+    Freeze(server.pid());
+    clients.clear();
+    EXPECT_TRUE(Await([&] { return server.zombies().size() == count; }))
+        << "they could not die";
+    server.Signal(SIGCONT);
   }
 };
 
@@ -116,7 +123,7 @@ class ZombieWatch {
   std::thread thread_;
 };
 
-TEST_F(ReapingTest, NoZombieGrowsOld) {
+TEST_P(ReapingTest, NoZombieGrowsOld) {
   TestServer::Setup setup = QuietSetup();
   // One in fifty ends as another program, of whose death the kernel tells in
   // another way.
@@ -146,7 +153,7 @@ TEST_F(ReapingTest, NoZombieGrowsOld) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 1000u);
 }
 
-TEST_F(ReapingTest, ACrashIsOneClientsAffairAndIsAttributedExactly) {
+TEST_P(ReapingTest, ACrashIsOneClientsAffairAndIsAttributedExactly) {
   const std::vector<int> kSignals = {SIGSEGV, SIGABRT, SIGBUS, SIGILL, SIGKILL};
   TestServer::Setup setup;
   setup.before = [] {
@@ -161,6 +168,7 @@ TEST_F(ReapingTest, ACrashIsOneClientsAffairAndIsAttributedExactly) {
     }
     return ExitCode::kServed;
   };
+  setup.options.workers = 64;
   const auto server = StartServer(std::move(setup));
   std::vector<TestClient> clients = ConnectMany(*server, 64);
   const std::string live(1, '\0');
@@ -196,17 +204,14 @@ TEST_F(ReapingTest, ACrashIsOneClientsAffairAndIsAttributedExactly) {
   EXPECT_THAT(report.log, ::testing::HasSubstr("killed by SIGSEGV"));
 }
 
-TEST_F(ReapingTest, AThousandWhoDieWhileTheServerIsStoppedAreReapedAtOnce) {
+TEST_P(ReapingTest, AThousandWhoDieWhileTheServerIsStoppedAreReapedAtOnce) {
   RaiseDescriptorLimit();
-  const auto server = StartServer(QuietSetup());
+  TestServer::Setup setup = QuietSetup();
+  setup.options.workers = 1000;
+  setup.handler = EchoAndEnd;
+  const auto server = StartServer(std::move(setup));
   std::vector<TestClient> clients = ConnectAndEcho(*server, 1000);
-  Freeze(server->pid());
-  clients.clear();
-  ASSERT_TRUE(Await([&] { return server->children().empty(); }))
-      << "they could not die";
-  EXPECT_EQ(server->zombies().size(), 1000u);
-
-  server->Signal(SIGCONT);
+  EndWhileStopped(*server, clients);
   const absl::Duration taken = TimeToBury(*server);
   // 100 ms is promised. A busy machine may give the server its turn later than
   // that; to find them one by one, 50 ms each, would take most of a minute.
@@ -219,31 +224,29 @@ TEST_F(ReapingTest, AThousandWhoDieWhileTheServerIsStoppedAreReapedAtOnce) {
 }
 
 // With both answers to "whose are this process's children?".
-class OwnershipTest : public ReapingTest,
-                      public ::testing::WithParamInterface<bool> {
+class OwnershipTest : public ReapingTest {
  protected:
-  static TestServer::Setup OwnerSetup() {
-    TestServer::Setup setup = QuietSetup();
-    setup.options.owns_all_children = GetParam();
-    return setup;
-  }
+  void FindsADeathThatTheKernelDidNotTellOf(bool owns_all_children);
+  void ReapsAChildThatBecameAnotherProgram(bool owns_all_children);
 };
 
-TEST_P(OwnershipTest, ADeathThatTheKernelDidNotTellOfIsFound) {
-  TestServer::Setup setup = OwnerSetup();
+void OwnershipTest::FindsADeathThatTheKernelDidNotTellOf(
+    bool owns_all_children) {
+  TestServer::Setup setup = QuietSetup();
+  setup.options.owns_all_children = owns_all_children;
   setup.before = [] {
     const rlimit few = {4, 4};
     setrlimit(RLIMIT_SIGPENDING, &few);
   };
+  setup.options.workers = 100;
+  setup.handler = EchoAndEnd;
   const auto server = StartServer(std::move(setup));
   EXPECT_THAT(
       server->AwaitLogLine("the limit of pending signals (ulimit -i 4)"),
       IsOk());
   std::vector<TestClient> clients = ConnectAndEcho(*server, 100);
-  Freeze(server->pid());  // so that nobody takes a notice from the queue
-  clients.clear();
-  ASSERT_TRUE(Await([&] { return server->children().empty(); }));
-  server->Signal(SIGCONT);
+  // Stopped, so that nobody takes a notice from the queue.
+  EndWhileStopped(*server, clients);
   // The net is there every 50 ms, and takes them all.
   EXPECT_LT(TimeToBury(*server), absl::Seconds(1));
   const server::Totals totals = StopAndExpectClean(*server).totals;
@@ -251,8 +254,18 @@ TEST_P(OwnershipTest, ADeathThatTheKernelDidNotTellOfIsFound) {
   EXPECT_EQ(totals.unknown, 0u);
 }
 
-TEST_P(OwnershipTest, AChildThatBecameAnotherProgramIsReaped) {
-  TestServer::Setup setup = OwnerSetup();
+TEST_P(OwnershipTest, ADeathThatTheKernelDidNotTellOfIsFoundByAnOwner) {
+  FindsADeathThatTheKernelDidNotTellOf(/*owns_all_children=*/true);
+}
+
+TEST_P(OwnershipTest, ADeathThatTheKernelDidNotTellOfIsFoundByAGuest) {
+  FindsADeathThatTheKernelDidNotTellOf(/*owns_all_children=*/false);
+}
+
+void OwnershipTest::ReapsAChildThatBecameAnotherProgram(
+    bool owns_all_children) {
+  TestServer::Setup setup = QuietSetup();
+  setup.options.owns_all_children = owns_all_children;
   setup.options.max_connections = 4;
   setup.handler = [](net::Connection& connection) {
     dup2(connection.fd(), STDOUT_FILENO);
@@ -268,10 +281,16 @@ TEST_P(OwnershipTest, AChildThatBecameAnotherProgramIsReaped) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 20u);
 }
 
-INSTANTIATE_TEST_SUITE_P(OfAllChildrenAnd, OwnershipTest,
-                         ::testing::Values(false, true), [](const auto& info) {
-                           return info.param ? "OfAll" : "OfItsOwn";
-                         });
+TEST_P(OwnershipTest, AChildThatBecameAnotherProgramIsReapedByAnOwner) {
+  ReapsAChildThatBecameAnotherProgram(/*owns_all_children=*/true);
+}
+
+TEST_P(OwnershipTest, AChildThatBecameAnotherProgramIsReapedByAGuest) {
+  ReapsAChildThatBecameAnotherProgram(/*owns_all_children=*/false);
+}
+
+INSTANTIATE_TEST_SUITE_P(With, OwnershipTest, EachStrategy(), StrategyName());
+INSTANTIATE_TEST_SUITE_P(With, ReapingTest, EachStrategy(), StrategyName());
 
 }  // namespace
 }  // namespace brood::testing

@@ -23,8 +23,8 @@
 #include "brood/server/handler.h"
 #include "brood/server/options.h"
 #include "brood/server/scoreboard.h"
-#include "brood/testing/server_fixture.h"
 #include "brood/testing/status_matchers.h"
+#include "brood/testing/strategies.h"
 #include "gtest/gtest.h"
 
 namespace brood::testing {
@@ -32,7 +32,7 @@ namespace {
 
 using server::ExitCode;
 
-class SlotsTest : public ServerTest {
+class SlotsTest : public StrategyTest {
  protected:
   std::vector<TestClient> ConnectMany(const TestServer& server, int count) {
     std::vector<TestClient> clients;
@@ -106,11 +106,12 @@ ExitCode StayAndAnswer(net::Connection& connection) {
   return ExitCode::kServed;
 }
 
-TEST_F(SlotsTest, NoWayOfDyingLeaksOne) {
+TEST_P(SlotsTest, NoWayOfDyingLeaksOne) {
   constexpr int kConnections = 2048;
   constexpr int kCap = 32;
   TestServer::Setup setup;
   setup.options.max_connections = kCap;
+  setup.options.workers = kCap;
   setup.options.log_level = server::LogLevel::kError;
   setup.handler = [](net::Connection& connection) {
     // Looked at and left there, for a child that never reads.
@@ -162,6 +163,8 @@ TEST_F(SlotsTest, NoWayOfDyingLeaksOne) {
             ended[kKillsItself] + ended[kStopsAndIsKilled]);
   EXPECT_EQ(totals.unknown, 0u);
 }
+
+INSTANTIATE_TEST_SUITE_P(With, SlotsTest, EachStrategy(), StrategyName());
 
 }  // namespace
 }  // namespace brood::testing

@@ -95,6 +95,7 @@ TestServer::Setup::Setup()
 absl::StatusOr<std::unique_ptr<TestServer>> TestServer::Start(Setup setup) {
   std::unique_ptr<TestServer> server(new TestServer);
   server->stop_patience_ = setup.options.drain_grace + setup.stop_margin;
+  server->options_ = setup.options;
   void* memory = mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE,
                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return absl::ErrnoToStatus(errno, "mmap");

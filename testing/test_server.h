@@ -118,6 +118,9 @@ class TestServer {
     return endpoints_.at(index);
   }
 
+  // What Setup said.
+  const server::Options& options() const { return options_; }
+
   // The server process; its number is its own until Stop() or AwaitExit().
   pid_t pid() const { return pid_; }
   void Signal(int signal);
@@ -162,6 +165,7 @@ class TestServer {
   Report MakeReport() const;
 
   absl::Duration stop_patience_;
+  server::Options options_;
   pid_t pid_ = 0;
   bool reaped_ = false;
   int pid_fd_ = -1;

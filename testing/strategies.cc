@@ -1,0 +1,137 @@
+#include "brood/testing/strategies.h"
+
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
+#include "brood/net/instant.h"
+#include "brood/testing/observe.h"
+#include "brood/testing/status_matchers.h"
+
+namespace brood::testing {
+namespace {
+
+using server::Options;
+
+size_t None(const Options& /*options*/, size_t /*busy*/) { return 0; }
+size_t NoneAtMost(const Options& /*options*/) { return 0; }
+
+size_t MinSpares(const Options& options, size_t /*busy*/) {
+  return static_cast<size_t>(options.min_spares);
+}
+// Those that leave are still there while others are made in their place.
+size_t MaxSpares(const Options& options) {
+  return 2 * static_cast<size_t>(options.max_spares);
+}
+
+size_t WorkersNotBusy(const Options& options, size_t busy) {
+  return options.Capacity() - busy;
+}
+size_t AllWorkers(const Options& options) { return options.Capacity(); }
+
+// The zygote and its heir.
+size_t TheTwo(const Options& /*options*/, size_t /*busy*/) { return 2; }
+size_t TwoAtMost(const Options& /*options*/) { return 2; }
+
+}  // namespace
+
+const std::vector<StrategyRow>& Strategies() {
+  static const auto* const rows = new std::vector<StrategyRow>{
+      {"fork",
+       /*one_each=*/true,
+       /*made_after_accept=*/true,
+       /*forks_itself=*/true,
+       /*refuses_threads=*/true,
+       /*waiting=*/None,
+       /*most_waiting=*/NoneAtMost,
+       /*own_descriptors=*/0,
+       /*own_lines=*/0},
+      {"spares",
+       /*one_each=*/true,
+       /*made_after_accept=*/false,
+       /*forks_itself=*/true,
+       /*refuses_threads=*/true,
+       /*waiting=*/MinSpares,
+       /*most_waiting=*/MaxSpares,
+       /*own_descriptors=*/0,
+       /*own_lines=*/0},
+      {"pool",
+       /*one_each=*/false,
+       /*made_after_accept=*/false,
+       /*forks_itself=*/true,
+       /*refuses_threads=*/true,
+       /*waiting=*/WorkersNotBusy,
+       /*most_waiting=*/AllWorkers,
+       /*own_descriptors=*/2,
+       /*own_lines=*/0},
+      {"zygote",
+       /*one_each=*/true,
+       /*made_after_accept=*/true,
+       /*forks_itself=*/false,
+       /*refuses_threads=*/false,
+       /*waiting=*/TheTwo,
+       /*most_waiting=*/TwoAtMost,
+       /*own_descriptors=*/0,
+       /*own_lines=*/1},
+      // In tests, which are small and single-threaded, it comes to "fork".
+      {"auto",
+       /*one_each=*/true,
+       /*made_after_accept=*/true,
+       /*forks_itself=*/true,
+       /*refuses_threads=*/false,
+       /*waiting=*/None,
+       /*most_waiting=*/TwoAtMost,
+       /*own_descriptors=*/0,
+       /*own_lines=*/1},
+  };
+  return *rows;
+}
+
+std::ostream& operator<<(std::ostream& stream, const StrategyRow& row) {
+  return stream << row.name;
+}
+
+std::unique_ptr<TestServer> StrategyTest::StartServer(TestServer::Setup setup) {
+  setup.options.strategy = row().name;
+  return ServerTest::StartServer(std::move(setup));
+}
+
+size_t StrategyTest::ChildrenAtRest(const TestServer& server, size_t busy) {
+  return busy + row().waiting(server.options(), busy);
+}
+
+void StrategyTest::ExpectRest(const TestServer& server, size_t busy) {
+  const size_t expected = ChildrenAtRest(server, busy);
+  EXPECT_TRUE(Await([&] {
+    return server.children().size() == expected && server.zombies().empty();
+  })) << "it has "
+      << server.children().size() << " children and " << server.zombies().size()
+      << " zombies, not " << expected;
+}
+
+absl::Duration StrategyTest::TimeToBury(const TestServer& server) {
+  const size_t may_wait = row().most_waiting(server.options());
+  const net::Instant start = net::Now();
+  EXPECT_TRUE(Await([&] {
+    return server.zombies().empty() && server.children().size() <= may_wait;
+  }));
+  return absl::FromChrono(net::Now() - start);
+}
+
+std::vector<pid_t> StrategyTest::AwaitServing(TestServer& server, int count) {
+  std::vector<pid_t> pids;
+  while (static_cast<int>(pids.size()) < count) {
+    // brood[1] info: forked pid 2 to handle 127.0.0.1:50112 (1 of 2)
+    const absl::StatusOr<std::string> line = server.AwaitLogLine("forked pid ");
+    EXPECT_THAT(line, IsOk());
+    if (!line.ok()) break;
+    const std::vector<std::string> words = absl::StrSplit(*line, ' ');
+    pid_t pid = 0;
+    EXPECT_TRUE(words.size() > 4 && absl::SimpleAtoi(words[4], &pid)) << *line;
+    pids.push_back(pid);
+  }
+  return pids;
+}
+
+}  // namespace brood::testing
