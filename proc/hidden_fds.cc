@@ -40,6 +40,8 @@ struct Registry {
 
   void JoinNeighbours() {
     ranges.clear();
+    // One that is taken out can make two of one; that must need no memory.
+    ranges.reserve(fds.capacity());
     for (unsigned fd : fds) {
       if (!ranges.empty() && fd - ranges.back().last <= 1) {
         ranges.back().last = fd;
@@ -104,7 +106,7 @@ void ReserveHiddenFds(size_t more) {
   const std::lock_guard<std::mutex> lock(registry.mutex);
   registry.BelongToThisProcess();
   registry.fds.reserve(registry.fds.size() + more);
-  registry.ranges.reserve(registry.fds.size() + more);
+  registry.ranges.reserve(registry.fds.capacity());
 }
 
 void ForgetFdsHiddenByParent() {

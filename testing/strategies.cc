@@ -63,7 +63,7 @@ const std::vector<StrategyRow>& Strategies() {
        /*refuses_threads=*/true,
        /*waiting=*/WorkersNotBusy,
        /*most_waiting=*/AllWorkers,
-       /*own_descriptors=*/2,
+       /*own_descriptors=*/4,
        /*own_lines=*/0},
       {"zygote",
        /*one_each=*/true,

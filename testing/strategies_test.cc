@@ -104,6 +104,8 @@ TEST_P(StrategiesTest, AllWhoWaitAndAreKilledAtOnceAreReplaced) {
     ExpectRest(*server);
     for (pid_t child : server->children()) kill(child, SIGKILL);
     ExpectServed(*server);
+    // Its process is none of those that are killed next.
+    EXPECT_THAT(server->AwaitLogLine("exited with code 0"), IsOk());
   }
   ExpectRest(*server);
   const TestServer::Report report = StopAndExpectClean(*server);
