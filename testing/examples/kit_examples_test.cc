@@ -22,6 +22,7 @@
 #include "brood/testing/leak_check.h"
 #include "brood/testing/server_fixture.h"
 #include "brood/testing/status_matchers.h"
+#include "brood/testing/strategies.h"
 #include "brood/testing/test_client.h"
 #include "brood/testing/test_server.h"
 #include "gmock/gmock.h"
@@ -158,6 +159,18 @@ TEST_F(ServerTest, ServesOnWhenAcceptForkAndWaitFail) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.fork_failed, 1u);
   EXPECT_EQ(faults.failed(FaultInjector::kAccept), 3);
 }
+// End of the example.
+
+// Example of testing/strategies.h.
+class GreetingTest : public StrategyTest {};
+TEST_P(GreetingTest, GreetsEachClient) {
+  TestServer::Setup setup;
+  setup.handler = Greet;
+  auto server = StartServer(std::move(setup));
+  EXPECT_THAT(ConnectTo(*server).ReadUntilEof(), IsOkAndHolds("hello\n"));
+  StopAndExpectClean(*server);
+}
+INSTANTIATE_TEST_SUITE_P(With, GreetingTest, EachStrategy(), StrategyName());
 // End of the example.
 
 }  // namespace
