@@ -24,6 +24,9 @@ constexpr int kAcceptBatch = 16;
 // empties the queue; without a bound a flood would keep it open for ever.
 constexpr int kLatecomers = 64;
 
+// How long news of the strategy's may wait for a turn that has another reason.
+constexpr absl::Duration kNewsDelay = absl::Milliseconds(2);
+
 // The fixed places of polled_.
 enum { kSignals, kDeaths, kDrainRequest, kStrategy, kFirstListener };
 
@@ -134,10 +137,19 @@ Instant Supervisor::ChooseWhatToPoll(Instant now) {
   for (size_t i = 0; i < parts_.listeners.size(); ++i) {
     polled_[kFirstListener + i].fd = open ? parts_.listeners[i].fd() : -1;
   }
-  return std::min({reaper().next_check(), lifecycle_.deadline(),
-                   admission_.resume_at(now),
+  const bool wait = NewsCanWait(now);
+  polled_[kStrategy].fd = wait ? -1 : parts_.strategy->fd();
+  return std::min({wait ? news_due_ : net::Never(), reaper().next_check(),
+                   lifecycle_.deadline(), admission_.resume_at(now),
                    parts_.strategy->next_maintenance(),
                    parts_.deadlines ? parts_.deadlines->next() : net::Never()});
+}
+
+// For kNewsDelay after a connection was given away: the next one is likely to
+// wake us before that, and one turn then serves both.
+bool Supervisor::NewsCanWait(Instant now) const {
+  return now < news_due_ && parts_.strategy->fd() >= 0 &&
+         !parts_.strategy->Urgent();
 }
 
 void Supervisor::TakeSignals(Instant now) {
@@ -199,7 +211,9 @@ void Supervisor::StepLifecycle(Instant now) {
 }
 
 void Supervisor::MaintainStrategy(Instant now) {
-  if (polled_[kStrategy].revents != 0) parts_.strategy->Attend(*this);
+  if (polled_[kStrategy].revents != 0 || polled_[kStrategy].fd < 0) {
+    parts_.strategy->Attend(*this);
+  }
   parts_.strategy->Maintain(now, quiet_, *this);
 }
 
@@ -274,11 +288,12 @@ bool Supervisor::AcceptOne(size_t index, Instant now) {
 void Supervisor::Dispatch(net::Connection connection) {
   const Scoreboard::Slot slot = scoreboard_.Claim(connection);
   if (parts_.deadlines != nullptr) parts_.deadlines->Watch(slot, connection);
+  news_due_ = net::After(connection.accepted_at(), kNewsDelay);
   parts_.strategy->Dispatch(slot, std::move(connection), *this);
 }
 
-void Supervisor::Serving(Scoreboard::Slot slot, pid_t pid) {
-  scoreboard_.Started(slot, pid, net::Now());
+void Supervisor::Serving(Scoreboard::Slot slot, pid_t pid, Instant since) {
+  scoreboard_.Started(slot, pid, since);
   admission_.Succeeded();
   log().Forked(pid, scoreboard_.entry(slot).peer, scoreboard_.running(),
                admission_.max_connections());
@@ -290,14 +305,13 @@ void Supervisor::Serving(Scoreboard::Slot slot, pid_t pid) {
 }
 
 void Supervisor::Ended(Scoreboard::Slot slot, pid_t pid,
-                       const proc::ExitStatus& status) {
+                       const proc::ExitStatus& status, Instant at) {
   // Copied: retiring the slot makes it somebody else's.
   const Scoreboard::Entry entry = scoreboard_.entry(slot);
-  const Instant now = net::Now();
   scoreboard_.Retire(slot, status);
   Forget(slot);
   admission_.ChildEnded();
-  const absl::Duration duration = absl::FromChrono(now - entry.accepted_at);
+  const absl::Duration duration = absl::FromChrono(at - entry.accepted_at);
   log().Ended(pid, entry.peer, status, entry.signalled_by_us, duration,
               scoreboard_.running(), admission_.max_connections());
   if (!on_connection_end_) return;

@@ -87,6 +87,7 @@ class Supervisor : public proc::Unforked, private Strategy::Events {
   bool Turn(absl::Duration patience);
   void AwaitEvents(absl::Duration patience);
   net::Instant ChooseWhatToPoll(net::Instant now);
+  bool NewsCanWait(net::Instant now) const;
   void TakeSignals(net::Instant now);
   void CleanupChildren(net::Instant now);
   void EnforceDeadlines(net::Instant now);
@@ -98,9 +99,9 @@ class Supervisor : public proc::Unforked, private Strategy::Events {
   void Dispatch(net::Connection connection);
 
   // What became of a connection, from the strategy.
-  void Serving(Scoreboard::Slot slot, pid_t pid) override;
-  void Ended(Scoreboard::Slot slot, pid_t pid,
-             const proc::ExitStatus& status) override;
+  void Serving(Scoreboard::Slot slot, pid_t pid, net::Instant since) override;
+  void Ended(Scoreboard::Slot slot, pid_t pid, const proc::ExitStatus& status,
+             net::Instant at) override;
   void Returned(Scoreboard::Slot slot, net::Connection connection) override;
   void Failed(Scoreboard::Slot slot, const absl::Status& why) override;
 
@@ -126,6 +127,8 @@ class Supervisor : public proc::Unforked, private Strategy::Events {
   proc::UnforkedVector<pollfd> polled_;
   // Whether the last poll found nothing.
   bool quiet_ = true;
+  // Until when news of the strategy's can wait for another reason to wake.
+  net::Instant news_due_ = net::Instant::min();
   // Whose turn it is to be asked first for a connection.
   size_t next_listener_ = 0;
   // While draining, how many more each listener may accept; see RequestStop().

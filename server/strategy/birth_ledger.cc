@@ -37,11 +37,14 @@ pid_t* BirthLedger::Open(uint32_t slot, uint32_t serial) {
     // In this order: whoever sees the new number sees no old pid.
     cell.pid = 0;
     cell.error = 0;
+    cell.at = 0;
     cell.serial = serial;
   }
   if (cell.pid != 0 || cell.error != 0) return nullptr;
   return reinterpret_cast<pid_t*>(&cell.pid);
 }
+
+void BirthLedger::Done(uint32_t slot, int64_t at) { cells_[slot].at = at; }
 
 void BirthLedger::GiveUp(uint32_t slot, int error) {
   cells_[slot].error = error;
@@ -49,8 +52,8 @@ void BirthLedger::GiveUp(uint32_t slot, int error) {
 
 BirthLedger::Birth BirthLedger::Read(uint32_t slot, uint32_t serial) const {
   const Cell& cell = cells_[slot];
-  if (cell.serial != serial) return {0, 0};
-  return {cell.pid, cell.error};
+  if (cell.serial != serial) return {0, 0, 0};
+  return {cell.pid, cell.error, cell.at};
 }
 
 void BirthLedger::ShareWithChildren(bool share) const {

@@ -36,10 +36,12 @@ namespace brood::server {
 class BirthLedger {
  public:
   // pid: of the process that was made; error: an absl::StatusCode if none
-  // could be. Both zero: not yet.
+  // could be. Both zero: not yet. at: when it was made, in nanoseconds of the
+  // monotonic clock; zero if the zygote had no time to say.
   struct Birth {
     pid_t pid;
     int error;
+    int64_t at;
   };
 
   static absl::StatusOr<BirthLedger> Create(size_t slots);
@@ -50,6 +52,7 @@ class BirthLedger {
   // In the zygote: where the pid goes of the process to be made for number
   // `serial` in `slot`. Null if that was made, or given up, already.
   pid_t* Open(uint32_t slot, uint32_t serial);
+  void Done(uint32_t slot, int64_t at);
   void GiveUp(uint32_t slot, int error);
 
   // In the supervisor.
@@ -63,6 +66,7 @@ class BirthLedger {
     std::atomic<uint32_t> serial;
     std::atomic<pid_t> pid;
     std::atomic<int> error;
+    std::atomic<int64_t> at;
   };
 
   BirthLedger(Cell* cells, size_t size) : cells_(cells), size_(size) {}

@@ -44,6 +44,7 @@ class ChooseForSize : public Strategy {
   }
   void ChildEnded(const proc::Reaper::Ended& ended, Events& events) override;
   int fd() const override { return zygote_->fd(); }
+  bool Urgent() const override { return zygote_->Urgent(); }
   void Attend(Events& events) override { zygote_->Attend(events); }
   void Maintain(net::Instant now, bool quiet, Events& events) override {
     zygote_->Maintain(now, quiet, events);

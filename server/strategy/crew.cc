@@ -141,7 +141,7 @@ bool Crew::Assign(Slot slot, const net::Connection& connection,
   member.state = State::kServing;
   member.slot = slot;
   member.serial = last_serial_;
-  events.Serving(slot, member.pid);
+  events.Serving(slot, member.pid, net::Now());
   return true;
 }
 
@@ -211,7 +211,7 @@ void Crew::Ended(const proc::Reaper::Ended& ended, net::Instant now,
   } else if (!lost.ok()) {
     events.Failed(slot, lost);
   } else {
-    events.Ended(slot, ended.pid, ended.status);
+    events.Ended(slot, ended.pid, ended.status, now);
   }
 }
 

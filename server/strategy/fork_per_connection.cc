@@ -11,7 +11,7 @@ void ForkPerConnection::Dispatch(Slot slot, net::Connection connection,
   }
   const pid_t pid = child->pid();
   reaper_->Adopt(*std::move(child), slot);
-  events.Serving(slot, pid);
+  events.Serving(slot, pid, net::Now());
 }
 
 // The pattern. The parent's copy of the connection is closed at the end of this

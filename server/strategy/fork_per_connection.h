@@ -19,6 +19,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "brood/net/connection.h"
+#include "brood/net/instant.h"
 #include "brood/proc/child.h"
 #include "brood/proc/reaper.h"
 #include "brood/proc/spawn.h"
@@ -37,7 +38,7 @@ class ForkPerConnection : public Strategy {
   absl::Status Prepare() override { return spawner_.Prepare(); }
   void Dispatch(Slot slot, net::Connection connection, Events& events) override;
   void ChildEnded(const proc::Reaper::Ended& ended, Events& events) override {
-    events.Ended(ended.tag, ended.pid, ended.status);
+    events.Ended(ended.tag, ended.pid, ended.status, net::Now());
   }
 
   const proc::Spawner& spawner() const { return spawner_; }

@@ -4,6 +4,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <chrono>  // NOLINT(build/c++11): the monotonic clock.
 #include <utility>
 
 #include "brood/proc/exit_status.h"
@@ -63,6 +64,7 @@ int Pool::Live(Crew::Index index, const net::HandOver& queue) const {
     const bool failed = code == static_cast<int>(ExitCode::kHandlerFailed);
     const bool leaves = left <= 1 || failed;
     reports_.Send({index, message->ticket.serial, code, leaves ? 1u : 0u,
+                   net::Now().time_since_epoch().count(),
                    Difference(before, after)});
     if (leaves || !pristine.Restore()) break;
     before = after;
@@ -105,7 +107,8 @@ void Pool::TakeReports(Events& events) {
         report.index, received->sender, report.serial, report.leaves != 0);
     if (!slot) continue;
     events.Ended(*slot, received->sender,
-                 proc::ExitStatus::Exited(report.exit_code, report.usage));
+                 proc::ExitStatus::Exited(report.exit_code, report.usage),
+                 net::Instant(std::chrono::nanoseconds(report.done_at)));
   }
 }
 

@@ -52,6 +52,8 @@ class Pool : public Strategy {
   void Dispatch(Slot slot, net::Connection connection, Events& events) override;
   void ChildEnded(const proc::Reaper::Ended& ended, Events& events) override;
   int fd() const override { return reports_.fd(); }
+  // Somebody may be idle and we do not know it yet.
+  bool Urgent() const override { return crew_.idle() == 0; }
   void Attend(Events& events) override { TakeReports(events); }
   void Maintain(net::Instant now, bool quiet, Events& events) override;
   net::Instant next_maintenance() const override;

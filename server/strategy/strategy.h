@@ -33,11 +33,11 @@ class Strategy {
   // Serving, then Ended; or Failed; or, any number of times before, Returned.
   class Events {
    public:
-    // Process `pid` has the connection.
-    virtual void Serving(Slot slot, pid_t pid) = 0;
-    // And is done with it.
-    virtual void Ended(Slot slot, pid_t pid,
-                       const proc::ExitStatus& status) = 0;
+    // Process `pid` has the connection, since then.
+    virtual void Serving(Slot slot, pid_t pid, net::Instant since) = 0;
+    // And was done with it at that time.
+    virtual void Ended(Slot slot, pid_t pid, const proc::ExitStatus& status,
+                       net::Instant at) = 0;
     // The process that was to have it died before it took it over. Nothing was
     // read: another one can serve it.
     virtual void Returned(Slot slot, net::Connection connection) = 0;
@@ -67,8 +67,11 @@ class Strategy {
   // A child of the strategy's was reaped.
   virtual void ChildEnded(const proc::Reaper::Ended& ended, Events& events) = 0;
 
-  // Readable when there is something to Attend() to; -1 if there never is.
+  // Readable when there is news for Attend(); -1 if there never is. News are of
+  // work that was done without the parent, so they can wait for a little while
+  // for a turn that it has anyway; unless they are Urgent().
   virtual int fd() const { return -1; }
+  virtual bool Urgent() const { return false; }
   virtual void Attend(Events& /*events*/) {}
   // In each turn. `quiet` if nothing else was there to do: the time for work
   // that somebody might otherwise wait for.

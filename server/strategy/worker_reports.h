@@ -12,7 +12,7 @@
 //
 // Example:
 //   absl::StatusOr<WorkerReports> reports = WorkerReports::Create();
-//   ... in a worker:  reports->Send({index, serial, code, leaves, usage});
+//   ... in a worker:  reports->Send({index, serial, code, leaves, done_at, usage});
 //   ... in the parent, when reports->fd() is readable:
 //   while (auto report = reports->TryReceive()) Account(*report);
 
@@ -39,6 +39,7 @@ class WorkerReports {
     uint32_t serial;  // of the connection that it is done with
     int32_t exit_code;
     uint32_t leaves;  // 1 if it serves no more
+    int64_t done_at;  // in nanoseconds of the monotonic clock
     rusage usage;     // of that connection
   };
   struct Received {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>  // NOLINT(build/c++11): the monotonic clock.
 #include <csignal>
 #include <ctime>
 #include <utility>
@@ -118,7 +119,7 @@ void Zygote::Dispatch(Slot slot, net::Connection connection, Events& events) {
     events.Failed(slot, offered);
     return;
   }
-  pending(pending_count_++) = {slot, last_serial_, {0, 0}};
+  pending(pending_count_++) = {slot, last_serial_, {0, 0, 0}};
 }
 
 // Puts on the reaper's books who has been born, without telling anybody yet.
@@ -149,7 +150,9 @@ void Zygote::Announce(Events& events) {
     --pending_count_;
     --known_;
     if (first.birth.pid != 0) {
-      events.Serving(first.slot, first.birth.pid);
+      const net::Instant born{std::chrono::nanoseconds(first.birth.at)};
+      events.Serving(first.slot, first.birth.pid,
+                     first.birth.at != 0 ? born : net::Now());
     } else {
       events.Failed(
           first.slot,
@@ -171,7 +174,7 @@ void Zygote::ChildEnded(const proc::Reaper::Ended& ended, Events& events) {
     default:
       // The end of a child whose birth was not announced yet, perhaps.
       Announce(events);
-      events.Ended(ended.tag, ended.pid, ended.status);
+      events.Ended(ended.tag, ended.pid, ended.status, net::Now());
   }
 }
 

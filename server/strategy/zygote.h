@@ -74,6 +74,7 @@ class Zygote : public Strategy {
   void Dispatch(Slot slot, net::Connection connection, Events& events) override;
   void ChildEnded(const proc::Reaper::Ended& ended, Events& events) override;
   int fd() const override { return doorbell_.fd(); }
+  bool Urgent() const override { return !HasRoom(); }
   void Attend(Events& events) override;
   void Maintain(net::Instant now, bool quiet, Events& events) override;
   net::Instant next_maintenance() const override;
