@@ -1,5 +1,7 @@
 """The one way to declare a library of this tree."""
 
+load("@rules_cc//cc:defs.bzl", "cc_library")
+
 def brood_library(name, **kwargs):
     """A cc_library whose headers are included as "brood/PACKAGE/x.h".
 
@@ -10,7 +12,7 @@ def brood_library(name, **kwargs):
       name: the target's name, which is the header's.
       **kwargs: what a cc_library takes.
     """
-    native.cc_library(
+    cc_library(
         name = name,
         include_prefix = "brood/" + native.package_name(),
         strip_include_prefix = "/" + native.package_name(),

@@ -6,9 +6,10 @@ load("@bazel_tools//tools/build_defs/repo:utils.bzl", "maybe")
 def brood_dependencies():
     """Declares what Brood depends on, pinned, but for what is declared already.
 
-    So a WORKSPACE that has an abseil of its own keeps it. Bazelisk, or any
-    Bazel 7, fetches these archives; on Debian 12, tools/bazel shows Bazel 4 the
-    Debian source packages instead.
+    So a WORKSPACE that has an abseil of its own keeps it. A Bazel without modules
+    fetches these archives: up to 6, or 7 and 8 with --noenable_bzlmod
+    --enable_workspace. MODULE.bazel is for the others, and on Debian 12 tools/bazel
+    shows Bazel 4 the Debian source packages instead.
 
     Brood compiles with any abseil from 20220623 to 20260526. This one is the
     newest that needs no rules beyond those inside Bazel 7, so that nothing else
@@ -45,4 +46,13 @@ def brood_dependencies():
             "https://mirror.bazel.build/github.com/bazelbuild/bazel-skylib/releases/download/1.7.1/bazel-skylib-1.7.1.tar.gz",
             "https://github.com/bazelbuild/bazel-skylib/releases/download/1.7.1/bazel-skylib-1.7.1.tar.gz",
         ],
+    )
+
+    # Only our own tests ask for it.
+    maybe(
+        http_archive,
+        name = "rules_shell",
+        sha256 = "bc61ef94facc78e20a645726f64756e5e285a045037c7a61f65af2941f4c25e1",
+        strip_prefix = "rules_shell-0.4.1",
+        urls = ["https://github.com/bazelbuild/rules_shell/releases/download/v0.4.1/rules_shell-v0.4.1.tar.gz"],
     )

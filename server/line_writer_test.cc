@@ -241,7 +241,8 @@ TEST_F(LineWriterTest, DropsLinesWhileATerminalIsStalled) {
 // whether the pipe has room.
 TEST_F(LineWriterTest, NeverWaitsWithoutADescriptorOfItsOwnEither) {
   Ends pipe = Ends::OfPipe();
-  absl::optional<NoMoreDescriptors> shortage(absl::in_place);
+  absl::optional<NoMoreDescriptors> shortage;
+  shortage.emplace();
   LineWriter writer(pipe.writer());
   shortage.reset();
   ASSERT_EQ(writer.own_fd(), -1);
