@@ -1,0 +1,51 @@
+// What holds for Endpoint::Parse() whatever it is given: it refuses the text,
+// or gives an endpoint that its own text gives back.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <iostream>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/string_view.h"
+#include "brood/net/endpoint.h"
+
+namespace {
+
+void Require(bool holds, absl::string_view claim, absl::string_view text) {
+  if (holds) return;
+  std::cerr << "it is not so that " << claim << ": " << text << std::endl;
+  std::abort();
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
+  using brood::net::Endpoint;
+  const absl::string_view text(reinterpret_cast<const char*>(bytes), size);
+  const absl::StatusOr<Endpoint> endpoint = Endpoint::Parse(text);
+  if (!endpoint.ok()) {
+    Require(absl::IsInvalidArgument(endpoint.status()),
+            "what is no endpoint is an invalid argument", text);
+    return 0;
+  }
+  Require(text.find_first_not_of("0123456789abcdefABCDEF.:[]lohst") ==
+              absl::string_view::npos,
+          "nothing else hides in an endpoint", text);
+  Require((text.front() == '[') == absl::StrContains(text, "]:"),
+          "a bracket that is open is closed", text);
+  const std::string printed = endpoint->ToString();
+  Require(printed.size() < Endpoint::kTextSize, "there is room for the text",
+          printed);
+  const absl::StatusOr<Endpoint> again = Endpoint::Parse(printed);
+  Require(again.ok() && *again == *endpoint,
+          "an endpoint's text gives the endpoint back", printed);
+  Require(again->ToString() == printed, "there is one text for an endpoint",
+          printed);
+  Require(endpoint->WithPort(0).WithPort(endpoint->port()) == *endpoint,
+          "a port can be taken away and given back", printed);
+  return 0;
+}
