@@ -1,0 +1,161 @@
+// That the server program gives an attacker as little to work with as it can:
+// read from its ELF file, as the kernel will read it.
+//
+// Stack protectors and fortified calls are in every static program, since
+// the C library has its own; that our code has them is told by its machine
+// code and by the compiler's macros. A sanitizer's build is not shipped, and
+// not looked at.
+
+#include <elf.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/string_view.h"
+#include "gtest/gtest.h"
+
+namespace brood {
+namespace {
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kShipped = false;
+#else
+constexpr bool kShipped = true;
+#endif
+
+// The file of //server, and what stands where in it.
+class HardeningTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!kShipped) GTEST_SKIP() << "not a build that is shipped";
+    std::ifstream file("server/server", std::ios::binary);
+    bytes_.assign(std::istreambuf_iterator<char>(file),
+                  std::istreambuf_iterator<char>());
+    ASSERT_GT(bytes_.size(), sizeof(Elf64_Ehdr)) << "where is the server?";
+    header_ = At<Elf64_Ehdr>(0);
+    ASSERT_EQ(std::memcmp(header_.e_ident, ELFMAG, SELFMAG), 0);
+    ASSERT_EQ(header_.e_ident[EI_CLASS], ELFCLASS64);
+  }
+
+  template <typename T>
+  T At(size_t offset) const {
+    T value = {};
+    EXPECT_LE(offset + sizeof(value), bytes_.size()) << "a torn file";
+    if (offset + sizeof(value) <= bytes_.size()) {
+      std::memcpy(&value, bytes_.data() + offset, sizeof(value));
+    }
+    return value;
+  }
+
+  std::vector<Elf64_Phdr> Segments(uint32_t type) const {
+    std::vector<Elf64_Phdr> found;
+    for (int i = 0; i < header_.e_phnum; ++i) {
+      const auto segment =
+          At<Elf64_Phdr>(header_.e_phoff + i * sizeof(Elf64_Phdr));
+      if (segment.p_type == type) found.push_back(segment);
+    }
+    return found;
+  }
+
+  // The values of an entry of the dynamic section, all of them joined.
+  uint64_t Dynamic(int64_t tag) const {
+    uint64_t value = 0;
+    for (const Elf64_Phdr& segment : Segments(PT_DYNAMIC)) {
+      for (size_t at = 0; at < segment.p_filesz; at += sizeof(Elf64_Dyn)) {
+        const auto entry = At<Elf64_Dyn>(segment.p_offset + at);
+        if (entry.d_tag == tag) value |= entry.d_un.d_val;
+      }
+    }
+    return value;
+  }
+
+  std::vector<Elf64_Shdr> Sections() const {
+    std::vector<Elf64_Shdr> sections;
+    for (int i = 0; i < header_.e_shnum; ++i) {
+      sections.push_back(
+          At<Elf64_Shdr>(header_.e_shoff + i * sizeof(Elf64_Shdr)));
+    }
+    return sections;
+  }
+
+  // The machine code of a function, by how its name in the symbol table begins.
+  std::string Code(absl::string_view name) const {
+    const std::vector<Elf64_Shdr> sections = Sections();
+    for (const Elf64_Shdr& table : sections) {
+      if (table.sh_type != SHT_SYMTAB) continue;
+      const Elf64_Shdr& names = sections[table.sh_link];
+      for (size_t at = 0; at < table.sh_size; at += sizeof(Elf64_Sym)) {
+        const auto symbol = At<Elf64_Sym>(table.sh_offset + at);
+        if (ELF64_ST_TYPE(symbol.st_info) != STT_FUNC) continue;
+        if (!absl::StartsWith(&bytes_[names.sh_offset + symbol.st_name], name))
+          continue;
+        const Elf64_Shdr& text = sections[symbol.st_shndx];
+        return bytes_.substr(symbol.st_value - text.sh_addr + text.sh_offset,
+                             symbol.st_size);
+      }
+    }
+    return "";
+  }
+
+  std::string bytes_;
+  Elf64_Ehdr header_ = {};
+};
+
+TEST_F(HardeningTest, IsPositionIndependent) {
+  EXPECT_EQ(header_.e_type, ET_DYN);
+  EXPECT_TRUE(Dynamic(DT_FLAGS_1) & DF_1_PIE);
+}
+
+TEST_F(HardeningTest, IsRelocatedAtOnceAndReadOnlyFromThenOn) {
+  EXPECT_EQ(Segments(PT_GNU_RELRO).size(), 1u);
+  EXPECT_TRUE((Dynamic(DT_FLAGS) & DF_BIND_NOW) ||
+              (Dynamic(DT_FLAGS_1) & DF_1_NOW));
+  EXPECT_FALSE(Dynamic(DT_FLAGS) & DF_TEXTREL);
+}
+
+TEST_F(HardeningTest, HasNoExecutableStack) {
+  const std::vector<Elf64_Phdr> stacks = Segments(PT_GNU_STACK);
+  ASSERT_EQ(stacks.size(), 1u) << "without one the stack is executable";
+  EXPECT_FALSE(stacks[0].p_flags & PF_X);
+}
+
+TEST_F(HardeningTest, HasNoMemoryThatIsBothWritableAndExecutable) {
+  EXPECT_FALSE(Segments(PT_LOAD).empty());
+  for (const Elf64_Phdr& segment : Segments(PT_LOAD)) {
+    EXPECT_FALSE((segment.p_flags & PF_W) && (segment.p_flags & PF_X));
+  }
+}
+
+TEST_F(HardeningTest, NeedsNoInterpreterAndNoLibrary) {
+  EXPECT_TRUE(Segments(PT_INTERP).empty());
+  EXPECT_EQ(Dynamic(DT_NEEDED), 0u);
+}
+
+// What needs the optimizer, or is left to it, has --config=opt alone, which
+// tools/release runs this test with. Flags are the same for all of our code,
+// this file included.
+#ifdef __OPTIMIZE__
+TEST_F(HardeningTest, OurOwnCodeIsFortified) {
+  EXPECT_GE(__USE_FORTIFY_LEVEL, 2);
+}
+
+#ifdef __x86_64__
+// What reads the text of addresses compares the guard, which is at %fs:0x28.
+TEST_F(HardeningTest, OurOwnCodeHasStackProtectors) {
+  const std::string code = Code("_ZN5brood3net8Endpoint5ParseE");
+  ASSERT_NE(code, "") << "no symbol of Endpoint::Parse";
+  EXPECT_NE(code.find(std::string("\x25\x28\x00\x00\x00", 5)),
+            std::string::npos)
+      << "Endpoint::Parse() does not look at %fs:0x28";
+}
+#endif
+#endif
+
+}  // namespace
+}  // namespace brood
