@@ -2,21 +2,53 @@
 
 load("@rules_cc//cc:defs.bzl", "cc_library", "cc_test")
 
-def brood_library(name, **kwargs):
+# Warnings that an embedder may have on. -Wpedantic is told what is not ours only by
+# Bazel 5 and later (see .bazelrc); this function came with Bazel 6.
+_STRICT = ["-Wall", "-Wextra", "-Wshadow"] + (
+    ["-Wpedantic"] if hasattr(native, "package_relative_label") else []
+)
+
+def brood_library(name, hdrs, deps = [], **kwargs):
     """A cc_library whose headers are included as "brood/PACKAGE/x.h".
 
     An embedder's tree may well have a net/listener.h or a server/options.h of
     its own; with the prefix the two can never be taken for one another.
 
+    Each header is also compiled alone, twice in a row, and with the warnings of a
+    strict embedder: NAME_alone is built with //... and by nobody else.
+
     Args:
       name: the target's name, which is the header's.
-      **kwargs: what a cc_library takes.
+      hdrs: its headers, files of this package.
+      deps: what headers and sources include.
+      **kwargs: what else a cc_library takes.
     """
     cc_library(
         name = name,
+        hdrs = hdrs,
         include_prefix = "brood/" + native.package_name(),
         strip_include_prefix = "/" + native.package_name(),
+        deps = deps,
         **kwargs
+    )
+    alone = name + "_alone"
+    for header in hdrs:
+        include = '#include "brood/%s/%s"' % (native.package_name(), header)
+        native.genrule(
+            name = "%s_%s" % (alone, header),
+            testonly = True,
+            outs = ["%s/%s.cc" % (alone, header)],
+            cmd = "for i in 1 2; do echo '%s'; done >$@" % include,
+            visibility = ["//visibility:private"],
+        )
+    cc_library(
+        name = alone,
+        testonly = True,
+        srcs = ["%s/%s.cc" % (alone, header) for header in hdrs],
+        copts = _STRICT + ["-Werror"],
+        linkstatic = True,
+        visibility = ["//visibility:private"],
+        deps = [":" + name],
     )
 
 def brood_fuzz_test(name, srcs, corpus, deps, **kwargs):
