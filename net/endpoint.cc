@@ -163,6 +163,7 @@ absl::string_view Endpoint::Print(char (&text)[kTextSize]) const {
 bool operator==(const Endpoint& a, const Endpoint& b) {
   // Both are zeroed before they are filled, padding included.
   return a.dual_stack_ == b.dual_stack_ &&
+         // NOLINTNEXTLINE(bugprone-suspicious-memory-comparison)
          std::memcmp(&a.address_, &b.address_, sizeof(a.address_)) == 0;
 }
 

@@ -60,7 +60,7 @@ TEST_F(SocketTest, IsEmptyWhenItWasMoved) {
   const int fd = from.fd();
   const Socket to = std::move(from);
   EXPECT_EQ(to.fd(), fd);
-  EXPECT_FALSE(from.valid());
+  EXPECT_FALSE(from.valid());  // NOLINT(bugprone-use-after-move)
 }
 
 TEST_F(SocketTest, ClosesWhatItOwnedWhenItIsAssigned) {
