@@ -84,8 +84,10 @@ class HardeningTest : public ::testing::Test {
     return sections;
   }
 
-  // The machine code of a function, by how its name in the symbol table begins.
+  // The machine code of a function, by how its name in the symbol table begins:
+  // a compiler may put the parts that are seldom run elsewhere.
   std::string Code(absl::string_view name) const {
+    std::string code;
     const std::vector<Elf64_Shdr> sections = Sections();
     for (const Elf64_Shdr& table : sections) {
       if (table.sh_type != SHT_SYMTAB) continue;
@@ -96,11 +98,11 @@ class HardeningTest : public ::testing::Test {
         if (!absl::StartsWith(&bytes_[names.sh_offset + symbol.st_name], name))
           continue;
         const Elf64_Shdr& text = sections[symbol.st_shndx];
-        return bytes_.substr(symbol.st_value - text.sh_addr + text.sh_offset,
-                             symbol.st_size);
+        code += bytes_.substr(symbol.st_value - text.sh_addr + text.sh_offset,
+                              symbol.st_size);
       }
     }
-    return "";
+    return code;
   }
 
   std::string bytes_;
