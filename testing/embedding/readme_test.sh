@@ -33,4 +33,4 @@ while IFS= read -r line; do
 done <"$1"
 
 echo "checked ${checked[*]}"
-((${#checked[@]} == 3)) || { echo "the README does not show three files" >&2; exit 1; }
+((${#checked[@]} == 4)) || { echo "the README does not show four files" >&2; exit 1; }
