@@ -49,16 +49,16 @@ TEST_F(ChildTest, OwnsNothingByDefault) { EXPECT_EQ(Child().pid(), 0); }
 TEST_F(ChildTest, GivesUpThePidItReleases) {
   Child child = Child::Adopt(kNobody);
   EXPECT_EQ(std::move(child).Release(), kNobody);
-  EXPECT_EQ(child.pid(), 0);
+  EXPECT_EQ(child.pid(), 0);  // NOLINT(bugprone-use-after-move)
 }
 
 TEST_F(ChildTest, IsEmptyWhenItWasMoved) {
   Child from = Child::Adopt(kNobody);
   Child to = std::move(from);
-  EXPECT_EQ(from.pid(), 0);
+  EXPECT_EQ(from.pid(), 0);  // NOLINT(bugprone-use-after-move)
   Child last;
   last = std::move(to);
-  EXPECT_EQ(to.pid(), 0);
+  EXPECT_EQ(to.pid(), 0);  // NOLINT(bugprone-use-after-move)
   EXPECT_EQ(std::move(last).Release(), kNobody);
 }
 
