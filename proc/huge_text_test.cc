@@ -20,7 +20,6 @@
 namespace brood::proc {
 namespace {
 
-using ::brood::testing::IsOk;
 using HugeTextTest = ::brood::testing::LeakCheck;
 
 // The lines of /proc/self/smaps about the mapping that holds `address`.

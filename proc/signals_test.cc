@@ -152,7 +152,7 @@ TEST_F(SignalInboxTest, UndoesItselfOnceWhenItWasMoved) {
   }
   EXPECT_FALSE(IsBlocked(SIGUSR1));
   SetBlocked(SIGUSR1, true);
-  { SignalInbox third = std::move(first); }
+  { SignalInbox third = std::move(first); }  // NOLINT(bugprone-use-after-move)
   EXPECT_TRUE(IsBlocked(SIGUSR1));
   SetBlocked(SIGUSR1, false);
 }

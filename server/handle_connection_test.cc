@@ -26,7 +26,7 @@ constexpr size_t kMaxSize = 1024;
 constexpr absl::Duration kLinger = absl::Seconds(kLingerSeconds);
 
 // What a child does with its connection.
-Handler AsInChild(Handler handler) {
+Handler AsInChild(const Handler& handler) {
   return [handler](net::Connection& connection) {
     return HandleConnection(connection, kMaxSize, handler);
   };
