@@ -186,8 +186,11 @@ void Trial::AwaitAsleep(absl::Duration patience) {
 void Trial::StaySilent() {
   AwaitBegun();
   const pid_t pid = run().pid;
-  const absl::Duration before = TryCpuTimeOf(pid);
-  const auto awake = [&] { return TryCpuTimeOf(pid) - before >= kBusy; };
+  const auto used = [pid] {
+    return TryCpuTimeOf(pid).value_or(absl::ZeroDuration());
+  };
+  const absl::Duration before = used();
+  const auto awake = [&] { return used() - before >= kBusy; };
   if (!Await([&] { return run().over() || awake(); }, handler_.silence)) return;
   if (!run().over()) {
     Complain("the handler does not sleep while its client is silent");

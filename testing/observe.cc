@@ -49,19 +49,17 @@ class Ticks {
 }  // namespace
 
 absl::Duration CpuTimeOf(pid_t pid) {
-  const absl::Duration used = TryCpuTimeOf(pid);
-  if (used == absl::ZeroDuration()) {
-    ADD_FAILURE() << "no processor time of " << pid;
-  }
-  return used;
+  const absl::optional<absl::Duration> used = TryCpuTimeOf(pid);
+  if (!used) ADD_FAILURE() << "no processor time of " << pid;
+  return used.value_or(absl::ZeroDuration());
 }
 
-absl::Duration TryCpuTimeOf(pid_t pid) {
+absl::optional<absl::Duration> TryCpuTimeOf(pid_t pid) {
   clockid_t clock;
   timespec used = {};
   if (clock_getcpuclockid(pid, &clock) != 0 ||
       clock_gettime(clock, &used) != 0) {
-    return absl::ZeroDuration();
+    return absl::nullopt;
   }
   return absl::DurationFromTimespec(used);
 }

@@ -21,13 +21,16 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/time/time.h"
+#include "absl/types/optional.h"
 
 namespace brood::testing {
 
 // Processor time that `pid` itself has used, its children's not included.
 absl::Duration CpuTimeOf(pid_t pid);
-// The same, and zero for a process that is gone, which CpuTimeOf() fails for.
-absl::Duration TryCpuTimeOf(pid_t pid);
+// The same, and nothing for a process that is gone, which CpuTimeOf() fails
+// for. (Zero is an answer: the kernel adds up when a process leaves its
+// processor.)
+absl::optional<absl::Duration> TryCpuTimeOf(pid_t pid);
 
 // True once `condition` holds, which is asked every millisecond; false if it
 // does not within `patience`.

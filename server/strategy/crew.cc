@@ -136,12 +136,13 @@ bool Crew::Assign(Slot slot, const net::Connection& connection,
   const Index index = idle_.back();
   Member& member = members_[index];
   if (++last_serial_ == 0) ++last_serial_;
+  const net::Instant since = net::Now();  // it may be done before we are back
   if (!member.queue->Offer({slot, last_serial_}, connection).ok()) return false;
   idle_.pop_back();
   member.state = State::kServing;
   member.slot = slot;
   member.serial = last_serial_;
-  events.Serving(slot, member.pid, net::Now());
+  events.Serving(slot, member.pid, since);
   return true;
 }
 
