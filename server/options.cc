@@ -11,7 +11,7 @@ namespace {
 
 constexpr int kLargestSize = 16 << 20;
 constexpr int kMostConnections = 1000000;
-constexpr int kMostAhead = 4096;
+constexpr int kMostAhead = 100000;
 constexpr int kLongestBacklog = 1 << 20;
 constexpr absl::Duration kLongestGrace = absl::Hours(24);
 constexpr absl::Duration kLongestTimeout = absl::Hours(24 * 365);

@@ -35,6 +35,7 @@ Spares::Spares(size_t min, size_t max, ForkPerConnection direct,
       wanted_(min) {}
 
 void Spares::Dispatch(Slot slot, net::Connection connection, Events& events) {
+  lull_at_ = net::After(connection.accepted_at(), kLull);
   if (crew_.Assign(slot, connection, events)) return;
   were_too_few_ = true;
   direct_->Dispatch(slot, std::move(connection), events);
@@ -60,15 +61,17 @@ void Spares::Maintain(net::Instant now, bool quiet, Events& /*events*/) {
     shrink_at_ = wanted_ > min_ ? net::After(now, kShrinkPeriod) : net::Never();
     crew_.DismissIdle(wanted_);
   }
-  if (crew_.idle() >= wanted_) return;
+  if (crew_.idle() >= wanted_ || !(Refills() || now >= lull_at_)) return;
   crew_.ReleaseThoseServing();
   crew_.ForkUpTo(wanted_, direct_->spawner(), now);
+  refilling_ = crew_.idle() < wanted_;
 }
 
 net::Instant Spares::next_maintenance() const {
   if (closed_) return net::Never();
   if (crew_.idle() >= wanted_) return shrink_at_;
-  return std::min(crew_.next_fork(), shrink_at_);
+  const net::Instant refill_at = Refills() ? net::Instant::min() : lull_at_;
+  return std::min(std::max(refill_at, crew_.next_fork()), shrink_at_);
 }
 
 absl::Status Spares::BeginGeneration() {

@@ -5,6 +5,10 @@
 // for a connection, a process is forked for it, as ForkPerConnection does it:
 // so a flood is served at least as fast as by that.
 //
+// Nor is one forked as soon as one is taken, for the client who comes next
+// would wait for that: when a quarter of them is left, or nobody came for
+// kLull, they are made up to their number.
+//
 // How many wait adapts: when they were too few for a burst the number doubles,
 // from `min` up to `max`, and halves after a second without a shortage.
 //
@@ -39,6 +43,7 @@ namespace brood::server {
 class Spares : public Strategy, public proc::Unforked {
  public:
   static constexpr absl::Duration kShrinkPeriod = absl::Seconds(1);
+  static constexpr absl::Duration kLull = absl::Milliseconds(5);
 
   // `direct` makes the processes; the others outlive the strategy.
   Spares(size_t min, size_t max, ForkPerConnection direct, proc::Reaper* reaper,
@@ -58,8 +63,12 @@ class Spares : public Strategy, public proc::Unforked {
   // Not in this memory: children need it.
   const std::unique_ptr<ForkPerConnection> direct_;
   Crew crew_;
+  bool Refills() const { return refilling_ || 4 * crew_.idle() <= wanted_; }
+
   size_t wanted_;
   bool were_too_few_ = false;
+  bool refilling_ = false;
+  net::Instant lull_at_ = net::Instant::min();
   net::Instant shrink_at_ = net::Never();
   bool closed_ = false;
 };
