@@ -106,7 +106,7 @@ TEST_F(ZygoteTest, KilledFiftyTimesItLosesNobodyAndNoStatus) {
     ASSERT_TRUE(Await([&] { return load.served() >= before + 20; }));
     ASSERT_EQ(kill(zygote, SIGKILL), 0);
   }
-  ASSERT_TRUE(Await([&] { return load.served() >= 2000; }));
+  ASSERT_TRUE(Await([&] { return load.served() >= 5000; }));
   load.End();
   const TestServer::Report report = StopAndExpectClean(*server);
   EXPECT_EQ(load.failed(), 0);
