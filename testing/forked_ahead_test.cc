@@ -9,18 +9,21 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
 #include <functional>
 #include <map>
+#include <random>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
@@ -28,9 +31,11 @@
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
 #include "brood/net/io.h"
+#include "brood/server/echo_handler.h"
 #include "brood/server/handler.h"
 #include "brood/server/options.h"
 #include "brood/testing/observe.h"
+#include "brood/testing/proc_files.h"
 #include "brood/testing/server_fixture.h"
 #include "brood/testing/shared.h"
 #include "brood/testing/status_matchers.h"
@@ -90,16 +95,41 @@ class ForkedAheadTest : public ServerTest {
 TEST_F(ForkedAheadTest, SparesThatAreKilledAreNoClientsLoss) {
   TestServer::Setup setup = SparesSetup();
   setup.options.log_level = server::LogLevel::kError;
+  // Who is a spare no more: its handler has begun.
+  Shared<std::array<std::atomic<pid_t>, 1 << 12>> begun;
+  setup.handler =
+      [&, echo = server::EchoHandler(1024)](net::Connection& connection) {
+        (*begun)[static_cast<size_t>(getpid()) % begun->size()] = getpid();
+        return echo(connection);
+      };
   const auto server = StartServer(std::move(setup));
   AwaitChildren(*server, 4);
   std::atomic<bool> ended{false};
-  // A third of them at once, time and again.
+  int killed = 0;
   std::thread killer([&] {
+    std::minstd_rand random(4711);
     while (!ended) {
-      const std::vector<pid_t> children = server->children();
-      for (size_t i = 0; i < children.size(); i += 3)
-        kill(children[i], SIGKILL);
       LetPass(absl::Milliseconds(5));
+      const std::vector<pid_t> children = server->children();
+      if (children.empty()) continue;
+      const pid_t pid = children[random() % children.size()];
+      // One that sleeps at its queue, and not one that was forked for a
+      // connection because there was none. Then it is stopped, for what it is
+      // must not change any more.
+      const std::string sleeps_in =
+          ReadProcFile(absl::StrCat("/proc/", pid, "/wchan"));
+      if (!absl::StrContains(sleeps_in, "skb_wait")) continue;
+      kill(pid, SIGSTOP);
+      char state = '?';
+      EXPECT_TRUE(Await([&] {
+        state = ReadStat(absl::StrCat("/proc/", pid)).state;
+        return state == 'T' || state == 'Z' || state == '?';
+      }));
+      const bool spare =
+          state == 'T' &&
+          (*begun)[static_cast<size_t>(pid) % begun->size()] != pid;
+      kill(pid, spare ? SIGKILL : SIGCONT);
+      if (spare) ++killed;
     }
   });
   uint64_t failed = 0;
@@ -110,13 +140,14 @@ TEST_F(ForkedAheadTest, SparesThatAreKilledAreNoClientsLoss) {
   ended = true;
   killer.join();
   const TestServer::Report report = StopAndExpectClean(*server);
-  // Those, and only those, that had taken their connection over.
+  // A spare may be killed in the few instructions between its acknowledgement
+  // and its handler: then the account says so.
   EXPECT_LE(failed, report.totals.crashed);
+  EXPECT_LE(failed, 2u);
   EXPECT_EQ(report.totals.accepted, 2000u);
   EXPECT_EQ(report.totals.fork_failed + report.totals.unknown, 0u);
+  RecordProperty("spares killed", killed);
   RecordProperty("clients lost", static_cast<int>(failed));
-  RecordProperty("killed while serving",
-                 static_cast<int>(report.totals.crashed));
 }
 
 TEST_F(ForkedAheadTest, AConnectionOfAProcessThatDiedInItsSleepGoesToAnother) {
