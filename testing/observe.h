@@ -25,6 +25,14 @@
 
 namespace brood::testing {
 
+// How many times more a sanitizer's fork costs: it copies many more mappings.
+// For tests that make thousands.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr int kCostOfFork = 8;
+#else
+inline constexpr int kCostOfFork = 1;
+#endif
+
 // Processor time that `pid` itself has used, its children's not included.
 absl::Duration CpuTimeOf(pid_t pid);
 // The same, and nothing for a process that is gone, which CpuTimeOf() fails

@@ -23,6 +23,7 @@
 #include "brood/server/handler.h"
 #include "brood/server/options.h"
 #include "brood/server/scoreboard.h"
+#include "brood/testing/observe.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/strategies.h"
 #include "gtest/gtest.h"
@@ -105,13 +106,6 @@ ExitCode StayAndAnswer(net::Connection& connection) {
   }
   return ExitCode::kServed;
 }
-
-// How many times more a sanitizer's fork costs: it copies many more mappings.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr int kCostOfFork = 8;
-#else
-constexpr int kCostOfFork = 1;
-#endif
 
 TEST_P(SlotsTest, NoWayOfDyingLeaksOne) {
   constexpr int kConnections = 2048 / kCostOfFork;
