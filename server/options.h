@@ -96,7 +96,7 @@ struct Options {
 
   // "auto": more resident memory than this is too much to fork for each
   // connection. Measured: see server/DESIGN.md.
-  static constexpr int64_t kLargestToFork = int64_t{32} << 20;
+  static constexpr int64_t kLargestToFork = int64_t{4} << 20;
 
   absl::Status Validate() const;
   // How many connections may be served at once: max_connections, or the workers
