@@ -7,6 +7,11 @@
 // in order and the process ends with the exit code that the handler gave.
 //
 // The exit code is the child's testimony: the parent counts and logs it.
+// Errors: a handler that throws has said kHandlerFailed; one that calls exit()
+// or crashes has ended as the kernel says, and that is recorded.
+//
+// The connection is lent for the call. A class with a call operator will do as
+// well as a lambda; it is copied before the first fork, with its state.
 //
 // Example:
 //   Handler greet = [](net::Connection& connection) {

@@ -1,7 +1,8 @@
 // Options: what an embedder decides about a server, with units in the types.
 //
-// A value, read once when the server is created. The names are those of the
-// standalone server's flags.
+// A value of the parent's, read once when the server is created; the two
+// functions in it are copied, and what they refer to must outlive the server.
+// The names are those of the standalone server's flags.
 //
 // Errors: Validate() gives InvalidArgument for the first bad field, as
 // "max_connections=0: must be 1 to 1000000".

@@ -10,7 +10,8 @@
 //            + shed + fork_failed
 //
 // that is: every accepted connection has exactly one recorded fate. Allocates
-// nothing after its creation. Not thread-safe.
+// nothing after its creation. Not thread-safe. Errors: none; to claim a slot
+// when none is free, or to retire one twice, is a bug of the caller's.
 //
 // Example:
 //   Scoreboard::Slot slot = scoreboard.Claim(connection);

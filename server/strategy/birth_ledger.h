@@ -35,9 +35,9 @@ namespace brood::server {
 
 class BirthLedger {
  public:
-  // pid: of the process that was made; error: an absl::StatusCode if none
-  // could be. Both zero: not yet. at: when it was made, in nanoseconds of the
-  // monotonic clock; zero if the zygote had no time to say.
+  // pid: of the process that was made; error: the errno if none could be. Both
+  // zero: not yet. at: when it was made, in nanoseconds of the monotonic clock;
+  // zero if the zygote had no time to say.
   struct Birth {
     pid_t pid;
     int error;

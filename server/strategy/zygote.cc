@@ -30,6 +30,9 @@ void WaitForRelief() {
   nanosleep(&a_while, nullptr);
 }
 
+// Why the last process could not be made: an errno.
+int WhyNot() { return errno != 0 ? errno : EAGAIN; }
+
 }  // namespace
 
 Zygote::Zygote(size_t slots, proc::Spawner spawner, proc::Reaper* reaper,
@@ -154,10 +157,8 @@ void Zygote::Announce(Events& events) {
       events.Serving(first.slot, first.birth.pid,
                      first.birth.at != 0 ? born : net::Now());
     } else {
-      events.Failed(
-          first.slot,
-          absl::Status(static_cast<absl::StatusCode>(first.birth.error),
-                       "the zygote could make no process"));
+      events.Failed(first.slot, absl::ErrnoToStatus(first.birth.error,
+                                                    "clone, in the zygote"));
     }
   }
 }
@@ -236,10 +237,12 @@ net::Instant Zygote::next_maintenance() const {
   return Complete() ? net::Never() : next_repair_;
 }
 
-// Nobody is left to serve them, and the server is to stop.
+// Nobody is left to serve them, and the server is to stop. (Those that were
+// born are no more among them.)
 void Zygote::GiveUpQueue(Events& events) {
+  Announce(events);
+  while (!queue_->Empty()) queue_->Acknowledge();
   for (; pending_count_ > 0; --pending_count_) {
-    queue_->Acknowledge();
     const Slot slot = pending(0).slot;
     first_pending_ = (first_pending_ + 1) % kMostQueued;
     events.Failed(slot, absl::UnavailableError("the zygote is gone"));
@@ -304,8 +307,7 @@ void Zygote::MakeChild(const net::HandOver::Message& message) {
             const_cast<net::Connection&>(*message.connection));
       },
       born);
-  if (!child.ok())
-    ledger_->GiveUp(slot, static_cast<int>(child.status().code()));
+  if (!child.ok()) ledger_->GiveUp(slot, WhyNot());
 }
 
 void Zygote::MakeHeir(uint32_t serial) {
@@ -316,7 +318,7 @@ void Zygote::MakeHeir(uint32_t serial) {
   const absl::StatusOr<pid_t> heir =
       spawner_.SpawnSibling([&] { return LiveAsHeir(); }, born, KeptFds());
   ledger_->ShareWithChildren(false);
-  if (!heir.ok()) ledger_->GiveUp(cell, static_cast<int>(heir.status().code()));
+  if (!heir.ok()) ledger_->GiveUp(cell, WhyNot());
 }
 
 int Zygote::LiveAsHeir() {
