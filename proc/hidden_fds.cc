@@ -1,6 +1,5 @@
 #include "brood/proc/hidden_fds.h"
 
-#include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -8,6 +7,8 @@
 #include <cstddef>
 #include <mutex>
 #include <vector>
+
+#include "brood/proc/close_range.h"
 
 namespace brood::proc {
 namespace {
@@ -51,12 +52,6 @@ struct Registry {
     }
   }
 };
-
-void CloseRange(unsigned first, unsigned last) {
-  // close_range is Linux 5.9 and may be refused; what it does is no more.
-  if (syscall(SYS_close_range, first, last, 0) == 0) return;
-  for (unsigned fd = first; fd <= last; ++fd) close(static_cast<int>(fd));
-}
 
 }  // namespace
 

@@ -15,6 +15,7 @@
 #include <iterator>
 
 #include "absl/strings/string_view.h"
+#include "brood/proc/close_range.h"
 
 namespace brood::proc {
 namespace {
@@ -41,15 +42,6 @@ int NextTimerId() {
   if (syscall(SYS_timer_create, CLOCK_MONOTONIC, &silent, &id) < 0) return -1;
   syscall(SYS_timer_delete, id);
   return id;
-}
-
-void CloseRange(unsigned first, unsigned last) {
-  if (first > last) return;
-  if (syscall(SYS_close_range, first, last, 0) == 0) return;
-  const auto limit = static_cast<unsigned>(sysconf(_SC_OPEN_MAX));
-  for (unsigned fd = first; fd <= std::min(last, limit); ++fd) {
-    close(static_cast<int>(fd));
-  }
 }
 
 bool HasChildren() {
