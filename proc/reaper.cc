@@ -210,6 +210,13 @@ void Reaper::Retag(pid_t pid, uint32_t tag) {
   if (ChildTable::Entry* entry = table_.Find(pid)) entry->tag = tag;
 }
 
+void Reaper::Disown(pid_t pid) {
+  ChildTable::Entry* entry = table_.Find(pid);
+  if (entry == nullptr) return;
+  std::move(entry->child).Release();
+  table_.Remove(entry);
+}
+
 // An error means that the child has just been reaped by somebody else, which
 // the next roll call finds out.
 void Reaper::SignalAll(int signal) {

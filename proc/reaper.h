@@ -96,6 +96,10 @@ class Reaper : public Unforked {
   // From now on the end of the child `pid` is delivered with `tag`.
   void Retag(pid_t pid, uint32_t tag);
 
+  // The child `pid`, which lives, is no concern of this reaper any more: it may
+  // outlive this process, and its end is not delivered.
+  void Disown(pid_t pid);
+
   // Delivers the children that have ended, at most kBatch of them; what is left
   // keeps fd() readable or next_check() in the past.
   void CleanupChildren(Instant now, Deliver deliver);

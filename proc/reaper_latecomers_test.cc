@@ -2,6 +2,7 @@
 // or whose children change their meaning.
 
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <chrono>  // NOLINT(build/c++11): the monotonic clock.
 #include <csignal>
@@ -113,6 +114,27 @@ TEST_P(ReaperOfOthersTest, DeliversAChildWithTheTagThatItHadLast) {
     tags[ended.pid] = ended.tag;
   }
   EXPECT_EQ(tags, (std::map<pid_t, uint32_t>{{pid, 7}, {other, 2}}));
+}
+
+TEST_P(ReaperOfOthersTest, NeitherSignalsNorDeliversWhomItHasDisowned) {
+  Nursery nursery(GetParam());
+  auto spawner = Spawner::Create(/*exit_signal=*/0);
+  ASSERT_THAT(spawner, IsOk());
+  ASSERT_THAT(spawner->Prepare(), IsOk());
+  absl::StatusOr<Child> child = spawner->Spawn([]() -> int {
+    for (;;) pause();
+  });
+  ASSERT_THAT(child, IsOk());
+  const pid_t pid = child->pid();
+  nursery.reaper().Adopt(*std::move(child), /*tag=*/1);
+  nursery.reaper().Disown(pid);
+  EXPECT_EQ(nursery.reaper().live(), 0u);
+  nursery.reaper().SignalAll(SIGKILL);
+  EXPECT_FALSE(nursery.reaper().Signal(pid, SIGKILL).ok());
+  EXPECT_THAT(nursery.CleanupByNet(), SizeIs(0));
+  EXPECT_EQ(kill(pid, SIGKILL), 0) << "it lived";
+  EXPECT_EQ(waitpid(pid, nullptr, __WALL), pid) << "and is ours to reap";
+  nursery.reaper().Disown(5000001);  // nobody's: no harm
 }
 
 TEST_P(ReaperOfOthersTest, SignalsEachChildAndNobodyElse) {

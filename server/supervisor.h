@@ -45,7 +45,7 @@
 #include "brood/server/options.h"
 #include "brood/server/ready_fd.h"
 #include "brood/server/scoreboard.h"
-#include "brood/server/stop_signals.h"
+#include "brood/server/request_signals.h"
 #include "brood/server/strategy/strategy.h"
 
 namespace brood::server {
@@ -56,7 +56,7 @@ class Supervisor final : public proc::Unforked, private Strategy::Events {
   // missing. Made in this order: the strategy knows the reaper.
   struct Parts {
     std::vector<net::Listener> listeners;
-    absl::optional<StopSignals> signals;
+    absl::optional<RequestSignals> signals;
     std::unique_ptr<proc::Reaper> reaper;
     std::unique_ptr<Strategy> strategy;
     std::unique_ptr<Deadlines> deadlines;  // null if there are none

@@ -12,7 +12,7 @@
 #include "brood/net/listener.h"
 #include "brood/proc/reaper.h"
 #include "brood/server/deadlines.h"
-#include "brood/server/stop_signals.h"
+#include "brood/server/request_signals.h"
 #include "brood/server/strategy/make_strategy.h"
 #include "brood/server/strategy/strategy.h"
 
@@ -63,10 +63,10 @@ absl::StatusOr<std::unique_ptr<TcpServer>> TcpServer::Create(
     return absl::ErrnoToStatus(errno, "eventfd");
   }
   // Signals first: one that comes while we bind must find the inbox.
-  absl::optional<StopSignals> signals;
+  absl::optional<RequestSignals> signals;
   if (options.take_signals) {
-    absl::StatusOr<StopSignals> joined =
-        StopSignals::Join(server->drain_request_.fd());
+    absl::StatusOr<RequestSignals> joined =
+        RequestSignals::Join(server->drain_request_.fd());
     if (!joined.ok()) return joined.status();
     signals.emplace(*std::move(joined));
   }

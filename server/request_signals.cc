@@ -1,6 +1,4 @@
-#include "brood/server/stop_signals.h"
-
-#include <sys/eventfd.h>
+#include "brood/server/request_signals.h"
 
 #include <algorithm>
 #include <csignal>
@@ -8,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/types/optional.h"
 #include "brood/proc/hidden_fds.h"
 #include "brood/proc/signals.h"
 
@@ -22,16 +21,16 @@ std::mutex& Mutex() {
 
 }  // namespace
 
-struct StopSignals::Shared {
+struct RequestSignals::Shared {
   explicit Shared(proc::SignalInbox signals)
       : inbox(std::move(signals)), hidden(inbox.fd()) {}
 
   proc::SignalInbox inbox;
   proc::HiddenFd hidden;
-  std::vector<int> drain_request_fds;
+  std::vector<const Requests*> everyone;
 };
 
-absl::StatusOr<StopSignals> StopSignals::Join(int drain_request_fd) {
+absl::StatusOr<RequestSignals> RequestSignals::Join(const Requests* requests) {
   static auto* const all = new std::weak_ptr<Shared>;
   const std::lock_guard<std::mutex> lock(Mutex());
   std::shared_ptr<Shared> shared = all->lock();
@@ -42,32 +41,32 @@ absl::StatusOr<StopSignals> StopSignals::Join(int drain_request_fd) {
     shared = std::make_shared<Shared>(*std::move(inbox));
     *all = shared;
   }
-  shared->drain_request_fds.push_back(drain_request_fd);
-  return StopSignals(std::move(shared), drain_request_fd);
+  shared->everyone.push_back(requests);
+  return RequestSignals(std::move(shared), requests);
 }
 
-StopSignals::StopSignals(std::shared_ptr<Shared> shared, int drain_request_fd)
-    : shared_(std::move(shared)), drain_request_fd_(drain_request_fd) {}
+RequestSignals::RequestSignals(std::shared_ptr<Shared> shared,
+                               const Requests* requests)
+    : shared_(std::move(shared)), requests_(requests) {}
 
-StopSignals::~StopSignals() {
+RequestSignals::~RequestSignals() {
   if (shared_ == nullptr) return;  // moved away
   const std::lock_guard<std::mutex> lock(Mutex());
-  std::vector<int>& fds = shared_->drain_request_fds;
-  fds.erase(std::find(fds.begin(), fds.end(), drain_request_fd_));
+  std::vector<const Requests*>& everyone = shared_->everyone;
+  everyone.erase(std::find(everyone.begin(), everyone.end(), requests_));
   shared_.reset();
 }
 
-int StopSignals::fd() const { return shared_->inbox.fd(); }
+int RequestSignals::fd() const { return shared_->inbox.fd(); }
 
-absl::optional<int> StopSignals::TryTake() {
+void RequestSignals::Forward() const {
   while (const absl::optional<siginfo_t> taken = shared_->inbox.TryTake()) {
-    if (taken->si_signo != SIGTERM && taken->si_signo != SIGINT) {
-      return taken->si_signo;
-    }
+    const bool stop = taken->si_signo == SIGTERM || taken->si_signo == SIGINT;
     const std::lock_guard<std::mutex> lock(Mutex());
-    for (int fd : shared_->drain_request_fds) eventfd_write(fd, 1);
+    for (const Requests* requests : shared_->everyone) {
+      stop ? requests->AskToDrain() : requests->AskToUpgrade();
+    }
   }
-  return absl::nullopt;
 }
 
 }  // namespace brood::server

@@ -1,0 +1,78 @@
+#include "brood/proc/program.h"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace brood::proc {
+namespace {
+
+constexpr int kFirstFd = STDERR_FILENO + 1;
+
+// What C wants for argv and environ. Points into `strings`.
+std::vector<char*> PointersTo(const std::vector<std::string>& strings) {
+  std::vector<char*> pointers;
+  pointers.reserve(strings.size() + 1);
+  for (const std::string& string : strings) {
+    pointers.push_back(const_cast<char*>(string.c_str()));
+  }
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+}  // namespace
+
+absl::StatusOr<Child> StartProgram(const Program& program) {
+  const int end = kFirstFd + static_cast<int>(program.fds.size());
+  std::vector<int> copies;
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawnattr_init(&attributes);
+  const absl::Cleanup undo = [&] {
+    for (int copy : copies) close(copy);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+  };
+
+  // First out of the way of each other's numbers.
+  for (int fd : program.fds) {
+    const int copy = fcntl(fd, F_DUPFD_CLOEXEC, end);
+    if (copy < 0) {
+      return absl::ErrnoToStatus(errno, absl::StrCat("fcntl F_DUPFD ", fd));
+    }
+    copies.push_back(copy);
+    posix_spawn_file_actions_adddup2(
+        &actions, copy, kFirstFd + static_cast<int>(copies.size()) - 1);
+  }
+  posix_spawn_file_actions_addclosefrom_np(&actions, end);
+
+  sigset_t blocked, every;
+  sigemptyset(&blocked);
+  for (int signal : program.blocked_signals) sigaddset(&blocked, signal);
+  sigfillset(&every);
+  posix_spawnattr_setsigmask(&attributes, &blocked);
+  posix_spawnattr_setsigdefault(&attributes, &every);
+  posix_spawnattr_setflags(&attributes,
+                           POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+
+  pid_t pid;
+  const int error =
+      posix_spawn(&pid, program.path.c_str(), &actions, &attributes,
+                  PointersTo(program.arguments).data(),
+                  PointersTo(program.environment).data());
+  if (error != 0) {
+    return absl::ErrnoToStatus(error,
+                               absl::StrCat("posix_spawn ", program.path));
+  }
+  return Child::Adopt(pid);
+}
+
+}  // namespace brood::proc
