@@ -93,8 +93,8 @@ TEST_F(ProgramTest, HasItsDescriptorsInOrderAndNoOther) {
   RunToTheEnd(program);
   const std::string first = stray == 4 ? "zero" : "full";
   const std::string second = stray == 4 ? "full" : "zero";
-  EXPECT_EQ(Output(), "3\n/dev/" + first + "\n4\n/dev/" + second +
-                          "\n5\n6\n7\n8\n9\n");
+  EXPECT_EQ(Output(),
+            "3\n/dev/" + first + "\n4\n/dev/" + second + "\n5\n6\n7\n8\n9\n");
   for (int fd : {stray, zero, full}) close(fd);
 }
 

@@ -210,11 +210,16 @@ void Reaper::Retag(pid_t pid, uint32_t tag) {
   if (ChildTable::Entry* entry = table_.Find(pid)) entry->tag = tag;
 }
 
-void Reaper::Disown(pid_t pid) {
+absl::optional<ExitStatus> Reaper::Disown(pid_t pid) {
   ChildTable::Entry* entry = table_.Find(pid);
-  if (entry == nullptr) return;
+  if (entry == nullptr) return absl::nullopt;
+  absl::optional<ExitStatus> status;
+  const bool ended = TryReap(
+      entry, [&](const Ended& delivered) { status = delivered.status; });
+  if (ended) return status;
   std::move(entry->child).Release();
   table_.Remove(entry);
+  return absl::nullopt;
 }
 
 // An error means that the child has just been reaped by somebody else, which

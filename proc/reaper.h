@@ -49,6 +49,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/optional.h"
 #include "brood/proc/child.h"
 #include "brood/proc/child_table.h"
 #include "brood/proc/exit_status.h"
@@ -96,9 +97,10 @@ class Reaper : public Unforked {
   // From now on the end of the child `pid` is delivered with `tag`.
   void Retag(pid_t pid, uint32_t tag);
 
-  // The child `pid`, which lives, is no concern of this reaper any more: it may
-  // outlive this process, and its end is not delivered.
-  void Disown(pid_t pid);
+  // The child `pid` is no concern of this reaper any more: it may outlive this
+  // process, and its end is not delivered. If it has ended already, it is
+  // reaped, and this is how.
+  absl::optional<ExitStatus> Disown(pid_t pid);
 
   // Delivers the children that have ended, at most kBatch of them; what is left
   // keeps fd() readable or next_check() in the past.

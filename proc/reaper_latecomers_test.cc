@@ -127,14 +127,30 @@ TEST_P(ReaperOfOthersTest, NeitherSignalsNorDeliversWhomItHasDisowned) {
   ASSERT_THAT(child, IsOk());
   const pid_t pid = child->pid();
   nursery.reaper().Adopt(*std::move(child), /*tag=*/1);
-  nursery.reaper().Disown(pid);
+  EXPECT_FALSE(nursery.reaper().Disown(pid));
   EXPECT_EQ(nursery.reaper().live(), 0u);
   nursery.reaper().SignalAll(SIGKILL);
   EXPECT_FALSE(nursery.reaper().Signal(pid, SIGKILL).ok());
   EXPECT_THAT(nursery.CleanupByNet(), SizeIs(0));
   EXPECT_EQ(kill(pid, SIGKILL), 0) << "it lived";
   EXPECT_EQ(waitpid(pid, nullptr, __WALL), pid) << "and is ours to reap";
-  nursery.reaper().Disown(5000001);  // nobody's: no harm
+  EXPECT_FALSE(nursery.reaper().Disown(5000001)) << "nobody's";
+}
+
+TEST_P(ReaperOfOthersTest, TellsHowAChildEndedThatItCannotDisownAnyMore) {
+  Nursery nursery(GetParam());
+  auto spawner = Spawner::Create(/*exit_signal=*/0);
+  ASSERT_THAT(spawner, IsOk());
+  ASSERT_THAT(spawner->Prepare(), IsOk());
+  absl::StatusOr<Child> child = spawner->Spawn([] { return 6; });
+  ASSERT_THAT(child, IsOk());
+  const pid_t pid = child->pid();
+  nursery.reaper().Adopt(*std::move(child), /*tag=*/1);
+  Nursery::AwaitZombie(pid);
+  const absl::optional<ExitStatus> status = nursery.reaper().Disown(pid);
+  ASSERT_TRUE(status);
+  EXPECT_EQ(status->code(), 6);
+  EXPECT_EQ(nursery.reaper().live(), 0u);
 }
 
 TEST_P(ReaperOfOthersTest, SignalsEachChildAndNobodyElse) {

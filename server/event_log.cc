@@ -84,12 +84,6 @@ void EventLog::ExitQueueShort(uint64_t limit, size_t cap) {
         static_cast<unsigned long long>(limit), cap);
 }
 
-void EventLog::NotSupported(int signal) {
-  if (!Wants(LogLevel::kWarning)) return;
-  Write(writer_, LogLevel::kWarning, "SIG%s is not supported yet; ignored",
-        sigabbrev_np(signal));
-}
-
 void EventLog::Draining(size_t running, absl::Duration grace) {
   if (!Wants(LogLevel::kInfo)) return;
   Write(writer_, LogLevel::kInfo,
@@ -176,6 +170,45 @@ void EventLog::Expired(pid_t pid, const net::Endpoint& peer,
                                          : "connection_timeout";
   Write(writer_, LogLevel::kInfo, "killing pid %d handling %s: %s",
         static_cast<int>(pid), Text(peer).c_str(), name);
+}
+
+void EventLog::UpgradeStarted(pid_t pid, absl::string_view path) {
+  if (!Wants(LogLevel::kInfo)) return;
+  Write(writer_, LogLevel::kInfo, "upgrade: started pid %d from %.*s",
+        static_cast<int>(pid), static_cast<int>(path.size()), path.data());
+}
+
+void EventLog::UpgradeIgnored(absl::string_view why) {
+  if (!Wants(LogLevel::kWarning)) return;
+  Write(writer_, LogLevel::kWarning, "upgrade: ignored, %.*s",
+        static_cast<int>(why.size()), why.data());
+}
+
+void EventLog::SuccessorReady(pid_t pid) {
+  if (!Wants(LogLevel::kInfo)) return;
+  Write(writer_, LogLevel::kInfo, "upgrade: pid %d is ready and accepts",
+        static_cast<int>(pid));
+}
+
+void EventLog::HandedOver(pid_t pid) {
+  if (!Wants(LogLevel::kInfo)) return;
+  Write(writer_, LogLevel::kInfo, "upgrade: pid %d has taken over",
+        static_cast<int>(pid));
+}
+
+void EventLog::UpgradeFailed(pid_t pid, const absl::Status& why,
+                             uint64_t failures) {
+  if (!Wants(LogLevel::kError)) return;
+  const absl::string_view reason = why.message();
+  char who[32] = "";
+  if (pid != 0) {
+    std::snprintf(who, sizeof(who), "pid %d: ", static_cast<int>(pid));
+  }
+  Write(writer_, LogLevel::kError,
+        "upgrade failed, and this program serves on: %s%.*s (%llu failed so "
+        "far)",
+        who, static_cast<int>(reason.size()), reason.data(),
+        static_cast<unsigned long long>(failures));
 }
 
 void EventLog::ForkFailed(const net::Endpoint& peer, const absl::Status& why,

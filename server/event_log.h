@@ -49,7 +49,6 @@ class EventLog {
   // The life of the server.
   void Listening(const net::Endpoint& endpoint);
   void ExitQueueShort(uint64_t limit, size_t cap);
-  void NotSupported(int signal);
   void Draining(size_t running, absl::Duration grace);
   void Terminating(size_t running);
   void Killing(size_t running);
@@ -64,6 +63,13 @@ class EventLog {
              absl::Duration after, size_t running, size_t cap);
 
   void Expired(pid_t pid, const net::Endpoint& peer, KillReason deadline);
+
+  // One program takes over from another.
+  void UpgradeStarted(pid_t pid, absl::string_view path);
+  void UpgradeIgnored(absl::string_view why);
+  void SuccessorReady(pid_t pid);
+  void HandedOver(pid_t pid);
+  void UpgradeFailed(pid_t pid, const absl::Status& why, uint64_t failures);
 
   // What goes wrong.
   void ForkFailed(const net::Endpoint& peer, const absl::Status& why,

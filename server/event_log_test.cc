@@ -119,7 +119,12 @@ void SayEverything(EventLog& log) {
   unbalanced.accepted = 1;
   log.Listening(Here());
   log.ExitQueueShort(100, 1000);
-  log.NotSupported(SIGHUP);
+  log.UpgradeStarted(4713, "/opt/server");
+  log.UpgradeIgnored("one is in flight");
+  log.SuccessorReady(4713);
+  log.HandedOver(4713);
+  log.UpgradeFailed(4713, absl::AbortedError("exited with code 1"), 2);
+  log.UpgradeFailed(0, absl::NotFoundError("posix_spawn /opt/server"), 3);
   log.Draining(2, absl::Milliseconds(10500));
   log.Terminating(2);
   log.Killing(1);
@@ -153,7 +158,14 @@ TEST_F(EventLogTest, SaysEachEventInOneLineByOneWrite) {
           Own("warning: the limit of pending signals (ulimit -i 100) is below "
               "the cap of 1000 connections: when many end at once, some are "
               "found late\n"),
-          Own("warning: SIGHUP is not supported yet; ignored\n"),
+          Own("info: upgrade: started pid 4713 from /opt/server\n"),
+          Own("warning: upgrade: ignored, one is in flight\n"),
+          Own("info: upgrade: pid 4713 is ready and accepts\n"),
+          Own("info: upgrade: pid 4713 has taken over\n"),
+          Own("error: upgrade failed, and this program serves on: pid 4713: "
+              "exited with code 1 (2 failed so far)\n"),
+          Own("error: upgrade failed, and this program serves on: "
+              "posix_spawn /opt/server (3 failed so far)\n"),
           Own("info: draining: 2 running, to be terminated in 10.5 s\n"),
           Own("warning: terminating 2 children\n"),
           Own("warning: killing 1 children\n"),

@@ -6,9 +6,16 @@ void Lifecycle::RequestStop(net::Instant now) {
   if (state_ < State::kDraining) {
     state_ = State::kDraining;
     deadline_ = net::After(now, drain_grace_);
+  } else if (handed_over_) {
+    handed_over_ = false;
   } else if (!stopped()) {
     deadline_ = now;
   }
+}
+
+void Lifecycle::HandOver(net::Instant now) {
+  RequestStop(now);
+  handed_over_ = true;
 }
 
 Lifecycle::Action Lifecycle::Step(net::Instant now, size_t live_children) {

@@ -5,7 +5,8 @@
 //
 //   kStarting     bound, not accepting yet
 //   kServing      the normal state
-//   kDraining     told to stop. Those who wait in the kernel's queue are still
+//   kDraining     told to stop, or another program has taken over. Those who
+//                 wait in the kernel's queue are still
 //                 accepted; when the queue is empty the listeners close, for
 //                 closing them earlier would reset everyone in it. Children
 //                 finish in peace
@@ -50,6 +51,9 @@ class Lifecycle {
   void Started() { state_ = State::kServing; }
   // The first request drains, the second terminates at once, the third kills.
   void RequestStop(net::Instant now);
+  // Another program serves from now on: drains. That was nobody's request to
+  // stop, so the first one of these changes nothing yet.
+  void HandOver(net::Instant now);
   // Nobody is left in the kernel's queue; the listeners are closed.
   void QueueIsEmpty() { accepting_ = false; }
   // The time has come to ... what? Each action is given once, but for kKill,
@@ -68,6 +72,7 @@ class Lifecycle {
   const absl::Duration drain_grace_;
   State state_ = State::kStarting;
   bool accepting_ = true;
+  bool handed_over_ = false;
   net::Instant deadline_ = net::Never();
 };
 

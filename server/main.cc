@@ -24,6 +24,7 @@
 #include "brood/server/echo_handler.h"
 #include "brood/server/handler.h"
 #include "brood/server/options.h"
+#include "brood/server/own_command.h"
 #include "brood/server/readiness.h"
 #include "brood/server/tcp_server.h"
 #include "gflags/gflags.h"
@@ -68,6 +69,8 @@ DEFINE_string(connection_timeout, "0",
 DEFINE_string(peer_timeout, "0",
               "a connection ends when its client has been gone from the "
               "network for so long; 0 for the kernel's defaults");
+DEFINE_string(upgrade_timeout, "30s",
+              "how long a new program may take to be ready to accept");
 DEFINE_string(log_level, "info",
               "info, warning, error or off; the log is standard error");
 
@@ -92,7 +95,7 @@ const FlagGroup kFlagGroups[] = {
     {"Deadlines",
      {"first_byte_timeout", "idle_timeout", "connection_timeout",
       "peer_timeout"}},
-    {"Stopping", {"drain_grace"}},
+    {"Stopping and upgrading", {"drain_grace", "upgrade_timeout"}},
     {"Logging", {"log_level"}},
 };
 
@@ -108,6 +111,9 @@ constexpr absl::string_view kSignalsAndCodes =
     "Signals\n"
     "  SIGTERM, SIGINT   stop: serve who is waiting, let children finish; the\n"
     "                    second one stops at once\n"
+    "  SIGUSR2, SIGHUP   upgrade: start the program at the same path with the\n"
+    "                    same arguments, and let it take over once it is "
+    "ready\n"
     "\n"
     "Exit codes\n"
     "  0 stopped as asked, 100 wrong command line, 111 the system refused\n";
@@ -172,6 +178,8 @@ absl::StatusOr<Options> OptionsFromFlags() {
         ParseLength("connection_timeout", FLAGS_connection_timeout,
                     &options.connection_timeout),
         ParseLength("peer_timeout", FLAGS_peer_timeout, &options.peer_timeout),
+        ParseLength("upgrade_timeout", FLAGS_upgrade_timeout,
+                    &options.upgrade_timeout),
         log_level.status(), options.Validate()}) {
     if (!parsed.ok()) return parsed;
   }
@@ -242,13 +250,15 @@ void ParseCommandLine(int argc, char** argv) {
 
 int Main(int argc, char** argv) {
   OpenStandardDescriptors();
+  const auto own_command = OwnCommand(argc, argv);
   ParseCommandLine(argc, argv);
-  const absl::StatusOr<Options> options = OptionsFromFlags();
+  absl::StatusOr<Options> options = OptionsFromFlags();
   if (!options.ok()) {
     Fail(absl::InvalidArgumentError(
              absl::StrCat("--", options.status().message())),
          ExitCode::kUsage);
   }
+  if (own_command.ok()) options->upgrade_command = *own_command;
   // Without, it is slower, and no worse.
   if (FLAGS_huge_text) proc::MoveTextToHugePages().IgnoreError();
   auto server = TcpServer::Create(

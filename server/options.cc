@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "brood/net/endpoint.h"
 
@@ -56,6 +57,15 @@ absl::Status CheckLength(absl::string_view field, absl::Duration length,
                    absl::FormatDuration(longest)));
 }
 
+absl::Status CheckUpgradeCommand(const std::vector<std::string>& command) {
+  if (command.empty() || absl::StartsWith(command.front(), "/")) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("upgrade_command=", command.front(),
+                   ": must begin with the absolute path of a program"));
+}
+
 }  // namespace
 
 absl::Status Options::Validate() const {
@@ -73,7 +83,9 @@ absl::Status Options::Validate() const {
         CheckLength("first_byte_timeout", first_byte_timeout, kLongestTimeout),
         CheckLength("idle_timeout", idle_timeout, kLongestTimeout),
         CheckLength("connection_timeout", connection_timeout, kLongestTimeout),
-        CheckLength("peer_timeout", peer_timeout, kLongestPeerTimeout)}) {
+        CheckLength("peer_timeout", peer_timeout, kLongestPeerTimeout),
+        CheckLength("upgrade_timeout", upgrade_timeout, kLongestTimeout),
+        CheckUpgradeCommand(upgrade_command)}) {
     if (!status.ok()) return status;
   }
   return absl::OkStatus();

@@ -75,11 +75,19 @@ struct Options {
   // before the connection ends with an error; zero for the kernel's defaults,
   // some hours. Rounded to seconds.
   absl::Duration peer_timeout = absl::ZeroDuration();
+  // With what to start this program anew, when SIGUSR2 or SIGHUP comes or
+  // RequestUpgrade() is called: its path, then its arguments (OwnCommand() of
+  // server/own_command.h knows them). The new program is handed the listening
+  // descriptors, serves, and this one drains; see server/upgrade.h. Empty:
+  // there are no upgrades. For one server of a process.
+  std::vector<std::string> upgrade_command;
+  // How long it may take to be ready to accept.
+  absl::Duration upgrade_timeout = absl::Seconds(30);
   // The log is standard error. An embedder that wants silence says kOff.
   LogLevel log_level = LogLevel::kInfo;
-  // Whether Run() takes SIGTERM and SIGINT as requests to stop (and SIGHUP and
-  // SIGUSR2, which it will serve later, as data). If not, they stay with the
-  // embedder, who calls RequestDrain().
+  // Whether Run() takes SIGTERM and SIGINT as requests to stop, and SIGHUP and
+  // SIGUSR2 as requests to upgrade. If not, they stay with the embedder, who
+  // calls RequestDrain() and RequestUpgrade().
   bool take_signals = true;
   // Whether every child of this process is this server's, as in the standalone
   // one. See proc/reaper.h. Leave it off in a program that has children too.

@@ -1,6 +1,5 @@
 #include "brood/server/supervisor.h"
 
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -28,7 +27,7 @@ constexpr int kLatecomers = 64;
 constexpr absl::Duration kNewsDelay = absl::Milliseconds(2);
 
 // The fixed places of polled_.
-enum { kSignals, kDeaths, kDrainRequest, kStrategy, kFirstListener };
+enum { kSignals, kDeaths, kRequests, kStrategy, kUpgrade, kFirstListener };
 
 }  // namespace
 
@@ -37,11 +36,14 @@ Supervisor::Supervisor(const Options& options, Parts parts)
       lifecycle_(options.drain_grace),
       admission_(options.Capacity()),
       scoreboard_(options.Capacity()),
+      listen_entries_(options.listen),
       on_connection_end_(options.on_connection_end),
       drain_quota_(parts_.listeners.size()) {
   const int signals_fd = parts_.signals ? parts_.signals->fd() : -1;
+  const int upgrade_fd = parts_.upgrade ? parts_.upgrade->fd() : -1;
   constexpr int kNotYet = -1;  // see Start()
-  for (int fd : {signals_fd, reaper().fd(), parts_.drain_request_fd, kNotYet}) {
+  for (int fd : {signals_fd, reaper().fd(), parts_.requests->fd(), kNotYet,
+                 upgrade_fd}) {
     polled_.push_back({fd, POLLIN, 0});
   }
   for (const net::Listener& listener : parts_.listeners) {
@@ -69,8 +71,16 @@ absl::Status Supervisor::Start() {
   return started;
 }
 
-absl::Status Supervisor::Run() {
+absl::Status Supervisor::PrepareToServe() {
   absl::Status ready = parts_.strategy->Prepare();
+  if (!ready.ok()) return ready;
+  if (parts_.predecessor) parts_.predecessor->SayReady();
+  parts_.predecessor.reset();
+  return absl::OkStatus();
+}
+
+absl::Status Supervisor::Run() {
+  absl::Status ready = PrepareToServe();
   if (!ready.ok()) return ready;
   proc::OnOwnStackPage([this] {
     while (Turn(absl::InfiniteDuration())) {
@@ -80,7 +90,7 @@ absl::Status Supervisor::Run() {
 }
 
 absl::StatusOr<bool> Supervisor::Step(absl::Duration patience) {
-  absl::Status ready = parts_.strategy->Prepare();
+  absl::Status ready = PrepareToServe();
   if (!ready.ok()) return ready;
   bool goes_on = false;
   proc::OnOwnStackPage([&] { goes_on = Turn(patience); });
@@ -103,10 +113,11 @@ bool Supervisor::Turn(absl::Duration patience) {
   if (lifecycle_.stopped()) return false;
   AwaitEvents(patience);
   const Instant now = net::Now();
-  TakeSignals(now);
+  TakeRequests(now);
   CleanupChildren(now);
   EnforceDeadlines(now);
   StepLifecycle(now);
+  StepUpgrade(now);
   MaintainStrategy(now);
   AcceptBatch(now);
   if (ready_fd_) ready_fd_->Watch(polled_, ChooseWhatToPoll(now));
@@ -131,9 +142,7 @@ void Supervisor::AwaitEvents(absl::Duration patience) {
 // means not listening. Gives the time at which there is something to do though
 // nothing happens.
 Instant Supervisor::ChooseWhatToPoll(Instant now) {
-  const bool open = lifecycle_.accepting() &&
-                    admission_.Open(scoreboard_.running(), now) &&
-                    parts_.strategy->HasRoom();
+  const bool open = lifecycle_.accepting() && MayAccept(now);
   for (size_t i = 0; i < parts_.listeners.size(); ++i) {
     polled_[kFirstListener + i].fd = open ? parts_.listeners[i].fd() : -1;
   }
@@ -142,7 +151,8 @@ Instant Supervisor::ChooseWhatToPoll(Instant now) {
   return std::min({wait ? news_due_ : net::Never(), reaper().next_check(),
                    lifecycle_.deadline(), admission_.resume_at(now),
                    parts_.strategy->next_maintenance(),
-                   parts_.deadlines ? parts_.deadlines->next() : net::Never()});
+                   parts_.deadlines ? parts_.deadlines->next() : net::Never(),
+                   parts_.upgrade ? parts_.upgrade->deadline() : net::Never()});
 }
 
 // For kNewsDelay after a connection was given away: the next one is likely to
@@ -152,27 +162,53 @@ bool Supervisor::NewsCanWait(Instant now) const {
          !parts_.strategy->Urgent();
 }
 
-void Supervisor::TakeSignals(Instant now) {
+void Supervisor::TakeRequests(Instant now) {
   if (polled_[kSignals].revents != 0) {
-    while (const absl::optional<int> other = parts_.signals->TryTake()) {
-      log().NotSupported(*other);
-    }
-    polled_[kDrainRequest].revents = POLLIN;  // it may have rung there
+    parts_.signals->Forward();
+    polled_[kRequests].revents = POLLIN;
   }
-  if (polled_[kDrainRequest].revents == 0) return;
-  // They add up until they are read; more than a third changes nothing.
-  eventfd_t requests = 0;
-  eventfd_read(parts_.drain_request_fd, &requests);
-  for (eventfd_t n = 0; n < std::min<eventfd_t>(requests, 3); ++n) {
-    RequestStop(now);
-  }
+  if (polled_[kRequests].revents == 0) return;
+  const Requests::Taken taken = parts_.requests->Take();
+  for (int i = 0; i < taken.drains; ++i) RequestStop(now);
+  if (taken.upgrade) StartUpgrade(now);
 }
 
 void Supervisor::CleanupChildren(Instant now) {
   if (polled_[kDeaths].revents == 0 && now < reaper().next_check()) return;
   reaper().CleanupChildren(now, [&](const proc::Reaper::Ended& ended) {
-    parts_.strategy->ChildEnded(ended, *this);
+    if (ended.tag == Upgrade::kTag) {
+      parts_.upgrade->Ended(ended.status);
+    } else {
+      parts_.strategy->ChildEnded(ended, *this);
+    }
   });
+}
+
+void Supervisor::StartUpgrade(Instant now) {
+  if (parts_.upgrade == nullptr) {
+    log().UpgradeIgnored("this program was not told how to (upgrade_command)");
+    return;
+  }
+  if (lifecycle_.state() != Lifecycle::State::kServing) {
+    log().UpgradeIgnored("this server is stopping");
+    return;
+  }
+  std::vector<HandedListener> listeners;
+  for (size_t i = 0; i < parts_.listeners.size(); ++i) {
+    if (!parts_.listeners[i].open()) continue;
+    listeners.push_back({parts_.listeners[i].fd(), listen_entries_[i]});
+  }
+  parts_.upgrade->Start(listeners, now);
+}
+
+void Supervisor::StepUpgrade(Instant now) {
+  if (parts_.upgrade == nullptr) return;
+  if (polled_[kUpgrade].revents == 0 && now < parts_.upgrade->deadline()) {
+    return;
+  }
+  if (!parts_.upgrade->Step(now)) return;
+  lifecycle_.HandOver(now);
+  EmptyQueues(now);
 }
 
 // By SIGKILL, which a child can't mask, and which ends one that is stopped.
@@ -247,13 +283,18 @@ void Supervisor::AcceptBatch(Instant now) {
   StepLifecycle(now);
 }
 
+bool Supervisor::MayAccept(Instant now) const {
+  const bool other_accepts =
+      parts_.upgrade != nullptr && parts_.upgrade->other_accepts();
+  return admission_.Open(scoreboard_.running(), now) &&
+         parts_.strategy->HasRoom() &&
+         (!other_accepts || lifecycle_.draining());
+}
+
 // Takes one connection from listener `index`. False if there is no use in
 // trying it again in this turn.
 bool Supervisor::AcceptOne(size_t index, Instant now) {
-  if (!admission_.Open(scoreboard_.running(), now) ||
-      !parts_.strategy->HasRoom()) {
-    return false;
-  }
+  if (!MayAccept(now)) return false;
   net::Listener& listener = parts_.listeners[index];
   if (lifecycle_.draining() && drain_quota_[index]-- == 0) {
     CloseListener(index);
@@ -349,6 +390,13 @@ void Supervisor::RequestStop(Instant now) {
   const bool first = lifecycle_.state() < Lifecycle::State::kDraining;
   lifecycle_.RequestStop(now);
   if (!first) return;
+  if (parts_.upgrade != nullptr) parts_.upgrade->Abandon();
+  EmptyQueues(now);
+}
+
+// Before the listeners are closed. With a successor that is no need for those
+// that it listens on too, and no harm.
+void Supervisor::EmptyQueues(Instant now) {
   log().Draining(scoreboard_.running(),
                  net::TimeUntil(lifecycle_.deadline(), now));
   for (size_t i = 0; i < parts_.listeners.size(); ++i) {

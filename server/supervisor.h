@@ -1,11 +1,11 @@
 // Supervisor: the loop of the parent. Read supervisor.cc first; everything else
 // in this tree is a footnote to it.
 //
-// One thread, and one order of things in each turn: take signals, clean up
-// children, enforce deadlines, step the lifecycle, maintain the strategy,
-// accept a bounded batch. A child is on the books before anything can be
-// reaped, because both happen in this thread one after the other: there is no
-// mask to hold and no race to lose. It reads no byte from a client, never
+// One thread, and one order of things in each turn: take requests, clean up
+// children, enforce deadlines, step the lifecycle and an upgrade, maintain the
+// strategy, accept a bounded batch. A child is on the books before anything can
+// be reaped, because both happen in this thread one after the other: there is
+// no mask to hold and no race to lose. It reads no byte from a client, never
 // blocks but in its one poll, allocates nothing for a connection, and ends for
 // no connection's error.
 //
@@ -22,8 +22,10 @@
 #include <poll.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -43,10 +45,13 @@
 #include "brood/server/event_log.h"
 #include "brood/server/lifecycle.h"
 #include "brood/server/options.h"
+#include "brood/server/predecessor.h"
 #include "brood/server/ready_fd.h"
-#include "brood/server/scoreboard.h"
 #include "brood/server/request_signals.h"
+#include "brood/server/requests.h"
+#include "brood/server/scoreboard.h"
 #include "brood/server/strategy/strategy.h"
+#include "brood/server/upgrade.h"
 
 namespace brood::server {
 
@@ -56,13 +61,15 @@ class Supervisor final : public proc::Unforked, private Strategy::Events {
   // missing. Made in this order: the strategy knows the reaper.
   struct Parts {
     std::vector<net::Listener> listeners;
+    // Outlive the supervisor.
+    const Requests* requests;
     absl::optional<RequestSignals> signals;
     std::unique_ptr<proc::Reaper> reaper;
     std::unique_ptr<Strategy> strategy;
     std::unique_ptr<Deadlines> deadlines;  // null if there are none
+    std::unique_ptr<Upgrade> upgrade;      // null if there are none
+    absl::optional<Predecessor> predecessor;
     EventLog* log;
-    // Readable when RequestDrain was called; made by the caller, who writes it.
-    int drain_request_fd;
   };
 
   Supervisor(const Options& options, Parts parts);
@@ -82,19 +89,25 @@ class Supervisor final : public proc::Unforked, private Strategy::Events {
   absl::Status BeginGeneration() { return parts_.strategy->BeginGeneration(); }
 
   const Totals& totals() const { return scoreboard_.totals(); }
+  uint64_t upgrades_failed() const {
+    return parts_.upgrade == nullptr ? 0 : parts_.upgrade->failures();
+  }
 
  private:
+  absl::Status PrepareToServe();
   bool Turn(absl::Duration patience);
   void AwaitEvents(absl::Duration patience);
   net::Instant ChooseWhatToPoll(net::Instant now);
   bool NewsCanWait(net::Instant now) const;
-  void TakeSignals(net::Instant now);
+  void TakeRequests(net::Instant now);
   void CleanupChildren(net::Instant now);
   void EnforceDeadlines(net::Instant now);
   void StepLifecycle(net::Instant now);
+  void StepUpgrade(net::Instant now);
   void MaintainStrategy(net::Instant now);
   void AcceptBatch(net::Instant now);
 
+  bool MayAccept(net::Instant now) const;
   bool AcceptOne(size_t index, net::Instant now);
   void Dispatch(net::Connection connection);
 
@@ -109,7 +122,9 @@ class Supervisor final : public proc::Unforked, private Strategy::Events {
   void Forget(Scoreboard::Slot slot);
   void SignalChildren(int signal);
   void CloseListener(size_t index);
+  void StartUpgrade(net::Instant now);
   void RequestStop(net::Instant now);
+  void EmptyQueues(net::Instant now);
 
   proc::Reaper& reaper() { return *parts_.reaper; }
   EventLog& log() { return *parts_.log; }
@@ -118,6 +133,8 @@ class Supervisor final : public proc::Unforked, private Strategy::Events {
   Lifecycle lifecycle_;
   Admission admission_;
   Scoreboard scoreboard_;
+  // What each listener was asked for as; see Options::listen.
+  const std::vector<std::string> listen_entries_;
   const std::function<void(const ConnectionReport&)> on_connection_end_;
   absl::Status status_;
   // Children do not see what is polled, nor the log's descriptor.
@@ -131,7 +148,7 @@ class Supervisor final : public proc::Unforked, private Strategy::Events {
   net::Instant news_due_ = net::Instant::min();
   // Whose turn it is to be asked first for a connection.
   size_t next_listener_ = 0;
-  // While draining, how many more each listener may accept; see RequestStop().
+  // While draining, how many more each listener may accept; see EmptyQueues().
   std::vector<int> drain_quota_;
 };
 

@@ -1,20 +1,20 @@
 #include "brood/server/tcp_server.h"
 
-#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include <cerrno>
-#include <csignal>
 #include <utility>
 
 #include "brood/net/instant.h"
 #include "brood/net/listener.h"
 #include "brood/proc/reaper.h"
 #include "brood/server/deadlines.h"
+#include "brood/server/predecessor.h"
 #include "brood/server/request_signals.h"
 #include "brood/server/strategy/make_strategy.h"
 #include "brood/server/strategy/strategy.h"
+#include "brood/server/upgrade.h"
 
 namespace brood::server {
 namespace {
@@ -56,17 +56,14 @@ absl::StatusOr<std::unique_ptr<TcpServer>> TcpServer::Create(
   server->log_ = std::make_unique<EventLog>(options.log_level);
   CheckExitQueue(options, server->log_.get());
 
-  // Not for children to inherit through exec, and above the standard ones.
-  server->drain_request_ = net::Socket::AboveStandardDescriptors(
-      net::Socket::Adopt(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)));
-  if (!server->drain_request_.valid()) {
-    return absl::ErrnoToStatus(errno, "eventfd");
-  }
+  absl::StatusOr<Requests> requests = Requests::Create();
+  if (!requests.ok()) return requests.status();
+  server->requests_.emplace(*std::move(requests));
   // Signals first: one that comes while we bind must find the inbox.
   absl::optional<RequestSignals> signals;
   if (options.take_signals) {
     absl::StatusOr<RequestSignals> joined =
-        RequestSignals::Join(server->drain_request_.fd());
+        RequestSignals::Join(&*server->requests_);
     if (!joined.ok()) return joined.status();
     signals.emplace(*std::move(joined));
   }
@@ -79,6 +76,10 @@ absl::StatusOr<std::unique_ptr<TcpServer>> TcpServer::Create(
                                : proc::Reaper::Ownership::kOursAlone,
                            static_cast<size_t>(options.max_connections));
   if (!reaper.ok()) return reaper.status();
+  absl::StatusOr<absl::optional<Predecessor>> predecessor =
+      options.upgrade_command.empty() ? absl::optional<Predecessor>()
+                                      : Predecessor::Find();
+  if (!predecessor.ok()) return predecessor.status();
   absl::StatusOr<std::vector<net::Listener>> listeners = ListenOnAll(options);
   if (!listeners.ok()) return listeners.status();
   for (const net::Listener& listener : *listeners) {
@@ -94,11 +95,20 @@ absl::StatusOr<std::unique_ptr<TcpServer>> TcpServer::Create(
   absl::StatusOr<std::unique_ptr<Deadlines>> deadlines =
       Deadlines::Create(options, options.Capacity(), net::Now());
   if (!deadlines.ok()) return deadlines.status();
+  std::unique_ptr<Upgrade> upgrade;
+  if (!options.upgrade_command.empty()) {
+    auto created =
+        Upgrade::Create(options.upgrade_command, options.upgrade_timeout,
+                        reaper->get(), server->log_.get());
+    if (!created.ok()) return created.status();
+    upgrade = *std::move(created);
+  }
   server->supervisor_ = std::make_unique<Supervisor>(
-      options, Supervisor::Parts{*std::move(listeners), std::move(signals),
-                                 *std::move(reaper), *std::move(strategy),
-                                 *std::move(deadlines), server->log_.get(),
-                                 server->drain_request_.fd()});
+      options, Supervisor::Parts{*std::move(listeners), &*server->requests_,
+                                 std::move(signals), *std::move(reaper),
+                                 *std::move(strategy), *std::move(deadlines),
+                                 std::move(upgrade), *std::move(predecessor),
+                                 server->log_.get()});
   absl::Status started = server->supervisor_->Start();
   if (!started.ok()) return started;
   return server;
@@ -106,11 +116,5 @@ absl::StatusOr<std::unique_ptr<TcpServer>> TcpServer::Create(
 
 // The supervisor first: its children run the program and write to the log.
 TcpServer::~TcpServer() { supervisor_.reset(); }
-
-void TcpServer::RequestDrain() {
-  const int saved_errno = errno;
-  eventfd_write(drain_request_.fd(), 1);
-  errno = saved_errno;
-}
 
 }  // namespace brood::server

@@ -41,12 +41,13 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "absl/types/optional.h"
 #include "brood/net/endpoint.h"
-#include "brood/net/socket.h"
 #include "brood/server/child_program.h"
 #include "brood/server/event_log.h"
 #include "brood/server/handler.h"
 #include "brood/server/options.h"
+#include "brood/server/requests.h"
 #include "brood/server/scoreboard.h"
 #include "brood/server/supervisor.h"
 
@@ -77,7 +78,13 @@ class TcpServer {
 
   // Asks the server to stop, as the first SIGTERM does; the second call stops
   // it at once. Safe in a signal handler and in any thread.
-  void RequestDrain();
+  void RequestDrain() { requests_->AskToDrain(); }
+
+  // Asks it to let a new program take over, as SIGUSR2 does; see
+  // Options::upgrade_command. Safe in a signal handler and in any thread.
+  void RequestUpgrade() { requests_->AskToUpgrade(); }
+  // How often that failed, for whatever reason; the log says which.
+  uint64_t upgrades_failed() const { return supervisor_->upgrades_failed(); }
 
   // State that handlers use has changed in this process: connections accepted
   // from now on are given to processes made from now on, and none to a spare or
@@ -95,7 +102,7 @@ class TcpServer {
 
   std::vector<net::Endpoint> endpoints_;
   std::unique_ptr<EventLog> log_;
-  net::Socket drain_request_;
+  absl::optional<Requests> requests_;
   std::unique_ptr<ChildProgram> program_;
   std::unique_ptr<Supervisor> supervisor_;
 };

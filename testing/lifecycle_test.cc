@@ -178,19 +178,6 @@ TEST_P(LifecycleTest, OneSigintWaitsForTheLivingAndTheSecondDoesNot) {
   HeedsTheSecondRequest(SIGINT);
 }
 
-TEST_P(LifecycleTest, ASignalThatIsNotSupportedIsSaidAndSurvived) {
-  const auto server = StartServer();
-  std::vector<TestClient> clients = Hold(*server, 1);
-  server->Signal(SIGHUP);
-  EXPECT_THAT(server->AwaitLogLine("SIGHUP is not supported"), IsOk());
-  server->Signal(SIGUSR2);
-  EXPECT_THAT(server->AwaitLogLine("SIGUSR2 is not supported"), IsOk());
-  EXPECT_THAT(clients[0].Echo("as before"), IsOk());
-  EXPECT_THAT(ConnectTo(*server).Echo("and others"), IsOk());
-  clients.clear();
-  EXPECT_THAT(StopAndExpectClean(*server).log, Not(HasSubstr("crashed 1")));
-}
-
 server::TcpServer* to_drain = nullptr;
 
 TEST_P(LifecycleTest, AnEmbeddersSignalHandlerMayRequestTheDrain) {

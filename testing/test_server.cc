@@ -18,7 +18,6 @@
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -31,10 +30,6 @@
 
 namespace brood::testing {
 namespace {
-
-// Room for the log of a test that does not read it for a while. More than an
-// ordinary user may have by default, in which case it stays as it is.
-constexpr int kLogPipeSize = 1 << 20;
 
 // Tells what fails in the server process and its children to the test process.
 class FailureTeller : public ::testing::EmptyTestEventListener {
@@ -101,12 +96,11 @@ absl::StatusOr<std::unique_ptr<TestServer>> TestServer::Start(Setup setup) {
   if (memory == MAP_FAILED) return absl::ErrnoToStatus(errno, "mmap");
   server->shared_ = new (memory) Shared;
 
-  int log[2], ready[2];
-  if (pipe2(log, O_CLOEXEC) < 0) return absl::ErrnoToStatus(errno, "pipe2");
-  server->log_fd_ = log[0];
-  const auto close_log = absl::MakeCleanup([&] { close(log[1]); });
-  fcntl(log[0], F_SETPIPE_SZ, kLogPipeSize);
-  fcntl(log[0], F_SETFL, O_NONBLOCK);
+  net::Socket log_end;
+  absl::StatusOr<LogLines> log = LogLines::Create(&log_end);
+  if (!log.ok()) return log.status();
+  server->log_ = *std::move(log);
+  int ready[2];
   if (pipe2(ready, O_CLOEXEC) < 0) return absl::ErrnoToStatus(errno, "pipe2");
   const auto close_ready = absl::MakeCleanup([&] { close(ready[0]); });
 
@@ -116,10 +110,10 @@ absl::StatusOr<std::unique_ptr<TestServer>> TestServer::Start(Setup setup) {
   if (server->pid_ == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != test_process) _exit(0);  // it died before we said so
-    close(log[0]);
+    server->log_ = LogLines();
     close(ready[0]);
-    dup2(setup.stderr_fd >= 0 ? setup.stderr_fd : log[1], STDERR_FILENO);
-    close(log[1]);
+    dup2(setup.stderr_fd >= 0 ? setup.stderr_fd : log_end.fd(), STDERR_FILENO);
+    log_end.Close();
     LiveAsServer(setup, server->shared_, ready[1]);
   }
   const int fork_error = errno;
@@ -220,9 +214,7 @@ absl::Status TestServer::AwaitReady(int ready_fd) {
 TestServer::~TestServer() {
   if (!reaped_) Stop();
   Bury();
-  for (int fd : {pid_fd_, log_fd_}) {
-    if (fd >= 0) close(fd);
-  }
+  if (pid_fd_ >= 0) close(pid_fd_);
   if (shared_ != nullptr) munmap(shared_, sizeof(Shared));
 }
 
@@ -239,66 +231,6 @@ std::vector<pid_t> TestServer::children() const {
 
 std::vector<pid_t> TestServer::zombies() const {
   return ChildrenWhoseState(pid_, [](char state) { return state == 'Z'; });
-}
-
-absl::StatusOr<std::string> TestServer::AwaitLogLine(absl::string_view text,
-                                                     absl::Duration patience) {
-  const net::Instant deadline = net::After(net::Now(), patience);
-  for (;;) {
-    ReadLog();
-    const auto found = std::find_if(
-        lines_.begin(), lines_.end(),
-        [&](const std::string& line) { return absl::StrContains(line, text); });
-    if (found != lines_.end()) {
-      std::string line = std::move(*found);
-      lines_.erase(found);
-      return line;
-    }
-    if (log_fd_ < 0) {
-      return absl::UnavailableError(
-          absl::StrCat("the log has ended without \"", text, "\":\n", log_));
-    }
-    pollfd log = {log_fd_, POLLIN, 0};
-    if (TEMP_FAILURE_RETRY(poll(&log, 1, MillisecondsUntil(deadline))) == 0) {
-      return absl::DeadlineExceededError(
-          absl::StrCat("no line of the log has \"", text, "\":\n", log_));
-    }
-  }
-}
-
-absl::Status TestServer::AwaitLogLines(int count, absl::string_view text,
-                                       absl::Duration patience) {
-  const net::Instant deadline = net::After(net::Now(), patience);
-  for (int i = 0; i < count; ++i) {
-    const absl::StatusOr<std::string> line =
-        AwaitLogLine(text, net::TimeUntil(deadline, net::Now()));
-    if (line.ok()) continue;
-    return absl::Status(line.status().code(),
-                        absl::StrCat("line ", i + 1, " of ", count, ": ",
-                                     line.status().message()));
-  }
-  return absl::OkStatus();
-}
-
-std::string TestServer::log() {
-  ReadLog();
-  return log_;
-}
-
-// Takes what there is, without waiting. The log has ended when nobody is left
-// who could write to it.
-void TestServer::ReadLog() {
-  while (log_fd_ >= 0) {
-    char piece[64 << 10];
-    const ssize_t got = TEMP_FAILURE_RETRY(read(log_fd_, piece, sizeof(piece)));
-    if (got < 0) break;
-    if (got == 0) close(std::exchange(log_fd_, -1));
-    log_.append(piece, static_cast<size_t>(got));
-  }
-  for (size_t end; (end = log_.find('\n', split_)) != std::string::npos;
-       split_ = end + 1) {
-    lines_.push_back(log_.substr(split_, end - split_));
-  }
 }
 
 TestServer::Report TestServer::Stop() {
@@ -346,8 +278,8 @@ void TestServer::KillAndKeepOrphans() {
 // pipe could be what keeps a handler from ending.
 bool TestServer::AwaitEnd(net::Instant deadline) {
   for (;;) {
-    ReadLog();
-    pollfd waiting[] = {{pid_fd_, POLLIN, 0}, {log_fd_, POLLIN, 0}};
+    log_.Read();
+    pollfd waiting[] = {{pid_fd_, POLLIN, 0}, {log_.fd(), POLLIN, 0}};
     const int ready =
         TEMP_FAILURE_RETRY(poll(waiting, 2, MillisecondsUntil(deadline)));
     if (waiting[0].revents != 0) return true;
@@ -362,7 +294,6 @@ void TestServer::Reap() {
     exit_status_ = proc::ExitStatus::FromWait(wait_status, usage);
   }
   reaped_ = true;
-  ReadLog();
 }
 
 void TestServer::Bury() {
@@ -385,7 +316,7 @@ std::string TestServer::Explain() const {
   return text + "log:\n";
 }
 
-TestServer::Report TestServer::MakeReport() const {
+TestServer::Report TestServer::MakeReport() {
   Report report;
   report.exit_status = exit_status_;
   report.complete = shared_->complete;
@@ -394,7 +325,7 @@ TestServer::Report TestServer::MakeReport() const {
   report.balanced = shared_->totals.Balanced();
   report.log_lines_dropped = shared_->log_lines_dropped;
   report.leaks = shared_->leaks.Get();
-  report.log = log_;
+  report.log = log_.All();
   return report;
 }
 

@@ -10,10 +10,7 @@
 //       ▲  log lines (a pipe: the server process's standard error)  │
 //       └──────────── report (shared memory) ◀──────────────────────┘
 //
-// The log lines are the events that tests wait for. They are read whenever the
-// kit waits for something, and the pipe has room for some ten thousand of them;
-// if a test lets more pile up, the server drops (and counts) lines, as it would
-// with any slow reader.
+// The log lines are the events that tests wait for; see log_lines.h.
 //
 // What EXPECT_... says in the server process or in a handler, and an exception
 // that leaves one of Setup's functions, fails the test when the server stops.
@@ -46,7 +43,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -63,6 +59,7 @@
 #include "brood/server/options.h"
 #include "brood/server/scoreboard.h"
 #include "brood/server/tcp_server.h"
+#include "brood/testing/log_lines.h"
 
 namespace brood::testing {
 
@@ -132,12 +129,16 @@ class TestServer {
   // once, and those without `text` stay for other calls: so the order of
   // parent's and child's lines is no matter, and three calls wait for three
   // lines.
-  absl::StatusOr<std::string> AwaitLogLine(absl::string_view text,
-                                           absl::Duration patience = kPatience);
+  absl::StatusOr<std::string> AwaitLogLine(
+      absl::string_view text, absl::Duration patience = kPatience) {
+    return log_.Await(text, patience);
+  }
   absl::Status AwaitLogLines(int count, absl::string_view text,
-                             absl::Duration patience = kPatience);
+                             absl::Duration patience = kPatience) {
+    return log_.AwaitAll(count, text, patience);
+  }
   // Everything so far.
-  std::string log();
+  std::string log() { return log_.All(); }
 
   // SIGTERM, unless it has ended already, then AwaitExit().
   Report Stop();
@@ -157,24 +158,20 @@ class TestServer {
                                 int ready_fd);
   absl::Status AwaitReady(int ready_fd);
   bool AwaitEnd(net::Instant deadline);
-  void ReadLog();
   void KillAndKeepOrphans();
   void Reap();
   void Bury();
   std::string Explain() const;
-  Report MakeReport() const;
+  Report MakeReport();
 
   absl::Duration stop_patience_;
   server::Options options_;
   pid_t pid_ = 0;
   bool reaped_ = false;
   int pid_fd_ = -1;
-  int log_fd_ = -1;
   Shared* shared_ = nullptr;
   std::vector<net::Endpoint> endpoints_;
-  std::string log_;                // all of it
-  size_t split_ = 0;               // how much of it went into lines_
-  std::deque<std::string> lines_;  // not given yet
+  LogLines log_;
   proc::ExitStatus exit_status_ = proc::ExitStatus::Unknown();
   std::vector<int> orphans_;  // pidfds of children that outlived the server
 };

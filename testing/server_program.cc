@@ -1,0 +1,176 @@
+#include "brood/testing/server_program.h"
+
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "brood/net/instant.h"
+#include "brood/testing/observe.h"
+#include "brood/testing/proc_files.h"
+
+namespace brood::testing {
+namespace {
+
+constexpr absl::string_view kTakenOver = " has taken over";
+
+// The number after "pid " in a line of the log.
+pid_t PidIn(absl::string_view line) {
+  pid_t pid = 0;
+  const std::pair<absl::string_view, absl::string_view> parts =
+      absl::StrSplit(line, absl::MaxSplits("upgrade: pid ", 1));
+  const std::pair<absl::string_view, absl::string_view> number =
+      absl::StrSplit(parts.second, absl::MaxSplits(' ', 1));
+  return absl::SimpleAtoi(number.first, &pid) ? pid : 0;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ServerProgram>> ServerProgram::Start(
+    std::vector<std::string> command) {
+  std::unique_ptr<ServerProgram> server(new ServerProgram);
+  net::Socket log_end;
+  absl::StatusOr<LogLines> log = LogLines::Create(&log_end);
+  if (!log.ok()) return log.status();
+  server->log_ = *std::move(log);
+  int out[2];
+  if (pipe(out) < 0) return absl::ErrnoToStatus(errno, "pipe");
+  const net::Socket out_reader = net::Socket::Adopt(out[0]);
+  net::Socket out_writer = net::Socket::Adopt(out[1]);
+
+  prctl(PR_SET_CHILD_SUBREAPER, 1);
+  command.insert(command.begin() + 1, "--listen=127.0.0.1:0");
+  std::vector<char*> arguments;
+  for (std::string& argument : command) arguments.push_back(argument.data());
+  arguments.push_back(nullptr);
+  std::fflush(nullptr);
+  const pid_t pid = fork();
+  if (pid < 0) return absl::ErrnoToStatus(errno, "fork");
+  if (pid == 0) {
+    dup2(out_writer.fd(), STDOUT_FILENO);
+    dup2(log_end.fd(), STDERR_FILENO);
+    close(out[0]);
+    close(out[1]);
+    execv(arguments[0], arguments.data());
+    std::perror(arguments[0]);
+    _exit(127);
+  }
+  server->generations_.push_back(pid);
+  out_writer.Close();
+  log_end.Close();
+  absl::Status listening = server->AwaitListening(out_reader.fd());
+  if (!listening.ok()) return listening;
+  return server;
+}
+
+absl::Status ServerProgram::AwaitListening(int stdout_fd) {
+  pollfd line = {stdout_fd, POLLIN, 0};
+  char text[256] = {};
+  if (TEMP_FAILURE_RETRY(poll(
+          &line, 1, static_cast<int>(absl::ToInt64Milliseconds(kPatience)))) <=
+          0 ||
+      TEMP_FAILURE_RETRY(read(stdout_fd, text, sizeof(text) - 1)) <= 0 ||
+      !absl::StartsWith(text, "listening ")) {
+    return absl::UnavailableError(
+        absl::StrCat("it did not say where it listens: ", text, log_.All()));
+  }
+  const std::vector<std::string> words =
+      absl::StrSplit(text, absl::ByAnyChar(" \n"));
+  absl::StatusOr<net::Endpoint> endpoint = net::Endpoint::Parse(words[1]);
+  if (!endpoint.ok()) return endpoint.status();
+  endpoint_ = *endpoint;
+  return absl::OkStatus();
+}
+
+ServerProgram::~ServerProgram() {
+  if (!over_) KillAll();
+  prctl(PR_SET_CHILD_SUBREAPER, 0);
+}
+
+void ServerProgram::Signal(int signal) const { kill(pid(), signal); }
+
+absl::Status ServerProgram::AwaitSuccessor(absl::Duration patience) {
+  absl::StatusOr<std::string> line = log_.Await(kTakenOver, patience);
+  if (!line.ok()) return line.status();
+  generations_.push_back(PidIn(*line));
+  return absl::OkStatus();
+}
+
+void ServerProgram::NoteSuccessors() {
+  while (absl::optional<std::string> line = log_.TryTake(kTakenOver)) {
+    generations_.push_back(PidIn(*line));
+  }
+}
+
+absl::Status ServerProgram::Stop() {
+  NoteSuccessors();
+  Signal(SIGTERM);
+  return AwaitExit();
+}
+
+absl::Status ServerProgram::AwaitExit() {
+  std::vector<std::string> complaints;
+  const net::Instant deadline = net::After(net::Now(), kPatience);
+  int status;
+  for (pid_t pid = 0; (pid = waitpid(-1, &status, WNOHANG | __WALL)) >= 0;) {
+    if (pid == 0) {
+      if (net::Now() > deadline) break;
+      log_.Read();  // or a full pipe could be what keeps them
+      Await(
+          [&] {
+            siginfo_t ended = {};
+            return waitid(P_ALL, 0, &ended,
+                          WEXITED | WNOHANG | WNOWAIT | __WALL) < 0 ||
+                   ended.si_pid != 0;
+          },
+          absl::Milliseconds(100));
+      continue;
+    }
+    NoteSuccessors();
+    bool is_generation = false;
+    for (pid_t generation : generations_) is_generation |= generation == pid;
+    if (!is_generation) continue;  // a child that outlived its parent
+    if (status != 0) {
+      complaints.push_back(
+          absl::StrCat("generation ", pid, " ended with status ", status));
+    }
+    if (!absl::StrContains(log_.All(),
+                           absl::StrCat("brood[", pid, "] info: stopped: "))) {
+      complaints.push_back(
+          absl::StrCat("generation ", pid, " did not tell a balanced account"));
+    }
+  }
+  over_ = errno == ECHILD;
+  if (!over_) {
+    complaints.push_back("some did not end:");
+    for (pid_t pid : DescendantsOf(getpid())) {
+      complaints.push_back(DescribeProcess(pid));
+    }
+  }
+  if (complaints.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat(absl::StrJoin(complaints, "\n"), "\n", log_.All()));
+}
+
+// Stops each one first, so that it has no time to make another.
+void ServerProgram::KillAll() {
+  std::vector<pid_t> left;
+  while (!(left = DescendantsOf(getpid())).empty()) {
+    for (pid_t pid : left) kill(pid, SIGSTOP);
+    for (pid_t pid : left) kill(pid, SIGKILL);
+    while (waitpid(-1, nullptr, __WALL | WNOHANG) > 0) {
+    }
+  }
+}
+
+}  // namespace brood::testing
