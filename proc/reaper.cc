@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "brood/proc/sync_point.h"
+
 namespace brood::proc {
 namespace {
 
@@ -95,6 +97,7 @@ Reaper::Instant Reaper::next_check() const {
 }
 
 void Reaper::Adopt(Child child, uint32_t tag) {
+  SyncPoint("reaper: about to adopt");
   table_.Insert(std::move(child), tag);
 }
 
@@ -122,6 +125,7 @@ int Reaper::TakeNotices(Instant now, Deliver deliver) {
   for (int taken = 0; taken < kBatch; ++taken) {
     const absl::optional<siginfo_t> notice = inbox_.TryTake();
     if (!notice) break;
+    SyncPoint("reaper: notice taken");
     // A pid that is not ours is an embedder's or a forged notice: anyone of our
     // user may send this signal. One that is ours and lives is forged as well,
     // and the wait, which does not block, says so.
@@ -203,6 +207,7 @@ void Reaper::DeliverEnd(ChildTable::Entry* entry, const ExitStatus& status,
   const uint32_t tag = entry->tag;
   const pid_t pid = std::move(entry->child).Release();
   table_.Remove(entry);
+  SyncPoint("reaper: reaped");
   deliver({pid, tag, status});
 }
 

@@ -17,6 +17,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "brood/proc/hidden_fds.h"
+#include "brood/proc/sync_point.h"
 
 namespace brood::proc {
 namespace {
@@ -156,8 +157,10 @@ absl::StatusOr<Child> Spawner::Spawn(absl::FunctionRef<int()> body,
   absl::Status alone = CheckSingleThreaded();
   if (!alone.ok()) return alone;
 
+  SyncPoint("spawn: about to clone");
   const pid_t pid = Clone(0, exit_signal_, nullptr);
   if (pid == 0) LiveAsChild(body, kept_fds);
+  SyncPoint("spawn: cloned");
   if (pid < 0) return absl::ErrnoToStatus(errno, "clone");
   return Child::Adopt(pid);
 }
@@ -168,8 +171,10 @@ absl::StatusOr<pid_t> Spawner::SpawnSibling(
   absl::Status alone = CheckSingleThreaded();
   if (!alone.ok()) return alone;
 
+  SyncPoint("spawn: about to clone a sibling");
   const pid_t pid = Clone(CLONE_PARENT | CLONE_PARENT_SETTID, 0, born);
   if (pid == 0) LiveAsChild(body, kept_fds);
+  SyncPoint("spawn: cloned a sibling");
   if (pid < 0) return absl::ErrnoToStatus(errno, "clone");
   return pid;
 }
@@ -221,6 +226,7 @@ void Spawner::LiveAsChild(absl::FunctionRef<int()> body,
   DropUnflushed(stdout);
   DropUnflushed(stderr);
   ResetSignals();
+  SyncPoint("spawn: born");
 
   Leave(body());
 }

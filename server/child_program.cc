@@ -1,5 +1,6 @@
 #include "brood/server/child_program.h"
 
+#include "brood/proc/sync_point.h"
 #include "brood/server/handle_connection.h"
 
 namespace brood::server {
@@ -19,7 +20,10 @@ absl::optional<int> ChildProgram::Begin() const {
 
 int ChildProgram::Serve(net::Connection& connection) const {
   log_->Handling(connection.peer());
-  return static_cast<int>(HandleConnection(connection, max_size_, handler_));
+  proc::SyncPoint("child: about to serve");
+  const ExitCode code = HandleConnection(connection, max_size_, handler_);
+  proc::SyncPoint("child: served");
+  return static_cast<int>(code);
 }
 
 int ChildProgram::BeginAndServe(net::Connection& connection) const {

@@ -10,11 +10,13 @@
 
 #include "absl/status/statusor.h"
 #include "brood/proc/stack_page.h"
+#include "brood/proc/sync_point.h"
 
 namespace brood::server {
 namespace {
 
 using net::Instant;
+using proc::SyncPoint;
 
 // How many connections a listener may bring in one turn before signals, deaths
 // and the other listeners have theirs.
@@ -129,6 +131,7 @@ void Supervisor::AwaitEvents(absl::Duration patience) {
   const Instant now = net::Now();
   const Instant alarm =
       std::min(net::After(now, patience), ChooseWhatToPoll(now));
+  SyncPoint("supervisor: about to poll");
   const timespec timeout = absl::ToTimespec(net::TimeUntil(alarm, now));
   const int ready = ppoll(polled_.data(), polled_.size(),
                           alarm == net::Never() ? nullptr : &timeout, nullptr);
@@ -169,12 +172,14 @@ void Supervisor::TakeRequests(Instant now) {
   }
   if (polled_[kRequests].revents == 0) return;
   const Requests::Taken taken = parts_.requests->Take();
+  SyncPoint("supervisor: requests taken");
   for (int i = 0; i < taken.drains; ++i) RequestStop(now);
   if (taken.upgrade) StartUpgrade(now);
 }
 
 void Supervisor::CleanupChildren(Instant now) {
   if (polled_[kDeaths].revents == 0 && now < reaper().next_check()) return;
+  SyncPoint("supervisor: about to reap");
   reaper().CleanupChildren(now, [&](const proc::Reaper::Ended& ended) {
     if (ended.tag == Upgrade::kTag) {
       parts_.upgrade->Ended(ended.status);
@@ -219,6 +224,7 @@ void Supervisor::EnforceDeadlines(Instant now) {
     if (entry.pid == 0) return;  // there is no process yet
     if (!entry.signalled_by_us) log().Expired(entry.pid, entry.peer, reason);
     scoreboard_.Signalled(slot, reason);
+    SyncPoint("supervisor: deadline over");
     reaper().Signal(entry.pid, SIGKILL).IgnoreError();
   });
 }
@@ -234,6 +240,7 @@ void Supervisor::StepLifecycle(Instant now) {
         parts_.strategy->Close();
         if (LiveChildren() == 0) break;
         log().Terminating(scoreboard_.running());
+        SyncPoint("supervisor: about to terminate");
         SignalChildren(SIGTERM);
         // One that is stopped hears of it only when it goes on.
         SignalChildren(SIGCONT);
@@ -327,10 +334,13 @@ bool Supervisor::AcceptOne(size_t index, Instant now) {
 // From here on the connection has a fate: a process, or a record that there
 // could be none.
 void Supervisor::Dispatch(net::Connection connection) {
+  SyncPoint("supervisor: accepted");
   const Scoreboard::Slot slot = scoreboard_.Claim(connection);
   if (parts_.deadlines != nullptr) parts_.deadlines->Watch(slot, connection);
   news_due_ = net::After(connection.accepted_at(), kNewsDelay);
+  SyncPoint("supervisor: about to dispatch");
   parts_.strategy->Dispatch(slot, std::move(connection), *this);
+  SyncPoint("supervisor: dispatched");
 }
 
 void Supervisor::Serving(Scoreboard::Slot slot, pid_t pid, Instant since) {
@@ -349,6 +359,7 @@ void Supervisor::Ended(Scoreboard::Slot slot, pid_t pid,
                        const proc::ExitStatus& status, Instant at) {
   // Copied: retiring the slot makes it somebody else's.
   const Scoreboard::Entry entry = scoreboard_.entry(slot);
+  SyncPoint("supervisor: about to retire");
   scoreboard_.Retire(slot, status);
   Forget(slot);
   admission_.ChildEnded();
@@ -419,6 +430,7 @@ void Supervisor::SignalChildren(int signal) {
 void Supervisor::CloseListener(size_t index) {
   net::Listener& listener = parts_.listeners[index];
   if (!listener.open()) return;
+  SyncPoint("supervisor: about to close a listener");
   // First, or a child would close the connection that is given this number
   // next.
   hidden_[kFirstListener + index] = proc::HiddenFd();

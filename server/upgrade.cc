@@ -11,6 +11,7 @@
 #include "absl/types/optional.h"
 #include "brood/proc/child.h"
 #include "brood/proc/program.h"
+#include "brood/proc/sync_point.h"
 
 namespace brood::server {
 
@@ -60,6 +61,7 @@ void Upgrade::Start(const std::vector<HandedListener>& listeners, Instant now) {
     return;
   }
   pid_ = child->pid();
+  proc::SyncPoint("upgrade: started");
   reaper_->Adopt(*std::move(child), kTag);
   state_ = State::kStarting;
   deadline_ = net::After(now, patience_);
@@ -81,6 +83,7 @@ void Upgrade::TakeWord(Instant now) {
   if (state_ != State::kStarting || eventfd_read(ready_.fd(), &ready) < 0) {
     return;
   }
+  proc::SyncPoint("upgrade: ready");
   state_ = State::kProving;
   deadline_ = net::After(now, kProof);
   log_->SuccessorReady(pid_);
@@ -89,6 +92,7 @@ void Upgrade::TakeWord(Instant now) {
 // One that died a moment ago, and whose death is not known yet, takes nothing
 // over.
 bool Upgrade::TryHandOver() {
+  proc::SyncPoint("upgrade: about to hand over");
   if (const absl::optional<proc::ExitStatus> status = reaper_->Disown(pid_)) {
     Ended(*status);
     return false;

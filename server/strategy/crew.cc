@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "brood/proc/child.h"
+#include "brood/proc/sync_point.h"
 
 namespace brood::server {
 namespace {
@@ -111,6 +112,7 @@ int Crew::Join(const ChildProgram& program, const Life& life, Index index,
 absl::optional<net::HandOver::Message> Crew::AwaitConnection(
     const net::HandOver& queue) {
   absl::StatusOr<net::HandOver::Message> message = queue.Await();
+  proc::SyncPoint("crew: member sees a message");
   // The end of the queue is the end of the parent; an order says to leave.
   if (!message.ok() || !message->connection) return absl::nullopt;
   return *std::move(message);
@@ -138,6 +140,7 @@ bool Crew::Assign(Slot slot, const net::Connection& connection,
   if (++last_serial_ == 0) ++last_serial_;
   const net::Instant since = net::Now();  // it may be done before we are back
   if (!member.queue->Offer({slot, last_serial_}, connection).ok()) return false;
+  proc::SyncPoint("crew: offered");
   idle_.pop_back();
   member.state = State::kServing;
   member.slot = slot;

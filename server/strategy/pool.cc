@@ -9,6 +9,7 @@
 
 #include "brood/proc/exit_status.h"
 #include "brood/proc/process_state.h"
+#include "brood/proc/sync_point.h"
 
 namespace brood::server {
 namespace {
@@ -57,6 +58,7 @@ int Pool::Live(Crew::Index index, const net::HandOver& queue) const {
     if (!message) break;
     // From here on it is ours: if we die, it has had its process.
     queue.Acknowledge();
+    proc::SyncPoint("pool: acknowledged");
     const int code = program_->Serve(*message->connection);
     message->connection.reset();
     rusage after;
@@ -66,6 +68,7 @@ int Pool::Live(Crew::Index index, const net::HandOver& queue) const {
     reports_.Send({index, message->ticket.serial, code, leaves ? 1u : 0u,
                    net::Now().time_since_epoch().count(),
                    Difference(before, after)});
+    proc::SyncPoint("pool: reported");
     if (leaves || !pristine.Restore()) break;
     before = after;
   }

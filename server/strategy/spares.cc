@@ -5,6 +5,7 @@
 
 #include "absl/types/optional.h"
 #include "brood/net/hand_over.h"
+#include "brood/proc/sync_point.h"
 #include "brood/server/handler.h"
 
 namespace brood::server {
@@ -16,6 +17,7 @@ int LiveAsSpare(const ChildProgram& program, net::HandOver& queue) {
   if (!message) return static_cast<int>(ExitCode::kServed);
   // From here on it is ours: if we die, it has had its process.
   queue.Acknowledge();
+  proc::SyncPoint("spares: acknowledged");
   queue.StopAwaiting();
   return program.Serve(*message->connection);
 }

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "brood/proc/child.h"
 #include "brood/proc/stack_page.h"
+#include "brood/proc/sync_point.h"
 
 namespace brood::server {
 namespace {
@@ -122,11 +123,13 @@ void Zygote::Dispatch(Slot slot, net::Connection connection, Events& events) {
     events.Failed(slot, offered);
     return;
   }
+  proc::SyncPoint("zygote: offered");
   pending(pending_count_++) = {slot, last_serial_, {0, 0, 0}};
 }
 
 // Puts on the reaper's books who has been born, without telling anybody yet.
 void Zygote::AdoptBirths() {
+  proc::SyncPoint("zygote: about to read births");
   for (; known_ < pending_count_; ++known_) {
     Pending& next = pending(known_);
     next.birth = ledger_->Read(next.slot, next.serial);
@@ -292,6 +295,7 @@ bool Zygote::DoNextOrder() {
   }
   // If we are killed before this line, our heir finds the message again, and in
   // the ledger what we had done about it.
+  proc::SyncPoint("zygote: about to acknowledge");
   queue_->Acknowledge();
   eventfd_write(doorbell_.fd(), 1);
   return true;
