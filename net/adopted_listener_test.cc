@@ -149,7 +149,7 @@ TEST_F(AdoptedListenerTest, IsNoConnection) {
 TEST_F(AdoptedListenerTest, NamesADescriptorThatIsNotOpen) {
   EXPECT_THAT(Listener::Adopt(Socket::Adopt(12345)),
               StatusIs(absl::ErrnoToStatusCode(EBADF),
-                       "fd:12345: getsockopt SO_TYPE: Bad file descriptor"));
+                       "fd:12345: getsockopt: Bad file descriptor"));
 }
 
 // A path such as these would break the log's lines, or mean something else in

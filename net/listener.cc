@@ -159,24 +159,33 @@ absl::StatusOr<Listener> Listener::Listen(const Endpoint& endpoint, int backlog,
   return Listener(std::move(socket), endpoint.WithPort(bound.port()));
 }
 
+absl::Status CheckListening(int fd) {
+  const std::string name = absl::StrCat("fd:", fd);
+  const int type = OptionOf(fd, SO_TYPE);
+  if (type < 0 && errno != ENOTSOCK) {
+    return absl::ErrnoToStatus(errno, absl::StrCat(name, ": getsockopt"));
+  }
+  if (type != SOCK_STREAM || OptionOf(fd, SO_ACCEPTCONN) != 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, " is not a listening stream socket"));
+  }
+  const int family = OptionOf(fd, SO_DOMAIN);
+  if (family == AF_INET || family == AF_INET6 || family == AF_UNIX) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat(name, " is a socket of address family ", family,
+                   ", and not of AF_INET, AF_INET6 or AF_UNIX"));
+}
+
 absl::StatusOr<Listener> Listener::Adopt(Socket socket) {
+  absl::Status listens = CheckListening(socket.fd());
+  if (!listens.ok()) return listens;
   const std::string name = absl::StrCat("fd:", socket.fd());
   const auto error_at = [&name](const char* call) {
     const int error = errno;
     return absl::ErrnoToStatus(error, absl::StrCat(name, ": ", call));
   };
-  const int type = OptionOf(socket.fd(), SO_TYPE);
-  if (type < 0 && errno != ENOTSOCK) return error_at("getsockopt SO_TYPE");
-  if (type != SOCK_STREAM || OptionOf(socket.fd(), SO_ACCEPTCONN) != 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(name, " is not a listening stream socket"));
-  }
-  const int family = OptionOf(socket.fd(), SO_DOMAIN);
-  if (family != AF_INET && family != AF_INET6 && family != AF_UNIX) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(name, " is a socket of address family ", family,
-                     ", and not of AF_INET, AF_INET6 or AF_UNIX"));
-  }
   socket = Socket::AboveStandardDescriptors(std::move(socket));
   if (!socket.valid()) return error_at("fcntl F_DUPFD_CLOEXEC");
   const int flags = fcntl(socket.fd(), F_GETFL);
@@ -184,7 +193,7 @@ absl::StatusOr<Listener> Listener::Adopt(Socket socket) {
       fcntl(socket.fd(), F_SETFD, FD_CLOEXEC) < 0) {
     return error_at("fcntl");
   }
-  if (family != AF_UNIX && !SendAtOnce(socket.fd())) {
+  if (OptionOf(socket.fd(), SO_DOMAIN) != AF_UNIX && !SendAtOnce(socket.fd())) {
     return error_at("setsockopt TCP_NODELAY");
   }
   const absl::StatusOr<Endpoint> endpoint = EndpointOfListening(socket.fd());

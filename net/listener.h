@@ -65,6 +65,10 @@ struct Accepted {
 // The longest queue that the kernel allows (net.core.somaxconn).
 inline constexpr int kFullBacklog = 0;
 
+// Whether Listener can adopt descriptor `fd`; if not, InvalidArgument or the
+// errno of a call, naming it.
+absl::Status CheckListening(int fd);
+
 class Listener {
  public:
   // Binds and listens. With port 0, endpoint() tells which port it became. On a
