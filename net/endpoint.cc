@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 
 #include "absl/status/status.h"
@@ -12,6 +13,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "brood/net/unix_names.h"
 
 namespace brood::net {
 namespace {
@@ -57,10 +59,27 @@ Endpoint Endpoint::Ipv6(const in6_addr& host, uint16_t port, bool dual_stack) {
   return endpoint;
 }
 
+// `name` as the kernel has it: a path, or a NUL and a name without a file.
+absl::StatusOr<Endpoint> Endpoint::Unix(absl::string_view name) {
+  const absl::StatusOr<uint16_t> place = UnixNames::PlaceOf(name);
+  if (!place.ok()) return place.status();
+  Endpoint endpoint;
+  endpoint.address_.unix_place = {AF_UNIX, *place};
+  return endpoint;
+}
+
 absl::StatusOr<Endpoint> Endpoint::Parse(absl::string_view text) {
   // inet_pton reads a C string, and would not see what hides behind a NUL.
   if (absl::StrContains(text, '\0')) {
     return BadEndpoint(absl::CHexEscape(text), "it holds a NUL");
+  }
+  absl::string_view name = text;
+  if (absl::ConsumePrefix(&name, "unix:")) {
+    std::string as_the_kernel_has_it(name);
+    if (absl::StartsWith(name, "@")) as_the_kernel_has_it[0] = '\0';
+    absl::StatusOr<Endpoint> endpoint = Unix(as_the_kernel_has_it);
+    if (!absl::IsInvalidArgument(endpoint.status())) return endpoint;
+    return BadEndpoint(absl::CHexEscape(text), endpoint.status().message());
   }
   const size_t colon = text.rfind(':');
   if (colon == absl::string_view::npos) {
@@ -102,6 +121,11 @@ Endpoint Endpoint::FromSockaddr(const sockaddr_storage& address) {
     std::memcpy(&ipv4, &address, sizeof(ipv4));
     return Ipv4(ipv4.sin_addr, ntohs(ipv4.sin_port));
   }
+  if (address.ss_family == AF_UNIX) {
+    Endpoint endpoint;
+    endpoint.address_.unix_place = {AF_UNIX, UnixNames::kNoName};
+    return endpoint;
+  }
   if (address.ss_family != AF_INET6) return Endpoint();
 
   sockaddr_in6 ipv6;
@@ -118,23 +142,88 @@ Endpoint Endpoint::FromSockaddr(const sockaddr_storage& address) {
   return Ipv4(mapped, port);
 }
 
+absl::StatusOr<Endpoint> Endpoint::FromUnix(const sockaddr_un& address,
+                                            socklen_t length) {
+  const size_t prefix = offsetof(sockaddr_un, sun_path);
+  absl::string_view name(address.sun_path,
+                         std::max<size_t>(length, prefix) - prefix);
+  // The kernel counts the NUL behind a path, and more if it was told so.
+  if (!absl::StartsWith(name, absl::string_view("\0", 1))) {
+    name = name.substr(0, name.find('\0'));
+  }
+  absl::StatusOr<Endpoint> endpoint = Unix(name);
+  if (!absl::IsInvalidArgument(endpoint.status())) return endpoint;
+  return BadEndpoint(absl::StrCat("unix:", absl::CHexEscape(name)),
+                     endpoint.status().message());
+}
+
 uint16_t Endpoint::port() const {
+  if (is_unix()) return 0;
   return ntohs(is_ipv6() ? address_.ipv6.sin6_port : address_.ipv4.sin_port);
 }
 
 Endpoint Endpoint::WithPort(uint16_t port) const {
   Endpoint endpoint = *this;
+  if (is_unix()) return endpoint;
   (is_ipv6() ? endpoint.address_.ipv6.sin6_port
              : endpoint.address_.ipv4.sin_port) = htons(port);
   return endpoint;
+}
+
+absl::string_view Endpoint::path() const {
+  if (!is_unix()) return "";
+  const absl::string_view name = UnixNames::Name(address_.unix_place.place);
+  return absl::StartsWith(name, "/") ? name : "";
 }
 
 Endpoint Endpoint::WithoutIpv6() const {
   return dual_stack_ ? Ipv4({htonl(INADDR_ANY)}, port()) : *this;
 }
 
+const sockaddr* Endpoint::address() const {
+  if (!is_unix()) return &address_.any;
+  return reinterpret_cast<const sockaddr*>(
+      &UnixNames::Address(address_.unix_place.place));
+}
+
+Endpoint Endpoint::WithIpv4() const {
+  const bool any =
+      is_ipv6() && IN6_IS_ADDR_UNSPECIFIED(&address_.ipv6.sin6_addr);
+  return any ? Ipv6(in6addr_any, port(), /*dual_stack=*/true) : *this;
+}
+
 socklen_t Endpoint::address_length() const {
+  if (is_unix()) {
+    return static_cast<socklen_t>(
+        offsetof(sockaddr_un, sun_path) +
+        UnixNames::Name(address_.unix_place.place).size());
+  }
   return is_ipv6() ? sizeof(address_.ipv6) : sizeof(address_.ipv4);
+}
+
+Endpoint::Packed Endpoint::Pack() const {
+  static_assert(sizeof(Packed) == sizeof(address_), "all of it is packed");
+  Packed packed;
+  std::memcpy(&packed, &address_, sizeof(packed));
+  return packed;
+}
+
+absl::optional<Endpoint> Endpoint::Unpack(const Packed& packed) {
+  Endpoint endpoint;
+  if (packed.sin6_family != AF_UNIX) {
+    if (packed.sin6_family != AF_INET && packed.sin6_family != AF_INET6) {
+      return absl::nullopt;
+    }
+    sockaddr_storage storage;
+    std::memcpy(&storage, &packed, sizeof(packed));
+    return FromSockaddr(storage);
+  }
+  std::memcpy(&endpoint.address_, &packed, sizeof(packed));
+  const UnixPlace place = endpoint.address_.unix_place;
+  Endpoint exact;
+  exact.address_.unix_place = place;
+  if (endpoint != exact || !UnixNames::Has(place.place)) return absl::nullopt;
+  return endpoint;
 }
 
 std::string Endpoint::ToString() const {
@@ -144,6 +233,17 @@ std::string Endpoint::ToString() const {
 
 absl::string_view Endpoint::Print(char (&text)[kTextSize]) const {
   char* out = text;
+  if (is_unix()) {
+    const absl::string_view name = UnixNames::Name(address_.unix_place.place);
+    constexpr absl::string_view kUnix = "unix:";
+    out = std::copy(kUnix.begin(), kUnix.end(), out);
+    out = std::copy(name.begin(), name.end(), out);
+    if (absl::StartsWith(name, absl::string_view("\0", 1))) {
+      text[kUnix.size()] = '@';
+    }
+    *out = '\0';
+    return absl::string_view(text, static_cast<size_t>(out - text));
+  }
   if (!is_ipv6()) {
     inet_ntop(AF_INET, &address_.ipv4.sin_addr, out, INET_ADDRSTRLEN);
     out += std::strlen(out);

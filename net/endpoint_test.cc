@@ -227,7 +227,7 @@ TEST(EndpointTest, KeepsTheInterfaceOfALinkLocalPeer) {
 
 TEST(EndpointTest, TakesOtherFamiliesForTheDefault) {
   sockaddr_storage storage = StorageOf(Parsed("1.2.3.4:5"));
-  storage.ss_family = AF_UNIX;
+  storage.ss_family = AF_NETLINK;
   EXPECT_EQ(Endpoint::FromSockaddr(storage), Endpoint());
 }
 

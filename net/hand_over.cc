@@ -24,23 +24,9 @@ struct Wire {
   uint32_t has_connection;
   HandOver::Ticket ticket;
   int64_t accepted_at_ns;
-  sockaddr_in6 peer;
-  sockaddr_in6 local;
+  Endpoint::Packed peer;
+  Endpoint::Packed local;
 };
-
-void Encode(const Endpoint& endpoint, sockaddr_in6* address) {
-  std::memcpy(address, endpoint.address(), endpoint.address_length());
-}
-
-Endpoint DecodeEndpoint(const sockaddr_in6& address) {
-  sockaddr_storage storage;
-  std::memcpy(&storage, &address, sizeof(address));
-  return Endpoint::FromSockaddr(storage);
-}
-
-bool IsInternet(const sockaddr_in6& address) {
-  return address.sin6_family == AF_INET || address.sin6_family == AF_INET6;
-}
 
 absl::Status NotAMessage(absl::string_view why) {
   return absl::InvalidArgumentError(
@@ -160,11 +146,13 @@ absl::StatusOr<HandOverBytes> HandOverBytes::Decode(absl::string_view bytes,
   HandOverBytes decoded = {wire.ticket, with_descriptor, Endpoint(), Endpoint(),
                            Instant()};
   if (!with_descriptor) return decoded;
-  if (!IsInternet(wire.peer) || !IsInternet(wire.local)) {
-    return NotAMessage("its endpoints are of another family");
+  const absl::optional<Endpoint> peer = Endpoint::Unpack(wire.peer);
+  const absl::optional<Endpoint> local = Endpoint::Unpack(wire.local);
+  if (!peer || !local) {
+    return NotAMessage("its endpoints are none that this program has");
   }
-  decoded.peer = DecodeEndpoint(wire.peer);
-  decoded.local = DecodeEndpoint(wire.local);
+  decoded.peer = *peer;
+  decoded.local = *local;
   decoded.accepted_at = Instant(std::chrono::nanoseconds(wire.accepted_at_ns));
   return decoded;
 }
@@ -192,10 +180,8 @@ absl::Status HandOver::Offer(Ticket ticket,
                std::chrono::duration_cast<std::chrono::nanoseconds>(
                    connection.accepted_at().time_since_epoch())
                    .count(),
-               {},
-               {}};
-  Encode(connection.peer(), &wire.peer);
-  Encode(connection.local(), &wire.local);
+               connection.peer().Pack(),
+               connection.local().Pack()};
   return Send(offering_, wire, connection.fd());
 }
 

@@ -74,7 +74,7 @@ TEST_F(HandOverBytesTest, AreAMessageOrAnErrorWhateverBitIsWrong) {
       EXPECT_THAT(decoded, StatusIs(absl::StatusCode::kInvalidArgument)) << bit;
     } else if (!decoded.ok()) {
       EXPECT_THAT(decoded, StatusIs(absl::StatusCode::kInvalidArgument,
-                                    HasSubstr("another family")))
+                                    HasSubstr("none that this program has")))
           << bit;
     } else {
       EXPECT_FALSE(decoded->peer.ToString().empty());

@@ -1,17 +1,21 @@
 #include "brood/net/listener.h"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <string>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "brood/net/unix_listening.h"
 
 namespace brood::net {
 namespace {
@@ -30,6 +34,45 @@ Endpoint LocalEndpoint(int fd, const Endpoint& fallback) {
     return fallback;
   }
   return Endpoint::FromSockaddr(address);
+}
+
+// Connections inherit it.
+bool SendAtOnce(int fd) {
+  const int on = 1;
+  return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) == 0;
+}
+
+// The value of an option of SOL_SOCKET; -1, with errno, if it has none.
+int OptionOf(int fd, int option) {
+  int value = 0;
+  socklen_t length = sizeof(value);
+  if (getsockopt(fd, SOL_SOCKET, option, &value, &length) < 0) return -1;
+  return value;
+}
+
+// Where a socket of somebody else's listens, as Endpoint::Parse() would say it.
+absl::StatusOr<Endpoint> EndpointOfListening(int fd) {
+  union {
+    sockaddr any;
+    sockaddr_storage storage;
+    sockaddr_un unix_socket;
+  } address = {};
+  socklen_t length = sizeof(address);
+  if (getsockname(fd, &address.any, &length) < 0) {
+    return absl::ErrnoToStatus(errno, "getsockname");
+  }
+  if (address.any.sa_family == AF_UNIX) {
+    return Endpoint::FromUnix(address.unix_socket, length);
+  }
+  const Endpoint endpoint = Endpoint::FromSockaddr(address.storage);
+  int ipv6_only = 1;
+  length = sizeof(ipv6_only);
+  if (endpoint.is_ipv6() &&
+      getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &ipv6_only, &length) == 0 &&
+      ipv6_only == 0) {
+    return endpoint.WithIpv4();
+  }
+  return endpoint;
 }
 
 bool IsAnyAddress(const Endpoint& endpoint) {
@@ -75,22 +118,29 @@ AcceptVerdict SortAcceptError(int error) {
   }
 }
 
-absl::StatusOr<Listener> Listener::Listen(const Endpoint& endpoint,
-                                          int backlog) {
-  Socket socket = Socket::Adopt(
-      ::socket(endpoint.address()->sa_family,
-               SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP));
+absl::StatusOr<Listener> Listener::Listen(const Endpoint& endpoint, int backlog,
+                                          mode_t unix_mode) {
+  Socket socket =
+      Socket::Adopt(::socket(endpoint.address()->sa_family,
+                             SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket.valid()) {
     if (errno == EAFNOSUPPORT && endpoint.dual_stack()) {
       return Listen(endpoint.WithoutIpv6(), backlog);
     }
     return ErrorAt("socket", endpoint);
   }
+  // The kernel cuts a longer backlog down to net.core.somaxconn.
+  if (backlog == kFullBacklog) backlog = INT_MAX;
+  if (endpoint.is_unix()) {
+    absl::Status listening = ListenOnUnix(socket, endpoint, unix_mode, backlog);
+    if (!listening.ok()) return listening;
+    return Listener(std::move(socket), endpoint);
+  }
   const int on = 1;
   if (setsockopt(socket.fd(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0) {
     return ErrorAt("setsockopt SO_REUSEADDR", endpoint);
   }
-  if (setsockopt(socket.fd(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0) {
+  if (!SendAtOnce(socket.fd())) {
     return ErrorAt("setsockopt TCP_NODELAY", endpoint);
   }
   if (endpoint.is_ipv6()) {
@@ -104,12 +154,54 @@ absl::StatusOr<Listener> Listener::Listen(const Endpoint& endpoint,
   if (bind(socket.fd(), endpoint.address(), endpoint.address_length()) < 0) {
     return ErrorAt("bind", endpoint);
   }
-  // The kernel cuts a longer backlog down to net.core.somaxconn.
-  if (listen(socket.fd(), backlog == kFullBacklog ? INT_MAX : backlog) < 0) {
-    return ErrorAt("listen", endpoint);
-  }
+  if (listen(socket.fd(), backlog) < 0) return ErrorAt("listen", endpoint);
   const Endpoint bound = LocalEndpoint(socket.fd(), endpoint);
   return Listener(std::move(socket), endpoint.WithPort(bound.port()));
+}
+
+absl::Status CheckListening(int fd) {
+  const std::string name = absl::StrCat("fd:", fd);
+  const int type = OptionOf(fd, SO_TYPE);
+  if (type < 0 && errno != ENOTSOCK) {
+    return absl::ErrnoToStatus(errno, absl::StrCat(name, ": getsockopt"));
+  }
+  if (type != SOCK_STREAM || OptionOf(fd, SO_ACCEPTCONN) != 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, " is not a listening stream socket"));
+  }
+  const int family = OptionOf(fd, SO_DOMAIN);
+  if (family == AF_INET || family == AF_INET6 || family == AF_UNIX) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat(name, " is a socket of address family ", family,
+                   ", and not of AF_INET, AF_INET6 or AF_UNIX"));
+}
+
+absl::StatusOr<Listener> Listener::Adopt(Socket socket) {
+  absl::Status listens = CheckListening(socket.fd());
+  if (!listens.ok()) return listens;
+  const std::string name = absl::StrCat("fd:", socket.fd());
+  const auto error_at = [&name](const char* call) {
+    const int error = errno;
+    return absl::ErrnoToStatus(error, absl::StrCat(name, ": ", call));
+  };
+  socket = Socket::AboveStandardDescriptors(std::move(socket));
+  if (!socket.valid()) return error_at("fcntl F_DUPFD_CLOEXEC");
+  const int flags = fcntl(socket.fd(), F_GETFL);
+  if (flags < 0 || fcntl(socket.fd(), F_SETFL, flags | O_NONBLOCK) < 0 ||
+      fcntl(socket.fd(), F_SETFD, FD_CLOEXEC) < 0) {
+    return error_at("fcntl");
+  }
+  if (OptionOf(socket.fd(), SO_DOMAIN) != AF_UNIX && !SendAtOnce(socket.fd())) {
+    return error_at("setsockopt TCP_NODELAY");
+  }
+  const absl::StatusOr<Endpoint> endpoint = EndpointOfListening(socket.fd());
+  if (!endpoint.ok()) {
+    return absl::Status(endpoint.status().code(),
+                        absl::StrCat(name, ": ", endpoint.status().message()));
+  }
+  return Listener(std::move(socket), *endpoint);
 }
 
 Listener::Listener(Socket socket, const Endpoint& endpoint)
@@ -118,6 +210,7 @@ Listener::Listener(Socket socket, const Endpoint& endpoint)
       any_address_(IsAnyAddress(endpoint)) {}
 
 absl::Status Listener::SetPeerTimeout(absl::Duration timeout) {
+  if (endpoint_.is_unix()) return absl::OkStatus();
   // Silent for a third of the time, it is asked; three times without an answer
   // in the rest of it, and it is gone.
   const auto seconds =
@@ -166,6 +259,7 @@ Accepted Listener::Accept() {
 }
 
 int Listener::queued() const {
+  if (endpoint_.is_unix() && open()) return QueuedOnUnix(fd());
   tcp_info info;
   std::memset(&info, 0, sizeof(info));
   socklen_t length = sizeof(info);

@@ -10,8 +10,13 @@
 // Closing a listener resets every client that is still in its queue. To stop
 // without a lost connection, accept until kNoneWaiting first.
 //
+// On a unix socket all is the same but for what is TCP's: see
+// net/unix_listening.h for its file.
+//
 // Errors: Listen() names the call and the endpoint ("bind 127.0.0.1:80:
-// Permission denied"). Accept() sorts errors by what there is to do about them.
+// Permission denied"), Adopt() the descriptor and what is wrong with it ("fd:3
+// is not a listening stream socket"). Accept() sorts errors by what there is to
+// do about them.
 //
 // Example:
 //   absl::StatusOr<Listener> listener =
@@ -24,6 +29,8 @@
 
 #ifndef BROOD_NET_LISTENER_H_
 #define BROOD_NET_LISTENER_H_
+
+#include <sys/types.h>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -58,22 +65,35 @@ struct Accepted {
 // The longest queue that the kernel allows (net.core.somaxconn).
 inline constexpr int kFullBacklog = 0;
 
+// Whether Listener can adopt descriptor `fd`; if not, InvalidArgument or the
+// errno of a call, naming it.
+absl::Status CheckListening(int fd);
+
 class Listener {
  public:
   // Binds and listens. With port 0, endpoint() tells which port it became. On a
   // machine without IPv6, ":PORT" listens on every IPv4 address.
-  static absl::StatusOr<Listener> Listen(const Endpoint& endpoint, int backlog);
+  // The file of a unix socket gets `unix_mode`.
+  static absl::StatusOr<Listener> Listen(const Endpoint& endpoint, int backlog,
+                                         mode_t unix_mode = 0600);
+  // Takes over a stream socket, internet or unix, that somebody else has bound,
+  // and on which he listens already: inherited, perhaps. It becomes what one of
+  // Listen()'s is, for whoever else holds it as well: it does not block. If
+  // there is an error it is closed.
+  static absl::StatusOr<Listener> Adopt(Socket socket);
 
   // Connections end with an error when their peer has been gone from the
   // network for about so long: whether it is silent (keepalive) or owes us an
   // acknowledgement (TCP_USER_TIMEOUT). Accepted ones inherit it. In seconds,
-  // at least one.
+  // at least one. Nothing to do on a unix socket, whose peers are on this
+  // machine: the kernel knows at once that one has gone.
   absl::Status SetPeerTimeout(absl::Duration timeout);
 
   // Takes the next connection, if there is one, without blocking.
   Accepted Accept();
 
-  // How many connections wait in the kernel's queue; 0 if it can't tell.
+  // How many connections wait in the kernel's queue; if it can't tell, 0 for
+  // TCP and many for a unix socket.
   int queued() const;
 
   // Where it listens, the kernel's choice of port included.

@@ -76,6 +76,13 @@ void EventLog::Listening(const net::Endpoint& endpoint) {
   Write(writer_, LogLevel::kInfo, "listening on %s", Text(endpoint).c_str());
 }
 
+void EventLog::NotNamed(int fd, const net::Endpoint& endpoint) {
+  if (!Wants(LogLevel::kWarning)) return;
+  Write(writer_, LogLevel::kWarning,
+        "descriptor %d listens on %s, which --listen does not name: closed", fd,
+        Text(endpoint).c_str());
+}
+
 void EventLog::ExitQueueShort(uint64_t limit, size_t cap) {
   if (!Wants(LogLevel::kWarning)) return;
   Write(writer_, LogLevel::kWarning,

@@ -48,6 +48,7 @@ class EventLog {
 
   // The life of the server.
   void Listening(const net::Endpoint& endpoint);
+  void NotNamed(int fd, const net::Endpoint& endpoint);
   void ExitQueueShort(uint64_t limit, size_t cap);
   void Draining(size_t running, absl::Duration grace);
   void Terminating(size_t running);

@@ -26,6 +26,7 @@
 #include "brood/server/options.h"
 #include "brood/server/own_command.h"
 #include "brood/server/readiness.h"
+#include "brood/server/socket_activation.h"
 #include "brood/server/tcp_server.h"
 #include "gflags/gflags.h"
 
@@ -33,11 +34,16 @@
 // a message that says what is allowed.
 DEFINE_string(listen, "127.0.0.1:7000",
               "endpoints, separated by commas: 127.0.0.1:7000, [::1]:7000, "
-              "localhost:7000, or :7000 for every address; port 0 picks a free "
-              "one");
+              "localhost:7000, or :7000 for every address (port 0 picks a free "
+              "one); unix:/PATH; fd:N for a descriptor that listens; inherited "
+              "for those of the service manager (LISTEN_FDS), which is the "
+              "default if there are any");
 DEFINE_string(backlog, "0",
               "length of the kernel's queue of waiting clients; 0 for the "
               "longest that the machine allows");
+DEFINE_string(unix_mode, "0600",
+              "permissions of the file of a unix socket, in octal: who may "
+              "write to it may connect");
 DEFINE_string(strategy, "fork",
               "how processes are made: fork, spares (forked ahead), pool "
               "(reused), zygote (forked from a small process) or auto");
@@ -88,7 +94,7 @@ struct FlagGroup {
 };
 
 const FlagGroup kFlagGroups[] = {
-    {"Listening", {"listen", "backlog"}},
+    {"Listening", {"listen", "backlog", "unix_mode"}},
     {"Processes",
      {"strategy", "max_connections", "max_size", "min_spares", "max_spares",
       "workers", "max_connections_per_worker", "huge_text", "init"}},
@@ -145,6 +151,15 @@ absl::Status ParseNumber(const char* flag, const std::string& text,
       absl::StrCat(flag, "=", text, ": must be a whole number below 2^31"));
 }
 
+absl::Status ParseMode(const char* flag, const std::string& text, int* mode) {
+  const bool octal = !text.empty() && text.size() <= 4 &&
+                     text.find_first_not_of("01234567") == std::string::npos;
+  if (octal) *mode = std::stoi(text, nullptr, 8);
+  if (octal && *mode <= 0777) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      flag, "=", text, ": must be octal, 0000 to 0777, such as 0600"));
+}
+
 absl::Status ParseLength(const char* flag, const std::string& text,
                          absl::Duration* length) {
   if (absl::ParseDuration(text, length)) return absl::OkStatus();
@@ -162,6 +177,7 @@ absl::StatusOr<Options> OptionsFromFlags() {
   if (log_level.ok()) options.log_level = *log_level;
   for (const absl::Status& parsed :
        {ParseNumber("backlog", FLAGS_backlog, &options.backlog),
+        ParseMode("unix_mode", FLAGS_unix_mode, &options.unix_mode),
         ParseNumber("max_connections", FLAGS_max_connections,
                     &options.max_connections),
         ParseNumber("max_size", FLAGS_max_size, &options.max_size),
@@ -259,6 +275,17 @@ int Main(int argc, char** argv) {
          ExitCode::kUsage);
   }
   if (own_command.ok()) options->upgrade_command = *own_command;
+  const absl::StatusOr<int> inherited = InheritListeners(&*options);
+  if (!inherited.ok()) Fail(inherited.status(), ExitCode::kUsage);
+  if (*inherited > 0 &&
+      gflags::GetCommandLineFlagInfoOrDie("listen").is_default) {
+    options->listen = {"inherited"};
+    // A successor gets them from us, and no variable that says so.
+    if (own_command.ok()) {
+      options->upgrade_command.insert(options->upgrade_command.begin() + 1,
+                                      "--listen=inherited");
+    }
+  }
   // Without, it is slower, and no worse.
   if (FLAGS_huge_text) proc::MoveTextToHugePages().IgnoreError();
   auto server = TcpServer::Create(

@@ -1,11 +1,12 @@
 #include "brood/server/options.h"
 
 #include <algorithm>
+#include <set>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "brood/net/endpoint.h"
+#include "brood/server/listen_entry.h"
 
 namespace brood::server {
 namespace {
@@ -25,16 +26,28 @@ absl::Status CheckRange(absl::string_view field, int value, int low, int high) {
       absl::StrCat(field, "=", value, ": must be ", low, " to ", high));
 }
 
-absl::Status CheckListen(const std::vector<std::string>& listen) {
-  if (listen.empty()) {
+absl::Status CheckListen(const Options& options) {
+  if (options.listen.empty()) {
     return absl::InvalidArgumentError("listen=: must name an endpoint");
   }
-  for (const std::string& text : listen) {
-    const absl::StatusOr<net::Endpoint> endpoint = net::Endpoint::Parse(text);
-    if (!endpoint.ok()) {
+  for (const std::string& text : options.listen) {
+    const absl::StatusOr<ListenEntry> entry = ListenEntry::Parse(text);
+    if (!entry.ok()) {
       return absl::InvalidArgumentError(
-          absl::StrCat("listen=", text, ": ", endpoint.status().message()));
+          absl::StrCat("listen=", text, ": ", entry.status().message()));
     }
+    absl::Status kept = options.CheckDeadlinesOn(entry->endpoint);
+    if (!kept.ok()) return kept;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckInherited(const std::vector<InheritedListener>& inherited) {
+  std::set<int> seen;
+  for (const InheritedListener& each : inherited) {
+    if (each.fd >= 0 && seen.insert(each.fd).second) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("inherited=", each.fd, ": must be a descriptor, once"));
   }
   return absl::OkStatus();
 }
@@ -70,7 +83,10 @@ absl::Status CheckUpgradeCommand(const std::vector<std::string>& command) {
 
 absl::Status Options::Validate() const {
   for (const absl::Status& status :
-       {CheckListen(listen), CheckStrategy(strategy),
+       {CheckListen(*this), CheckInherited(inherited), CheckStrategy(strategy),
+        unix_mode >= 0 && unix_mode <= 0777
+            ? absl::OkStatus()
+            : absl::InvalidArgumentError("unix_mode: must be 0000 to 0777"),
         CheckRange("max_size", max_size, 1, kLargestSize),
         CheckRange("max_connections", max_connections, 1, kMostConnections),
         CheckRange("min_spares", min_spares, 1, kMostAhead),
@@ -87,6 +103,24 @@ absl::Status Options::Validate() const {
         CheckLength("upgrade_timeout", upgrade_timeout, kLongestTimeout),
         CheckUpgradeCommand(upgrade_command)}) {
     if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Options::CheckDeadlinesOn(const net::Endpoint& endpoint) const {
+  if (!endpoint.is_unix()) return absl::OkStatus();
+  const struct {
+    const char* name;
+    absl::Duration length;
+  } deadlines[] = {{"first_byte_timeout", first_byte_timeout},
+                   {"idle_timeout", idle_timeout}};
+  for (const auto& deadline : deadlines) {
+    if (deadline.length == absl::ZeroDuration()) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        deadline.name, "=", absl::FormatDuration(deadline.length),
+        ": must be 0 with ", endpoint.ToString(),
+        ", since the kernel does not tell when bytes moved on a unix socket; "
+        "there is connection_timeout"));
   }
   return absl::OkStatus();
 }

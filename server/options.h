@@ -1,7 +1,8 @@
 // Options: what an embedder decides about a server, with units in the types.
 //
 // A value of the parent's, read once when the server is created; the two
-// functions in it are copied, and what they refer to must outlive the server.
+// functions in it are copied, and what they refer to must outlive the server,
+// which owns the descriptors in it from then on.
 // The names are those of the standalone server's flags.
 //
 // Errors: Validate() gives InvalidArgument for the first bad field, as
@@ -25,15 +26,35 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "brood/net/endpoint.h"
 #include "brood/server/connection_report.h"
 
 namespace brood::server {
 
 enum class LogLevel { kInfo, kWarning, kError, kOff };
 
+// A descriptor that listens already: that of a service manager (see
+// server/socket_activation.h), or of a program that this one replaces.
+struct InheritedListener {
+  int fd;
+  // The entry of Options::listen that it served there; empty if nobody knows.
+  std::string listen_entry;
+};
+
 struct Options {
-  // Where to listen; see net/endpoint.h for the spellings. At least one.
+  // Where to listen. At least one of
+  //   an endpoint   127.0.0.1:7000, unix:/run/x.sock: see net/endpoint.h
+  //   fd:N          the listening descriptor with this number, which becomes
+  //                 the server's
+  //   inherited     those of `inherited` that no other entry means
   std::vector<std::string> listen = {"127.0.0.1:7000"};
+  // What there is to listen with already. It serves the entries of `listen`
+  // that mean it (server/listeners.h says how that is found), before anything
+  // is bound for them; one that none of them means is closed. From Create() on
+  // the descriptors are the server's, whether it succeeds or not.
+  std::vector<InheritedListener> inherited;
+  // Permissions of the file of a unix socket: who may write to it may connect.
+  int unix_mode = 0600;
   // How processes are made:
   //   "fork"    one for each connection, after accept
   //   "spares"  one for each connection, forked before it comes: the same
@@ -68,6 +89,7 @@ struct Options {
   //   first_byte  the client has sent nothing since it was accepted
   //   idle        nothing came and nothing went for this long
   //   connection  it has lasted this long, whatever it does
+  // On unix sockets there is the last kind alone.
   absl::Duration first_byte_timeout = absl::ZeroDuration();
   absl::Duration idle_timeout = absl::ZeroDuration();
   absl::Duration connection_timeout = absl::ZeroDuration();
@@ -108,6 +130,9 @@ struct Options {
   static constexpr int64_t kLargestToFork = int64_t{4} << 20;
 
   absl::Status Validate() const;
+  // Whether the deadlines can be kept on a listener at `endpoint`: the kernel
+  // does not tell when bytes moved on a unix socket.
+  absl::Status CheckDeadlinesOn(const net::Endpoint& endpoint) const;
   // How many connections may be served at once: max_connections, or the workers
   // of a pool if these are fewer.
   size_t Capacity() const;

@@ -38,9 +38,8 @@ Supervisor::Supervisor(const Options& options, Parts parts)
       lifecycle_(options.drain_grace),
       admission_(options.Capacity()),
       scoreboard_(options.Capacity()),
-      listen_entries_(options.listen),
       on_connection_end_(options.on_connection_end),
-      drain_quota_(parts_.listeners.size()) {
+      drain_quota_(listeners().size()) {
   const int signals_fd = parts_.signals ? parts_.signals->fd() : -1;
   const int upgrade_fd = parts_.upgrade ? parts_.upgrade->fd() : -1;
   constexpr int kNotYet = -1;  // see Start()
@@ -48,7 +47,7 @@ Supervisor::Supervisor(const Options& options, Parts parts)
                  upgrade_fd}) {
     polled_.push_back({fd, POLLIN, 0});
   }
-  for (const net::Listener& listener : parts_.listeners) {
+  for (const net::Listener& listener : listeners()) {
     polled_.push_back({listener.fd(), POLLIN, 0});
     log().Listening(listener.endpoint());
   }
@@ -146,8 +145,8 @@ void Supervisor::AwaitEvents(absl::Duration patience) {
 // nothing happens.
 Instant Supervisor::ChooseWhatToPoll(Instant now) {
   const bool open = lifecycle_.accepting() && MayAccept(now);
-  for (size_t i = 0; i < parts_.listeners.size(); ++i) {
-    polled_[kFirstListener + i].fd = open ? parts_.listeners[i].fd() : -1;
+  for (size_t i = 0; i < listeners().size(); ++i) {
+    polled_[kFirstListener + i].fd = open ? listeners()[i].fd() : -1;
   }
   const bool wait = NewsCanWait(now);
   polled_[kStrategy].fd = wait ? -1 : parts_.strategy->fd();
@@ -198,12 +197,12 @@ void Supervisor::StartUpgrade(Instant now) {
     log().UpgradeIgnored("this server is stopping");
     return;
   }
-  std::vector<HandedListener> listeners;
-  for (size_t i = 0; i < parts_.listeners.size(); ++i) {
-    if (!parts_.listeners[i].open()) continue;
-    listeners.push_back({parts_.listeners[i].fd(), listen_entries_[i]});
+  std::vector<HandedListener> handed;
+  for (size_t i = 0; i < listeners().size(); ++i) {
+    if (!listeners()[i].open()) continue;
+    handed.push_back({listeners()[i].fd(), parts_.listeners.entries[i]});
   }
-  parts_.upgrade->Start(listeners, now);
+  parts_.upgrade->Start(handed, now);
 }
 
 void Supervisor::StepUpgrade(Instant now) {
@@ -236,7 +235,7 @@ void Supervisor::StepLifecycle(Instant now) {
         if (lifecycle_.stopped()) log().Stopped(scoreboard_.totals());
         return;
       case Lifecycle::Action::kTerminate:
-        for (size_t i = 0; i < parts_.listeners.size(); ++i) CloseListener(i);
+        for (size_t i = 0; i < listeners().size(); ++i) CloseListener(i);
         parts_.strategy->Close();
         if (LiveChildren() == 0) break;
         log().Terminating(scoreboard_.running());
@@ -266,19 +265,19 @@ void Supervisor::AcceptBatch(Instant now) {
   if (!lifecycle_.accepting()) return;
   // At the cap a slot becomes free now and then. Whoever had the last one is
   // asked last for the next, or a busy listener would starve the others.
-  const size_t count = parts_.listeners.size();
+  const size_t count = listeners().size();
   const size_t first = next_listener_;
   for (size_t turn = 0; turn < count; ++turn) {
     const size_t i = (first + turn) % count;
     const bool ready = polled_[kFirstListener + i].revents != 0;
-    if (!parts_.listeners[i].open() || !(ready || lifecycle_.draining())) {
+    if (!listeners()[i].open() || !(ready || lifecycle_.draining())) {
       continue;
     }
     for (int n = 0; n < kAcceptBatch && AcceptOne(i, now); ++n) {
     }
   }
   const bool all_closed = std::none_of(
-      parts_.listeners.begin(), parts_.listeners.end(),
+      listeners().begin(), listeners().end(),
       [](const net::Listener& listener) { return listener.open(); });
   if (!all_closed) return;
   if (!lifecycle_.draining()) {
@@ -302,7 +301,7 @@ bool Supervisor::MayAccept(Instant now) const {
 // trying it again in this turn.
 bool Supervisor::AcceptOne(size_t index, Instant now) {
   if (!MayAccept(now)) return false;
-  net::Listener& listener = parts_.listeners[index];
+  net::Listener& listener = listeners()[index];
   if (lifecycle_.draining() && drain_quota_[index]-- == 0) {
     CloseListener(index);
     return false;
@@ -310,7 +309,7 @@ bool Supervisor::AcceptOne(size_t index, Instant now) {
   net::Accepted accepted = listener.Accept();
   switch (accepted.verdict) {
     case net::AcceptVerdict::kAccepted:
-      next_listener_ = (index + 1) % parts_.listeners.size();
+      next_listener_ = (index + 1) % listeners().size();
       Dispatch(*std::move(accepted.connection));
       return true;
     case net::AcceptVerdict::kNoneWaiting:
@@ -410,8 +409,8 @@ void Supervisor::RequestStop(Instant now) {
 void Supervisor::EmptyQueues(Instant now) {
   log().Draining(scoreboard_.running(),
                  net::TimeUntil(lifecycle_.deadline(), now));
-  for (size_t i = 0; i < parts_.listeners.size(); ++i) {
-    drain_quota_[i] = parts_.listeners[i].queued() + kLatecomers;
+  for (size_t i = 0; i < listeners().size(); ++i) {
+    drain_quota_[i] = listeners()[i].queued() + kLatecomers;
   }
 }
 
@@ -428,7 +427,7 @@ void Supervisor::SignalChildren(int signal) {
 }
 
 void Supervisor::CloseListener(size_t index) {
-  net::Listener& listener = parts_.listeners[index];
+  net::Listener& listener = listeners()[index];
   if (!listener.open()) return;
   SyncPoint("supervisor: about to close a listener");
   // First, or a child would close the connection that is given this number

@@ -34,7 +34,6 @@
 #include "absl/types/optional.h"
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
-#include "brood/net/listener.h"
 #include "brood/proc/exit_status.h"
 #include "brood/proc/hidden_fds.h"
 #include "brood/proc/reaper.h"
@@ -44,6 +43,7 @@
 #include "brood/server/deadlines.h"
 #include "brood/server/event_log.h"
 #include "brood/server/lifecycle.h"
+#include "brood/server/listeners.h"
 #include "brood/server/options.h"
 #include "brood/server/predecessor.h"
 #include "brood/server/ready_fd.h"
@@ -60,7 +60,7 @@ class Supervisor final : public proc::Unforked, private Strategy::Events {
   // What a supervisor is put together from. `log` outlives it; `signals` may be
   // missing. Made in this order: the strategy knows the reaper.
   struct Parts {
-    std::vector<net::Listener> listeners;
+    Listeners listeners;
     // Outlive the supervisor.
     const Requests* requests;
     absl::optional<RequestSignals> signals;
@@ -126,6 +126,7 @@ class Supervisor final : public proc::Unforked, private Strategy::Events {
   void RequestStop(net::Instant now);
   void EmptyQueues(net::Instant now);
 
+  std::vector<net::Listener>& listeners() { return parts_.listeners.listeners; }
   proc::Reaper& reaper() { return *parts_.reaper; }
   EventLog& log() { return *parts_.log; }
 
@@ -133,8 +134,6 @@ class Supervisor final : public proc::Unforked, private Strategy::Events {
   Lifecycle lifecycle_;
   Admission admission_;
   Scoreboard scoreboard_;
-  // What each listener was asked for as; see Options::listen.
-  const std::vector<std::string> listen_entries_;
   const std::function<void(const ConnectionReport&)> on_connection_end_;
   absl::Status status_;
   // Children do not see what is polled, nor the log's descriptor.

@@ -7,9 +7,9 @@
 #include <utility>
 
 #include "brood/net/instant.h"
-#include "brood/net/listener.h"
 #include "brood/proc/reaper.h"
 #include "brood/server/deadlines.h"
+#include "brood/server/listeners.h"
 #include "brood/server/predecessor.h"
 #include "brood/server/request_signals.h"
 #include "brood/server/strategy/make_strategy.h"
@@ -18,23 +18,6 @@
 
 namespace brood::server {
 namespace {
-
-absl::StatusOr<std::vector<net::Listener>> ListenOnAll(const Options& options) {
-  std::vector<net::Listener> listeners;
-  for (const std::string& text : options.listen) {
-    absl::StatusOr<net::Endpoint> endpoint = net::Endpoint::Parse(text);
-    if (!endpoint.ok()) return endpoint.status();
-    absl::StatusOr<net::Listener> listener =
-        net::Listener::Listen(*endpoint, options.backlog);
-    if (!listener.ok()) return listener.status();
-    if (options.peer_timeout != absl::ZeroDuration()) {
-      absl::Status set = listener->SetPeerTimeout(options.peer_timeout);
-      if (!set.ok()) return set;
-    }
-    listeners.push_back(*std::move(listener));
-  }
-  return listeners;
-}
 
 // Each death of a child waits in a queue that the kernel bounds.
 void CheckExitQueue(const Options& options, EventLog* log) {
@@ -49,6 +32,8 @@ void CheckExitQueue(const Options& options, EventLog* log) {
 
 absl::StatusOr<std::unique_ptr<TcpServer>> TcpServer::Create(
     const Options& options, Handler handler) {
+  // First of all: they are ours, whatever goes wrong.
+  std::vector<TakenOver> inherited = TakeOver(options);
   absl::Status valid = options.Validate();
   if (!valid.ok()) return valid;
 
@@ -80,9 +65,16 @@ absl::StatusOr<std::unique_ptr<TcpServer>> TcpServer::Create(
       options.upgrade_command.empty() ? absl::optional<Predecessor>()
                                       : Predecessor::Find();
   if (!predecessor.ok()) return predecessor.status();
-  absl::StatusOr<std::vector<net::Listener>> listeners = ListenOnAll(options);
-  if (!listeners.ok()) return listeners.status();
-  for (const net::Listener& listener : *listeners) {
+  if (*predecessor) {
+    for (HandedListener& handed : (*predecessor)->TakeListeners()) {
+      inherited.push_back(
+          {net::Socket::Adopt(handed.fd), std::move(handed.entry)});
+    }
+  }
+  absl::StatusOr<Listeners> opened =
+      OpenListeners(options, std::move(inherited), server->log_.get());
+  if (!opened.ok()) return opened.status();
+  for (const net::Listener& listener : opened->listeners) {
     server->endpoints_.push_back(listener.endpoint());
   }
 
@@ -104,7 +96,7 @@ absl::StatusOr<std::unique_ptr<TcpServer>> TcpServer::Create(
     upgrade = *std::move(created);
   }
   server->supervisor_ = std::make_unique<Supervisor>(
-      options, Supervisor::Parts{*std::move(listeners), &*server->requests_,
+      options, Supervisor::Parts{*std::move(opened), &*server->requests_,
                                  std::move(signals), *std::move(reaper),
                                  *std::move(strategy), *std::move(deadlines),
                                  std::move(upgrade), *std::move(predecessor),

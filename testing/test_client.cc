@@ -1,5 +1,6 @@
 #include "brood/testing/test_client.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -33,6 +34,21 @@ absl::Status AwaitConnected(int fd, absl::Duration patience) {
   return error == 0 ? absl::OkStatus() : absl::ErrnoToStatus(error, "connect");
 }
 
+// A unix socket whose queue is full is not on its way: one that blocks waits.
+absl::Status ConnectUnix(int fd, const net::Endpoint& server,
+                         absl::Duration patience) {
+  const timeval timeout = absl::ToTimeval(patience);
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
+  fcntl(fd, F_SETFL, 0);
+  const int connected = TEMP_FAILURE_RETRY(
+      connect(fd, server.address(), server.address_length()));
+  const int error = errno;
+  fcntl(fd, F_SETFL, O_NONBLOCK);
+  if (connected == 0) return absl::OkStatus();
+  if (error == EAGAIN) return absl::DeadlineExceededError("connect");
+  return absl::ErrnoToStatus(error, "connect");
+}
+
 }  // namespace
 
 absl::StatusOr<TestClient> TestClient::Connect(const net::Endpoint& server,
@@ -41,6 +57,11 @@ absl::StatusOr<TestClient> TestClient::Connect(const net::Endpoint& server,
       ::socket(server.address()->sa_family,
                SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket.valid()) return absl::ErrnoToStatus(errno, "socket");
+  if (server.is_unix()) {
+    absl::Status connected = ConnectUnix(socket.fd(), server, patience);
+    if (!connected.ok()) return connected;
+    return TestClient(std::move(socket), patience);
+  }
   if (connect(socket.fd(), server.address(), server.address_length()) < 0) {
     if (errno != EINPROGRESS) return absl::ErrnoToStatus(errno, "connect");
     absl::Status connected = AwaitConnected(socket.fd(), patience);

@@ -10,6 +10,7 @@
 #include <memory>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -25,6 +26,7 @@
 #include "brood/server/options.h"
 #include "brood/server/readiness.h"
 #include "brood/server/scoreboard.h"
+#include "brood/server/socket_activation.h"
 #include "brood/server/tcp_server.h"
 #include "brood/testing/connection_pair.h"
 #include "brood/testing/handler_run.h"
@@ -126,6 +128,23 @@ TEST_F(ServerExamplesTest, EchoHandlerIsServedAndAnnounced) {
   // End of the example.
   EXPECT_THAT(::testing::internal::GetCapturedStdout(),
               HasSubstr("listening 127.0.0.1:"));
+}
+
+absl::Status ListenAsTheServiceManagerSays(std::vector<std::string>* listen) {
+  // Example of server/socket_activation.h.
+  Options options;
+  absl::StatusOr<int> inherited = InheritListeners(&options);
+  if (!inherited.ok()) return inherited.status();
+  if (*inherited > 0) options.listen = {"inherited"};
+  // End of the example.
+  *listen = options.listen;
+  return absl::OkStatus();
+}
+
+TEST_F(ServerExamplesTest, ListensByItselfWithoutAServiceManager) {
+  std::vector<std::string> listen;
+  EXPECT_THAT(ListenAsTheServiceManagerSays(&listen), IsOk());
+  EXPECT_EQ(listen, Options().listen);
 }
 
 TEST_F(ServerExamplesTest, ExitStatusIsASentenceWithoutItsSubject) {

@@ -1,0 +1,190 @@
+// Listeners that somebody else has opened.
+
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "brood/net/listener.h"
+#include "brood/testing/leak_check.h"
+#include "brood/testing/short_dir.h"
+#include "brood/testing/status_matchers.h"
+#include "brood/testing/test_client.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::net {
+namespace {
+
+using ::brood::testing::IsOk;
+using ::brood::testing::ShortDir;
+using ::brood::testing::StatusIs;
+using ::brood::testing::TestClient;
+
+// A socket as another program would leave it: it blocks, and is inherited.
+Socket Foreign(const Endpoint& endpoint, int type = SOCK_STREAM) {
+  Socket socket =
+      Socket::Adopt(::socket(endpoint.address()->sa_family, type, 0));
+  EXPECT_EQ(bind(socket.fd(), endpoint.address(), endpoint.address_length()), 0)
+      << endpoint.ToString();
+  return socket;
+}
+
+Socket ForeignListening(const Endpoint& endpoint) {
+  Socket socket = Foreign(endpoint);
+  EXPECT_EQ(listen(socket.fd(), 8), 0);
+  return socket;
+}
+
+class AdoptedListenerTest : public ::brood::testing::LeakCheck {
+ protected:
+  static Endpoint Parse(absl::string_view text) {
+    return *Endpoint::Parse(text);
+  }
+  static void ExpectServes(Listener& listener) {
+    const TestClient client = *TestClient::Connect(listener.endpoint());
+    pollfd queue = {listener.fd(), POLLIN, 0};
+    ASSERT_EQ(poll(&queue, 1, 10000), 1);
+    const Accepted accepted = listener.Accept();
+    ASSERT_EQ(accepted.verdict, AcceptVerdict::kAccepted);
+    EXPECT_EQ(accepted.connection->local(), listener.endpoint());
+    EXPECT_EQ(accepted.connection->peer(), client.endpoint());
+    EXPECT_EQ(listener.Accept().verdict, AcceptVerdict::kNoneWaiting);
+  }
+
+  const ShortDir dir_;
+};
+
+TEST_F(AdoptedListenerTest, ServesAsOneOfOurs) {
+  for (const Endpoint& endpoint :
+       {Parse("127.0.0.1:0"), dir_.Socket("s"),
+        Parse(absl::StrCat("unix:@brood.", getpid()))}) {
+    absl::StatusOr<Listener> listener =
+        Listener::Adopt(ForeignListening(endpoint));
+    ASSERT_THAT(listener, IsOk());
+    EXPECT_EQ(listener->endpoint().WithPort(0), endpoint);
+    ExpectServes(*listener);
+  }
+}
+
+// R06: in a pool, only one of those who are woken gets the connection; the
+// others must not wait for the next one where no signal reaches them.
+TEST_F(AdoptedListenerTest, NeitherBlocksNorIsInheritedAnyMore) {
+  absl::StatusOr<Listener> listener =
+      Listener::Adopt(ForeignListening(Parse("127.0.0.1:0")));
+  ASSERT_THAT(listener, IsOk());
+  EXPECT_EQ(fcntl(listener->fd(), F_GETFD), FD_CLOEXEC);
+  EXPECT_NE(fcntl(listener->fd(), F_GETFL) & O_NONBLOCK, 0);
+  EXPECT_EQ(listener->Accept().verdict, AcceptVerdict::kNoneWaiting);
+}
+
+TEST_F(AdoptedListenerTest, DoesNotWaitForDelayedAcknowledgements) {
+  const absl::StatusOr<Listener> listener =
+      Listener::Adopt(ForeignListening(Parse("127.0.0.1:0")));
+  ASSERT_THAT(listener, IsOk());
+  int no_delay = 0;
+  socklen_t length = sizeof(no_delay);
+  ASSERT_EQ(
+      getsockopt(listener->fd(), IPPROTO_TCP, TCP_NODELAY, &no_delay, &length),
+      0);
+  EXPECT_EQ(no_delay, 1);
+}
+
+TEST_F(AdoptedListenerTest, KnowsWhetherItTakesIpv4AsWell) {
+  for (const int ipv6_only : {0, 1}) {
+    Socket socket = Socket::Adopt(::socket(AF_INET6, SOCK_STREAM, 0));
+    if (!socket.valid()) GTEST_SKIP() << "this machine has no IPv6";
+    ASSERT_EQ(setsockopt(socket.fd(), IPPROTO_IPV6, IPV6_V6ONLY, &ipv6_only,
+                         sizeof(ipv6_only)),
+              0);
+    ASSERT_EQ(listen(socket.fd(), 8), 0);  // binds it to some port
+    const absl::StatusOr<Listener> listener =
+        Listener::Adopt(std::move(socket));
+    ASSERT_THAT(listener, IsOk());
+    EXPECT_EQ(listener->endpoint().WithPort(0),
+              Parse(ipv6_only == 1 ? "[::]:0" : ":0"));
+  }
+}
+
+TEST_F(AdoptedListenerTest, IsAListeningStreamSocketOrNothing) {
+  int pipe_ends[2];
+  ASSERT_EQ(pipe(pipe_ends), 0);
+  const Socket other_end = Socket::Adopt(pipe_ends[1]);
+  Socket wrong[] = {
+      Foreign(Parse("127.0.0.1:0")),
+      Foreign(Parse("127.0.0.1:0"), SOCK_DGRAM),
+      Foreign(dir_.Socket("stream")),
+      Foreign(dir_.Socket("datagram"), SOCK_DGRAM),
+      Foreign(dir_.Socket("packets"), SOCK_SEQPACKET),
+      Socket::Adopt(eventfd(0, 0)),
+      Socket::Adopt(pipe_ends[0]),
+  };
+  for (Socket& socket : wrong) {
+    const int fd = socket.fd();
+    EXPECT_THAT(
+        Listener::Adopt(std::move(socket)),
+        StatusIs(absl::StatusCode::kInvalidArgument,
+                 absl::StrCat("fd:", fd, " is not a listening stream socket")));
+    EXPECT_EQ(fcntl(fd, F_GETFD), -1) << "it was left open";
+  }
+}
+
+TEST_F(AdoptedListenerTest, IsNoConnection) {
+  Listener listener = *Listener::Adopt(ForeignListening(Parse("127.0.0.1:0")));
+  Socket connected = Socket::Adopt(socket(AF_INET, SOCK_STREAM, 0));
+  ASSERT_EQ(connect(connected.fd(), listener.endpoint().address(),
+                    listener.endpoint().address_length()),
+            0);
+  EXPECT_THAT(Listener::Adopt(std::move(connected)),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+TEST_F(AdoptedListenerTest, NamesADescriptorThatIsNotOpen) {
+  EXPECT_THAT(Listener::Adopt(Socket::Adopt(12345)),
+              StatusIs(absl::ErrnoToStatusCode(EBADF),
+                       "fd:12345: getsockopt: Bad file descriptor"));
+}
+
+// A path such as these would break the log's lines, or mean something else in
+// another directory.
+TEST_F(AdoptedListenerTest, HasANameThatCanBeSaid) {
+  Socket unspeakable = Socket::Adopt(socket(AF_UNIX, SOCK_STREAM, 0));
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  const std::string path = dir_.File("a\nb");
+  path.copy(address.sun_path, sizeof(address.sun_path));
+  ASSERT_EQ(bind(unspeakable.fd(), reinterpret_cast<sockaddr*>(&address),
+                 sizeof(address)),
+            0);
+  ASSERT_EQ(listen(unspeakable.fd(), 8), 0);
+  const int fd = unspeakable.fd();
+  EXPECT_THAT(Listener::Adopt(std::move(unspeakable)),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       ::testing::AllOf(
+                           ::testing::HasSubstr(absl::StrCat("fd:", fd, ": ")),
+                           ::testing::HasSubstr("a\\nb"))));
+}
+
+// A program started without standard descriptors may be given one of theirs.
+TEST_F(AdoptedListenerTest, LeavesTheNumbersOfStandardDescriptors) {
+  const Socket kept = Socket::Adopt(dup(STDIN_FILENO));
+  Socket socket = ForeignListening(Parse("127.0.0.1:0"));
+  ASSERT_EQ(dup2(socket.fd(), STDIN_FILENO), STDIN_FILENO);
+  socket.Close();
+  absl::StatusOr<Listener> listener =
+      Listener::Adopt(Socket::Adopt(STDIN_FILENO));
+  ASSERT_EQ(dup2(kept.fd(), STDIN_FILENO), STDIN_FILENO);
+  ASSERT_THAT(listener, IsOk());
+  EXPECT_GT(listener->fd(), STDERR_FILENO);
+  ExpectServes(*listener);
+}
+
+}  // namespace
+}  // namespace brood::net

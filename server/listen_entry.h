@@ -1,0 +1,36 @@
+// ListenEntry: what one entry of Options::listen means.
+//
+//   127.0.0.1:7000, unix:/run/x.sock, ...   an endpoint (net/endpoint.h)
+//   fd:3                                    a descriptor that listens already
+//   inherited                               those of Options::inherited that
+//                                           no other entry means
+//
+// A value. Errors: InvalidArgument, quoting the text and saying what is
+// allowed.
+//
+// Example:
+//   absl::StatusOr<ListenEntry> entry = ListenEntry::Parse("fd:3");
+//   if (entry.ok() && entry->kind == ListenEntry::kDescriptor) Use(entry->fd);
+
+#ifndef BROOD_SERVER_LISTEN_ENTRY_H_
+#define BROOD_SERVER_LISTEN_ENTRY_H_
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "brood/net/endpoint.h"
+
+namespace brood::server {
+
+struct ListenEntry {
+  enum Kind { kEndpoint, kDescriptor, kInherited };
+
+  Kind kind = kEndpoint;
+  net::Endpoint endpoint;  // of kEndpoint
+  int fd = -1;             // of kDescriptor
+
+  static absl::StatusOr<ListenEntry> Parse(absl::string_view text);
+};
+
+}  // namespace brood::server
+
+#endif  // BROOD_SERVER_LISTEN_ENTRY_H_

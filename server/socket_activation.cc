@@ -1,0 +1,20 @@
+#include "brood/server/socket_activation.h"
+
+#include <utility>
+#include <vector>
+
+#include "brood/net/inherited_sockets.h"
+
+namespace brood::server {
+
+absl::StatusOr<int> InheritListeners(Options* options) {
+  absl::StatusOr<std::vector<net::InheritedSocket>> sockets =
+      net::TakeInheritedSockets();
+  if (!sockets.ok()) return sockets.status();
+  for (net::InheritedSocket& inherited : *sockets) {
+    options->inherited.push_back({std::move(inherited.socket).Release(), ""});
+  }
+  return static_cast<int>(sockets->size());
+}
+
+}  // namespace brood::server

@@ -1,0 +1,35 @@
+// InheritListeners: for a program whose service manager listens for it.
+//
+// systemd (a .socket unit) and others bind and listen before the program
+// starts, and tell by LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES which
+// descriptors it gets: see net/inherited_sockets.h for the rules. This takes
+// them into Options::inherited; the entry "inherited" of Options::listen then
+// stands for all of them.
+//
+// For the beginning of main(), before the program opens anything or starts a
+// thread. It is never done unasked: in a program that embeds a server the
+// descriptors may be for somebody else.
+//
+// Errors: InvalidArgument, naming the variable and its value, if that is
+// nothing that a service manager says.
+//
+// Example:
+//   Options options;
+//   absl::StatusOr<int> inherited = InheritListeners(&options);
+//   if (!inherited.ok()) return inherited.status();
+//   if (*inherited > 0) options.listen = {"inherited"};
+
+#ifndef BROOD_SERVER_SOCKET_ACTIVATION_H_
+#define BROOD_SERVER_SOCKET_ACTIVATION_H_
+
+#include "absl/status/statusor.h"
+#include "brood/server/options.h"
+
+namespace brood::server {
+
+// How many there were.
+absl::StatusOr<int> InheritListeners(Options* options);
+
+}  // namespace brood::server
+
+#endif  // BROOD_SERVER_SOCKET_ACTIVATION_H_
