@@ -14,18 +14,19 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "brood/proc/huge_text.h"
+#include "brood/server/check_flags.h"
 #include "brood/server/echo_handler.h"
 #include "brood/server/handler.h"
 #include "brood/server/options.h"
 #include "brood/server/own_command.h"
 #include "brood/server/readiness.h"
+#include "brood/server/request_signals.h"
 #include "brood/server/socket_activation.h"
 #include "brood/server/tcp_server.h"
 #include "gflags/gflags.h"
@@ -213,35 +214,6 @@ void OpenStandardDescriptors() {
   if (fd > STDERR_FILENO) close(fd);
 }
 
-// Refuses what gflags would refuse with less of an explanation: an unknown
-// flag, or a switch that is neither on nor off.
-absl::Status CheckFlags(int argc, char** argv) {
-  for (int i = 1; i < argc && absl::StartsWith(argv[i], "-"); ++i) {
-    absl::string_view argument = argv[i];
-    if (argument == "--") break;
-    argument.remove_prefix(absl::StartsWith(argument, "--") ? 2 : 1);
-    const size_t equals = argument.find('=');
-    const std::string name(argument.substr(0, equals));
-    gflags::CommandLineFlagInfo flag;
-    if (!gflags::GetCommandLineFlagInfo(name.c_str(), &flag) &&
-        !(absl::StartsWith(name, "no") &&
-          gflags::GetCommandLineFlagInfo(name.c_str() + 2, &flag) &&
-          flag.type == "bool")) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          argv[i], " is not a flag; --help lists what is allowed"));
-    }
-    bool on;
-    if (flag.type == "bool" && equals != absl::string_view::npos &&
-        !absl::SimpleAtob(argument.substr(equals + 1), &on)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(argv[i], ": must be true or false"));
-    }
-    // The value of this one is the next argument.
-    if (flag.type != "bool" && equals == absl::string_view::npos) ++i;
-  }
-  return absl::OkStatus();
-}
-
 // Answers --help, and refuses what is not a flag.
 void ParseCommandLine(int argc, char** argv) {
   const absl::Status known = CheckFlags(argc, argv);
@@ -265,6 +237,7 @@ void ParseCommandLine(int argc, char** argv) {
 }
 
 int Main(int argc, char** argv) {
+  RequestSignals::BlockForGood();
   OpenStandardDescriptors();
   const auto own_command = OwnCommand(argc, argv);
   ParseCommandLine(argc, argv);

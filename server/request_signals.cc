@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <initializer_list>
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -12,6 +13,9 @@
 
 namespace brood::server {
 namespace {
+
+constexpr std::initializer_list<int> kSignals = {SIGTERM, SIGINT, SIGHUP,
+                                                 SIGUSR2};
 
 // Guards who has joined, and the making of the one Shared there is.
 std::mutex& Mutex() {
@@ -30,13 +34,20 @@ struct RequestSignals::Shared {
   std::vector<const Requests*> everyone;
 };
 
+void RequestSignals::BlockForGood() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (int signal : kSignals) sigaddset(&signals, signal);
+  sigprocmask(SIG_BLOCK, &signals, nullptr);
+}
+
 absl::StatusOr<RequestSignals> RequestSignals::Join(const Requests* requests) {
   static auto* const all = new std::weak_ptr<Shared>;
   const std::lock_guard<std::mutex> lock(Mutex());
   std::shared_ptr<Shared> shared = all->lock();
   if (shared == nullptr) {
     absl::StatusOr<proc::SignalInbox> inbox =
-        proc::SignalInbox::Create({SIGTERM, SIGINT, SIGHUP, SIGUSR2});
+        proc::SignalInbox::Create(kSignals);
     if (!inbox.ok()) return inbox.status();
     shared = std::make_shared<Shared>(*std::move(inbox));
     *all = shared;

@@ -33,6 +33,11 @@ namespace brood::server {
 
 class RequestSignals {
  public:
+  // For main(), first of all: from here to the end of the process these signals
+  // wait until a server takes them. One that comes before there is a server, or
+  // when it has stopped, would otherwise end the process.
+  static void BlockForGood();
+
   // `requests` are asked for each signal, and outlive this object.
   static absl::StatusOr<RequestSignals> Join(const Requests* requests);
 

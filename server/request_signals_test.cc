@@ -118,6 +118,23 @@ TEST_F(RequestSignalsTest, CanBeJoinedAgainAfterTheLastServerHasLeft) {
   }
 }
 
+TEST_F(RequestSignalsTest, BlocksForGoodWhatComesBeforeAndAfterTheServer) {
+  sigset_t before;
+  sigprocmask(SIG_BLOCK, nullptr, &before);
+  RequestSignals::BlockForGood();
+  raise(SIGTERM);
+  {
+    auto signals = RequestSignals::Join(&*one_);
+    ASSERT_THAT(signals, IsOk());
+    signals->Forward();
+    EXPECT_EQ(one_->Take().drains, 1) << "it waited";
+  }
+  for (int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR2}) {
+    EXPECT_TRUE(IsBlocked(signal));
+  }
+  sigprocmask(SIG_SETMASK, &before, nullptr);
+}
+
 TEST_F(RequestSignalsTest, StaysJoinedWhenItIsMoved) {
   auto signals = RequestSignals::Join(&*one_);
   { const RequestSignals moved = *std::move(signals); }

@@ -1,5 +1,6 @@
 #include "brood/server/supervisor.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -118,6 +119,7 @@ bool Supervisor::Turn(absl::Duration patience) {
   CleanupChildren(now);
   EnforceDeadlines(now);
   StepLifecycle(now);
+  if (lifecycle_.stopped()) return false;
   StepUpgrade(now);
   MaintainStrategy(now);
   AcceptBatch(now);
@@ -236,7 +238,7 @@ void Supervisor::StepLifecycle(Instant now) {
         return;
       case Lifecycle::Action::kTerminate:
         for (size_t i = 0; i < listeners().size(); ++i) CloseListener(i);
-        parts_.strategy->Close();
+        ListenersClosed();
         if (LiveChildren() == 0) break;
         log().Terminating(scoreboard_.running());
         SyncPoint("supervisor: about to terminate");
@@ -284,7 +286,7 @@ void Supervisor::AcceptBatch(Instant now) {
     status_ = absl::UnavailableError("every listener is dead");
     RequestStop(now);
   }
-  if (lifecycle_.draining()) parts_.strategy->Close();
+  if (lifecycle_.draining()) ListenersClosed();
   lifecycle_.QueueIsEmpty();
   StepLifecycle(now);
 }
@@ -371,8 +373,15 @@ void Supervisor::Ended(Scoreboard::Slot slot, pid_t pid,
                       duration});
 }
 
-// To a server that is being ended by force it came too late.
+// To a server that is being ended by force it came too late. One whose time was
+// over has none left for another process.
 void Supervisor::Returned(Scoreboard::Slot slot, net::Connection connection) {
+  const Scoreboard::Entry entry = scoreboard_.entry(slot);
+  if (entry.signalled_by_us && entry.kill_reason != KillReason::kStop) {
+    Ended(slot, entry.pid, proc::ExitStatus::FromWait(SIGKILL, rusage{}),
+          net::Now());
+    return;
+  }
   scoreboard_.Started(slot, /*pid=*/0, net::Now());
   if (lifecycle_.state() < Lifecycle::State::kTerminating) {
     parts_.strategy->Dispatch(slot, std::move(connection), *this);
@@ -424,6 +433,12 @@ void Supervisor::SignalChildren(int signal) {
         scoreboard_.Signalled(slot, KillReason::kStop);
       });
   reaper().SignalAll(signal);
+}
+
+// No connection will come any more.
+void Supervisor::ListenersClosed() {
+  parts_.strategy->Close();
+  if (parts_.upgrade != nullptr) parts_.upgrade->ListenersClosed();
 }
 
 void Supervisor::CloseListener(size_t index) {

@@ -122,6 +122,7 @@ class Supervisor final : public proc::Unforked, private Strategy::Events {
   void Forget(Scoreboard::Slot slot);
   void SignalChildren(int signal);
   void CloseListener(size_t index);
+  void ListenersClosed();
   void StartUpgrade(net::Instant now);
   void RequestStop(net::Instant now);
   void EmptyQueues(net::Instant now);

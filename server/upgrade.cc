@@ -97,10 +97,15 @@ bool Upgrade::TryHandOver() {
     Ended(*status);
     return false;
   }
-  log_->HandedOver(pid_);
   state_ = State::kHandedOver;
   deadline_ = net::Never();
   return true;
+}
+
+void Upgrade::ListenersClosed() {
+  if (state_ != State::kHandedOver) return;
+  state_ = State::kOver;
+  log_->HandedOver(pid_);
 }
 
 void Upgrade::Kill(absl::Status why) {

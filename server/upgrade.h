@@ -69,6 +69,9 @@ class Upgrade {
   bool Step(net::Instant now);
   // The reaper has delivered the end of the new program.
   void Ended(const proc::ExitStatus& status);
+  // The listeners are closed here: whoever connects from now on is the other
+  // program's. Says so, if there is one.
+  void ListenersClosed();
   // This server stops: a program that is not ready is killed, and one that is
   // stays behind, alone.
   void Abandon();
@@ -80,7 +83,7 @@ class Upgrade {
   uint64_t failures() const { return failures_; }
 
  private:
-  enum class State { kIdle, kStarting, kKilled, kProving, kHandedOver };
+  enum class State { kIdle, kStarting, kKilled, kProving, kHandedOver, kOver };
 
   Upgrade(std::vector<std::string> command, absl::Duration patience,
           net::Socket ready, proc::Reaper* reaper, EventLog* log);

@@ -23,8 +23,10 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "brood/proc/sync_point.h"
+#include "brood/server/request_signals.h"
 #include "brood/testing/observe.h"
 #include "brood/testing/proc_files.h"
 #include "brood/testing/server_fixture.h"
@@ -122,17 +124,19 @@ struct Plan {
 };
 Plan* plan = nullptr;
 
-// The one that was born last.
-pid_t NewestChildOf(pid_t pid) {
+// The one that was born last; but if that may be the next program, the first.
+pid_t AChildOf(pid_t pid) {
   const std::vector<pid_t> children = ChildrenOf(absl::StrCat(pid));
-  return children.empty() ? 0 : children.back();
+  if (children.empty()) return 0;
+  const bool upgrades = std::strncmp(plan->point, "upgrade", 7) == 0;
+  return upgrades ? children.front() : children.back();
 }
 
 void MakeHappen(Event event) {
   switch (event) {
     case Event::kChildDies: {
       const pid_t self = getpid();
-      const pid_t victim = self == plan->server ? NewestChildOf(self) : self;
+      const pid_t victim = self == plan->server ? AChildOf(self) : self;
       if (victim == 0) return;
       kill(victim, SIGKILL);
       siginfo_t dead;
@@ -156,11 +160,12 @@ void AtSyncPoint(const char* name) {
   if (std::strcmp(name, plan->point) != 0 || !plan->armed.exchange(false)) {
     return;
   }
-  // A process can't do anything more once it is dead.
-  const bool self_first =
-      plan->events.first == Event::kChildDies && getpid() != plan->server;
-  MakeHappen(self_first ? plan->events.second : plan->events.first);
-  MakeHappen(self_first ? plan->events.first : plan->events.second);
+  // A child can't do anything more once it is dead, or has had its time.
+  const bool ends_a_child = plan->events.first == Event::kChildDies ||
+                            plan->events.first == Event::kDeadline;
+  const bool swap = ends_a_child && getpid() != plan->server;
+  MakeHappen(swap ? plan->events.second : plan->events.first);
+  MakeHappen(swap ? plan->events.first : plan->events.second);
 }
 
 class InterleavingsTest : public ServerTest,
@@ -180,7 +185,7 @@ class InterleavingsTest : public ServerTest,
   TestServer::Setup SetupFor(const Pair& events);
   void BeAClient(TestServer& server);
   void Live(const Pair& events);
-  void BurySuccessor(const TestServer::Report& report);
+  void BurySuccessors(const TestServer::Report& report);
 
   int failed_ = 0;
   absl::Status first_failure_;
@@ -192,7 +197,7 @@ TestServer::Setup InterleavingsTest::SetupFor(const Pair& events) {
   setup.options.min_spares = 2;
   setup.options.workers = 3;
   setup.options.drain_grace =
-      absl::Milliseconds(PointIs("terminate") ? 50 : 5000);
+      absl::Milliseconds(PointIs("terminate") ? 10 : 5000);
   if (Has(events, Event::kDeadline) || PointIs("deadline")) {
     setup.options.connection_timeout = kTimeout;
   }
@@ -202,6 +207,7 @@ TestServer::Setup InterleavingsTest::SetupFor(const Pair& events) {
                                    "--listen=127.0.0.1:0",
                                    "--log_level=warning"};
   setup.before = [] {
+    server::RequestSignals::BlockForGood();  // as a program does
     plan->server = getpid();
     proc::SetSyncPointHook(AtSyncPoint);
   };
@@ -228,6 +234,11 @@ void InterleavingsTest::Live(const Pair& events) {
   plan->armed = true;
 
   const auto server = StartServer(SetupFor(events));
+  // Those that are made ahead are there, unless it is all over before.
+  const std::string strategy = GetParam().strategy;
+  const size_t ahead = strategy == "spares" ? 2 : strategy == "pool" ? 3 : 0;
+  EXPECT_TRUE(Await(
+      [&] { return server->children().size() >= ahead || !plan->armed; }));
   if (PointIs("upgrade")) kill(server->pid(), SIGUSR2);
   {
     absl::StatusOr<TestClient> held = TestClient::Connect(server->endpoint());
@@ -238,8 +249,9 @@ void InterleavingsTest::Live(const Pair& events) {
       if (held.ok()) held->ReadUntilEof().IgnoreError();
     }
   }
-  // The upgrade that was asked for is over, one way or the other.
-  if (Has(events, Event::kUpgrade) || PointIs("upgrade")) {
+  // The upgrade that was asked for is over, one way or the other. (Some points
+  // come only when the server stops.)
+  if ((Has(events, Event::kUpgrade) && !plan->armed) || PointIs("upgrade")) {
     EXPECT_TRUE(Await([&] {
       const std::string log = server->log();
       return absl::StrContains(log, "has taken over") ||
@@ -253,7 +265,7 @@ void InterleavingsTest::Live(const Pair& events) {
   TestServer::Report report = server->AwaitExit();
   EXPECT_FALSE(plan->armed) << "nobody came to the point:\n" << report.log;
 
-  BurySuccessor(report);
+  BurySuccessors(report);
   // A successor that has taken over stays behind: that is what it is for.
   if (absl::StrContains(report.log, "has taken over")) report.leaks.clear();
   ExpectClean(report);
@@ -269,13 +281,13 @@ void InterleavingsTest::Live(const Pair& events) {
   EXPECT_EQ(totals.unknown + totals.fork_failed, 0u) << report.log;
 }
 
-// It was orphaned, and is ours by now.
-void InterleavingsTest::BurySuccessor(const TestServer::Report& report) {
-  const size_t at = report.log.find("upgrade: started pid ");
-  if (at == std::string::npos) return;
-  const pid_t pid =
-      std::atoi(report.log.c_str() + at + std::strlen("upgrade: started pid "));
-  kill(pid, SIGTERM);
+// They were orphaned, and are ours by now.
+void InterleavingsTest::BurySuccessors(const TestServer::Report& report) {
+  constexpr absl::string_view kStarted = "upgrade: started pid ";
+  for (size_t at = report.log.find(kStarted.data()); at != std::string::npos;
+       at = report.log.find(kStarted.data(), at + 1)) {
+    kill(std::atoi(report.log.c_str() + at + kStarted.size()), SIGTERM);
+  }
   while (waitpid(-1, nullptr, __WALL) > 0) {
   }
 }

@@ -33,8 +33,8 @@ absl::StatusOr<LogLines> LogLines::Create(net::Socket* writing_end) {
 absl::StatusOr<std::string> LogLines::Await(absl::string_view text,
                                             absl::Duration patience) {
   const net::Instant deadline = net::After(net::Now(), patience);
-  for (;;) {
-    if (absl::optional<std::string> line = TryTake(text)) {
+  for (size_t from = 0;;) {
+    if (absl::optional<std::string> line = TryTakeFrom(&from, text)) {
       return *std::move(line);
     }
     if (!pipe_.valid()) {
@@ -65,11 +65,13 @@ absl::Status LogLines::AwaitAll(int count, absl::string_view text,
   return absl::OkStatus();
 }
 
-absl::optional<std::string> LogLines::TryTake(absl::string_view text) {
+absl::optional<std::string> LogLines::TryTakeFrom(size_t* from,
+                                                  absl::string_view text) {
   Read();
   const auto found = std::find_if(
-      lines_.begin(), lines_.end(),
+      lines_.begin() + static_cast<std::ptrdiff_t>(*from), lines_.end(),
       [&](const std::string& line) { return absl::StrContains(line, text); });
+  *from = static_cast<size_t>(found - lines_.begin());
   if (found == lines_.end()) return absl::nullopt;
   std::string line = std::move(*found);
   lines_.erase(found);

@@ -46,7 +46,10 @@ class LogLines {
   absl::Status AwaitAll(int count, absl::string_view text,
                         absl::Duration patience);
   // The same of what is there, without waiting.
-  absl::optional<std::string> TryTake(absl::string_view text);
+  absl::optional<std::string> TryTake(absl::string_view text) {
+    size_t from = 0;
+    return TryTakeFrom(&from, text);
+  }
 
   // Everything so far, given or not.
   const std::string& All();
@@ -57,6 +60,8 @@ class LogLines {
 
  private:
   explicit LogLines(net::Socket pipe) : pipe_(std::move(pipe)) {}
+  // Looks at lines_ from `*from` on, and moves it past those without `text`.
+  absl::optional<std::string> TryTakeFrom(size_t* from, absl::string_view text);
 
   net::Socket pipe_;
   std::string all_;

@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/types/optional.h"
 #include "brood/net/instant.h"
 #include "brood/testing/observe.h"
 #include "brood/testing/proc_files.h"
@@ -22,16 +23,16 @@
 namespace brood::testing {
 namespace {
 
-constexpr absl::string_view kTakenOver = " has taken over";
-
-// The number after "pid " in a line of the log.
-pid_t PidIn(absl::string_view line) {
+// The number that follows `text` in a line of the log, if it has that.
+absl::optional<pid_t> PidAfter(absl::string_view text, absl::string_view line) {
+  const size_t at = line.find(text);
+  if (at == absl::string_view::npos) return absl::nullopt;
+  line.remove_prefix(at + text.size());
   pid_t pid = 0;
-  const std::pair<absl::string_view, absl::string_view> parts =
-      absl::StrSplit(line, absl::MaxSplits("upgrade: pid ", 1));
-  const std::pair<absl::string_view, absl::string_view> number =
-      absl::StrSplit(parts.second, absl::MaxSplits(' ', 1));
-  return absl::SimpleAtoi(number.first, &pid) ? pid : 0;
+  if (!absl::SimpleAtoi(line.substr(0, line.find(' ')), &pid)) {
+    return absl::nullopt;
+  }
+  return pid;
 }
 
 }  // namespace
@@ -100,20 +101,39 @@ ServerProgram::~ServerProgram() {
 void ServerProgram::Signal(int signal) const { kill(pid(), signal); }
 
 absl::Status ServerProgram::AwaitSuccessor(absl::Duration patience) {
-  absl::StatusOr<std::string> line = log_.Await(kTakenOver, patience);
-  if (!line.ok()) return line.status();
-  generations_.push_back(PidIn(*line));
+  const size_t before = generations_.size();
+  const net::Instant deadline = net::After(net::Now(), patience);
+  for (FollowLog(); generations_.size() == before; FollowLog()) {
+    const timespec left =
+        absl::ToTimespec(net::TimeUntil(deadline, net::Now()));
+    pollfd more = {log_.fd(), POLLIN, 0};
+    if (log_.fd() < 0 ||
+        TEMP_FAILURE_RETRY(ppoll(&more, 1, &left, nullptr)) == 0) {
+      return absl::DeadlineExceededError(
+          absl::StrCat("no successor has taken over:\n", log_.All()));
+    }
+  }
   return absl::OkStatus();
 }
 
-void ServerProgram::NoteSuccessors() {
-  while (absl::optional<std::string> line = log_.TryTake(kTakenOver)) {
-    generations_.push_back(PidIn(*line));
+void ServerProgram::FollowLog() {
+  const std::string& log = log_.All();
+  for (size_t end; (end = log.find('\n', followed_)) != std::string::npos;
+       followed_ = end + 1) {
+    const absl::string_view line =
+        absl::string_view(log).substr(followed_, end - followed_);
+    if (const auto pid = PidAfter("upgrade: started pid ", line)) {
+      started_.insert(*pid);
+    }
+    const auto pid = PidAfter("upgrade: pid ", line);
+    if (pid && absl::EndsWith(line, " has taken over")) {
+      generations_.push_back(*pid);
+    }
   }
 }
 
 absl::Status ServerProgram::Stop() {
-  NoteSuccessors();
+  FollowLog();
   Signal(SIGTERM);
   return AwaitExit();
 }
@@ -136,7 +156,7 @@ absl::Status ServerProgram::AwaitExit() {
           absl::Milliseconds(100));
       continue;
     }
-    NoteSuccessors();
+    FollowLog();
     bool is_generation = false;
     for (pid_t generation : generations_) is_generation |= generation == pid;
     if (!is_generation) continue;  // a child that outlived its parent

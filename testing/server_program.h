@@ -24,7 +24,9 @@
 
 #include <sys/types.h>
 
+#include <cstddef>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -58,8 +60,10 @@ class ServerProgram {
   LogLines& log() { return log_; }
   // Waits until a successor has taken over.
   absl::Status AwaitSuccessor(absl::Duration patience = kPatience);
-  // Notes those that have taken over, without waiting.
-  void NoteSuccessors();
+  // Reads on in the log, without waiting: so pid() is up to date.
+  void FollowLog();
+  // Every process that was started to be a generation, and may not be one yet.
+  const std::set<pid_t>& started() const { return started_; }
 
   // SIGTERM to the last one, then AwaitExit().
   absl::Status Stop();
@@ -75,6 +79,8 @@ class ServerProgram {
   net::Endpoint endpoint_;
   LogLines log_;
   std::vector<pid_t> generations_;
+  std::set<pid_t> started_;
+  size_t followed_ = 0;  // how much of the log
   bool over_ = false;
 };
 

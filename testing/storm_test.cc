@@ -19,7 +19,6 @@
 #include <cstdlib>
 #include <memory>
 #include <random>
-#include <set>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -27,7 +26,6 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "absl/time/time.h"
 #include "absl/types/optional.h"
 #include "brood/net/instant.h"
@@ -62,7 +60,7 @@ class Storm {
     while (net::Now() < end) {
       Act();
       LetPass(absl::Microseconds(Random(10000)));
-      server_->NoteSuccessors();
+      server_->FollowLog();
     }
     ContinueAll();
   }
@@ -102,13 +100,10 @@ class Storm {
     // In this order: one that was born since is not among them.
     const std::vector<pid_t> children =
         ChildrenOf(absl::StrCat(server_->pid()));
-    while (const auto line = server_->log().TryTake("upgrade: started pid ")) {
-      const std::vector<std::string> words = absl::StrSplit(*line, ' ');
-      generations_.insert(std::atoi(words[5].c_str()));
-    }
+    server_->FollowLog();
     std::vector<pid_t> candidates;
     for (pid_t child : children) {
-      if (generations_.count(child) == 0) candidates.push_back(child);
+      if (server_->started().count(child) == 0) candidates.push_back(child);
     }
     if (candidates.empty()) return absl::nullopt;
     return candidates[static_cast<size_t>(whom) % candidates.size()];
@@ -133,7 +128,6 @@ class Storm {
 
   std::mt19937_64 random_;
   ServerProgram* const server_;
-  std::set<pid_t> generations_;
   std::vector<pid_t> stopped_;
   int kills_ = 0;
   int upgrades_asked_ = 0;

@@ -217,7 +217,7 @@ TEST_P(UpgradeTest, ABrokenConfigurationLeavesTheOldOne) {
   for (const std::string& flag : broken) {
     std::ofstream(flagfile) << flag << "\n";
     server->Signal(++failures % 2 == 0 ? SIGHUP : SIGUSR2);
-    EXPECT_THAT(
+    ASSERT_THAT(
         server->log().Await(absl::StrCat("(", failures, " failed so far)"),
                             absl::Seconds(10)),
         IsOk())

@@ -219,7 +219,8 @@ void Zygote::Attend(Events& events) {
 }
 
 void Zygote::Maintain(net::Instant now, bool /*quiet*/, Events& events) {
-  if (!dismissed_ && !Complete() && now >= next_repair_) {
+  const bool needed = !closed_ || pending_count_ > 0;
+  if (needed && !Complete() && now >= next_repair_) {
     next_repair_ = net::After(now, kRepairPeriod);
     const absl::Status repaired = MakeComplete();
     if (!repaired.ok()) log_->NoneAhead(repaired, kRepairPeriod);
