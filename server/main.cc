@@ -26,6 +26,7 @@
 #include "brood/server/options.h"
 #include "brood/server/own_command.h"
 #include "brood/server/readiness.h"
+#include "brood/server/service_manager.h"
 #include "brood/server/socket_activation.h"
 #include "brood/server/tcp_server.h"
 #include "gflags/gflags.h"
@@ -275,6 +276,7 @@ int Main(int argc, char** argv) {
          ExitCode::kUsage);
   }
   if (own_command.ok()) options->upgrade_command = *own_command;
+  options->notify_socket = ServiceManager::TakeAddress();
   const absl::StatusOr<int> inherited = InheritListeners(&*options);
   if (!inherited.ok()) Fail(inherited.status(), ExitCode::kUsage);
   if (*inherited > 0 &&
