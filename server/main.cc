@@ -26,7 +26,6 @@
 #include "brood/server/options.h"
 #include "brood/server/own_command.h"
 #include "brood/server/readiness.h"
-#include "brood/server/service_manager.h"
 #include "brood/server/socket_activation.h"
 #include "brood/server/tcp_server.h"
 #include "gflags/gflags.h"
@@ -276,7 +275,7 @@ int Main(int argc, char** argv) {
          ExitCode::kUsage);
   }
   if (own_command.ok()) options->upgrade_command = *own_command;
-  options->notify_socket = ServiceManager::TakeAddress();
+  TakeNotifySocket(&*options);
   const absl::StatusOr<int> inherited = InheritListeners(&*options);
   if (!inherited.ok()) Fail(inherited.status(), ExitCode::kUsage);
   if (*inherited > 0 &&

@@ -4,7 +4,6 @@
 
 #include <cerrno>
 #include <chrono>  // NOLINT(build/c++11): the monotonic clock.
-#include <cstdlib>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -25,13 +24,6 @@ absl::Status ErrorAt(const char* call, const net::Endpoint& address) {
 }
 
 }  // namespace
-
-std::string ServiceManager::TakeAddress() {
-  const char* value = getenv(kVariable);
-  std::string address = value == nullptr ? "" : value;
-  unsetenv(kVariable);
-  return address;
-}
 
 absl::StatusOr<std::unique_ptr<ServiceManager>> ServiceManager::Create(
     absl::string_view address, EventLog* log) {

@@ -26,7 +26,6 @@
 #include <sys/types.h>
 
 #include <memory>
-#include <string>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -40,11 +39,6 @@ namespace brood::server {
 
 class ServiceManager {
  public:
-  // The value of NOTIFY_SOCKET, which is removed from the environment, so that
-  // no child speaks for us; empty if there is none. For main(), before there
-  // are threads.
-  static std::string TakeAddress();
-
   // `address` is a path, or @ and a name. Somebody must listen there.
   static absl::StatusOr<std::unique_ptr<ServiceManager>> Create(
       absl::string_view address, EventLog* log);

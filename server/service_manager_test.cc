@@ -6,7 +6,6 @@
 
 #include <cerrno>
 #include <chrono>  // NOLINT(build/c++11): the monotonic clock.
-#include <cstdlib>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -122,13 +121,6 @@ TEST_F(ServiceManagerTest, LosesAWordRatherThanWait) {
   EXPECT_THAT(::testing::internal::GetCapturedStderr(),
               HasSubstr("the service manager was not told READY=1: "
                         "NOTIFY_SOCKET: sendto unix:"));
-}
-
-TEST_F(ServiceManagerTest, IsForThisProcessAlone) {
-  EXPECT_EQ(ServiceManager::TakeAddress(), "");
-  setenv("NOTIFY_SOCKET", "/run/notify", 1);
-  EXPECT_EQ(ServiceManager::TakeAddress(), "/run/notify");
-  EXPECT_EQ(getenv("NOTIFY_SOCKET"), nullptr);
 }
 
 }  // namespace
