@@ -2,16 +2,19 @@
 
 #include <arpa/inet.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <random>
 #include <set>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/types/optional.h"
 #include "brood/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -20,6 +23,7 @@ namespace brood::net {
 namespace {
 
 using ::brood::testing::IsOk;
+using ::brood::testing::IsOkAndHolds;
 using ::brood::testing::StatusIs;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
@@ -257,15 +261,120 @@ TEST(EndpointTest, SaysHowLongTheKernelsFormIs) {
   EXPECT_EQ(Parsed("[::1]:5").address_length(), sizeof(sockaddr_in6));
 }
 
+TEST(EndpointTest, IsNoLargerThanAnInternetAddress) {
+  EXPECT_EQ(sizeof(Endpoint), 32u);
+  EXPECT_TRUE(std::is_trivially_copyable<Endpoint>::value);
+}
+
+TEST(EndpointTest, MayBeAUnixSocket) {
+  for (const std::string& text :
+       {std::string("unix:/run/echo.sock"), std::string("unix:/"),
+        std::string("unix:/a:7000"), std::string("unix:/\xc3\xa9"),
+        std::string("unix:@echo"), std::string("unix:@/x"),
+        "unix:/" + std::string(106, 'x'), "unix:@" + std::string(107, 'x')}) {
+    const Endpoint endpoint = Parsed(text);
+    EXPECT_TRUE(endpoint.is_unix());
+    EXPECT_FALSE(endpoint.is_ipv6() || endpoint.dual_stack());
+    EXPECT_EQ(endpoint.ToString(), text);
+    EXPECT_EQ(endpoint, Parsed(text));
+    EXPECT_NE(endpoint, Parsed(text.substr(0, 6) + "other"));
+    EXPECT_EQ(endpoint.port(), 0);
+    EXPECT_EQ(endpoint.WithPort(80), endpoint);
+    EXPECT_EQ(endpoint.WithoutIpv6(), endpoint);
+    EXPECT_EQ(endpoint.WithIpv4(), endpoint);
+    EXPECT_EQ(endpoint.path(), text[5] == '/' ? text.substr(5) : "");
+    EXPECT_EQ(endpoint.address_length(), sizeof(sa_family_t) + text.size() - 5);
+    sockaddr_un address = {};
+    std::memcpy(&address, endpoint.address(), endpoint.address_length());
+    EXPECT_THAT(Endpoint::FromUnix(address, endpoint.address_length()),
+                IsOkAndHolds(endpoint));
+    EXPECT_EQ(Endpoint::Unpack(endpoint.Pack()), endpoint);
+  }
+}
+
+TEST(EndpointTest, RefusesWhatIsNoNameOfAUnixSocket) {
+  using std::string_literals::operator""s;
+  const std::pair<std::string, const char*> kWrong[] = {
+      {"unix:", "an absolute path, or @ and a name"},
+      {"unix:@", "an absolute path, or @ and a name"},
+      {"unix:run/x", "an absolute path, or @ and a name"},
+      {"unix:./x", "an absolute path, or @ and a name"},
+      {"unix: /x", "an absolute path, or @ and a name"},
+      {"unix:/" + std::string(107, 'x'), "at most 107 bytes"},
+      {"unix:@" + std::string(108, 'x'), "at most 107 bytes"},
+      {"unix:/a b", "without blanks"},
+      {"unix:/a\n", "without blanks"},
+      {"unix:/a,b", "without blanks, control characters and commas"},
+      {"unix:/a\0b"s, "NUL"},
+      {"unix:\0a"s, "NUL"},
+      {"Unix:/x", "port"},
+      {"unix/x", "port"},
+  };
+  for (const auto& [text, allowed] : kWrong) {
+    EXPECT_THAT(
+        Endpoint::Parse(text),
+        StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(allowed)))
+        << text;
+  }
+}
+
+// A client may call itself as it likes; its names would fill our memory.
+TEST(EndpointTest, HasNoNameIfItIsAUnixClient) {
+  const Endpoint server = Parsed("unix:/run/echo.sock");
+  sockaddr_storage storage = {};
+  std::memcpy(&storage, server.address(), server.address_length());
+  const Endpoint peer = Endpoint::FromSockaddr(storage);
+  EXPECT_TRUE(peer.is_unix());
+  EXPECT_EQ(peer.ToString(), "unix:");
+  EXPECT_EQ(peer.path(), "");
+  EXPECT_NE(peer, server);
+  EXPECT_EQ(peer.address_length(), sizeof(sa_family_t));
+  EXPECT_EQ(Endpoint::Unpack(peer.Pack()), peer);
+}
+
+TEST(EndpointTest, UnpacksNothingThatItCanNotHavePacked) {
+  const Endpoint::Packed good = Parsed("unix:/run/echo.sock").Pack();
+  Endpoint::Packed unknown = good;
+  unknown.sin6_port = 999;  // where the place of the name is
+  EXPECT_EQ(Endpoint::Unpack(unknown), absl::nullopt);
+  Endpoint::Packed more = good;
+  more.sin6_scope_id = 1;
+  EXPECT_EQ(Endpoint::Unpack(more), absl::nullopt);
+  Endpoint::Packed other_family = good;
+  other_family.sin6_family = AF_NETLINK;
+  EXPECT_EQ(Endpoint::Unpack(other_family), absl::nullopt);
+}
+
+// In a process of its own: names are never forgotten.
+TEST(EndpointTest, KeepsAThousandNamesAndNoMore) {
+  EXPECT_EXIT(
+      {
+        int kept = 0;
+        absl::Status refused;
+        for (int i = 0; i < 2000; ++i) {
+          const auto endpoint = Endpoint::Parse(absl::StrCat("unix:/", i));
+          if (endpoint.ok()) ++kept;
+          if (!endpoint.ok()) refused = endpoint.status();
+        }
+        const bool good = kept > 900 && kept <= 1000 &&
+                          absl::IsResourceExhausted(refused) &&
+                          Endpoint::Parse("unix:/0").ok();
+        std::exit(good ? 0 : 1);
+      },
+      ::testing::ExitedWithCode(0), "");
+}
+
 TEST(EndpointTest, PrintsTheLongestIntoTheSizeItPromises) {
-  const Endpoint longest =
-      Parsed("[1111:2222:3333:4444:5555:6666:255.255.255.255]:65535");
-  char text[Endpoint::kTextSize];
-  std::memset(text, 'x', sizeof(text));
-  const absl::string_view printed = longest.Print(text);
-  EXPECT_EQ(printed, longest.ToString());
-  EXPECT_EQ(printed.data(), text);
-  EXPECT_EQ(std::strlen(text), printed.size());
+  for (const std::string& longest :
+       {std::string("[1111:2222:3333:4444:5555:6666:255.255.255.255]:65535"),
+        "unix:@" + std::string(107, 'y')}) {
+    char text[Endpoint::kTextSize];
+    std::memset(text, 'x', sizeof(text));
+    const absl::string_view printed = Parsed(longest).Print(text);
+    EXPECT_EQ(printed, Parsed(longest).ToString());
+    EXPECT_EQ(printed.data(), text);
+    EXPECT_EQ(std::strlen(text), printed.size());
+  }
 }
 
 }  // namespace

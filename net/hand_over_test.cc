@@ -381,5 +381,27 @@ TEST_F(HandOverTest, DropsCredentialsThatNobodyAskedFor) {
   ExpectIsIt(*queue_.Await());
 }
 
+// The far end of a unix connection has no name, and ours is a place in a list
+// that the processes share.
+TEST_F(HandOverTest, KeepsTheEndpointsOfAUnixConnection) {
+  int ends[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+  const Socket far_end = Socket::Adopt(ends[1]);
+  sockaddr_storage client = {};
+  client.ss_family = AF_UNIX;
+  const Connection connection(
+      Socket::Adopt(ends[0]), Endpoint::FromSockaddr(client),
+      *Endpoint::Parse("unix:/run/hand_over.sock"), Now());
+  const absl::StatusOr<HandOver> queue = HandOver::Create();
+  ASSERT_THAT(queue, IsOk());
+  ASSERT_THAT(queue->Offer({1, 2}, connection), IsOk());
+  const auto message = queue->Await();
+  ASSERT_THAT(message, IsOk());
+  EXPECT_EQ(message->connection->peer().ToString(), "unix:");
+  EXPECT_EQ(message->connection->local(), connection.local());
+  EXPECT_EQ(message->connection->accepted_at(), connection.accepted_at());
+  queue->Acknowledge();
+}
+
 }  // namespace
 }  // namespace brood::net

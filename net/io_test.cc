@@ -319,5 +319,20 @@ TEST_P(IoTest, ADeadlineHoldsInAStorm) {
   EXPECT_GE(Now(), deadline);
 }
 
+// Which can not discard what nobody takes.
+TEST(UnixIoTest, LingerTakesWhatStillComes) {
+  int ends[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+  const Socket ours = Socket::Adopt(ends[0]);
+  Socket peer = Socket::Adopt(ends[1]);
+  const std::string late(10000, 'x');
+  ASSERT_EQ(send(peer.fd(), late.data(), late.size(), 0), 10000);
+  ASSERT_EQ(shutdown(peer.fd(), SHUT_WR), 0);
+  EXPECT_THAT(Linger(ours, 1024, absl::Seconds(10)), IsOk());
+  char byte;
+  EXPECT_EQ(recv(peer.fd(), &byte, 1, MSG_DONTWAIT), 0)
+      << "no reset, for nothing was left unread";
+}
+
 }  // namespace
 }  // namespace brood::net

@@ -198,12 +198,19 @@ TEST_F(UnixListenerTest, IsOneOfManyThatStartAtOnce) {
   }
 }
 
+// Whose file may look as if it had been left behind: it has been bound, and is
+// not listened on yet.
 TEST_F(UnixListenerTest, GivesUpOnADirectoryThatSomebodyElseKeepsLocked) {
+  const Socket bound = Socket::Adopt(socket(AF_UNIX, SOCK_STREAM, 0));
+  ASSERT_EQ(bind(bound.fd(), endpoint_.address(), endpoint_.address_length()),
+            0);
+  const ino_t file = File().st_ino;
   const Socket lock =
       Socket::Adopt(open(dir_.path().c_str(), O_RDONLY | O_DIRECTORY));
   ASSERT_EQ(flock(lock.fd(), LOCK_EX), 0);
   EXPECT_THAT(Listen(), StatusIs(absl::StatusCode::kDeadlineExceeded,
                                  HasSubstr("has held the lock for 1s")));
+  EXPECT_EQ(File().st_ino, file);
 }
 
 TEST_F(UnixListenerTest, NeedsNoFile) {

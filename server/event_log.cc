@@ -91,6 +91,16 @@ void EventLog::ExitQueueShort(uint64_t limit, size_t cap) {
         static_cast<unsigned long long>(limit), cap);
 }
 
+void EventLog::NotTold(absl::string_view words, const absl::Status& why) {
+  if (!Wants(LogLevel::kWarning)) return;
+  const absl::string_view reason = why.message();
+  words = words.substr(0, words.find('\n'));
+  Write(writer_, LogLevel::kWarning,
+        "the service manager was not told %.*s: %.*s",
+        static_cast<int>(words.size()), words.data(),
+        static_cast<int>(reason.size()), reason.data());
+}
+
 void EventLog::Draining(size_t running, absl::Duration grace) {
   if (!Wants(LogLevel::kInfo)) return;
   Write(writer_, LogLevel::kInfo,

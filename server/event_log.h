@@ -50,6 +50,8 @@ class EventLog {
   void Listening(const net::Endpoint& endpoint);
   void NotNamed(int fd, const net::Endpoint& endpoint);
   void ExitQueueShort(uint64_t limit, size_t cap);
+  // The service manager does not know it.
+  void NotTold(absl::string_view words, const absl::Status& why);
   void Draining(size_t running, absl::Duration grace);
   void Terminating(size_t running);
   void Killing(size_t running);

@@ -248,6 +248,7 @@ int Main(int argc, char** argv) {
          ExitCode::kUsage);
   }
   if (own_command.ok()) options->upgrade_command = *own_command;
+  TakeNotifySocket(&*options);
   const absl::StatusOr<int> inherited = InheritListeners(&*options);
   if (!inherited.ok()) Fail(inherited.status(), ExitCode::kUsage);
   if (*inherited > 0 &&

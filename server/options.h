@@ -53,6 +53,9 @@ struct Options {
   // is bound for them; one that none of them means is closed. From Create() on
   // the descriptors are the server's, whether it succeeds or not.
   std::vector<InheritedListener> inherited;
+  // Where a service manager wants to hear that the server is ready, and that it
+  // stops: the value of NOTIFY_SOCKET, or empty. See server/service_manager.h.
+  std::string notify_socket;
   // Permissions of the file of a unix socket: who may write to it may connect.
   int unix_mode = 0600;
   // How processes are made:

@@ -1,5 +1,6 @@
 #include "brood/server/socket_activation.h"
 
+#include <cstdlib>
 #include <utility>
 #include <vector>
 
@@ -15,6 +16,12 @@ absl::StatusOr<int> InheritListeners(Options* options) {
     options->inherited.push_back({std::move(inherited.socket).Release(), ""});
   }
   return static_cast<int>(sockets->size());
+}
+
+void TakeNotifySocket(Options* options) {
+  const char* value = getenv("NOTIFY_SOCKET");
+  if (value != nullptr) options->notify_socket = value;
+  unsetenv("NOTIFY_SOCKET");
 }
 
 }  // namespace brood::server

@@ -1,10 +1,12 @@
-// InheritListeners: for a program whose service manager listens for it.
+// What a service manager says to a program that it starts, for Options.
 //
 // systemd (a .socket unit) and others bind and listen before the program
 // starts, and tell by LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES which
 // descriptors it gets: see net/inherited_sockets.h for the rules. This takes
 // them into Options::inherited; the entry "inherited" of Options::listen then
-// stands for all of them.
+// stands for all of them. NOTIFY_SOCKET says where it wants to hear that the
+// server is ready, and that it stops. The variables are removed, so that no
+// child takes them for its own.
 //
 // For the beginning of main(), before the program opens anything or starts a
 // thread. It is never done unasked: in a program that embeds a server the
@@ -18,6 +20,7 @@
 //   absl::StatusOr<int> inherited = InheritListeners(&options);
 //   if (!inherited.ok()) return inherited.status();
 //   if (*inherited > 0) options.listen = {"inherited"};
+//   TakeNotifySocket(&options);
 
 #ifndef BROOD_SERVER_SOCKET_ACTIVATION_H_
 #define BROOD_SERVER_SOCKET_ACTIVATION_H_
@@ -29,6 +32,9 @@ namespace brood::server {
 
 // How many there were.
 absl::StatusOr<int> InheritListeners(Options* options);
+
+// Into Options::notify_socket. Whether it is good is seen by Create().
+void TakeNotifySocket(Options* options);
 
 }  // namespace brood::server
 

@@ -76,8 +76,10 @@ absl::Status Supervisor::Start() {
 absl::Status Supervisor::PrepareToServe() {
   absl::Status ready = parts_.strategy->Prepare();
   if (!ready.ok()) return ready;
+  if (std::exchange(said_ready_, true)) return absl::OkStatus();
   if (parts_.predecessor) parts_.predecessor->SayReady();
   parts_.predecessor.reset();
+  if (parts_.service_manager) parts_.service_manager->Ready();
   return absl::OkStatus();
 }
 
@@ -409,6 +411,7 @@ void Supervisor::RequestStop(Instant now) {
   const bool first = lifecycle_.state() < Lifecycle::State::kDraining;
   lifecycle_.RequestStop(now);
   if (!first) return;
+  if (parts_.service_manager) parts_.service_manager->Stopping();
   if (parts_.upgrade != nullptr) parts_.upgrade->Abandon();
   EmptyQueues(now);
 }

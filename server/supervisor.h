@@ -50,6 +50,7 @@
 #include "brood/server/request_signals.h"
 #include "brood/server/requests.h"
 #include "brood/server/scoreboard.h"
+#include "brood/server/service_manager.h"
 #include "brood/server/strategy/strategy.h"
 #include "brood/server/upgrade.h"
 
@@ -69,6 +70,7 @@ class Supervisor final : public proc::Unforked, private Strategy::Events {
     std::unique_ptr<Deadlines> deadlines;  // null if there are none
     std::unique_ptr<Upgrade> upgrade;      // null if there are none
     absl::optional<Predecessor> predecessor;
+    std::unique_ptr<ServiceManager> service_manager;  // null if there is none
     EventLog* log;
   };
 
@@ -142,6 +144,8 @@ class Supervisor final : public proc::Unforked, private Strategy::Events {
   absl::optional<ReadyFd> ready_fd_;
   // What poll is asked and answers: the fixed ones, then a listener each.
   proc::UnforkedVector<pollfd> polled_;
+  // Whether everybody who waited for it knows that connections are accepted.
+  bool said_ready_ = false;
   // Whether the last poll found nothing.
   bool quiet_ = true;
   // Until when news of the strategy's can wait for another reason to wake.

@@ -12,6 +12,7 @@
 #include "brood/server/listeners.h"
 #include "brood/server/predecessor.h"
 #include "brood/server/request_signals.h"
+#include "brood/server/service_manager.h"
 #include "brood/server/strategy/make_strategy.h"
 #include "brood/server/strategy/strategy.h"
 #include "brood/server/upgrade.h"
@@ -95,12 +96,20 @@ absl::StatusOr<std::unique_ptr<TcpServer>> TcpServer::Create(
     if (!created.ok()) return created.status();
     upgrade = *std::move(created);
   }
+  std::unique_ptr<ServiceManager> service_manager;
+  if (!options.notify_socket.empty()) {
+    auto created =
+        ServiceManager::Create(options.notify_socket, server->log_.get());
+    if (!created.ok()) return created.status();
+    service_manager = *std::move(created);
+  }
   server->supervisor_ = std::make_unique<Supervisor>(
-      options, Supervisor::Parts{*std::move(opened), &*server->requests_,
-                                 std::move(signals), *std::move(reaper),
-                                 *std::move(strategy), *std::move(deadlines),
-                                 std::move(upgrade), *std::move(predecessor),
-                                 server->log_.get()});
+      options,
+      Supervisor::Parts{*std::move(opened), &*server->requests_,
+                        std::move(signals), *std::move(reaper),
+                        *std::move(strategy), *std::move(deadlines),
+                        std::move(upgrade), *std::move(predecessor),
+                        std::move(service_manager), server->log_.get()});
   absl::Status started = server->supervisor_->Start();
   if (!started.ok()) return started;
   return server;

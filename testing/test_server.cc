@@ -150,6 +150,10 @@ server::ExitCode TestServer::Serve(const Setup& setup, Shared* shared,
   if (setup.before) setup.before();
   Census before = Census::Take();
   before.Forget(ready_fd);
+  // These the server closes.
+  for (const server::InheritedListener& inherited : setup.options.inherited) {
+    before.Forget(inherited.fd);
+  }
 
   auto server = server::TcpServer::Create(setup.options, setup.handler);
   std::string news = "ready";

@@ -136,6 +136,7 @@ absl::Status ListenAsTheServiceManagerSays(std::vector<std::string>* listen) {
   absl::StatusOr<int> inherited = InheritListeners(&options);
   if (!inherited.ok()) return inherited.status();
   if (*inherited > 0) options.listen = {"inherited"};
+  TakeNotifySocket(&options);
   // End of the example.
   *listen = options.listen;
   return absl::OkStatus();

@@ -105,6 +105,16 @@ claim_a_wrong_value_is_told_with_its_flag_and_what_is_allowed() {
   wrong listen '[::1%lo]:7000' 'zone'
   wrong listen 'example.org:80' 'must be IPv4'
   refused 100 listen nonsense 'needs a port' -- "${server}" --listen=127.0.0.1:0,nonsense
+  wrong listen unix:relative 'absolute path'
+  wrong listen fd:x 'its number'
+  wrong listen fd:-1 'its number'
+  wrong unix_mode 600x 'octal'
+  wrong unix_mode 1777 '0000 to 0777'
+  wrong unix_mode 0o600 'octal'
+  wrong unix_mode 8 'octal'
+  wrong unix_mode '' 'octal'
+  refused 100 idle_timeout unix:/x connection_timeout -- \
+    "${server}" --listen=unix:/x --idle_timeout=5s
   wrong backlog -1 '0 to '
   wrong backlog long 'whole number'
   wrong strategy threads 'must be fork'
@@ -132,7 +142,7 @@ claim_help_lists_our_flags_in_groups_and_nobody_elses() {
   local name help
   help=$(timeout "${patience}" "${server}" --help 2>"${scratch}/log") || fail "exit code $?"
   [[ ! -s ${scratch}/log ]] || fail "it spoke on its standard error"
-  for name in listen backlog strategy max_connections max_size min_spares max_spares workers \
+  for name in listen backlog unix_mode strategy max_connections max_size min_spares max_spares workers \
     max_connections_per_worker init huge_text drain_grace first_byte_timeout idle_timeout \
     connection_timeout peer_timeout log_level; do
     grep -q "^  --${name}=" <<<"${help}" || fail "--${name} is not listed"
@@ -286,6 +296,75 @@ claim_each_stop_signal_ends_it_with_0() {
     kill "-${signal}" "${pid}"
     await_end 0
   done
+}
+
+# started_by_manager COUNT FDS FLAG...: by a program that listens at COUNT ports,
+# and says that these are FDS descriptors.
+started_by_manager() {
+  exec python3 -c '
+import os, socket, sys
+listeners = [socket.socket() for _ in range(int(sys.argv[1]))]
+for fd, each in enumerate(listeners, 3):
+    each.bind(("127.0.0.1", 0))
+    each.listen(8)
+for fd, each in enumerate([os.dup(each.fileno()) for each in listeners], 3):
+    os.dup2(each, fd + 100, inheritable=True)
+for fd in range(3, 3 + len(listeners)):
+    os.dup2(fd + 100, fd, inheritable=True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=sys.argv[2])
+os.execv(sys.argv[3], sys.argv[3:])' "$1" "$2" "${server}" "${@:3}"
+}
+export -f started_by_manager
+export server
+
+claim_what_the_service_manager_opened_is_served() {
+  exec {out}< <(started_by_manager 2 2 2>"${scratch}/log")
+  pid=$!
+  await_port
+  echo_with "${port}" || fail "the first one is not served"
+  await_port
+  echo_with "${port}" || fail "the second one is not served"
+  stop
+}
+
+claim_what_the_flag_does_not_name_is_closed() {
+  exec {out}< <(started_by_manager 2 2 --listen=fd:4 2>"${scratch}/log")
+  pid=$!
+  await_port
+  echo_with "${port}" || fail "it is not served"
+  grep -qE 'warning: descriptor 3 listens on 127\.0\.0\.1:[0-9]+, which --listen does not name: closed$' \
+    "${scratch}/log" || fail "it does not say so"
+  stop
+}
+
+claim_a_wrong_word_of_the_service_manager_is_told() {
+  refused 100 LISTEN_FDS=3 'descriptor 4 is not open' -- \
+    bash -c 'started_by_manager 1 3'
+  refused 100 LISTEN_FDS=many 'a number of descriptors' -- \
+    bash -c 'started_by_manager 1 many'
+  refused 100 LISTEN_PID=me 'number of a process' -- env LISTEN_PID=me "${server}"
+  refused 111 'no listening descriptor was inherited' -- "${server}" --listen=inherited
+  refused 111 'fd:0 is not a listening stream socket' -- "${server}" --listen=fd:0
+  refused 111 NOTIFY_SOCKET=nowhere 'absolute path' -- \
+    env NOTIFY_SOCKET=nowhere "${server}" --listen=127.0.0.1:0 --log_level=off
+  refused 111 NOTIFY_SOCKET /nowhere/at/all -- \
+    env NOTIFY_SOCKET=/nowhere/at/all "${server}" --listen=127.0.0.1:0 --log_level=off
+}
+
+claim_a_unix_socket_is_served_with_the_mode_that_was_asked_for() {
+  local place line
+  place=$(mktemp -d /tmp/brood.XXXXXX)
+  exec {out}< <(exec setsid "${server}" "--listen=unix:${place}/s" --unix_mode=0660 --log_level=off \
+    2>"${scratch}/log")
+  pid=$!
+  read -r -t "${patience}" -u "${out}" line || fail "it said nothing"
+  [[ ${line} == "listening unix:${place}/s" ]] || fail "it said '${line}'"
+  [[ $(stat -c %a "${place}/s") == 660 ]] || fail "the mode is $(stat -c %a "${place}/s")"
+  [[ $(nc -N -U "${place}/s" <<<hello) == hello ]] || fail "it does not echo"
+  refused 111 'Address already in use' -- \
+    "${server}" "--listen=unix:${place}/s" --log_level=off
+  stop
+  rm -r "${place}"
 }
 
 claims=$(declare -F | sed -n 's/^declare -f claim_//p')

@@ -1,0 +1,127 @@
+#include "brood/server/service_manager.h"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>  // NOLINT(build/c++11): the monotonic clock.
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "brood/testing/leak_check.h"
+#include "brood/testing/short_dir.h"
+#include "brood/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::server {
+namespace {
+
+using ::brood::testing::IsOk;
+using ::brood::testing::ShortDir;
+using ::brood::testing::StatusIs;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+// The other side.
+class Manager {
+ public:
+  explicit Manager(const net::Endpoint& endpoint)
+      : socket_(net::Socket::Adopt(
+            socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0))) {
+    EXPECT_EQ(bind(socket_.fd(), endpoint.address(), endpoint.address_length()),
+              0);
+  }
+  // What was said next; empty if nothing was.
+  std::string Next() {
+    char words[256];
+    const ssize_t length = recv(socket_.fd(), words, sizeof(words), 0);
+    return length < 0 ? "" : std::string(words, static_cast<size_t>(length));
+  }
+
+ private:
+  net::Socket socket_;
+};
+
+class ServiceManagerTest : public ::brood::testing::LeakCheck {
+ protected:
+  ServiceManagerTest() : manager_(dir_.Socket("notify")) {}
+
+  std::unique_ptr<ServiceManager> Create() {
+    auto created = ServiceManager::Create(dir_.File("notify"), &log_);
+    EXPECT_THAT(created, IsOk());
+    return *std::move(created);
+  }
+
+  const ShortDir dir_;
+  Manager manager_;
+  EventLog log_{LogLevel::kWarning};
+};
+
+TEST_F(ServiceManagerTest, HearsEachWordAsItIsSaid) {
+  const auto us = Create();
+  EXPECT_EQ(manager_.Next(), "");
+  us->Ready();
+  EXPECT_EQ(manager_.Next(), "READY=1");
+  us->Reloading(net::Instant(std::chrono::microseconds(1234567)));
+  EXPECT_EQ(manager_.Next(), "RELOADING=1\nMONOTONIC_USEC=1234567");
+  us->MainPid(4711);
+  EXPECT_EQ(manager_.Next(), "MAINPID=4711");
+  us->Status("serves\nREADY=1");
+  EXPECT_EQ(manager_.Next(), "STATUS=serves READY=1");
+  us->Stopping();
+  EXPECT_EQ(manager_.Next(), "STOPPING=1");
+}
+
+TEST_F(ServiceManagerTest, MayHaveANameWithoutAFile) {
+  const std::string name = absl::StrCat("@brood.notify.", getpid());
+  Manager manager(*net::Endpoint::Parse(absl::StrCat("unix:", name)));
+  const auto us = ServiceManager::Create(name, &log_);
+  ASSERT_THAT(us, IsOk());
+  (*us)->Ready();
+  EXPECT_EQ(manager.Next(), "READY=1");
+}
+
+TEST_F(ServiceManagerTest, MayBeStartedAnew) {
+  const auto us = Create();
+  unlink(dir_.File("notify").c_str());
+  Manager anew(dir_.Socket("notify"));
+  us->Stopping();
+  EXPECT_EQ(anew.Next(), "STOPPING=1");
+}
+
+TEST_F(ServiceManagerTest, MustBeThereAtTheStart) {
+  EXPECT_THAT(
+      ServiceManager::Create(dir_.File("nobody"), &log_),
+      StatusIs(absl::StatusCode::kNotFound,
+               absl::StrCat("NOTIFY_SOCKET: connect unix:", dir_.File("nobody"),
+                            ": No such file or directory")));
+}
+
+TEST_F(ServiceManagerTest, HasAnAddress) {
+  for (const std::string address :
+       {"notify", "./notify", "@", "vsock:2:1234", " /x"}) {
+    EXPECT_THAT(
+        ServiceManager::Create(address, &log_),
+        StatusIs(absl::StatusCode::kInvalidArgument,
+                 AllOf(StartsWith(absl::StrCat("NOTIFY_SOCKET=", address, ":")),
+                       HasSubstr("absolute path, or @ and a name"))));
+  }
+}
+
+TEST_F(ServiceManagerTest, LosesAWordRatherThanWait) {
+  const auto us = Create();
+  ::testing::internal::CaptureStderr();
+  EventLog log(LogLevel::kWarning);
+  const auto who_says_so = ServiceManager::Create(dir_.File("notify"), &log);
+  ASSERT_THAT(who_says_so, IsOk());
+  for (int i = 0; i < 10000; ++i) (*who_says_so)->Ready();  // nobody reads
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(),
+              HasSubstr("the service manager was not told READY=1: "
+                        "NOTIFY_SOCKET: sendto unix:"));
+}
+
+}  // namespace
+}  // namespace brood::server
