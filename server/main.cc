@@ -58,6 +58,9 @@ DEFINE_bool(init, false,
             "be the init process of a container: adopt and bury orphans");
 DEFINE_string(drain_grace, "10s",
               "from SIGTERM until children are terminated, then killed");
+DEFINE_string(on_parent_death, "finish",
+              "what children do when the server's process is killed: finish "
+              "(serve their connections to the end) or die (with it)");
 DEFINE_string(first_byte_timeout, "0",
               "a client that sends nothing for so long after it was accepted "
               "loses its child; 0 for never");
@@ -92,7 +95,7 @@ const FlagGroup kFlagGroups[] = {
     {"Deadlines",
      {"first_byte_timeout", "idle_timeout", "connection_timeout",
       "peer_timeout"}},
-    {"Stopping", {"drain_grace"}},
+    {"Stopping", {"drain_grace", "on_parent_death"}},
     {"Logging", {"log_level"}},
 };
 
@@ -154,6 +157,9 @@ absl::StatusOr<Options> OptionsFromFlags() {
   options.init = FLAGS_init;
   const absl::StatusOr<LogLevel> log_level = ParseLogLevel(FLAGS_log_level);
   if (log_level.ok()) options.log_level = *log_level;
+  const absl::StatusOr<OnParentDeath> on_parent_death =
+      ParseOnParentDeath(FLAGS_on_parent_death);
+  if (on_parent_death.ok()) options.on_parent_death = *on_parent_death;
   for (const absl::Status& parsed :
        {ParseNumber("backlog", FLAGS_backlog, &options.backlog),
         ParseNumber("max_connections", FLAGS_max_connections,
@@ -172,7 +178,7 @@ absl::StatusOr<Options> OptionsFromFlags() {
         ParseLength("connection_timeout", FLAGS_connection_timeout,
                     &options.connection_timeout),
         ParseLength("peer_timeout", FLAGS_peer_timeout, &options.peer_timeout),
-        log_level.status(), options.Validate()}) {
+        on_parent_death.status(), log_level.status(), options.Validate()}) {
     if (!parsed.ok()) return parsed;
   }
   return options;

@@ -31,6 +31,12 @@ namespace brood::server {
 
 enum class LogLevel { kInfo, kWarning, kError, kOff };
 
+// What children do when the server's process is killed:
+//   kFinish  those that have a connection, or one that waits for them, serve it
+//            to its end, with nobody to enforce a deadline; the others end
+//   kDie     all are killed with it
+enum class OnParentDeath { kFinish, kDie };
+
 struct Options {
   // Where to listen; see net/endpoint.h for the spellings. At least one.
   std::vector<std::string> listen = {"127.0.0.1:7000"};
@@ -75,6 +81,12 @@ struct Options {
   // before the connection ends with an error; zero for the kernel's defaults,
   // some hours. Rounded to seconds.
   absl::Duration peer_timeout = absl::ZeroDuration();
+  // See above. To die costs a child two system calls. With it, and the strategy
+  // "zygote" or "auto", the thread that calls Create() must live as long as the
+  // server: the kernel takes its end for the parent's. Children that change
+  // their user must do so in prepare_child, for a later change makes the kernel
+  // forget; and a server that gives up being root must do so before Create().
+  OnParentDeath on_parent_death = OnParentDeath::kFinish;
   // The log is standard error. An embedder that wants silence says kOff.
   LogLevel log_level = LogLevel::kInfo;
   // Whether Run() takes SIGTERM and SIGINT as requests to stop (and SIGHUP and
@@ -107,6 +119,8 @@ struct Options {
 
 // "info", "warning", "error" or "off".
 absl::StatusOr<LogLevel> ParseLogLevel(absl::string_view text);
+// "finish" or "die".
+absl::StatusOr<OnParentDeath> ParseOnParentDeath(absl::string_view text);
 
 }  // namespace brood::server
 
