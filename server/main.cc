@@ -70,7 +70,8 @@ DEFINE_string(connection_timeout, "0",
               "so does every one, so long after it was accepted");
 DEFINE_string(peer_timeout, "0",
               "a connection ends when its client has been gone from the "
-              "network for so long; 0 for the kernel's defaults");
+              "network, or has taken nothing of what it is sent, for so long; "
+              "0 for the kernel's defaults");
 DEFINE_string(log_level, "info",
               "info, warning, error or off; the log is standard error");
 

@@ -79,7 +79,8 @@ struct Options {
   absl::Duration connection_timeout = absl::ZeroDuration();
   // How long a silent client may be gone from the network (no power, no cable)
   // before the connection ends with an error; zero for the kernel's defaults,
-  // some hours. Rounded to seconds.
+  // some hours. Rounded to seconds. The kernel does the same to one that lives
+  // and for so long takes nothing of what it is sent.
   absl::Duration peer_timeout = absl::ZeroDuration();
   // See above. To die costs a child two system calls. With it, and the strategy
   // "zygote" or "auto", the thread that calls Create() must live as long as the
