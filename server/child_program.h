@@ -4,7 +4,8 @@
 // process that serves one connection and one that serves many do the same two
 // things:
 //   Begin()   once, in a process that was just made: the embedder's own first
-//             step (a PRNG is seeded anew, privileges are dropped)
+//             step (a PRNG is seeded anew, privileges are dropped), and after it
+//             what makes the process die with the server, if it shall
 //   Serve()   for each connection: says so in the log, and HandleConnection()
 //
 // Errors: Begin() gives the exit code with which the process must end at once.
@@ -15,6 +16,8 @@
 #ifndef BROOD_SERVER_CHILD_PROGRAM_H_
 #define BROOD_SERVER_CHILD_PROGRAM_H_
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <functional>
 #include <utility>
@@ -24,18 +27,17 @@
 #include "brood/net/connection.h"
 #include "brood/server/event_log.h"
 #include "brood/server/handler.h"
+#include "brood/server/options.h"
 
 namespace brood::server {
 
 class ChildProgram {
  public:
-  // `prepare` may be empty; `log` outlives the program.
+  // In the server's process. `prepare` may be empty; `log` outlives the
+  // program.
   ChildProgram(Handler handler, size_t max_size,
-               std::function<absl::Status()> prepare, EventLog* log)
-      : handler_(std::move(handler)),
-        max_size_(max_size),
-        prepare_(std::move(prepare)),
-        log_(log) {}
+               std::function<absl::Status()> prepare, EventLog* log,
+               OnParentDeath on_parent_death = OnParentDeath::kFinish);
 
   absl::optional<int> Begin() const;
   int Serve(net::Connection& connection) const;
@@ -43,10 +45,14 @@ class ChildProgram {
   int BeginAndServe(net::Connection& connection) const;
 
  private:
+  absl::Status Prepare() const;
+  absl::Status ShareFate() const;
+
   const Handler handler_;
   const size_t max_size_;
   const std::function<absl::Status()> prepare_;
   EventLog* const log_;
+  const pid_t die_with_;  // 0 for nobody
 };
 
 }  // namespace brood::server

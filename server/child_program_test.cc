@@ -1,5 +1,8 @@
 #include "brood/server/child_program.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <functional>
 #include <stdexcept>
 #include <utility>
@@ -81,6 +84,30 @@ TEST_F(ChildProgramTest, ServesNobodyIfItsPreparationThrows) {
     EXPECT_EQ(program.BeginAndServe(pair_.connection), 111);
   }
   EXPECT_EQ(served_, 0);
+}
+
+// Made in the server's process, it begins in children of that alone.
+TEST_F(ChildProgramTest,
+       BeginsNothingIfItIsToDieWithAServerThatIsNotItsParent) {
+  log_.emplace(LogLevel::kOff);
+  const auto begins = [this](OnParentDeath on_parent_death, Prepare prepare) {
+    const ChildProgram program(nullptr, 1024, std::move(prepare), &*log_,
+                               on_parent_death);
+    const pid_t parent = fork();
+    if (parent == 0) {
+      const pid_t child = fork();
+      if (child == 0) _exit(program.Begin().value_or(0));
+      int status = -1;
+      waitpid(child, &status, 0);
+      _exit(WEXITSTATUS(status));
+    }
+    int status = -1;
+    EXPECT_EQ(waitpid(parent, &status, 0), parent);
+    return WEXITSTATUS(status);
+  };
+  EXPECT_EQ(begins(OnParentDeath::kDie, nullptr), 111);
+  EXPECT_EQ(begins(OnParentDeath::kDie, absl::OkStatus), 111);
+  EXPECT_EQ(begins(OnParentDeath::kFinish, absl::OkStatus), 0);
 }
 
 TEST_F(ChildProgramTest, SaysWhyItCouldNotBegin) {

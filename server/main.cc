@@ -66,6 +66,9 @@ DEFINE_bool(init, false,
             "be the init process of a container: adopt and bury orphans");
 DEFINE_string(drain_grace, "10s",
               "from SIGTERM until children are terminated, then killed");
+DEFINE_string(on_parent_death, "finish",
+              "what children do when the server's process is killed: finish "
+              "(serve their connections to the end) or die (with it)");
 DEFINE_string(first_byte_timeout, "0",
               "a client that sends nothing for so long after it was accepted "
               "loses its child; 0 for never");
@@ -75,7 +78,8 @@ DEFINE_string(connection_timeout, "0",
               "so does every one, so long after it was accepted");
 DEFINE_string(peer_timeout, "0",
               "a connection ends when its client has been gone from the "
-              "network for so long; 0 for the kernel's defaults");
+              "network, or has taken nothing of what it is sent, for so long; "
+              "0 for the kernel's defaults");
 DEFINE_string(upgrade_timeout, "30s",
               "how long a new program may take to be ready to accept");
 DEFINE_string(log_level, "info",
@@ -102,7 +106,8 @@ const FlagGroup kFlagGroups[] = {
     {"Deadlines",
      {"first_byte_timeout", "idle_timeout", "connection_timeout",
       "peer_timeout"}},
-    {"Stopping and upgrading", {"drain_grace", "upgrade_timeout"}},
+    {"Stopping and upgrading",
+     {"drain_grace", "upgrade_timeout", "on_parent_death"}},
     {"Logging", {"log_level"}},
 };
 
@@ -176,6 +181,9 @@ absl::StatusOr<Options> OptionsFromFlags() {
   options.init = FLAGS_init;
   const absl::StatusOr<LogLevel> log_level = ParseLogLevel(FLAGS_log_level);
   if (log_level.ok()) options.log_level = *log_level;
+  const absl::StatusOr<OnParentDeath> on_parent_death =
+      ParseOnParentDeath(FLAGS_on_parent_death);
+  if (on_parent_death.ok()) options.on_parent_death = *on_parent_death;
   for (const absl::Status& parsed :
        {ParseNumber("backlog", FLAGS_backlog, &options.backlog),
         ParseMode("unix_mode", FLAGS_unix_mode, &options.unix_mode),
@@ -197,7 +205,7 @@ absl::StatusOr<Options> OptionsFromFlags() {
         ParseLength("peer_timeout", FLAGS_peer_timeout, &options.peer_timeout),
         ParseLength("upgrade_timeout", FLAGS_upgrade_timeout,
                     &options.upgrade_timeout),
-        log_level.status(), options.Validate()}) {
+        on_parent_death.status(), log_level.status(), options.Validate()}) {
     if (!parsed.ok()) return parsed;
   }
   return options;

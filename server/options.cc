@@ -140,4 +140,11 @@ absl::StatusOr<LogLevel> ParseLogLevel(absl::string_view text) {
       "log_level=", text, ": must be info, warning, error or off"));
 }
 
+absl::StatusOr<OnParentDeath> ParseOnParentDeath(absl::string_view text) {
+  if (text == "finish") return OnParentDeath::kFinish;
+  if (text == "die") return OnParentDeath::kDie;
+  return absl::InvalidArgumentError(
+      absl::StrCat("on_parent_death=", text, ": must be finish or die"));
+}
+
 }  // namespace brood::server

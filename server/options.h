@@ -41,6 +41,12 @@ struct InheritedListener {
   std::string listen_entry;
 };
 
+// What children do when the server's process is killed:
+//   kFinish  those that have a connection, or one that waits for them, serve it
+//            to its end, with nobody to enforce a deadline; the others end
+//   kDie     all are killed with it
+enum class OnParentDeath { kFinish, kDie };
+
 struct Options {
   // Where to listen. At least one of
   //   an endpoint   127.0.0.1:7000, unix:/run/x.sock: see net/endpoint.h
@@ -98,7 +104,8 @@ struct Options {
   absl::Duration connection_timeout = absl::ZeroDuration();
   // How long a silent client may be gone from the network (no power, no cable)
   // before the connection ends with an error; zero for the kernel's defaults,
-  // some hours. Rounded to seconds.
+  // some hours. Rounded to seconds. The kernel does the same to one that lives
+  // and for so long takes nothing of what it is sent.
   absl::Duration peer_timeout = absl::ZeroDuration();
   // With what to start this program anew, when SIGUSR2 or SIGHUP comes or
   // RequestUpgrade() is called: its path, then its arguments (OwnCommand() of
@@ -108,6 +115,12 @@ struct Options {
   std::vector<std::string> upgrade_command;
   // How long it may take to be ready to accept.
   absl::Duration upgrade_timeout = absl::Seconds(30);
+  // See above. To die costs a child two system calls. With it, and the strategy
+  // "zygote" or "auto", the thread that calls Create() must live as long as the
+  // server: the kernel takes its end for the parent's. Children that change
+  // their user must do so in prepare_child, for a later change makes the kernel
+  // forget; and a server that gives up being root must do so before Create().
+  OnParentDeath on_parent_death = OnParentDeath::kFinish;
   // The log is standard error. An embedder that wants silence says kOff.
   LogLevel log_level = LogLevel::kInfo;
   // Whether Run() takes SIGTERM and SIGINT as requests to stop, and SIGHUP and
@@ -143,6 +156,8 @@ struct Options {
 
 // "info", "warning", "error" or "off".
 absl::StatusOr<LogLevel> ParseLogLevel(absl::string_view text);
+// "finish" or "die".
+absl::StatusOr<OnParentDeath> ParseOnParentDeath(absl::string_view text);
 
 }  // namespace brood::server
 

@@ -151,6 +151,18 @@ TEST(LogLevelTest, IsNotGuessedFromAnotherName) {
   }
 }
 
+TEST(OnParentDeathTest, IsReadByItsExactName) {
+  EXPECT_THAT(ParseOnParentDeath("finish"),
+              IsOkAndHolds(OnParentDeath::kFinish));
+  EXPECT_THAT(ParseOnParentDeath("die"), IsOkAndHolds(OnParentDeath::kDie));
+  for (const std::string text : {"", "Die", "kill", "die "}) {
+    EXPECT_THAT(
+        ParseOnParentDeath(text),
+        StatusIs(absl::StatusCode::kInvalidArgument,
+                 "on_parent_death=" + text + ": must be finish or die"));
+  }
+}
+
 // What is let through grows from kOff to kInfo: event_log compares them.
 TEST(LogLevelTest, GrowsWithTheWeightOfWhatIsLetThrough) {
   EXPECT_LT(LogLevel::kInfo, LogLevel::kWarning);

@@ -81,7 +81,7 @@ absl::StatusOr<std::unique_ptr<TcpServer>> TcpServer::Create(
 
   server->program_ = std::make_unique<ChildProgram>(
       std::move(handler), static_cast<size_t>(options.max_size),
-      options.prepare_child, server->log_.get());
+      options.prepare_child, server->log_.get(), options.on_parent_death);
   absl::StatusOr<std::unique_ptr<Strategy>> strategy = MakeStrategy(
       options, reaper->get(), server->program_.get(), server->log_.get());
   if (!strategy.ok()) return strategy.status();

@@ -10,6 +10,9 @@
 // afterwards if the strategy is "zygote" or "auto", which fork from a process
 // that Create() makes: the handler then sees the program as it was at Create().
 // With the others the process must be single-threaded while the server runs.
+// The thread that calls Create() must live as long as the server if children
+// are to die with it (Options::on_parent_death): to the kernel, the zygote's
+// children are that thread's.
 // All calls but RequestDrain() are for one thread at a time.
 //
 // A program with an event loop of its own need not call Run(): it polls

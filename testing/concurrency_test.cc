@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <set>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -65,6 +67,20 @@ ExitCode AnswerWithPid(net::Connection& connection) {
     }
   }
   return ExitCode::kServed;
+}
+
+// How often a queue of this network namespace was full: the test's own, in the
+// sandbox.
+int64_t ListenOverflows() {
+  const std::vector<std::string> lines =
+      absl::StrSplit(ReadProcFile("/proc/net/netstat"), '\n');
+  const std::vector<std::string> names = absl::StrSplit(lines.at(0), ' ');
+  const std::vector<std::string> values = absl::StrSplit(lines.at(1), ' ');
+  const auto at = static_cast<size_t>(
+      std::find(names.begin(), names.end(), "ListenOverflows") - names.begin());
+  int64_t count = -1;
+  EXPECT_TRUE(absl::SimpleAtoi(values.at(at), &count));
+  return count;
 }
 
 TEST_P(ConcurrencyTest, FiveHundredClientsAtOnceEachHaveAProcessOfTheirOwn) {
@@ -251,6 +267,55 @@ TEST_P(ConcurrencyTest, ThoseWhoWaitAreServedInTheOrderOfTheirComing) {
     }
   }
   EXPECT_EQ(order, expected);
+}
+
+// By default the kernel's queue is as long as the machine allows: nobody's
+// first packet is dropped, which would cost a second.
+TEST_P(ConcurrencyTest, WhoeverComesWhileTheServerIsStoppedWaitsNoLonger) {
+  constexpr int kClients = 512;
+  TestServer::Setup setup;
+  setup.options.max_connections = kClients;
+  setup.options.workers = 8;
+  setup.options.log_level = server::LogLevel::kError;
+  const auto server = StartServer(std::move(setup));
+  const int64_t overflows_before = ListenOverflows();
+  Freeze(server->pid());
+  const net::Instant start = net::Now();
+  std::vector<TestClient> clients = ConnectMany(*server, kClients);
+  RecordProperty("ms_to_connect_all",
+                 static_cast<int>(absl::ToInt64Milliseconds(
+                     absl::FromChrono(net::Now() - start))));
+  LetPass(absl::Milliseconds(300));
+  server->Signal(SIGCONT);
+  for (TestClient& client : clients) {
+    EXPECT_THAT(client.Echo("hello"), IsOk());
+    client.Close();
+  }
+  EXPECT_EQ(ListenOverflows(), overflows_before);
+  EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 512u);
+}
+
+TEST_P(ConcurrencyTest, WhoeverOverflowsAShortQueueIsServedLaterOn) {
+  constexpr int kClients = 64;
+  TestServer::Setup setup;
+  setup.options.backlog = 16;
+  setup.options.log_level = server::LogLevel::kError;
+  const auto server = StartServer(std::move(setup));
+  const int64_t overflows_before = ListenOverflows();
+  Freeze(server->pid());
+  std::vector<std::thread> threads;
+  std::atomic<int> served{0};
+  for (int i = 0; i < kClients; ++i) {
+    threads.emplace_back([&] {
+      auto client = TestClient::Connect(server->endpoint());
+      if (client.ok() && client->Echo("hello").ok()) ++served;
+    });
+  }
+  EXPECT_TRUE(Await([&] { return ListenOverflows() > overflows_before; }));
+  server->Signal(SIGCONT);
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(served, kClients);
+  EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 64u);
 }
 
 // With every slot taken, the next free one is fought for by two queues.

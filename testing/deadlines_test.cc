@@ -165,6 +165,23 @@ TEST_P(DeadlinesTest, ShortConnectionsAreNeverAskedAboutNorKilled) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 200u);
 }
 
+// To the kernel, one who takes nothing is as good as gone.
+TEST_P(DeadlinesTest, AClientThatTakesNothingIsLostAfterThePeerTimeout) {
+  TestServer::Setup setup = SetupWith();
+  setup.options.peer_timeout = absl::Seconds(1);
+  setup.handler = [](net::Connection& connection) {
+    const std::string bytes(64 << 10, 'x');
+    while (net::WriteFull(connection.socket(), bytes).ok()) {
+    }
+    return ExitCode::kPeerLost;
+  };
+  const auto server = StartServer(std::move(setup));
+  TestClient client = ConnectTo(*server);
+  EXPECT_THAT(server->AwaitLogLine("exited with code 2"), IsOk());
+  client.Close();
+  StopAndExpectClean(*server);
+}
+
 INSTANTIATE_TEST_SUITE_P(EachStrategy, DeadlinesTest,
                          ::testing::Values("fork", "spares", "pool", "zygote"),
                          [](const auto& row) { return row.param; });

@@ -46,6 +46,7 @@ namespace {
 using server::ExitCode;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsSupersetOf;
 
 class HygieneTest : public StrategyTest {
  protected:
@@ -221,6 +222,48 @@ TEST_P(HygieneTest, AChildSeesTheEmbeddersDescriptorsAndItsConnectionAlone) {
     EXPECT_THAT(clients.back().ExpectReply(expected), IsOk());
   }
   clients.clear();
+  StopAndExpectClean(*server);
+}
+
+// The server's own descriptors do not get through an exec, nor does what it did
+// to signals.
+TEST_P(HygieneTest, AnotherProgramGetsItsConnectionAndWhatTheEmbedderGaveIt) {
+  // By number; the standard ones are among them.
+  Shared<std::array<std::atomic<bool>, 1024>> given;
+  TestServer::Setup setup = QuietSetup();
+  setup.options.log_level = server::LogLevel::kInfo;
+  setup.options.listen = {"127.0.0.1:0", "127.0.0.1:0"};
+  setup.options.workers = 4;
+  setup.before = [&] {
+    signal(SIGUSR1, [](int) {});
+    for (int fd : DescriptorsOf("self")) {
+      given->at(static_cast<size_t>(fd)) =
+          (fcntl(fd, F_GETFD) & FD_CLOEXEC) == 0;
+    }
+  };
+  setup.handler = [](net::Connection& connection) {
+    // As with inetd; the connection's own number is closed by the exec.
+    dup2(connection.fd(), STDIN_FILENO);
+    dup2(connection.fd(), STDOUT_FILENO);
+    execlp("cat", "cat", nullptr);
+    return ExitCode::kSystemRefused;
+  };
+  const auto server = StartServer(std::move(setup));
+  for (int i = 0; i < 200 / kCostOfFork; ++i) {
+    TestClient client = ConnectTo(*server);
+    ASSERT_THAT(client.Echo("hello"), IsOk()) << "it is not cat";
+    const std::string pid = absl::StrCat(AwaitServing(*server, 1).at(0));
+    const std::vector<int> open = DescriptorsOf(pid);
+    EXPECT_THAT(open, IsSupersetOf({0, 1, 2}));
+    EXPECT_TRUE(std::all_of(open.begin(), open.end(), [&](int fd) {
+      return given->at(static_cast<size_t>(fd)).load();
+    })) << ::testing::PrintToString(open);
+    const std::string status = ReadProcFile("/proc/" + pid + "/status");
+    for (const char* field : {"SigBlk", "SigIgn", "SigCgt"}) {
+      EXPECT_EQ(SignalsIn(status, field), 0u) << field;
+    }
+    client.Close();
+  }
   StopAndExpectClean(*server);
 }
 

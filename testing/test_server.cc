@@ -255,8 +255,21 @@ TestServer::Report TestServer::AwaitExit() {
     for (const std::string& failure : shared_->failures.Get()) {
       ADD_FAILURE() << "in the server process " << pid_ << ": " << failure;
     }
+    CheckAccount();
   }
   return MakeReport();
+}
+
+// One that was killed, or crashed, has told none; that is its test's affair.
+void TestServer::CheckAccount() const {
+  if (!shared_->complete) return;
+  if (!shared_->totals.Balanced()) {
+    ADD_FAILURE() << "in the server process " << pid_
+                  << " a connection had no fate, or two";
+  }
+  for (const std::string& leak : shared_->leaks.Get()) {
+    ADD_FAILURE() << "in the server process " << pid_ << ": " << leak;
+  }
 }
 
 void TestServer::Kill() {

@@ -12,8 +12,9 @@
 //
 // The log lines are the events that tests wait for; see log_lines.h.
 //
-// What EXPECT_... says in the server process or in a handler, and an exception
-// that leaves one of Setup's functions, fails the test when the server stops.
+// What EXPECT_... says in the server process or in a handler, an exception that
+// leaves one of Setup's functions, a connection without exactly one fate, and
+// what is left behind: each fails the test when the server stops.
 //
 // Owns the server process, whose death is awaited with a deadline: one that
 // hangs is explained, killed with all of its children, and fails the test. The
@@ -158,6 +159,7 @@ class TestServer {
                                 int ready_fd);
   absl::Status AwaitReady(int ready_fd);
   bool AwaitEnd(net::Instant deadline);
+  void CheckAccount() const;
   void KillAndKeepOrphans();
   void Reap();
   void Bury();

@@ -108,6 +108,7 @@ TEST_F(TestServerTest, ReportsALeakInTheServerProcess) {
     return server.Run();
   };
   auto server = StartServer(std::move(setup));
+  EXPECT_NONFATAL_FAILURE(server->Stop(), "was left open: /dev/zero");
   EXPECT_THAT(server->Stop().leaks,
               ElementsAre(HasSubstr("was left open: /dev/zero")));
 }
@@ -120,6 +121,7 @@ TEST_F(TestServerTest, ReportsAChildThatTheServerProcessLeft) {
     if (*stray == 0) _exit(0);
   };
   auto server = StartServer(std::move(setup));
+  EXPECT_NONFATAL_FAILURE(server->Stop(), "was left");
   EXPECT_THAT(server->Stop().leaks, ElementsAre(HasSubstr("was left")));
   delete stray;
 }

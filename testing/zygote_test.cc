@@ -21,6 +21,7 @@
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
 #include "brood/net/io.h"
+#include "brood/server/connection_report.h"
 #include "brood/server/handler.h"
 #include "brood/server/tcp_server.h"
 #include "brood/testing/observe.h"
@@ -282,6 +283,26 @@ TEST_F(ZygoteTest, HandlersSeeTheProgramAsItWasWhenTheServerWasCreated) {
   EXPECT_THAT(client.ReadUntilEof(), IsOkAndHolds("7"));
   client.Close();
   StopAndExpectClean(*server);
+}
+
+// The parent, which hears of it later, is stopped in between.
+TEST_F(ZygoteTest, ABirthIsReportedWithTheTimeAtWhichItHappened) {
+  constexpr absl::Duration kStopped = absl::Milliseconds(300);
+  Shared<std::atomic<int64_t>> waited_ns;
+  TestServer::Setup setup = ZygoteSetup();
+  setup.options.on_connection_end = [&](const server::ConnectionReport& ended) {
+    *waited_ns = absl::ToInt64Nanoseconds(ended.accept_to_child);
+  };
+  const auto server = StartServer(std::move(setup));
+  TestClient client = ConnectTo(*server);
+  EXPECT_THAT(client.Echo("hello"), IsOk());
+  Freeze(server->pid());
+  LetPass(kStopped);
+  server->Signal(SIGCONT);
+  client.Close();
+  EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 1u);
+  EXPECT_GT(*waited_ns, 0);
+  EXPECT_LT(absl::Nanoseconds(waited_ns->load()), kStopped);
 }
 
 }  // namespace

@@ -312,7 +312,11 @@ void Zygote::MakeChild(const net::HandOver::Message& message) {
             const_cast<net::Connection&>(*message.connection));
       },
       born);
-  if (!child.ok()) ledger_->GiveUp(slot, WhyNot());
+  if (child.ok()) {
+    ledger_->Done(slot, net::Now().time_since_epoch().count());
+  } else {
+    ledger_->GiveUp(slot, WhyNot());
+  }
 }
 
 void Zygote::MakeHeir(uint32_t serial) {

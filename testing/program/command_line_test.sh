@@ -127,6 +127,7 @@ claim_a_wrong_value_is_told_with_its_flag_and_what_is_allowed() {
   wrong drain_grace -1s '0 to '
   wrong drain_grace 10 'such as 10s'
   wrong drain_grace 25h '0 to 24h'
+  wrong on_parent_death live 'must be finish or die'
   wrong log_level debug 'info, warning, error or off'
   wrong init perhaps 'true or false'
   wrong huge_text perhaps 'true or false'
@@ -144,7 +145,7 @@ claim_help_lists_our_flags_in_groups_and_nobody_elses() {
   [[ ! -s ${scratch}/log ]] || fail "it spoke on its standard error"
   for name in listen backlog unix_mode strategy max_connections max_size min_spares max_spares workers \
     max_connections_per_worker init huge_text drain_grace first_byte_timeout idle_timeout \
-    connection_timeout peer_timeout log_level; do
+    connection_timeout peer_timeout on_parent_death log_level; do
     grep -q "^  --${name}=" <<<"${help}" || fail "--${name} is not listed"
   done
   for name in Listening Processes Stopping Logging Signals 'Exit codes'; do

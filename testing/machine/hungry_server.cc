@@ -1,0 +1,57 @@
+// A server whose children take all the memory there is when they are told to:
+// for testing/machine/memory.sh, which gives them little.
+//
+//   hungry_server STRATEGY
+//
+// A client's "m" makes its child take memory until it is killed; any other byte
+// comes back.
+
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
+#include <iostream>
+
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "brood/net/connection.h"
+#include "brood/net/io.h"
+#include "brood/server/handler.h"
+#include "brood/server/options.h"
+#include "brood/server/tcp_server.h"
+
+namespace {
+
+using brood::server::ExitCode;
+
+constexpr size_t kBite = size_t{1} << 20;
+
+ExitCode EatOrEcho(brood::net::Connection& connection) {
+  char byte;
+  while (brood::net::ReadFull(connection.socket(), absl::MakeSpan(&byte, 1))
+             .ok()) {
+    while (byte == 'm') {
+      void* bite = std::malloc(kBite);
+      if (bite != nullptr) std::memset(bite, 1, kBite);
+    }
+    if (!brood::net::WriteFull(connection.socket(), absl::string_view(&byte, 1))
+             .ok()) {
+      return ExitCode::kPeerLost;
+    }
+  }
+  return ExitCode::kServed;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  brood::server::Options options;
+  options.listen = {"127.0.0.1:0"};
+  options.workers = 4;
+  if (argc > 1) options.strategy = argv[1];
+  auto server = brood::server::TcpServer::Create(options, EatOrEcho);
+  if (!server.ok()) {
+    std::cerr << server.status() << std::endl;
+    return 111;
+  }
+  return (*server)->Run().ok() ? 0 : 111;
+}

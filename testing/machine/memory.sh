@@ -1,0 +1,34 @@
+#!/bin/bash
+#
+# When a child takes all the memory that there is, the kernel kills that child, 20 times
+# of 20, and neither the server nor a sibling (R36).
+
+set -uo pipefail
+# shellcheck source=testing/machine/server.sh
+source "$(dirname "${BASH_SOURCE[0]}")/server.sh"
+
+# How many processes were killed for want of memory in $group, as its kernel says.
+killed() {
+  cat "${group}"/memory.events "${group}"/memory.oom_control 2>/dev/null | sed -n 's/^oom_kill //p'
+}
+
+make_group memory
+limit $((64 << 20)) memory.max memory.limit_in_bytes
+for strategy in fork spares pool zygote auto; do
+  before="$(killed)"
+  start_server "$1/testing/machine/hungry_server" "${strategy}"
+  exec {sibling}<>"/dev/tcp/127.0.0.1/${server_port}" || fail 'it does not listen'
+  for ((i = 0; i < 20; ++i)); do
+    exec {hungry}<>"/dev/tcp/127.0.0.1/${server_port}" || fail 'it does not listen'
+    printf m >&"${hungry}"
+    await_line 'killed by SIGKILL'
+    exec {hungry}>&-
+    echoes "${sibling}" || fail "a sibling did not survive (round $((i + 1)))"
+  done
+  exec {sibling}>&-
+  stop_server
+  after="$(killed)"
+  ((after - before == 20)) || fail "the kernel has killed $((after - before)), not 20"
+  [[ ${line} == *'crashed 20 '* ]] || fail "its account: ${line}"
+  echo "${strategy}: 20 of 20 killed, the server and a sibling none; ${line#*stopped: }"
+done

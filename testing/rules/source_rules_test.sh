@@ -1,0 +1,67 @@
+#!/bin/bash
+#
+# source_rules_test.sh FILE...
+#
+# That none of these sources (tests among them are left out, and so are comments) does
+# what a rule forbids, but for the files that the rule names.
+
+set -euo pipefail
+
+sources=()
+for file in "$@"; do
+  [[ ${file} == *_test.cc ]] || sources+=("${file}")
+done
+if ((${#sources[@]} < 50)); then
+  echo "only ${#sources[@]} sources were given" >&2
+  exit 1
+fi
+
+# FILE:LINE:TEXT, for grep.
+lines="$(awk '{ sub("//.*", ""); print FILENAME ":" FNR ":" $0 }' "${sources[@]}")"
+failed=0
+
+# rule WHAT REGEX SPECIMEN [FILE...]: a line that matches REGEX, as SPECIMEN does, is in
+# no source but these.
+rule() {
+  local what="$1" regex="$2" specimen="$3" found file
+  shift 3
+  if ! grep -qP "${regex}" <<<"${specimen}"; then
+    echo "${what}: the rule does not see '${specimen}'" >&2
+    failed=1
+  fi
+  found="$(grep -P "${regex}" <<<"${lines}" || true)"
+  for file in "$@"; do
+    found="$(grep -v "^${file}:" <<<"${found}" || true)"
+  done
+  if [[ -n ${found} ]]; then
+    printf '%s:\n%s\n' "${what}" "${found}" >&2
+    failed=1
+  fi
+}
+
+# A jump of the clock must neither end nor spare anybody.
+rule 'the time of day is not for decisions' \
+  '\b((std::)?time|gettimeofday|(local|gm)time(_r)?)\s*\(|CLOCK_REALTIME|system_clock|high_resolution_clock|absl::Now\b' \
+  '  const time_t now = time(nullptr);'
+rule 'nobody sleeps' \
+  '\b(u?sleep|(clock_)?nanosleep|sleep_for|sleep_until|SleepFor)\s*\(' \
+  '  usleep(1000);' \
+  server/strategy/zygote.cc # which has nothing else to do
+rule 'one handler of signals, which does nothing' \
+  '\b(sigaction|sigset|(bsd_)?signal)\s*\(\s*[^)\s]' \
+  '  signal(SIGCHLD, OnDeath);' \
+  proc/reaper.cc proc/process_state.cc
+rule 'one file waits for children' \
+  '\b(wait|waitid|waitpid|wait3|wait4)\s*\(' \
+  '  while (waitpid(-1, &status, WNOHANG) > 0) {' \
+  proc/reaper.cc proc/process_state.cc # which only looks
+rule 'a library does not end the program' \
+  '(^|[^_.>])\b(std::)?(exit|quick_exit)\s*\(' \
+  '    std::exit(1);' \
+  server/main.cc
+# Of two listeners that share a port, one that closes resets whoever waits at it.
+rule 'nobody relies on SO_REUSEPORT, or on tcp_migrate_req' \
+  'SO_REUSEPORT|tcp_migrate_req' \
+  '  setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));'
+
+exit "${failed}"
