@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/types/optional.h"
 
 namespace brood::net {
 namespace {
@@ -22,12 +23,12 @@ absl::Status ErrorAt(const char* call, const Endpoint& endpoint) {
                              absl::StrCat(call, " ", endpoint.ToString()));
 }
 
-// Our own end of `fd`; `fallback` if the client has already gone.
-Endpoint LocalEndpoint(int fd, const Endpoint& fallback) {
+// Our own end of `fd`; nothing, with errno, if the kernel does not say.
+absl::optional<Endpoint> LocalEndpoint(int fd) {
   sockaddr_storage address;
   socklen_t length = sizeof(address);
   if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) < 0) {
-    return fallback;
+    return absl::nullopt;
   }
   return Endpoint::FromSockaddr(address);
 }
@@ -108,8 +109,10 @@ absl::StatusOr<Listener> Listener::Listen(const Endpoint& endpoint,
   if (listen(socket.fd(), backlog == kFullBacklog ? INT_MAX : backlog) < 0) {
     return ErrorAt("listen", endpoint);
   }
-  const Endpoint bound = LocalEndpoint(socket.fd(), endpoint);
-  return Listener(std::move(socket), endpoint.WithPort(bound.port()));
+  // The port may be the kernel's choice: nobody would find a listener without.
+  const absl::optional<Endpoint> bound = LocalEndpoint(socket.fd());
+  if (!bound) return ErrorAt("getsockname", endpoint);
+  return Listener(std::move(socket), endpoint.WithPort(bound->port()));
 }
 
 Listener::Listener(Socket socket, const Endpoint& endpoint)
@@ -160,7 +163,7 @@ Accepted Listener::Accept() {
   // while it was queued has no getpeername any more.
   const Endpoint peer = Endpoint::FromSockaddr(address);
   const Endpoint local =
-      any_address_ ? LocalEndpoint(socket.fd(), endpoint_) : endpoint_;
+      any_address_ ? LocalEndpoint(socket.fd()).value_or(endpoint_) : endpoint_;
   return {AcceptVerdict::kAccepted,
           Connection(std::move(socket), peer, local, Now())};
 }
