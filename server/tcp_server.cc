@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <new>
 #include <utility>
 
 #include "brood/net/instant.h"
@@ -47,7 +48,18 @@ void CheckExitQueue(const Options& options, EventLog* log) {
 
 }  // namespace
 
+// The books are large, and mapped before anybody is served: a machine that has
+// no room for them refuses the server, and not the program.
 absl::StatusOr<std::unique_ptr<TcpServer>> TcpServer::Create(
+    const Options& options, Handler handler) {
+  try {
+    return Make(options, std::move(handler));
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError("mmap: no memory for a server");
+  }
+}
+
+absl::StatusOr<std::unique_ptr<TcpServer>> TcpServer::Make(
     const Options& options, Handler handler) {
   absl::Status valid = options.Validate();
   if (!valid.ok()) return valid;

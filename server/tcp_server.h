@@ -16,7 +16,8 @@
 // PollableFd() and calls Step(), which never blocks, when it is readable.
 //
 // Errors: Create() gives InvalidArgument for a bad option, and otherwise the
-// call and the endpoint ("bind 127.0.0.1:80: Permission denied"). Run() and
+// call and the endpoint ("bind 127.0.0.1:80: Permission denied"); it throws
+// nothing. Run() and
 // Step() give FailedPrecondition in a process that has threads, and Unavailable
 // when every listener is dead.
 //
@@ -92,6 +93,9 @@ class TcpServer {
 
  private:
   TcpServer() = default;
+
+  static absl::StatusOr<std::unique_ptr<TcpServer>> Make(const Options& options,
+                                                         Handler handler);
 
   std::vector<net::Endpoint> endpoints_;
   std::unique_ptr<EventLog> log_;
