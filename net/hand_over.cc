@@ -193,8 +193,17 @@ absl::StatusOr<absl::optional<HandOver::Message>> HandOver::TakeBack() const {
   // Looked at first: what could not be received whole, for want of a descriptor
   // perhaps, would be lost once it was removed.
   absl::StatusOr<absl::optional<Message>> message = TryAwait();
-  if (message.ok() && message->has_value()) Acknowledge();
+  if (message.ok() && message->has_value() && !Acknowledge()) {
+    return absl::ErrnoToStatus(errno, "recv");
+  }
   return message;
+}
+
+bool HandOver::Discard() const {
+  while (!Empty()) {
+    if (!Acknowledge()) return errno == EAGAIN;
+  }
+  return true;
 }
 
 bool HandOver::Empty() const {
@@ -213,10 +222,10 @@ absl::StatusOr<absl::optional<HandOver::Message>> HandOver::TryAwait() const {
   return Receive(awaiting_, MSG_PEEK | MSG_DONTWAIT);
 }
 
-void HandOver::Acknowledge() const {
+bool HandOver::Acknowledge() const {
   // Without room for it the kernel drops the descriptor that goes with it.
-  TEMP_FAILURE_RETRY(
-      recv(awaiting_.fd(), nullptr, 0, MSG_DONTWAIT | MSG_TRUNC));
+  return TEMP_FAILURE_RETRY(
+             recv(awaiting_.fd(), nullptr, 0, MSG_DONTWAIT | MSG_TRUNC)) >= 0;
 }
 
 }  // namespace brood::net

@@ -76,15 +76,19 @@ class HandOver {
   absl::Status Order(Ticket order) const;
   // Removes the first message and gives it; nothing if there is none.
   absl::StatusOr<absl::optional<Message>> TakeBack() const;
-  // Whether everything that was offered was acknowledged.
+  // Whether everything that was offered was acknowledged. (If the kernel does
+  // not say: no.)
   bool Empty() const;
+  // Removes all there are; false if the kernel did not let it.
+  bool Discard() const;
 
   // In the child. Waits for the first message, which stays where it is,
   absl::StatusOr<Message> Await() const;
   // or gives nothing if there is none just now.
   absl::StatusOr<absl::optional<Message>> TryAwait() const;
-  // Removes the first message.
-  void Acknowledge() const;
+  // Removes the first message; false if there is none, or the kernel did not
+  // let it.
+  bool Acknowledge() const;
 
   int fd_to_offer() const { return offering_.fd(); }
   int fd_to_await() const { return awaiting_.fd(); }

@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/types/optional.h"
 #include "brood/net/unix_listening.h"
 
 namespace brood::net {
@@ -26,12 +27,12 @@ absl::Status ErrorAt(const char* call, const Endpoint& endpoint) {
                              absl::StrCat(call, " ", endpoint.ToString()));
 }
 
-// Our own end of `fd`; `fallback` if the client has already gone.
-Endpoint LocalEndpoint(int fd, const Endpoint& fallback) {
+// Our own end of `fd`; nothing, with errno, if the kernel does not say.
+absl::optional<Endpoint> LocalEndpoint(int fd) {
   sockaddr_storage address;
   socklen_t length = sizeof(address);
   if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) < 0) {
-    return fallback;
+    return absl::nullopt;
   }
   return Endpoint::FromSockaddr(address);
 }
@@ -155,8 +156,10 @@ absl::StatusOr<Listener> Listener::Listen(const Endpoint& endpoint, int backlog,
     return ErrorAt("bind", endpoint);
   }
   if (listen(socket.fd(), backlog) < 0) return ErrorAt("listen", endpoint);
-  const Endpoint bound = LocalEndpoint(socket.fd(), endpoint);
-  return Listener(std::move(socket), endpoint.WithPort(bound.port()));
+  // The port may be the kernel's choice: nobody would find a listener without.
+  const absl::optional<Endpoint> bound = LocalEndpoint(socket.fd());
+  if (!bound) return ErrorAt("getsockname", endpoint);
+  return Listener(std::move(socket), endpoint.WithPort(bound->port()));
 }
 
 absl::Status CheckListening(int fd) {
@@ -253,7 +256,7 @@ Accepted Listener::Accept() {
   // while it was queued has no getpeername any more.
   const Endpoint peer = Endpoint::FromSockaddr(address);
   const Endpoint local =
-      any_address_ ? LocalEndpoint(socket.fd(), endpoint_) : endpoint_;
+      any_address_ ? LocalEndpoint(socket.fd()).value_or(endpoint_) : endpoint_;
   return {AcceptVerdict::kAccepted,
           Connection(std::move(socket), peer, local, Now())};
 }

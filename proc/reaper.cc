@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "brood/proc/sync_point.h"
 
 namespace brood::proc {
@@ -43,7 +44,7 @@ absl::StatusOr<int> ClaimExitSignal() {
     }
   }
   return absl::ResourceExhaustedError(
-      "reaper: every real-time signal of this process is in use");
+      "sigaction: every real-time signal of this process is in use");
 }
 
 void DoNothing(int /*signal*/) {}
@@ -55,35 +56,34 @@ absl::StatusOr<std::unique_ptr<Reaper>> Reaper::Create(
   absl::StatusOr<int> exit_signal = ClaimExitSignal();
   if (!exit_signal.ok()) return exit_signal.status();
 
+  absl::Cleanup release = [&] { ReleaseExitSignal(*exit_signal); };
   absl::StatusOr<SignalInbox> inbox =
       ownership == Ownership::kEveryChild
           ? SignalInbox::Create({*exit_signal, SIGCHLD})
           : SignalInbox::Create({*exit_signal});
-  if (!inbox.ok()) {
-    ReleaseExitSignal(*exit_signal);
-    return inbox.status();
-  }
+  if (!inbox.ok()) return inbox.status();
+  std::unique_ptr<Reaper> reaper(new Reaper(ownership, expected_children,
+                                            *exit_signal, *std::move(inbox)));
+  std::move(release).Cancel();  // from here on it releases it
+  return reaper;
+}
+
+Reaper::Reaper(Ownership ownership, size_t expected_children, int exit_signal,
+               SignalInbox inbox)
+    : ownership_(ownership),
+      exit_signal_(exit_signal),
+      inbox_(std::move(inbox)),
+      table_(expected_children),
+      next_check_(Instant::min()) {
   // The signal is blocked in this thread, and so in those it starts. Should the
   // embedder have a thread where it is not, the notice is lost to us there (the
   // safety net finds the child), but must not end the process, as a real-time
   // signal does by default.
-  struct sigaction harmless = {}, old_action;
+  struct sigaction harmless = {};
   harmless.sa_handler = DoNothing;
   harmless.sa_flags = SA_RESTART;
-  sigaction(*exit_signal, &harmless, &old_action);
-  return std::unique_ptr<Reaper>(new Reaper(ownership, expected_children,
-                                            *exit_signal, old_action,
-                                            *std::move(inbox)));
+  sigaction(exit_signal_, &harmless, &old_action_);
 }
-
-Reaper::Reaper(Ownership ownership, size_t expected_children, int exit_signal,
-               const struct sigaction& old_action, SignalInbox inbox)
-    : ownership_(ownership),
-      exit_signal_(exit_signal),
-      old_action_(old_action),
-      inbox_(std::move(inbox)),
-      table_(expected_children),
-      next_check_(Instant::min()) {}
 
 Reaper::~Reaper() {
   while (inbox_.TryTake()) {

@@ -121,7 +121,7 @@ class Reaper : public Unforked {
 
  private:
   Reaper(Ownership ownership, size_t expected_children, int exit_signal,
-         const struct sigaction& old_action, SignalInbox inbox);
+         SignalInbox inbox);
 
   int TakeNotices(Instant now, Deliver deliver);
   ChildTable::Entry* FindOrAdopt(pid_t pid);
@@ -133,7 +133,7 @@ class Reaper : public Unforked {
 
   const Ownership ownership_;
   const int exit_signal_;
-  const struct sigaction old_action_;
+  struct sigaction old_action_ = {};
   SignalInbox inbox_;
   ChildTable table_;
   std::function<void()> adopt_latecomers_;

@@ -30,11 +30,14 @@ bool IsExiting(const char* tid) {
   std::FILE* file = std::fopen(path.c_str(), "re");
   if (file == nullptr) return errno == ENOENT;
   unsigned flags = 0;
+  errno = 0;
   // The name, in parentheses, may hold anything; the flags are the ninth field.
   const int read =
       std::fscanf(file, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %u", &flags);
+  // Gone while it was read; any other error says nothing about it.
+  const bool is_gone = read == EOF && errno == ESRCH;
   std::fclose(file);
-  return read == EOF || (read == 1 && (flags & kExiting) != 0);
+  return is_gone || (read == 1 && (flags & kExiting) != 0);
 }
 
 // How many threads this process has; -1 if that can't be known.
@@ -199,7 +202,7 @@ pid_t Spawner::Clone(uint64_t flags, int exit_signal, pid_t* born) const {
   // handlers; with every signal blocked nothing can run them.
   sigset_t all, before;
   sigfillset(&all);
-  sigprocmask(SIG_SETMASK, &all, &before);
+  if (sigprocmask(SIG_SETMASK, &all, &before) < 0) return -1;
   flags |= static_cast<uint64_t>(exit_signal);
 #if defined(__x86_64__)
   const long pid =

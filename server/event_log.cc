@@ -271,6 +271,16 @@ void EventLog::ListenerDead(const net::Endpoint& listener, int error) {
         Text(listener).c_str(), strerrordesc_np(error));
 }
 
+void EventLog::CallFailed(const char* call, int error, net::Instant now) {
+  if (!Wants(LogLevel::kError, call_throttle_, now)) return;
+  const bool written =
+      Write(writer_, LogLevel::kError,
+            "%s: %s; trying again (%llu lines like this kept back)", call,
+            strerrordesc_np(error),
+            static_cast<unsigned long long>(call_throttle_.kept_back));
+  if (written) call_throttle_.kept_back = 0;
+}
+
 void EventLog::DiedAtStart(pid_t pid, const proc::ExitStatus& status,
                            absl::Duration pause) {
   if (!Wants(LogLevel::kError)) return;

@@ -81,6 +81,8 @@ class EventLog {
                     absl::Duration pause, net::Instant now);
   void AcceptFailed(const net::Endpoint& listener, int error, net::Instant now);
   void ListenerDead(const net::Endpoint& listener, int error);
+  // A call that never should, and that is made again.
+  void CallFailed(const char* call, int error, net::Instant now);
 
   // Processes that are made ahead of connections.
   void DiedAtStart(pid_t pid, const proc::ExitStatus& status,
@@ -115,6 +117,7 @@ class EventLog {
   Throttle fork_throttle_;
   Throttle pause_throttle_;
   Throttle accept_throttle_;
+  Throttle call_throttle_;
 };
 
 }  // namespace brood::server

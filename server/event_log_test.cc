@@ -143,6 +143,7 @@ void SayEverything(EventLog& log) {
   log.AcceptPaused(Here(), EMFILE, kPause, kNow);
   log.AcceptFailed(Here(), ECONNABORTED, kNow);
   log.ListenerDead(Here(), EBADF);
+  log.CallFailed("poll", ENOMEM, kNow);
 }
 
 using EventLogTest = ::brood::testing::LeakCheck;
@@ -194,7 +195,9 @@ TEST_F(EventLogTest, SaysEachEventInOneLineByOneWrite) {
           Own("warning: accept on [::1]:7000: Software caused connection "
               "abort; trying the next (0 lines like this kept back)\n"),
           Own("error: accept on [::1]:7000: Bad file descriptor; this listener "
-              "is closed\n")));
+              "is closed\n"),
+          Own("error: poll: Cannot allocate memory; trying again (0 lines like "
+              "this kept back)\n")));
 }
 
 TEST_F(EventLogTest, TellsTheWholeAccountAtTheEnd) {
@@ -348,6 +351,9 @@ TEST_F(EventLogTest, SaysWhatComesInFloodsOnceASecond) {
       },
       [](EventLog& log, net::Instant now) {
         log.AcceptFailed(Here(), ECONNABORTED, now);
+      },
+      [](EventLog& log, net::Instant now) {
+        log.CallFailed("poll", ENOMEM, now);
       },
   };
   // One log for all: no flood may keep another one quiet.

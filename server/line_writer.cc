@@ -27,13 +27,14 @@ ssize_t WriteWithoutSigpipe(int fd, absl::string_view line) {
   sigset_t sigpipe, before, pending;
   sigemptyset(&sigpipe);
   sigaddset(&sigpipe, SIGPIPE);
-  sigprocmask(SIG_BLOCK, &sigpipe, &before);
+  if (sigprocmask(SIG_BLOCK, &sigpipe, &before) < 0) return -1;
+  sigemptyset(&pending);
   sigpending(&pending);
   const ssize_t written =
       TEMP_FAILURE_RETRY(write(fd, line.data(), line.size()));
   if (written < 0 && errno == EPIPE && !sigismember(&pending, SIGPIPE)) {
     const timespec at_once = {0, 0};
-    sigtimedwait(&sigpipe, nullptr, &at_once);
+    TEMP_FAILURE_RETRY(sigtimedwait(&sigpipe, nullptr, &at_once));
   }
   sigprocmask(SIG_SETMASK, &before, nullptr);
   return written;

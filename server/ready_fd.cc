@@ -12,6 +12,12 @@
 #include "absl/time/time.h"
 
 namespace brood::server {
+namespace {
+
+// How soon to look at what can't be watched.
+constexpr absl::Duration kUnwatchedPeriod = absl::Milliseconds(10);
+
+}  // namespace
 
 absl::StatusOr<ReadyFd> ReadyFd::Create() {
   net::Socket epoll = net::Socket::Adopt(epoll_create1(EPOLL_CLOEXEC));
@@ -37,11 +43,17 @@ void ReadyFd::Watch(absl::Span<const pollfd> polled, net::Instant alarm) {
   watched_.resize(polled.size(), -1);
   for (size_t place = 0; place < polled.size(); ++place) {
     if (watched_[place] == polled[place].fd) continue;
-    Unwatch(place);
+    if (!Unwatch(place)) continue;
     if (polled[place].fd < 0) continue;
     epoll_event readable = {};
     readable.events = EPOLLIN;
-    epoll_ctl(epoll_.fd(), EPOLL_CTL_ADD, polled[place].fd, &readable);
+    if (epoll_ctl(epoll_.fd(), EPOLL_CTL_ADD, polled[place].fd, &readable) <
+        0) {
+      // For want of memory, or of watches that a user may have: whoever polls
+      // us is woken to look for himself, until it can be added.
+      alarm = std::min(alarm, net::After(net::Now(), kUnwatchedPeriod));
+      continue;
+    }
     watched_[place] = polled[place].fd;
   }
   // A time in the past is due at once; zero would mean never.
@@ -56,14 +68,20 @@ void ReadyFd::Watch(absl::Span<const pollfd> polled, net::Instant alarm) {
 
 void ReadyFd::Forget(int fd) {
   for (size_t place = 0; place < watched_.size(); ++place) {
-    if (watched_[place] == fd) Unwatch(place);
+    if (watched_[place] != fd) continue;
+    Unwatch(place);
+    watched_[place] = -1;  // it will be closed, which does the same
   }
 }
 
-void ReadyFd::Unwatch(size_t place) {
-  if (watched_[place] < 0) return;
-  epoll_ctl(epoll_.fd(), EPOLL_CTL_DEL, watched_[place], nullptr);
+// False if the kernel does not let go of it just now.
+bool ReadyFd::Unwatch(size_t place) {
+  if (watched_[place] < 0) return true;
+  if (epoll_ctl(epoll_.fd(), EPOLL_CTL_DEL, watched_[place], nullptr) < 0) {
+    return false;
+  }
   watched_[place] = -1;
+  return true;
 }
 
 }  // namespace brood::server

@@ -44,7 +44,7 @@ class ReadyFd {
  private:
   ReadyFd(net::Socket epoll, net::Socket timer);
 
-  void Unwatch(size_t place);
+  bool Unwatch(size_t place);
 
   net::Socket epoll_;
   net::Socket timer_;

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "absl/time/clock.h"
 #include "brood/proc/stack_page.h"
 #include "brood/proc/sync_point.h"
 
@@ -28,6 +29,9 @@ constexpr int kLatecomers = 64;
 
 // How long news of the strategy's may wait for a turn that has another reason.
 constexpr absl::Duration kNewsDelay = absl::Milliseconds(2);
+
+// How often everything is looked at when the kernel can't say what is ready.
+constexpr absl::Duration kBlindPeriod = absl::Milliseconds(10);
 
 // The fixed places of polled_.
 enum { kSignals, kDeaths, kRequests, kStrategy, kUpgrade, kFirstListener };
@@ -139,9 +143,19 @@ void Supervisor::AwaitEvents(absl::Duration patience) {
   const int ready = ppoll(polled_.data(), polled_.size(),
                           alarm == net::Never() ? nullptr : &timeout, nullptr);
   quiet_ = ready == 0;
-  // An embedder's signal handler may interrupt the wait: then nothing is ready.
   if (ready >= 0) return;
-  for (pollfd& polled : polled_) polled.revents = 0;
+  // An embedder's signal handler may interrupt the wait: then nothing is ready.
+  // If the kernel can't look (for want of memory, or because the process may
+  // have fewer descriptors by now than are polled), anything may be: to try
+  // blocks nowhere.
+  const int error = errno;
+  const bool may_be_ready = error != EINTR;
+  for (pollfd& polled : polled_) {
+    polled.revents = may_be_ready && polled.fd >= 0 ? POLLIN : 0;
+  }
+  if (!may_be_ready) return;
+  log().CallFailed("poll", error, now);
+  absl::SleepFor(std::min(patience, kBlindPeriod));
 }
 
 // A listener is polled only when a connection from it could be served: full

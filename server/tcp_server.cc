@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include <cerrno>
+#include <new>
 #include <utility>
 
 #include "brood/net/instant.h"
@@ -31,10 +32,21 @@ void CheckExitQueue(const Options& options, EventLog* log) {
 
 }  // namespace
 
+// The books are large, and mapped before anybody is served: a machine that has
+// no room for them refuses the server, and not the program.
 absl::StatusOr<std::unique_ptr<TcpServer>> TcpServer::Create(
     const Options& options, Handler handler) {
   // First of all: they are ours, whatever goes wrong.
   std::vector<TakenOver> inherited = TakeOver(options);
+  try {
+    return Make(options, std::move(inherited), std::move(handler));
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError("mmap: no memory for a server");
+  }
+}
+
+absl::StatusOr<std::unique_ptr<TcpServer>> TcpServer::Make(
+    const Options& options, std::vector<TakenOver> inherited, Handler handler) {
   absl::Status valid = options.Validate();
   if (!valid.ok()) return valid;
 

@@ -19,7 +19,8 @@
 // PollableFd() and calls Step(), which never blocks, when it is readable.
 //
 // Errors: Create() gives InvalidArgument for a bad option, and otherwise the
-// call and the endpoint ("bind 127.0.0.1:80: Permission denied"). Run() and
+// call and the endpoint ("bind 127.0.0.1:80: Permission denied"); it throws
+// nothing. Run() and
 // Step() give FailedPrecondition in a process that has threads, and Unavailable
 // when every listener is dead.
 //
@@ -49,6 +50,7 @@
 #include "brood/server/child_program.h"
 #include "brood/server/event_log.h"
 #include "brood/server/handler.h"
+#include "brood/server/listeners.h"
 #include "brood/server/options.h"
 #include "brood/server/requests.h"
 #include "brood/server/scoreboard.h"
@@ -102,6 +104,10 @@ class TcpServer {
 
  private:
   TcpServer() = default;
+
+  static absl::StatusOr<std::unique_ptr<TcpServer>> Make(
+      const Options& options, std::vector<TakenOver> inherited,
+      Handler handler);
 
   std::vector<net::Endpoint> endpoints_;
   std::unique_ptr<EventLog> log_;

@@ -167,7 +167,12 @@ server::ExitCode TestServer::Serve(const Setup& setup, Shared* shared,
   }
   if (write(ready_fd, news.data(), news.size()) < 0) std::abort();
   close(ready_fd);
-  if (!server.ok()) return server::ExitCode::kSystemRefused;
+  if (!server.ok()) {
+    for (const std::string& leak : Census::Difference(before, Census::Take())) {
+      shared->failures.Add("Create() failed, and left a trace: " + leak);
+    }
+    return server::ExitCode::kSystemRefused;
+  }
 
   const absl::Status stopped = setup.run(**server);
   shared->run_status.Add(stopped.ToString());

@@ -20,7 +20,7 @@ absl::StatusOr<BirthLedger> BirthLedger::Create(size_t slots) {
   if (memory == MAP_FAILED) return absl::ErrnoToStatus(errno, "mmap");
   // Zeroed: serial numbers begin at 1.
   BirthLedger ledger(static_cast<Cell*>(memory), size);
-  ledger.ShareWithChildren(false);
+  ledger.HideFromChildren();
   return ledger;
 }
 
@@ -56,8 +56,13 @@ BirthLedger::Birth BirthLedger::Read(uint32_t slot, uint32_t serial) const {
   return {cell.pid, cell.error, cell.at};
 }
 
-void BirthLedger::ShareWithChildren(bool share) const {
-  madvise(cells_, size_, share ? MADV_DOFORK : MADV_DONTFORK);
+absl::Status BirthLedger::ShareWithChildren() const {
+  if (madvise(cells_, size_, MADV_DOFORK) == 0) return absl::OkStatus();
+  return absl::ErrnoToStatus(errno, "madvise MADV_DOFORK");
+}
+
+void BirthLedger::HideFromChildren() const {
+  madvise(cells_, size_, MADV_DONTFORK);
 }
 
 }  // namespace brood::server

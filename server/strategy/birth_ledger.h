@@ -29,6 +29,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 namespace brood::server {
@@ -58,8 +59,11 @@ class BirthLedger {
   // In the supervisor.
   Birth Read(uint32_t slot, uint32_t serial) const;
 
-  // Whether processes forked from now on get it. At first they do not.
-  void ShareWithChildren(bool share) const;
+  // Whether processes forked from now on get it. At first they do not. To share
+  // it can fail, and whoever is forked without it must not touch it; not to
+  // share it no more is but thrift.
+  absl::Status ShareWithChildren() const;
+  void HideFromChildren() const;
 
  private:
   struct Cell {

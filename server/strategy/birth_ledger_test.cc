@@ -95,17 +95,17 @@ TEST_F(BirthLedgerTest, IsNotSharedWithChildrenUnlessAsked) {
   *ledger_.Open(0, 1) = 4711;
   const int unshared = StatusOfChildThatReads();
   EXPECT_FALSE(WIFEXITED(unshared)) << "it was there";
-  ledger_.ShareWithChildren(true);
+  ASSERT_THAT(ledger_.ShareWithChildren(), IsOk());
   const int shared = StatusOfChildThatReads();
   EXPECT_TRUE(WIFEXITED(shared) && WEXITSTATUS(shared) == 0);
-  ledger_.ShareWithChildren(false);
+  ledger_.HideFromChildren();
   EXPECT_FALSE(WIFEXITED(StatusOfChildThatReads()));
 }
 
 // The kernel writes it: before the newborn runs, and before the zygote, which
 // may be killed meanwhile, could.
 TEST_F(BirthLedgerTest, NamesASiblingBeforeThatRuns) {
-  ledger_.ShareWithChildren(true);
+  ASSERT_THAT(ledger_.ShareWithChildren(), IsOk());
   brood::testing::Shared<BirthLedger::Birth> seen;
   auto spawner = proc::Spawner::Create(SIGCHLD);
   ASSERT_THAT(spawner, IsOk());

@@ -74,7 +74,7 @@ absl::Status Crew::Fork(const proc::Spawner& spawner) {
   absl::StatusOr<proc::Child> child = spawner.Spawn(
       [&] { return Join(program, life, index, awaiting_fd); }, kept);
   if (!child.ok()) {
-    member.queue->Acknowledge();
+    if (!member.queue->Acknowledge()) DropQueue(member);
     return child.status();
   }
   absent_.pop_back();
@@ -98,6 +98,14 @@ absl::Status Crew::OpenQueue(Member& member) {
   member.hidden_awaiting = proc::HiddenFd(queue->fd_to_await());
   member.queue.emplace(*std::move(queue));
   return absl::OkStatus();
+}
+
+// One that cannot be emptied would tell the next one what was for the last.
+void Crew::DropQueue(Member& member) {
+  member.hidden_offering = proc::HiddenFd();
+  member.hidden_awaiting = proc::HiddenFd();
+  member.queue.reset();
+  ++unopened_;
 }
 
 // In the child.
@@ -190,15 +198,19 @@ void Crew::Ended(const proc::Reaper::Ended& ended, net::Instant now,
   absl::Status lost;
   while (!member.queue->Empty()) {
     auto left = member.queue->TakeBack();
-    if (!left.ok()) {
-      // No descriptor is free to take it back with: drop it, and say so.
-      lost = left.status();
-      member.queue->Acknowledge();
-    } else if (*left && (*left)->connection) {
-      not_taken = std::move((*left)->connection);
-    } else if (*left && (*left)->ticket == kSayReady) {
-      was_ready = false;
+    if (left.ok() && *left) {
+      if ((*left)->connection) {
+        not_taken = std::move((*left)->connection);
+      } else if ((*left)->ticket == kSayReady) {
+        was_ready = false;
+      }
+      continue;
     }
+    // No descriptor is free to take it back with, perhaps: drop it, and say so.
+    if (!left.ok()) lost = left.status();
+    if (member.queue->Acknowledge()) continue;
+    DropQueue(member);
+    break;
   }
   if (state == State::kIdle) {
     idle_.erase(std::find(idle_.begin(), idle_.end(), index));

@@ -110,6 +110,7 @@ class Crew : public proc::Unforked {
 
   absl::Status Fork(const proc::Spawner& spawner);
   absl::Status OpenQueue(Member& member);
+  void DropQueue(Member& member);
   static int Join(const ChildProgram& program, const Life& life, Index index,
                   int awaiting_fd);
   void CountProven();

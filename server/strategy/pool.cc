@@ -4,6 +4,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>  // NOLINT(build/c++11): the monotonic clock.
 #include <utility>
 
@@ -39,6 +40,7 @@ Pool::Pool(size_t workers, int connections_per_worker, ForkPerConnection direct,
       connections_per_worker_(connections_per_worker),
       reaper_(reaper),
       program_(program),
+      log_(log),
       direct_(std::move(direct)),
       reports_(std::move(reports)),
       crew_(
@@ -104,7 +106,12 @@ void Pool::TakeReports(Events& events) {
   for (int n = 0; n < kReportBatch; ++n) {
     const absl::optional<WorkerReports::Received> received =
         reports_.TryReceive();
-    if (!received) return;
+    if (!received) {
+      // The worker is busy for us until we hear of it, or it ends.
+      const int error = errno;
+      if (error != EAGAIN) log_->CallFailed("recvmsg", error, net::Now());
+      return;
+    }
     const WorkerReports::Report& report = received->report;
     const absl::optional<Slot> slot = crew_.Finished(
         report.index, received->sender, report.serial, report.leaves != 0);

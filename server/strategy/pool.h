@@ -74,6 +74,7 @@ class Pool : public Strategy {
   const int connections_per_worker_;
   proc::Reaper* const reaper_;
   const ChildProgram* const program_;
+  EventLog* const log_;
   ForkPerConnection direct_;
   WorkerReports reports_;
   Crew crew_;

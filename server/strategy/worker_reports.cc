@@ -76,6 +76,7 @@ absl::optional<WorkerReports::Received> WorkerReports::TryReceive() const {
     received.sender = sender.pid;
     return received;
   }
+  errno = EAGAIN;
   return absl::nullopt;
 }
 

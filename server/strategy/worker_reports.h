@@ -50,6 +50,7 @@ class WorkerReports {
   static absl::StatusOr<WorkerReports> Create();
 
   int fd() const { return receiving_.fd(); }
+  // Nothing if there is none, errno is EAGAIN then; or if the kernel refuses.
   absl::optional<Received> TryReceive() const;
 
   int fd_to_send() const { return sending_.fd(); }

@@ -49,6 +49,7 @@ Zygote::~Zygote() { reaper_->SetLateAdoption(nullptr); }
 absl::Status Zygote::Start() {
   absl::Status opened = Open();
   if (!opened.ok()) return opened;
+  dismissed_ = false;
   reaper_->SetLateAdoption([this] { AdoptBirths(); });
   return Spawn();
 }
@@ -86,8 +87,8 @@ std::array<int, 3> Zygote::KeptFds() const {
 absl::Status Zygote::Spawn() {
   absl::Status prepared = spawner_.Prepare();
   if (!prepared.ok()) return prepared;
-  ledger_->ShareWithChildren(true);
-  absl::Status spawned;
+  absl::Status spawned = ledger_->ShareWithChildren();
+  if (!spawned.ok()) return spawned;
   if (zygote_pid_ == 0) {
     absl::StatusOr<proc::Child> zygote =
         spawner_.Spawn([this] { return LiveAsZygote(); }, KeptFds());
@@ -108,7 +109,7 @@ absl::Status Zygote::Spawn() {
       reaper_->Adopt(*std::move(heir), kHeirTag);
     }
   }
-  ledger_->ShareWithChildren(false);
+  ledger_->HideFromChildren();
   return spawned;
 }
 
@@ -189,8 +190,7 @@ void Zygote::ZygoteEnded() {
   AdoptBirths();
   if (dismissed_) return;
   // An order that this one did not live to read is not for the next heir.
-  while (!succession_->Empty()) succession_->Acknowledge();
-  if (heir_pid_ == 0) return;
+  if (!succession_->Discard() || heir_pid_ == 0) return;
   if (!succession_->Order({kServe, 0}).ok()) return;
   zygote_pid_ = std::exchange(heir_pid_, 0);
   reaper_->Retag(zygote_pid_, kZygoteTag);
@@ -245,7 +245,7 @@ net::Instant Zygote::next_maintenance() const {
 // born are no more among them.)
 void Zygote::GiveUpQueue(Events& events) {
   Announce(events);
-  while (!queue_->Empty()) queue_->Acknowledge();
+  queue_->Discard();
   for (; pending_count_ > 0; --pending_count_) {
     const Slot slot = pending(0).slot;
     first_pending_ = (first_pending_ + 1) % kMostQueued;
@@ -262,7 +262,7 @@ absl::Status Zygote::BeginGeneration() {
 // From here on in the zygote, whose children shall have none of its
 // descriptors.
 int Zygote::LiveAsZygote() {
-  ledger_->ShareWithChildren(false);
+  ledger_->HideFromChildren();
   if (!spawner_.Prepare().ok()) return static_cast<int>(ExitCode::kBug);
   std::array<proc::HiddenFd, 3> hidden;
   const std::array<int, 3> kept = KeptFds();
@@ -323,11 +323,14 @@ void Zygote::MakeHeir(uint32_t serial) {
   const auto cell = static_cast<uint32_t>(slots_);
   pid_t* born = ledger_->Open(cell, serial);
   if (born == nullptr) return;
-  ledger_->ShareWithChildren(true);
+  if (!ledger_->ShareWithChildren().ok()) {
+    ledger_->GiveUp(cell, WhyNot());
+    return;
+  }
   const absl::StatusOr<pid_t> heir =
       spawner_.SpawnSibling([&] { return LiveAsHeir(); }, born, KeptFds());
-  ledger_->ShareWithChildren(false);
   if (!heir.ok()) ledger_->GiveUp(cell, WhyNot());
+  ledger_->HideFromChildren();
 }
 
 int Zygote::LiveAsHeir() {

@@ -136,7 +136,8 @@ class Zygote : public Strategy {
 
   net::Instant next_repair_ = net::Instant::min();
   bool closed_ = false;
-  bool dismissed_ = false;
+  // Told to leave, or not there yet.
+  bool dismissed_ = true;
 };
 
 }  // namespace brood::server
