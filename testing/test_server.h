@@ -100,7 +100,8 @@ class TestServer {
     server::Totals totals;
     bool balanced = false;
     uint64_t log_lines_dropped = 0;
-    // What it left behind in its own process; see Census::Difference().
+    // What it left behind in its own process, but for a program that has taken
+    // over; see Census::Difference().
     std::vector<std::string> leaks;
     std::string log;
   };
@@ -159,7 +160,8 @@ class TestServer {
                                 int ready_fd);
   absl::Status AwaitReady(int ready_fd);
   bool AwaitEnd(net::Instant deadline);
-  void CheckAccount() const;
+  void CheckAccount();
+  std::vector<std::string> Leaks();
   void KillAndKeepOrphans();
   void Reap();
   void Bury();
