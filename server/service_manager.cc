@@ -68,7 +68,10 @@ void ServiceManager::Reloading(net::Instant now) {
 
 void ServiceManager::Stopping() { Say("STOPPING=1"); }
 
-void ServiceManager::MainPid(pid_t pid) { Say(absl::StrCat("MAINPID=", pid)); }
+// In one word: who is not the main process any more may not be listened to.
+void ServiceManager::MainPid(pid_t pid) {
+  Say(absl::StrCat("MAINPID=", pid, "\nREADY=1"));
+}
 
 void ServiceManager::Status(absl::string_view text) {
   // Another line would be another word.

@@ -49,7 +49,8 @@ class ServiceManager {
   void Reloading(net::Instant now);
   // Nobody new is let in any more.
   void Stopping();
-  // From now on this process is the service's main one, which we are no longer.
+  // From now on this process is the service's main one, which we are no longer;
+  // it is ready.
   void MainPid(pid_t pid);
   // One line, for people.
   void Status(absl::string_view text);

@@ -68,7 +68,7 @@ TEST_F(ServiceManagerTest, HearsEachWordAsItIsSaid) {
   us->Reloading(net::Instant(std::chrono::microseconds(1234567)));
   EXPECT_EQ(manager_.Next(), "RELOADING=1\nMONOTONIC_USEC=1234567");
   us->MainPid(4711);
-  EXPECT_EQ(manager_.Next(), "MAINPID=4711");
+  EXPECT_EQ(manager_.Next(), "MAINPID=4711\nREADY=1");
   us->Status("serves\nREADY=1");
   EXPECT_EQ(manager_.Next(), "STATUS=serves READY=1");
   us->Stopping();

@@ -100,20 +100,19 @@ absl::StatusOr<std::unique_ptr<TcpServer>> TcpServer::Make(
   absl::StatusOr<std::unique_ptr<Deadlines>> deadlines =
       Deadlines::Create(options, options.Capacity(), net::Now());
   if (!deadlines.ok()) return deadlines.status();
-  std::unique_ptr<Upgrade> upgrade;
-  if (!options.upgrade_command.empty()) {
-    auto created =
-        Upgrade::Create(options.upgrade_command, options.upgrade_timeout,
-                        reaper->get(), server->log_.get());
-    if (!created.ok()) return created.status();
-    upgrade = *std::move(created);
-  }
   std::unique_ptr<ServiceManager> service_manager;
   if (!options.notify_socket.empty()) {
     auto created =
         ServiceManager::Create(options.notify_socket, server->log_.get());
     if (!created.ok()) return created.status();
     service_manager = *std::move(created);
+  }
+  std::unique_ptr<Upgrade> upgrade;
+  if (!options.upgrade_command.empty()) {
+    auto created = Upgrade::Create(options, service_manager.get(),
+                                   reaper->get(), server->log_.get());
+    if (!created.ok()) return created.status();
+    upgrade = *std::move(created);
   }
   server->supervisor_ = std::make_unique<Supervisor>(
       options,

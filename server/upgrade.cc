@@ -18,19 +18,21 @@ namespace brood::server {
 using net::Instant;
 
 absl::StatusOr<std::unique_ptr<Upgrade>> Upgrade::Create(
-    std::vector<std::string> command, absl::Duration patience,
-    proc::Reaper* reaper, EventLog* log) {
+    const Options& options, ServiceManager* manager, proc::Reaper* reaper,
+    EventLog* log) {
   net::Socket ready = net::Socket::AboveStandardDescriptors(
       net::Socket::Adopt(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)));
   if (!ready.valid()) return absl::ErrnoToStatus(errno, "eventfd");
   return std::unique_ptr<Upgrade>(
-      new Upgrade(std::move(command), patience, std::move(ready), reaper, log));
+      new Upgrade(options, std::move(ready), manager, reaper, log));
 }
 
-Upgrade::Upgrade(std::vector<std::string> command, absl::Duration patience,
-                 net::Socket ready, proc::Reaper* reaper, EventLog* log)
-    : command_(std::move(command)),
-      patience_(patience),
+Upgrade::Upgrade(const Options& options, net::Socket ready,
+                 ServiceManager* manager, proc::Reaper* reaper, EventLog* log)
+    : command_(options.upgrade_command),
+      patience_(options.upgrade_timeout),
+      notify_socket_(options.notify_socket),
+      manager_(manager),
       reaper_(reaper),
       log_(log),
       ready_(std::move(ready)) {}
@@ -53,6 +55,12 @@ void Upgrade::Start(const std::vector<HandedListener>& listeners, Instant now) {
   program.path = command_.front();
   program.arguments = command_;
   Predecessor::Introduce(ready_.fd(), listeners, &program);
+  if (manager_ != nullptr) {
+    // This program has taken the variable from its environment.
+    program.environment.push_back(
+        absl::StrCat("NOTIFY_SOCKET=", notify_socket_));
+    manager_->Reloading(now);
+  }
   // What comes before it listens to signals waits, or would kill it.
   program.blocked_signals = {SIGHUP, SIGUSR2};
   absl::StatusOr<proc::Child> child = proc::StartProgram(program);
@@ -99,6 +107,7 @@ bool Upgrade::TryHandOver() {
   }
   state_ = State::kHandedOver;
   deadline_ = net::Never();
+  if (manager_ != nullptr) manager_->MainPid(pid_);
   return true;
 }
 
@@ -131,6 +140,7 @@ void Upgrade::Fail(const absl::Status& why) {
     log_->UpgradeIgnored(why.message());
   } else {
     log_->UpgradeFailed(pid_, why, ++failures_);
+    if (manager_ != nullptr) manager_->Ready();
   }
   state_ = State::kIdle;
   pid_ = 0;

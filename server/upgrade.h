@@ -21,7 +21,7 @@
 // that failed: logged with its reason, and counted.
 //
 // Example:
-//   auto upgrade = Upgrade::Create(command, absl::Seconds(30), &reaper, &log);
+//   auto upgrade = Upgrade::Create(options, manager, &reaper, &log);
 //   (*upgrade)->Start(listeners, now);
 //   ... poll (*upgrade)->fd() until (*upgrade)->deadline() ...
 //   if ((*upgrade)->Step(now)) Drain();  // the other one serves
@@ -44,7 +44,9 @@
 #include "brood/proc/exit_status.h"
 #include "brood/proc/reaper.h"
 #include "brood/server/event_log.h"
+#include "brood/server/options.h"
 #include "brood/server/predecessor.h"
+#include "brood/server/service_manager.h"
 
 namespace brood::server {
 
@@ -55,11 +57,11 @@ class Upgrade {
   // How long a new program must live after it said that it is ready.
   static constexpr absl::Duration kProof = absl::Milliseconds(200);
 
-  // `command` is the path of the program and then its arguments, `patience` how
-  // long it may take to be ready.
+  // By options.upgrade_command, upgrade_timeout and notify_socket. The manager,
+  // which may be null, hears of it.
   static absl::StatusOr<std::unique_ptr<Upgrade>> Create(
-      std::vector<std::string> command, absl::Duration patience,
-      proc::Reaper* reaper, EventLog* log);
+      const Options& options, ServiceManager* manager, proc::Reaper* reaper,
+      EventLog* log);
 
   // Starts the program with `listeners`, which stay the caller's. If one is in
   // flight already it says so in the log, and that is all.
@@ -85,8 +87,8 @@ class Upgrade {
  private:
   enum class State { kIdle, kStarting, kKilled, kProving, kHandedOver, kOver };
 
-  Upgrade(std::vector<std::string> command, absl::Duration patience,
-          net::Socket ready, proc::Reaper* reaper, EventLog* log);
+  Upgrade(const Options& options, net::Socket ready, ServiceManager* manager,
+          proc::Reaper* reaper, EventLog* log);
   void TakeWord(net::Instant now);
   bool TryHandOver();
   void Kill(absl::Status why);
@@ -94,6 +96,8 @@ class Upgrade {
 
   const std::vector<std::string> command_;
   const absl::Duration patience_;
+  const std::string notify_socket_;
+  ServiceManager* const manager_;  // null if there is none
   proc::Reaper* const reaper_;
   EventLog* const log_;
   // An eventfd: the new program holds it too, and adds one when it is ready.
