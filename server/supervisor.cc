@@ -23,9 +23,6 @@ using proc::SyncPoint;
 // How many connections a listener may bring in one turn before signals, deaths
 // and the other listeners have theirs.
 constexpr int kAcceptBatch = 16;
-// How many clients may still come in, on each listener, while a stopping server
-// empties the queue; without a bound a flood would keep it open for ever.
-constexpr int kLatecomers = 64;
 
 // How long news of the strategy's may wait for a turn that has another reason.
 constexpr absl::Duration kNewsDelay = absl::Milliseconds(2);
@@ -44,7 +41,7 @@ Supervisor::Supervisor(const Options& options, Parts parts)
       admission_(options.Capacity()),
       scoreboard_(options.Capacity()),
       on_connection_end_(options.on_connection_end),
-      drain_quota_(listeners().size()) {
+      listeners_(std::move(parts_.listeners)) {
   const int signals_fd = parts_.signals ? parts_.signals->fd() : -1;
   const int upgrade_fd = parts_.upgrade ? parts_.upgrade->fd() : -1;
   constexpr int kNotYet = -1;  // see Start()
@@ -52,11 +49,11 @@ Supervisor::Supervisor(const Options& options, Parts parts)
                  upgrade_fd}) {
     polled_.push_back({fd, POLLIN, 0});
   }
-  for (const net::Listener& listener : listeners()) {
-    polled_.push_back({listener.fd(), POLLIN, 0});
-    log().Listening(listener.endpoint());
-  }
   for (const pollfd& polled : polled_) hidden_.emplace_back(polled.fd);
+  for (size_t i = 0; i < listeners_.size(); ++i) {
+    polled_.push_back({listeners_.fd(i), POLLIN, 0});
+    log().Listening(listeners_.endpoint(i));
+  }
   hidden_.emplace_back(log().own_fd());
   lifecycle_.Started();
 }
@@ -163,8 +160,8 @@ void Supervisor::AwaitEvents(absl::Duration patience) {
 // nothing happens.
 Instant Supervisor::ChooseWhatToPoll(Instant now) {
   const bool open = lifecycle_.accepting() && MayAccept(now);
-  for (size_t i = 0; i < listeners().size(); ++i) {
-    polled_[kFirstListener + i].fd = open ? listeners()[i].fd() : -1;
+  for (size_t i = 0; i < listeners_.size(); ++i) {
+    polled_[kFirstListener + i].fd = open ? listeners_.fd(i) : -1;
   }
   const bool wait = NewsCanWait(now);
   polled_[kStrategy].fd = wait ? -1 : parts_.strategy->fd();
@@ -215,12 +212,7 @@ void Supervisor::StartUpgrade(Instant now) {
     log().UpgradeIgnored("this server is stopping");
     return;
   }
-  std::vector<HandedListener> handed;
-  for (size_t i = 0; i < listeners().size(); ++i) {
-    if (!listeners()[i].open()) continue;
-    handed.push_back({listeners()[i].fd(), parts_.listeners.entries[i]});
-  }
-  parts_.upgrade->Start(handed, now);
+  parts_.upgrade->Start(listeners_.ToHandOver(), now);
 }
 
 void Supervisor::StepUpgrade(Instant now) {
@@ -253,7 +245,7 @@ void Supervisor::StepLifecycle(Instant now) {
         if (lifecycle_.stopped()) log().Stopped(scoreboard_.totals());
         return;
       case Lifecycle::Action::kTerminate:
-        for (size_t i = 0; i < listeners().size(); ++i) CloseListener(i);
+        listeners_.InTurn([this](size_t i) { CloseListener(i); });
         ListenersClosed();
         if (LiveChildren() == 0) break;
         log().Terminating(scoreboard_.running());
@@ -281,23 +273,13 @@ void Supervisor::MaintainStrategy(Instant now) {
 // emptied before it can be closed.
 void Supervisor::AcceptBatch(Instant now) {
   if (!lifecycle_.accepting()) return;
-  // At the cap a slot becomes free now and then. Whoever had the last one is
-  // asked last for the next, or a busy listener would starve the others.
-  const size_t count = listeners().size();
-  const size_t first = next_listener_;
-  for (size_t turn = 0; turn < count; ++turn) {
-    const size_t i = (first + turn) % count;
+  listeners_.InTurn([&](size_t i) {
     const bool ready = polled_[kFirstListener + i].revents != 0;
-    if (!listeners()[i].open() || !(ready || lifecycle_.draining())) {
-      continue;
-    }
+    if (!ready && !lifecycle_.draining()) return;
     for (int n = 0; n < kAcceptBatch && AcceptOne(i, now); ++n) {
     }
-  }
-  const bool all_closed = std::none_of(
-      listeners().begin(), listeners().end(),
-      [](const net::Listener& listener) { return listener.open(); });
-  if (!all_closed) return;
+  });
+  if (!listeners_.all_closed()) return;
   if (!lifecycle_.draining()) {
     status_ = absl::UnavailableError("every listener is dead");
     RequestStop(now);
@@ -319,29 +301,27 @@ bool Supervisor::MayAccept(Instant now) const {
 // trying it again in this turn.
 bool Supervisor::AcceptOne(size_t index, Instant now) {
   if (!MayAccept(now)) return false;
-  net::Listener& listener = listeners()[index];
-  if (lifecycle_.draining() && drain_quota_[index]-- == 0) {
+  if (lifecycle_.draining() && !listeners_.AllowsOneMore(index)) {
     CloseListener(index);
     return false;
   }
-  net::Accepted accepted = listener.Accept();
+  net::Accepted accepted = listeners_.Accept(index);
   switch (accepted.verdict) {
     case net::AcceptVerdict::kAccepted:
-      next_listener_ = (index + 1) % listeners().size();
       Dispatch(*std::move(accepted.connection));
       return true;
     case net::AcceptVerdict::kNoneWaiting:
       if (lifecycle_.draining()) CloseListener(index);
       return false;
     case net::AcceptVerdict::kTryNext:
-      log().AcceptFailed(listener.endpoint(), accepted.error, now);
+      log().AcceptFailed(listeners_.endpoint(index), accepted.error, now);
       return true;
     case net::AcceptVerdict::kPause:
-      log().AcceptPaused(listener.endpoint(), accepted.error,
+      log().AcceptPaused(listeners_.endpoint(index), accepted.error,
                          admission_.Pause(now), now);
       return false;
     case net::AcceptVerdict::kDead:
-      log().ListenerDead(listener.endpoint(), accepted.error);
+      log().ListenerDead(listeners_.endpoint(index), accepted.error);
       CloseListener(index);
       return false;
   }
@@ -435,9 +415,7 @@ void Supervisor::RequestStop(Instant now) {
 void Supervisor::EmptyQueues(Instant now) {
   log().Draining(scoreboard_.running(),
                  net::TimeUntil(lifecycle_.deadline(), now));
-  for (size_t i = 0; i < listeners().size(); ++i) {
-    drain_quota_[i] = listeners()[i].queued() + kLatecomers;
-  }
+  listeners_.AllowLatecomers();
 }
 
 void Supervisor::Forget(Scoreboard::Slot slot) {
@@ -459,14 +437,9 @@ void Supervisor::ListenersClosed() {
 }
 
 void Supervisor::CloseListener(size_t index) {
-  net::Listener& listener = listeners()[index];
-  if (!listener.open()) return;
   SyncPoint("supervisor: about to close a listener");
-  // First, or a child would close the connection that is given this number
-  // next.
-  hidden_[kFirstListener + index] = proc::HiddenFd();
-  if (ready_fd_) ready_fd_->Forget(listener.fd());
-  listener.Close();
+  if (ready_fd_) ready_fd_->Forget(listeners_.fd(index));
+  listeners_.Close(index);
   polled_[kFirstListener + index] = {-1, 0, 0};
 }
 

@@ -43,6 +43,7 @@
 #include "brood/server/deadlines.h"
 #include "brood/server/event_log.h"
 #include "brood/server/lifecycle.h"
+#include "brood/server/listener_set.h"
 #include "brood/server/listeners.h"
 #include "brood/server/options.h"
 #include "brood/server/predecessor.h"
@@ -129,7 +130,6 @@ class Supervisor final : public proc::Unforked, private Strategy::Events {
   void RequestStop(net::Instant now);
   void EmptyQueues(net::Instant now);
 
-  std::vector<net::Listener>& listeners() { return parts_.listeners.listeners; }
   proc::Reaper& reaper() { return *parts_.reaper; }
   EventLog& log() { return *parts_.log; }
 
@@ -138,6 +138,7 @@ class Supervisor final : public proc::Unforked, private Strategy::Events {
   Admission admission_;
   Scoreboard scoreboard_;
   const std::function<void(const ConnectionReport&)> on_connection_end_;
+  ListenerSet listeners_;
   absl::Status status_;
   // Children do not see what is polled, nor the log's descriptor.
   std::vector<proc::HiddenFd> hidden_;
@@ -150,10 +151,6 @@ class Supervisor final : public proc::Unforked, private Strategy::Events {
   bool quiet_ = true;
   // Until when news of the strategy's can wait for another reason to wake.
   net::Instant news_due_ = net::Instant::min();
-  // Whose turn it is to be asked first for a connection.
-  size_t next_listener_ = 0;
-  // While draining, how many more each listener may accept; see EmptyQueues().
-  std::vector<int> drain_quota_;
 };
 
 }  // namespace brood::server

@@ -40,8 +40,8 @@ class ServiceUpgradeTest : public ServerTest {
  protected:
   ServiceUpgradeTest() {
     prctl(PR_SET_CHILD_SUBREAPER, 1);
-    EXPECT_EQ(
-        bind(manager_.fd(), notify_.address(), notify_.address_length()), 0);
+    EXPECT_EQ(bind(manager_.fd(), notify_.address(), notify_.address_length()),
+              0);
   }
   ~ServiceUpgradeTest() override { prctl(PR_SET_CHILD_SUBREAPER, 0); }
 
@@ -95,9 +95,8 @@ TEST_F(ServiceUpgradeTest, TheManagerHearsWhoIsTheMainProcess) {
   ExpectClean(server->AwaitExit());
 
   pid_t successor = 0;
-  const std::string number =
-      std::string(absl::StripSuffix(absl::StripPrefix(word, "MAINPID="),
-                                    "\nREADY=1"));
+  const std::string number = std::string(
+      absl::StripSuffix(absl::StripPrefix(word, "MAINPID="), "\nREADY=1"));
   ASSERT_TRUE(absl::SimpleAtoi(number, &successor));
   {
     auto client = TestClient::Connect(endpoint);
@@ -128,8 +127,8 @@ TEST_F(ServiceUpgradeTest, ADescriptorThatWasNamedByNumberGoesAlong) {
   std::unique_ptr<TestServer> server;
   {
     const net::Socket ours = net::Socket::Adopt(listener);
-    server = StartWithSuccessor(absl::StrCat("fd:", listener),
-                                {{listener, ""}});
+    server =
+        StartWithSuccessor(absl::StrCat("fd:", listener), {{listener, ""}});
   }
   EXPECT_THAT(ConnectTo(*server).Echo("the old one"), IsOk());
   server->Signal(SIGUSR2);
