@@ -58,10 +58,14 @@ Supervisor::Supervisor(const Options& options, Parts parts)
   lifecycle_.Started();
 }
 
+// At once, whatever it was doing: a connection that was accepted now, and a
+// process that was made, would only be killed.
 Supervisor::~Supervisor() {
+  for (int n = 0; n < 3; ++n) RequestStop(net::Now());
+  StepLifecycle(net::Now());
   while (!lifecycle_.stopped()) {
-    RequestStop(net::Now());
     SignalChildren(SIGKILL);
+    RequestStop(net::Now());
     Turn(Lifecycle::kKillDelay);
   }
 }

@@ -194,6 +194,21 @@ TEST_P(StrategiesTest, ChildrenThatCanNotStartAreNotForkedAllTheTime) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_error, 1u);
 }
 
+TEST_P(StrategiesTest, AServerThatIsDestroyedMakesNoProcessToKill) {
+  Shared<std::atomic<int>> births;
+  TestServer::Setup setup;
+  setup.options.prepare_child = [&] {
+    ++*births;
+    return absl::OkStatus();
+  };
+  setup.run = [](server::TcpServer& /*server*/) { return absl::OkStatus(); };
+  const auto server = StartServer(std::move(setup));
+  const TestServer::Report report = server->AwaitExit();
+  ExpectClean(report);
+  EXPECT_EQ(*births, 0);
+  EXPECT_EQ(report.log.find("no process could be"), std::string::npos);
+}
+
 TEST_P(StrategiesTest, AConnectionIsServedByTheGenerationOfItsTime) {
   static int generation;
   generation = 0;

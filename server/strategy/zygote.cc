@@ -219,19 +219,18 @@ void Zygote::Attend(Events& events) {
 }
 
 void Zygote::Maintain(net::Instant now, bool /*quiet*/, Events& events) {
-  const bool needed = !closed_ || pending_count_ > 0;
-  if (needed && !Complete() && now >= next_repair_) {
-    next_repair_ = net::After(now, kRepairPeriod);
-    const absl::Status repaired = MakeComplete();
-    if (!repaired.ok()) log_->NoneAhead(repaired, kRepairPeriod);
-    if (closed_ && zygote_pid_ == 0) GiveUpQueue(events);
-  }
-  // Those that wait are served first.
+  // Those that wait are served first. Then nobody is made any more.
   if (closed_ && !dismissed_ && pending_count_ == 0) {
     dismissed_ = true;
     for (const auto* told : {&*queue_, &*succession_}) {
       told->Order({kLeave, 0}).IgnoreError();
     }
+  }
+  if (!dismissed_ && !Complete() && now >= next_repair_) {
+    next_repair_ = net::After(now, kRepairPeriod);
+    const absl::Status repaired = MakeComplete();
+    if (!repaired.ok()) log_->NoneAhead(repaired, kRepairPeriod);
+    if (closed_ && zygote_pid_ == 0) GiveUpQueue(events);
   }
 }
 
