@@ -6,20 +6,28 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <new>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "brood/server/echo_handler.h"
+#include "brood/server/handler.h"
 #include "brood/server/options.h"
 #include "brood/server/tcp_server.h"
+#include "brood/testing/leak_check.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/strategies.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 
 namespace {
 uint64_t allocations = 0;
+uint64_t failing = 0;  // which of them fails; 0 for none
+
+bool Fails() { return ++allocations == failing; }
 }  // namespace
 
 // In the place of the C library's, which C++'s operator new calls too.
@@ -29,15 +37,15 @@ void* __libc_calloc(size_t count, size_t size);
 void* __libc_realloc(void* memory, size_t size);
 
 void* malloc(size_t size) {
-  ++allocations;
+  if (Fails()) return nullptr;
   return __libc_malloc(size);
 }
 void* calloc(size_t count, size_t size) {
-  ++allocations;
+  if (Fails()) return nullptr;
   return __libc_calloc(count, size);
 }
 void* realloc(void* memory, size_t size) {
-  ++allocations;
+  if (Fails()) return nullptr;
   return __libc_realloc(memory, size);
 }
 }
@@ -85,6 +93,40 @@ TEST_P(AllocationTest, ParentAllocatesNothingForAConnection) {
 
 TEST_P(AllocationTest, ParentAllocatesNothingForAConnectionThatItLogs) {
   CountWithLogLevel(server::LogLevel::kInfo);
+}
+
+// It throws, or says why not, and takes back what it had begun: descriptors,
+// processes, signals. What it does not need so much it may do without.
+TEST_P(AllocationTest, WhicheverAllocationFailsCreateLeavesNothingBehind) {
+  server::Options options;
+  options.listen = {"127.0.0.1:0", "127.0.0.1:0"};
+  options.strategy = row().name;
+  options.log_level = server::LogLevel::kOff;
+  options.max_connections = 10;
+  const server::Handler handler = server::EchoHandler(512);
+  uint64_t failed = 0;
+  for (uint64_t nth = 1;; ++nth) {
+    const Census before = Census::Take();
+    bool created = false;
+    allocations = 0;
+    failing = nth;
+    try {
+      created = server::TcpServer::Create(options, handler).ok();
+    } catch (const std::bad_alloc&) {
+    }
+    failing = 0;
+    const bool reached = allocations >= nth;
+    EXPECT_THAT(Census::Difference(before, Census::Take()),
+                ::testing::IsEmpty())
+        << "allocation " << nth;
+    if (!reached) {
+      EXPECT_TRUE(created);
+      break;
+    }
+    if (!created) ++failed;
+  }
+  RecordProperty("failed", static_cast<int>(failed));
+  EXPECT_GT(failed, 10u);
 }
 
 TEST(AllocationCounterTest, SeesAnAllocationOfTheParent) {

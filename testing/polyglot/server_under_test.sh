@@ -4,7 +4,7 @@
 #
 #   start_server SERVER FLAG...   starts it on a free port, waits for its line
 #   await_no_children             whoever was served is gone, every child reaped
-#   stop_server                   SIGTERM; exit code 0; nobody is left behind
+#   stop_server                   SIGTERM; exit code 0; nobody is left behind or unaccounted for
 #   processes_of parent|session   "PID STATE" of its children, or of all its kin
 #   fail TEXT                     ends the test, shows what the server logged
 #
@@ -59,6 +59,7 @@ stop_server() {
   exec {server_output}<&-
   server_pid=''
   ((exit_code == 0)) || fail "its exit code after SIGTERM is $exit_code, not 0"
+  ! grep -q UNBALANCED "$scratch/log" || fail "a connection had no fate, or two"
   [[ -z $left ]] || fail "it has ended and left these behind (Z is a zombie): ${left//$'\n'/, }"
 }
 
