@@ -36,6 +36,7 @@
 #include "absl/time/time.h"
 #include "absl/types/optional.h"
 #include "brood/testing/leak_check.h"
+#include "brood/testing/observe.h"
 #include "brood/testing/syscall_errors.h"
 #include "brood/testing/syscall_scenarios.h"
 #include "brood/testing/syscall_table.h"
@@ -84,7 +85,8 @@ class SyscallFaultsTest : public LeakCheck {
   void Talk(const Scenario& scenario, TestServer& server,
             absl::Duration patience, Clients* clients);
   static void Ask(absl::StatusOr<TestClient>& client, Clients* clients);
-  TestServer::Report Stop(const Scenario& scenario, TestServer& server);
+  TestServer::Report Stop(const Scenario& scenario, TestServer& server,
+                          absl::Duration patience);
   static void ExpectNobodyLeft();
 };
 
@@ -151,7 +153,21 @@ void SyscallFaultsTest::Talk(const Scenario& scenario, TestServer& server,
 }
 
 TestServer::Report SyscallFaultsTest::Stop(const Scenario& scenario,
-                                           TestServer& server) {
+                                           TestServer& server,
+                                           absl::Duration patience) {
+  if (scenario.upgrades) {
+    server.Signal(SIGUSR2);
+    // Until it is known what became of it.
+    Await(
+        [&] {
+          for (const char* end : {"has taken over", "upgrade failed"}) {
+            if (server.AwaitLogLine(end, absl::ZeroDuration()).ok())
+              return true;
+          }
+          return false;
+        },
+        patience);
+  }
   if (!scenario.client_stays) return server.Stop();
   auto staying =
       TestClient::Connect(server.endpoint(), absl::Milliseconds(500));
@@ -176,8 +192,8 @@ void SyscallFaultsTest::ExpectNobodyLeft() {
 void SyscallFaultsTest::Live(const Scenario& scenario,
                              const absl::optional<Fault>& fault) {
   table_.Reset();
-  for (const auto& [site, error] : scenario.always_fail) {
-    table_.FailAlways(site, error);
+  for (const Scenario::Failure& failure : scenario.always_fail) {
+    table_.Fail(failure.site, failure.error, /*first=*/1, failure.count);
   }
   if (fault) {
     table_.Fail(fault->site, fault->error, fault->first, fault->count);
@@ -185,18 +201,21 @@ void SyscallFaultsTest::Live(const Scenario& scenario,
   const bool for_good = fault && fault->count != 1;
   TestServer::Setup setup;
   setup.options.drain_grace = absl::Milliseconds(for_good ? 300 : 5000);
-  const auto kept = scenario.prepare(setup);
+  setup.may_leave_traces = true;  // which depends; see below
+  Kept kept = scenario.prepare(setup);
   setup.before = [this, before = setup.before] {
     if (before) before();
     // One that comes when the server has ended by itself must not end us. (A
     // signal that is blocked, as in the server, is never ignored.)
     signal(SIGTERM, SIG_IGN);
+    signal(SIGUSR2, SIG_IGN);
     table_.Arm();
   };
   // Whether what is said as a warning can be heard.
   const bool audible = setup.stderr_fd < 0 &&
                        setup.options.log_level <= server::LogLevel::kWarning;
   auto server = TestServer::Start(std::move(setup));
+  kept.lent.clear();
   if (!server.ok()) {
     EXPECT_TRUE(scenario.refused ||
                 (fault && Tells(server.status().message(), *fault)))
@@ -206,7 +225,8 @@ void SyscallFaultsTest::Live(const Scenario& scenario,
   }
   Clients clients;
   Talk(scenario, **server, absl::Milliseconds(for_good ? 200 : 5000), &clients);
-  const TestServer::Report report = Stop(scenario, **server);
+  const TestServer::Report report =
+      Stop(scenario, **server, absl::Seconds(fault ? 1 : 10));
   const std::string told = absl::StrCat(report.run_status, "\n", report.log);
   EXPECT_TRUE(report.exit_status.exited()) << report.exit_status.ToString();
   EXPECT_TRUE(report.complete && report.balanced && report.totals.running == 0)
@@ -242,7 +262,9 @@ std::map<std::string, Runs> SyscallFaultsTest::LiveUndisturbed(
                        table_.calls_elsewhere(site.name)};
   }
   // These fail already.
-  for (const auto& [site, error] : scenario.always_fail) runs.erase(site);
+  for (const Scenario::Failure& failure : scenario.always_fail) {
+    runs.erase(failure.site);
+  }
   return runs;
 }
 

@@ -34,9 +34,13 @@ const std::set<std::string>& Harmless() {
       "sigaddset", "sigdelset", "sigemptyset", "sigfillset", "sigismember",
       "__libc_current_sigrtmax", "__libc_current_sigrtmin",
       // What a process knows of itself.
-      "getpid", "sysconf", "umask", "environ", "dl_iterate_phdr", "dirfd",
-      "__errno_location", "__libc_single_threaded", "stderr", "stdout",
-      "__fpending", "__fpurge",
+      "getpid", "getppid", "getenv", "unsetenv", "sysconf", "umask", "environ",
+      "dl_iterate_phdr", "dirfd", "__errno_location", "__libc_single_threaded",
+      "stderr", "stdout", "__fpending", "__fpurge",
+      // How to start a program: these say EINVAL at most, or nothing.
+      "posix_spawn_file_actions_destroy", "posix_spawnattr_destroy",
+      "posix_spawnattr_setflags", "posix_spawnattr_setsigdefault",
+      "posix_spawnattr_setsigmask",
       // How one ends. (A child flushes; before abort() it says why.)
       "_exit", "abort", "fflush", "fprintf", "__assert_fail",
       "__stack_chk_fail", "__cxa_atexit", "pthread_mutex_lock",

@@ -219,8 +219,10 @@ void Zygote::Attend(Events& events) {
 }
 
 void Zygote::Maintain(net::Instant now, bool /*quiet*/, Events& events) {
+  // Or was never there: Start() failed, and the server ends.
+  if (dismissed_) return;
   // Those that wait are served first. Then nobody is made any more.
-  if (closed_ && !dismissed_ && pending_count_ == 0) {
+  if (closed_ && pending_count_ == 0) {
     dismissed_ = true;
     for (const auto* told : {&*queue_, &*succession_}) {
       told->Order({kLeave, 0}).IgnoreError();
