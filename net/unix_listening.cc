@@ -61,15 +61,30 @@ absl::StatusOr<Socket> LockDirectoryOf(const std::string& path) {
   return locked;
 }
 
-// Whether nobody listens at `endpoint` any more. The connection, if there is
-// one, ends here.
-bool NobodyAnswers(const Endpoint& endpoint) {
+// OK if nobody listens at `endpoint` any more. A connection, if there is one,
+// ends here.
+absl::Status CheckNobodyAnswers(const Endpoint& endpoint) {
   const Socket client = Socket::Adopt(
       socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  return client.valid() &&
-         connect(client.fd(), endpoint.address(), endpoint.address_length()) <
-             0 &&
-         errno == ECONNREFUSED;
+  if (!client.valid()) return ErrorAt("socket", endpoint);
+  const bool connected =
+      connect(client.fd(), endpoint.address(), endpoint.address_length()) == 0;
+  const int error = errno;
+  if (!connected && (error == ECONNREFUSED || error == ENOENT)) {
+    return absl::OkStatus();
+  }
+  // A full queue, or one of another kind, is a sign of life. What else there is
+  // says nothing of it.
+  if (!connected && error != EAGAIN && error != EPROTOTYPE) {
+    return ErrorAt("connect", endpoint);
+  }
+  errno = EADDRINUSE;
+  const absl::Status in_use = ErrorAt("bind", endpoint);
+  if (connected) return in_use;
+  return absl::Status(
+      in_use.code(),
+      absl::StrCat(in_use.message(), " (",
+                   absl::ErrnoToStatus(error, "connect").message(), ")"));
 }
 
 // Removes a socket's file that was left behind. Under the lock.
@@ -85,11 +100,11 @@ absl::Status RemoveStale(const std::string& path, const Endpoint& endpoint) {
                      ": there is a file that is not a socket; it is left "
                      "alone"));
   }
-  if (!NobodyAnswers(endpoint)) {
-    errno = EADDRINUSE;
-    return ErrorAt("bind", endpoint);
+  absl::Status stale = CheckNobodyAnswers(endpoint);
+  if (!stale.ok()) return stale;
+  if (unlink(path.c_str()) < 0 && errno != ENOENT) {
+    return ErrorAt("unlink", endpoint);
   }
-  if (unlink(path.c_str()) < 0) return ErrorAt("unlink", endpoint);
   return absl::OkStatus();
 }
 
@@ -100,10 +115,9 @@ absl::Status SetMode(const std::string& path, const Endpoint& endpoint,
   // followed, nor changed.
   const Socket file =
       Socket::Adopt(open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  if (!file.valid()) return ErrorAt("open", endpoint);
   struct stat now;
-  if (!file.valid() || fstat(file.fd(), &now) < 0) {
-    return ErrorAt("open", endpoint);
-  }
+  if (fstat(file.fd(), &now) < 0) return ErrorAt("fstat", endpoint);
   if (!S_ISSOCK(now.st_mode)) {
     return absl::AbortedError(absl::StrCat("chmod ", endpoint.ToString(),
                                            ": it is not a socket any more"));
