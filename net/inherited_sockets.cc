@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <climits>
 #include <cstdlib>
 #include <utility>
@@ -68,8 +69,10 @@ absl::StatusOr<std::vector<InheritedSocket>> TakeInheritedSockets() {
   }
   for (int fd = kFirst; fd < kFirst + count; ++fd) {
     if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
+      const int error = errno;
       return Wrong("LISTEN_FDS", *fds,
-                   absl::StrCat("descriptor ", fd, " is not open"));
+                   absl::StrCat("descriptor ", fd, " is not open: ",
+                                absl::ErrnoToStatus(error, "fcntl").message()));
     }
     sockets.push_back({Socket::Adopt(fd), ""});
   }

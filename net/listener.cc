@@ -165,14 +165,15 @@ absl::StatusOr<Listener> Listener::Listen(const Endpoint& endpoint, int backlog,
 absl::Status CheckListening(int fd) {
   const std::string name = absl::StrCat("fd:", fd);
   const int type = OptionOf(fd, SO_TYPE);
-  if (type < 0 && errno != ENOTSOCK) {
+  const int listens = type < 0 ? -1 : OptionOf(fd, SO_ACCEPTCONN);
+  const int family = listens < 0 ? -1 : OptionOf(fd, SO_DOMAIN);
+  if (family < 0 && errno != ENOTSOCK) {
     return absl::ErrnoToStatus(errno, absl::StrCat(name, ": getsockopt"));
   }
-  if (type != SOCK_STREAM || OptionOf(fd, SO_ACCEPTCONN) != 1) {
+  if (type != SOCK_STREAM || listens != 1) {
     return absl::InvalidArgumentError(
         absl::StrCat(name, " is not a listening stream socket"));
   }
-  const int family = OptionOf(fd, SO_DOMAIN);
   if (family == AF_INET || family == AF_INET6 || family == AF_UNIX) {
     return absl::OkStatus();
   }
@@ -196,13 +197,13 @@ absl::StatusOr<Listener> Listener::Adopt(Socket socket) {
       fcntl(socket.fd(), F_SETFD, FD_CLOEXEC) < 0) {
     return error_at("fcntl");
   }
-  if (OptionOf(socket.fd(), SO_DOMAIN) != AF_UNIX && !SendAtOnce(socket.fd())) {
-    return error_at("setsockopt TCP_NODELAY");
-  }
   const absl::StatusOr<Endpoint> endpoint = EndpointOfListening(socket.fd());
   if (!endpoint.ok()) {
     return absl::Status(endpoint.status().code(),
                         absl::StrCat(name, ": ", endpoint.status().message()));
+  }
+  if (!endpoint->is_unix() && !SendAtOnce(socket.fd())) {
+    return error_at("setsockopt TCP_NODELAY");
   }
   return Listener(std::move(socket), *endpoint);
 }
