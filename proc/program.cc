@@ -31,14 +31,20 @@ std::vector<char*> PointersTo(const std::vector<std::string>& strings) {
 
 absl::StatusOr<Child> StartProgram(const Program& program) {
   const int end = kFirstFd + static_cast<int>(program.fds.size());
-  std::vector<int> copies;
   posix_spawn_file_actions_t actions;
+  int error = posix_spawn_file_actions_init(&actions);
+  if (error != 0) {
+    return absl::ErrnoToStatus(error, "posix_spawn_file_actions_init");
+  }
+  const absl::Cleanup destroy_actions = [&] {
+    posix_spawn_file_actions_destroy(&actions);
+  };
   posix_spawnattr_t attributes;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawnattr_init(&attributes);
+  error = posix_spawnattr_init(&attributes);
+  if (error != 0) return absl::ErrnoToStatus(error, "posix_spawnattr_init");
+  std::vector<int> copies;
   const absl::Cleanup undo = [&] {
     for (int copy : copies) close(copy);
-    posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
   };
 
@@ -49,10 +55,16 @@ absl::StatusOr<Child> StartProgram(const Program& program) {
       return absl::ErrnoToStatus(errno, absl::StrCat("fcntl F_DUPFD ", fd));
     }
     copies.push_back(copy);
-    posix_spawn_file_actions_adddup2(
+    error = posix_spawn_file_actions_adddup2(
         &actions, copy, kFirstFd + static_cast<int>(copies.size()) - 1);
+    if (error != 0) {
+      return absl::ErrnoToStatus(error, "posix_spawn_file_actions_adddup2");
+    }
   }
-  posix_spawn_file_actions_addclosefrom_np(&actions, end);
+  error = posix_spawn_file_actions_addclosefrom_np(&actions, end);
+  if (error != 0) {
+    return absl::ErrnoToStatus(error, "posix_spawn_file_actions_addclosefrom");
+  }
 
   sigset_t blocked, every;
   sigemptyset(&blocked);
@@ -64,10 +76,9 @@ absl::StatusOr<Child> StartProgram(const Program& program) {
                            POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 
   pid_t pid;
-  const int error =
-      posix_spawn(&pid, program.path.c_str(), &actions, &attributes,
-                  PointersTo(program.arguments).data(),
-                  PointersTo(program.environment).data());
+  error = posix_spawn(&pid, program.path.c_str(), &actions, &attributes,
+                      PointersTo(program.arguments).data(),
+                      PointersTo(program.environment).data());
   if (error != 0) {
     return absl::ErrnoToStatus(error,
                                absl::StrCat("posix_spawn ", program.path));
