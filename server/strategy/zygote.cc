@@ -219,6 +219,8 @@ void Zygote::Attend(Events& events) {
 }
 
 void Zygote::Maintain(net::Instant now, bool /*quiet*/, Events& events) {
+  // Or was never there: Start() failed, and the server ends.
+  if (dismissed_) return;
   const bool needed = !closed_ || pending_count_ > 0;
   if (needed && !Complete() && now >= next_repair_) {
     next_repair_ = net::After(now, kRepairPeriod);
@@ -227,7 +229,7 @@ void Zygote::Maintain(net::Instant now, bool /*quiet*/, Events& events) {
     if (closed_ && zygote_pid_ == 0) GiveUpQueue(events);
   }
   // Those that wait are served first.
-  if (closed_ && !dismissed_ && pending_count_ == 0) {
+  if (closed_ && pending_count_ == 0) {
     dismissed_ = true;
     for (const auto* told : {&*queue_, &*succession_}) {
       told->Order({kLeave, 0}).IgnoreError();
