@@ -36,6 +36,8 @@
 #include "absl/time/time.h"
 #include "absl/types/optional.h"
 #include "brood/testing/leak_check.h"
+#include "brood/testing/observe.h"
+#include "brood/testing/short_dir.h"
 #include "brood/testing/syscall_errors.h"
 #include "brood/testing/syscall_scenarios.h"
 #include "brood/testing/syscall_table.h"
@@ -74,17 +76,22 @@ class SyscallFaultsTest : public LeakCheck {
   std::string CallAt(const SyscallTable::Site& site) const;
 
   SyscallTable table_{{"brood::net", "brood::proc", "brood::server"}};
+  const ShortDir dir_;
+  const std::vector<Scenario> scenarios_ = Scenarios(dir_);
 
  private:
   struct Clients {
     int served = 0, turned_away = 0, waiting = 0;
+    // What became of it, if there was to be one.
+    bool upgrade_is_known = true;
   };
 
   void Live(const Scenario& scenario, const absl::optional<Fault>& fault);
   void Talk(const Scenario& scenario, TestServer& server,
             absl::Duration patience, Clients* clients);
   static void Ask(absl::StatusOr<TestClient>& client, Clients* clients);
-  TestServer::Report Stop(const Scenario& scenario, TestServer& server);
+  TestServer::Report Stop(const Scenario& scenario, TestServer& server,
+                          absl::Duration patience, Clients* clients);
   static void ExpectNobodyLeft();
 };
 
@@ -151,7 +158,22 @@ void SyscallFaultsTest::Talk(const Scenario& scenario, TestServer& server,
 }
 
 TestServer::Report SyscallFaultsTest::Stop(const Scenario& scenario,
-                                           TestServer& server) {
+                                           TestServer& server,
+                                           absl::Duration patience,
+                                           Clients* clients) {
+  if (scenario.upgrades) {
+    server.Signal(SIGUSR2);
+    clients->upgrade_is_known = Await(
+        [&] {
+          for (const char* end :
+               {"has taken over", "upgrade failed", "upgrade: ignored"}) {
+            if (server.AwaitLogLine(end, absl::ZeroDuration()).ok())
+              return true;
+          }
+          return false;
+        },
+        patience);
+  }
   if (!scenario.client_stays) return server.Stop();
   auto staying =
       TestClient::Connect(server.endpoint(), absl::Milliseconds(500));
@@ -176,8 +198,8 @@ void SyscallFaultsTest::ExpectNobodyLeft() {
 void SyscallFaultsTest::Live(const Scenario& scenario,
                              const absl::optional<Fault>& fault) {
   table_.Reset();
-  for (const auto& [site, error] : scenario.always_fail) {
-    table_.FailAlways(site, error);
+  for (const Scenario::Failure& failure : scenario.always_fail) {
+    table_.Fail(failure.site, failure.error, /*first=*/1, failure.count);
   }
   if (fault) {
     table_.Fail(fault->site, fault->error, fault->first, fault->count);
@@ -185,18 +207,21 @@ void SyscallFaultsTest::Live(const Scenario& scenario,
   const bool for_good = fault && fault->count != 1;
   TestServer::Setup setup;
   setup.options.drain_grace = absl::Milliseconds(for_good ? 300 : 5000);
-  const auto kept = scenario.prepare(setup);
+  setup.may_leave_traces = true;  // which depends; see below
+  Kept kept = scenario.prepare(setup);
   setup.before = [this, before = setup.before] {
     if (before) before();
     // One that comes when the server has ended by itself must not end us. (A
     // signal that is blocked, as in the server, is never ignored.)
     signal(SIGTERM, SIG_IGN);
+    signal(SIGUSR2, SIG_IGN);
     table_.Arm();
   };
   // Whether what is said as a warning can be heard.
   const bool audible = setup.stderr_fd < 0 &&
                        setup.options.log_level <= server::LogLevel::kWarning;
   auto server = TestServer::Start(std::move(setup));
+  kept.lent.clear();
   if (!server.ok()) {
     EXPECT_TRUE(scenario.refused ||
                 (fault && Tells(server.status().message(), *fault)))
@@ -206,7 +231,8 @@ void SyscallFaultsTest::Live(const Scenario& scenario,
   }
   Clients clients;
   Talk(scenario, **server, absl::Milliseconds(for_good ? 200 : 5000), &clients);
-  const TestServer::Report report = Stop(scenario, **server);
+  const TestServer::Report report =
+      Stop(scenario, **server, absl::Seconds(for_good ? 1 : 10), &clients);
   const std::string told = absl::StrCat(report.run_status, "\n", report.log);
   EXPECT_TRUE(report.exit_status.exited()) << report.exit_status.ToString();
   EXPECT_TRUE(report.complete && report.balanced && report.totals.running == 0)
@@ -221,6 +247,7 @@ void SyscallFaultsTest::Live(const Scenario& scenario,
     EXPECT_TRUE(Tells(told, *fault)) << told;
   } else if (!for_good) {
     EXPECT_EQ(clients.waiting, 0) << told;
+    EXPECT_TRUE(clients.upgrade_is_known) << told;
   }
   // A machine that is busy makes others than the one look as if they dawdled:
   // they are told of as well.
@@ -242,7 +269,9 @@ std::map<std::string, Runs> SyscallFaultsTest::LiveUndisturbed(
                        table_.calls_elsewhere(site.name)};
   }
   // These fail already.
-  for (const auto& [site, error] : scenario.always_fail) runs.erase(site);
+  for (const Scenario::Failure& failure : scenario.always_fail) {
+    runs.erase(failure.site);
+  }
   return runs;
 }
 
@@ -318,7 +347,7 @@ TEST_F(SyscallFaultsTest, EachSiteOfTheParentFailsAndItRecoversOrSaysWhy) {
   // What each life runs.
   std::vector<std::map<std::string, Runs>> lives;
   std::map<std::string, std::string> calls;
-  for (const Scenario& scenario : Scenarios()) {
+  for (const Scenario& scenario : scenarios_) {
     SCOPED_TRACE(scenario.name);
     lives.push_back(LiveUndisturbed(scenario));
     for (const auto& site : table_.sites()) {
@@ -357,7 +386,7 @@ TEST_F(SyscallFaultsTest, EachSiteOfTheParentFailsAndItRecoversOrSaysWhy) {
                    : std::vector<SyscallError>{errors[life % errors.size()]})) {
         if (!all && covered.count(name) > 0) break;
         ++faults;
-        if (Fail(Scenarios()[life], fault)) covered.insert(name);
+        if (Fail(scenarios_[life], fault)) covered.insert(name);
       }
       first_life = false;
     }

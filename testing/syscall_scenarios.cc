@@ -1,7 +1,6 @@
 #include "brood/testing/syscall_scenarios.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -9,25 +8,30 @@
 
 #include <atomic>
 #include <cerrno>
-#include <csignal>
+#include <cstdlib>
 #include <memory>
 #include <stdexcept>
 #include <thread>  // NOLINT(build/c++11): a program that has threads.
+#include <utility>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "brood/net/connection.h"
 #include "brood/proc/huge_text.h"
+#include "brood/server/check_flags.h"
+#include "brood/server/options.h"
+#include "brood/server/own_command.h"
 #include "brood/server/readiness.h"
+#include "brood/server/request_signals.h"
+#include "brood/server/socket_activation.h"
 #include "brood/server/tcp_server.h"
 #include "brood/testing/shared.h"
 
 namespace brood::testing {
 namespace {
 
-using Kept = std::vector<net::Socket>;
 using Setup = TestServer::Setup;
 using server::TcpServer;
 
@@ -41,27 +45,6 @@ absl::Status RunTwoGenerations(TcpServer& server) {
       if (!status.ok()) return status;
     }
     const absl::StatusOr<bool> goes_on = server.Step(absl::Seconds(10));
-    if (!goes_on.ok()) return goes_on.status();
-    if (!*goes_on) return absl::OkStatus();
-  }
-}
-
-// The server in an embedder's own loop, who takes SIGTERM himself.
-TcpServer* polled_server = nullptr;
-void RequestDrain(int /*signal*/) { polled_server->RequestDrain(); }
-
-absl::Status RunInOwnLoop(TcpServer& server) {
-  const absl::StatusOr<int> fd = server.PollableFd();
-  if (!fd.ok()) return fd.status();
-  polled_server = &server;
-  struct sigaction action = {}, before;
-  action.sa_handler = RequestDrain;
-  sigaction(SIGTERM, &action, &before);
-  const absl::Cleanup restore = [&] { sigaction(SIGTERM, &before, nullptr); };
-  for (;;) {
-    pollfd ready = {*fd, POLLIN, 0};
-    poll(&ready, 1, -1);
-    const absl::StatusOr<bool> goes_on = server.Step();
     if (!goes_on.ok()) return goes_on.status();
     if (!*goes_on) return absl::OkStatus();
   }
@@ -82,25 +65,13 @@ absl::Status RunBesideAThread(TcpServer& server) {
   return run;
 }
 
-// A scenario that is but for its options as every other.
-Scenario With(const std::string& name,
-              const std::function<void(Setup&)>& change) {
-  Scenario scenario;
-  scenario.name = name;
-  scenario.prepare = [change](Setup& setup) {
-    change(setup);
-    return Kept();
-  };
-  return scenario;
-}
-
 // Its standard error is the second of `fds`; the first is kept if there is one.
 Kept LogTo(int first, int second, Setup& setup) {
   if (second < 0) throw std::runtime_error("no descriptor for the log");
   setup.stderr_fd = second;
   Kept kept;
-  kept.push_back(net::Socket::Adopt(second));
-  if (first >= 0) kept.push_back(net::Socket::Adopt(first));
+  kept.sockets.push_back(net::Socket::Adopt(second));
+  if (first >= 0) kept.sockets.push_back(net::Socket::Adopt(first));
   return kept;
 }
 
@@ -210,11 +181,35 @@ Scenario Grace() {
   return scenario;
 }
 
+// What server/main.cc does before there is a server, which could be done later
+// as well. Descriptor 3 was inherited.
+absl::Status BeginAsMainDoes() {
+  server::RequestSignals::BlockForGood();
+  const char* const by_path[] = {"./server", "--flagfile=/dev/null"};
+  const char* const by_name[] = {"server"};
+  server::Options options;
+  setenv("LISTEN_PID", absl::StrCat(getpid()).c_str(), 1);
+  setenv("LISTEN_FDS", "1", 1);
+  server::TakeNotifySocket(&options);
+  const absl::Status inherited = server::InheritListeners(&options).status();
+  close(STDERR_FILENO + 1);  // also if nobody has taken it
+  for (const absl::Status& status :
+       {inherited, server::OwnCommand(2, by_path).status(),
+        server::OwnCommand(1, by_name).status(),
+        server::CheckFlags(2, by_path)}) {
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
 // As server/main.cc does; the first handler leaves an orphan behind, which has
 // ended by then.
 Scenario Program() {
-  return With("program", [](Setup& setup) {
+  Scenario scenario;
+  scenario.name = "program";
+  scenario.prepare = [](Setup& setup) {
     setup.options.init = true;
+    setup.given = {STDERR_FILENO + 1};
     const auto served = std::make_shared<Shared<std::atomic<int>>>();
     setup.handler = [served,
                      echo = setup.handler](net::Connection& connection) {
@@ -226,15 +221,36 @@ Scenario Program() {
       return echo(connection);
     };
     setup.run = [](TcpServer& server) {
+      absl::Status begun = BeginAsMainDoes();
+      if (!begun.ok()) return begun;
       proc::MoveTextToHugePages().IgnoreError();
       server::AnnounceReadiness(server.endpoints(), STDERR_FILENO);
       return server.Run();
     };
-  });
+    Kept kept;
+    kept.lent.push_back(
+        net::Socket::Adopt(open("/dev/null", O_RDONLY | O_CLOEXEC)));
+    kept.lent = FromThreeOn(std::move(kept.lent));
+    return kept;
+  };
+  return scenario;
 }
 
-std::vector<Scenario> MakeAll() {
-  return {
+}  // namespace
+
+Scenario With(const std::string& name,
+              const std::function<void(Setup&)>& change) {
+  Scenario scenario;
+  scenario.name = name;
+  scenario.prepare = [change](Setup& setup) {
+    change(setup);
+    return Kept();
+  };
+  return scenario;
+}
+
+std::vector<Scenario> Scenarios(const ShortDir& dir) {
+  std::vector<Scenario> all = {
       With("fork", [](Setup&) {}),
       With("spares, two generations",
            [](Setup& setup) {
@@ -252,6 +268,11 @@ std::vector<Scenario> MakeAll() {
            }),
       With("zygote", [](Setup& s) { s.options.strategy = "zygote"; }),
       KilledZygote(),
+      With("spares that die with their parent",
+           [](Setup& setup) {
+             setup.options.strategy = "spares";
+             setup.options.on_parent_death = server::OnParentDeath::kDie;
+           }),
       With("auto", [](Setup& s) { s.options.strategy = "auto"; }),
       With("auto, in a program with threads",
            [](Setup& setup) {
@@ -284,13 +305,10 @@ std::vector<Scenario> MakeAll() {
       WithoutClone3(),
       RefusedSignals(),
   };
-}
-
-}  // namespace
-
-const std::vector<Scenario>& Scenarios() {
-  static const auto* const all = new std::vector<Scenario>(MakeAll());
-  return *all;
+  for (Scenario& scenario : HandOverScenarios(dir)) {
+    all.push_back(std::move(scenario));
+  }
+  return all;
 }
 
 }  // namespace brood::testing

@@ -131,14 +131,31 @@ int __wrap_open(const char* path, int flags, ...) {
 }
 
 BROOD_DIVERT(int, stat, (const char* path, struct stat* into), (path, into), -1)
-BROOD_DIVERT(int, lstat, (const char* path, struct stat* into), (path, into),
-             -1)
 BROOD_DIVERT(int, fstat, (int fd, struct stat* into), (fd, into), -1)
 BROOD_DIVERT(int, chmod, (const char* path, mode_t mode), (path, mode), -1)
 BROOD_DIVERT(int, fchmod, (int fd, mode_t mode), (fd, mode), -1)
-BROOD_DIVERT(int, unlink, (const char* path), (path), -1)
+
+// ENOENT says that the file is gone: so it is.
+int __real_unlink(const char* path);
+int __wrap_unlink(const char* path) {
+  if (!SyscallTable::Fails(BROOD_CALLER)) return __real_unlink(path);
+  const int error = errno;
+  if (error == ENOENT) __real_unlink(path);
+  errno = error;
+  return -1;
+}
+int __real_lstat(const char* path, struct stat* into);
+int __wrap_lstat(const char* path, struct stat* into) {
+  if (!SyscallTable::Fails(BROOD_CALLER)) return __real_lstat(path, into);
+  const int error = errno;
+  if (error == ENOENT) __real_unlink(path);
+  errno = error;
+  return -1;
+}
+
 BROOD_DIVERT(ssize_t, readlink, (const char* path, char* into, size_t size),
              (path, into, size), -1)
+BROOD_DIVERT(char*, getcwd, (char* into, size_t size), (into, size), nullptr)
 BROOD_DIVERT(DIR*, opendir, (const char* path), (path), nullptr)
 BROOD_DIVERT(dirent*, readdir, (DIR * folder), (folder), nullptr)
 BROOD_DIVERT(FILE*, fopen, (const char* path, const char* mode), (path, mode),
@@ -212,6 +229,10 @@ BROOD_DIVERT(ssize_t, recvmsg, (int fd, msghdr* message, int flags),
              (fd, message, flags), -1)
 BROOD_DIVERT(ssize_t, send, (int fd, const void* from, size_t size, int flags),
              (fd, from, size, flags), -1)
+BROOD_DIVERT(ssize_t, sendto,
+             (int fd, const void* from, size_t size, int flags,
+              const sockaddr* to, socklen_t length),
+             (fd, from, size, flags, to, length), -1)
 BROOD_DIVERT(ssize_t, sendmsg, (int fd, const msghdr* message, int flags),
              (fd, message, flags), -1)
 
@@ -297,7 +318,17 @@ int __wrap_prctl(int what, ...) {
                       arguments[3]);
 }
 
-// These two give the error, and leave errno alone.
+// These give the error, and leave errno alone.
+BROOD_DIVERT(int, posix_spawnattr_init, (posix_spawnattr_t * attributes),
+             (attributes), errno)
+BROOD_DIVERT(int, posix_spawn_file_actions_init,
+             (posix_spawn_file_actions_t * actions), (actions), errno)
+BROOD_DIVERT(int, posix_spawn_file_actions_adddup2,
+             (posix_spawn_file_actions_t * actions, int from, int to),
+             (actions, from, to), errno)
+BROOD_DIVERT(int, posix_spawn_file_actions_addclosefrom_np,
+             (posix_spawn_file_actions_t * actions, int first),
+             (actions, first), errno)
 int __real_posix_spawn(pid_t* pid, const char* path,
                        const posix_spawn_file_actions_t* actions,
                        const posix_spawnattr_t* attributes, char* const* argv,

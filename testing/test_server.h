@@ -77,6 +77,9 @@ class TestServer {
     // embedder.
     std::function<void()> before;
     server::Options options;
+    // Descriptors that the server closes in the end, besides those of
+    // options.inherited: of an entry "fd:N", or of a predecessor.
+    std::vector<int> given;
     server::Handler handler;
     // Server.Run() unless said otherwise; for a test that drives Step().
     std::function<absl::Status(server::TcpServer&)> run;
@@ -86,6 +89,8 @@ class TestServer {
     // The standard error of the server process, instead of the kit's pipe; lent
     // until Start() returns. There are no log lines to wait for, then.
     int stderr_fd = -1;
+    // Whether what is left behind fails the test; the report has it anyhow.
+    bool may_leave_traces = false;
     // What Stop() allows for beyond drain_grace.
     absl::Duration stop_margin = absl::Seconds(5);
   };
@@ -167,6 +172,7 @@ class TestServer {
   Report MakeReport();
 
   absl::Duration stop_patience_;
+  bool may_leave_traces_ = false;
   server::Options options_;
   pid_t pid_ = 0;
   bool reaped_ = false;
