@@ -121,7 +121,11 @@ TEST_F(UnixListenerTest, LeavesOneThatIsTooBusyToAnswerAlone) {
     if (!client.ok()) break;
     clients.push_back(*std::move(client));
   }
-  EXPECT_THAT(Listen(), StatusIs(absl::ErrnoToStatusCode(EADDRINUSE)));
+  EXPECT_THAT(Listen(),
+              StatusIs(absl::ErrnoToStatusCode(EADDRINUSE),
+                       absl::StrCat("bind ", endpoint_.ToString(),
+                                    ": Address already in use (connect: "
+                                    "Resource temporarily unavailable)")));
 }
 
 TEST_F(UnixListenerTest, LeavesASocketOfAnotherKindAlone) {

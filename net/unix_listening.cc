@@ -67,16 +67,24 @@ absl::Status CheckNobodyAnswers(const Endpoint& endpoint) {
   const Socket client = Socket::Adopt(
       socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!client.valid()) return ErrorAt("socket", endpoint);
-  if (connect(client.fd(), endpoint.address(), endpoint.address_length()) < 0) {
-    if (errno == ECONNREFUSED || errno == ENOENT) return absl::OkStatus();
-    // A full queue, or one of another kind, is a sign of life. What else there
-    // is says nothing of it.
-    if (errno != EAGAIN && errno != EPROTOTYPE) {
-      return ErrorAt("connect", endpoint);
-    }
+  const bool connected =
+      connect(client.fd(), endpoint.address(), endpoint.address_length()) == 0;
+  const int error = errno;
+  if (!connected && (error == ECONNREFUSED || error == ENOENT)) {
+    return absl::OkStatus();
+  }
+  // A full queue, or one of another kind, is a sign of life. What else there is
+  // says nothing of it.
+  if (!connected && error != EAGAIN && error != EPROTOTYPE) {
+    return ErrorAt("connect", endpoint);
   }
   errno = EADDRINUSE;
-  return ErrorAt("bind", endpoint);
+  const absl::Status in_use = ErrorAt("bind", endpoint);
+  if (connected) return in_use;
+  return absl::Status(
+      in_use.code(),
+      absl::StrCat(in_use.message(), " (",
+                   absl::ErrnoToStatus(error, "connect").message(), ")"));
 }
 
 // Removes a socket's file that was left behind. Under the lock.

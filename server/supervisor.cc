@@ -243,6 +243,7 @@ void Supervisor::EnforceDeadlines(Instant now) {
 }
 
 void Supervisor::StepLifecycle(Instant now) {
+  if (lifecycle_.stopped()) return;
   for (;;) {
     switch (lifecycle_.Step(now, LiveChildren())) {
       case Lifecycle::Action::kNone:

@@ -80,9 +80,9 @@ bool Upgrade::Step(Instant now) {
   TakeWord(now);
   if (now < deadline_) return false;
   if (state_ == State::kProving) return TryHandOver();
-  Kill(absl::DeadlineExceededError(absl::StrCat("it was not ready within ",
-                                                absl::FormatDuration(patience_),
-                                                " (upgrade_timeout)")));
+  End(SIGKILL, absl::DeadlineExceededError(absl::StrCat(
+                   "it was not ready within ", absl::FormatDuration(patience_),
+                   " (upgrade_timeout)")));
   return false;
 }
 
@@ -117,17 +117,17 @@ void Upgrade::ListenersClosed() {
   log_->HandedOver(pid_);
 }
 
-void Upgrade::Kill(absl::Status why) {
-  why_killed_ = std::move(why);
-  state_ = State::kKilled;
+void Upgrade::End(int signal, absl::Status why) {
+  why_ended_ = std::move(why);
+  state_ = State::kEnding;
   deadline_ = net::Never();
-  reaper_->Signal(pid_, SIGKILL).IgnoreError();
+  reaper_->Signal(pid_, signal).IgnoreError();
 }
 
 void Upgrade::Ended(const proc::ExitStatus& status) {
   TakeWord(net::Now());  // it may have been its last
-  if (state_ == State::kKilled) {
-    Fail(why_killed_);
+  if (state_ == State::kEnding) {
+    Fail(why_ended_);
     return;
   }
   Fail(absl::AbortedError(absl::StrCat(
@@ -148,10 +148,10 @@ void Upgrade::Fail(const absl::Status& why) {
 }
 
 void Upgrade::Abandon() {
-  if (state_ == State::kProving) TryHandOver();
-  if (state_ == State::kStarting) {
-    Kill(absl::CancelledError("this server is stopping"));
-  }
+  if (state_ != State::kStarting && state_ != State::kProving) return;
+  // One that accepts has connections to finish.
+  const int signal = state_ == State::kStarting ? SIGKILL : SIGTERM;
+  End(signal, absl::CancelledError("this server is stopping"));
 }
 
 }  // namespace brood::server

@@ -74,8 +74,9 @@ class Upgrade {
   // The listeners are closed here: whoever connects from now on is the other
   // program's. Says so, if there is one.
   void ListenersClosed();
-  // This server stops: a program that is not ready is killed, and one that is
-  // stays behind, alone.
+  // This server stops, and with it a program that has not taken over yet: at
+  // once, or, if it accepts already, as this one does. It stays a child until
+  // then.
   void Abandon();
 
   // Whether the other program accepts connections, and this one must not.
@@ -85,13 +86,13 @@ class Upgrade {
   uint64_t failures() const { return failures_; }
 
  private:
-  enum class State { kIdle, kStarting, kKilled, kProving, kHandedOver, kOver };
+  enum class State { kIdle, kStarting, kEnding, kProving, kHandedOver, kOver };
 
   Upgrade(const Options& options, net::Socket ready, ServiceManager* manager,
           proc::Reaper* reaper, EventLog* log);
   void TakeWord(net::Instant now);
   bool TryHandOver();
-  void Kill(absl::Status why);
+  void End(int signal, absl::Status why);
   void Fail(const absl::Status& why);
 
   const std::vector<std::string> command_;
@@ -105,8 +106,8 @@ class Upgrade {
   State state_ = State::kIdle;
   pid_t pid_ = 0;
   net::Instant deadline_ = net::Never();
-  // Why a program was killed, until it has ended.
-  absl::Status why_killed_;
+  // Why a program was told to end, until it has.
+  absl::Status why_ended_;
   uint64_t failures_ = 0;
 };
 

@@ -65,7 +65,8 @@ class ServerProgram {
   // Every process that was started to be a generation, and may not be one yet.
   const std::set<pid_t>& started() const { return started_; }
 
-  // SIGTERM to the last one, then AwaitExit().
+  // SIGTERM to the last one, then AwaitExit(). An upgrade that is in flight
+  // goes with it.
   absl::Status Stop();
   // Waits for every generation to end. Each must exit with 0, and say in the
   // log that its account is balanced; otherwise FailedPrecondition.

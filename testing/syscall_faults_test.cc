@@ -37,6 +37,7 @@
 #include "absl/types/optional.h"
 #include "brood/testing/leak_check.h"
 #include "brood/testing/observe.h"
+#include "brood/testing/short_dir.h"
 #include "brood/testing/syscall_errors.h"
 #include "brood/testing/syscall_scenarios.h"
 #include "brood/testing/syscall_table.h"
@@ -75,10 +76,14 @@ class SyscallFaultsTest : public LeakCheck {
   std::string CallAt(const SyscallTable::Site& site) const;
 
   SyscallTable table_{{"brood::net", "brood::proc", "brood::server"}};
+  const ShortDir dir_;
+  const std::vector<Scenario> scenarios_ = Scenarios(dir_);
 
  private:
   struct Clients {
     int served = 0, turned_away = 0, waiting = 0;
+    // What became of it, if there was to be one.
+    bool upgrade_is_known = true;
   };
 
   void Live(const Scenario& scenario, const absl::optional<Fault>& fault);
@@ -86,7 +91,7 @@ class SyscallFaultsTest : public LeakCheck {
             absl::Duration patience, Clients* clients);
   static void Ask(absl::StatusOr<TestClient>& client, Clients* clients);
   TestServer::Report Stop(const Scenario& scenario, TestServer& server,
-                          absl::Duration patience);
+                          absl::Duration patience, Clients* clients);
   static void ExpectNobodyLeft();
 };
 
@@ -154,13 +159,14 @@ void SyscallFaultsTest::Talk(const Scenario& scenario, TestServer& server,
 
 TestServer::Report SyscallFaultsTest::Stop(const Scenario& scenario,
                                            TestServer& server,
-                                           absl::Duration patience) {
+                                           absl::Duration patience,
+                                           Clients* clients) {
   if (scenario.upgrades) {
     server.Signal(SIGUSR2);
-    // Until it is known what became of it.
-    Await(
+    clients->upgrade_is_known = Await(
         [&] {
-          for (const char* end : {"has taken over", "upgrade failed"}) {
+          for (const char* end :
+               {"has taken over", "upgrade failed", "upgrade: ignored"}) {
             if (server.AwaitLogLine(end, absl::ZeroDuration()).ok())
               return true;
           }
@@ -226,7 +232,7 @@ void SyscallFaultsTest::Live(const Scenario& scenario,
   Clients clients;
   Talk(scenario, **server, absl::Milliseconds(for_good ? 200 : 5000), &clients);
   const TestServer::Report report =
-      Stop(scenario, **server, absl::Seconds(fault ? 1 : 10));
+      Stop(scenario, **server, absl::Seconds(for_good ? 1 : 10), &clients);
   const std::string told = absl::StrCat(report.run_status, "\n", report.log);
   EXPECT_TRUE(report.exit_status.exited()) << report.exit_status.ToString();
   EXPECT_TRUE(report.complete && report.balanced && report.totals.running == 0)
@@ -241,6 +247,7 @@ void SyscallFaultsTest::Live(const Scenario& scenario,
     EXPECT_TRUE(Tells(told, *fault)) << told;
   } else if (!for_good) {
     EXPECT_EQ(clients.waiting, 0) << told;
+    EXPECT_TRUE(clients.upgrade_is_known) << told;
   }
   // A machine that is busy makes others than the one look as if they dawdled:
   // they are told of as well.
@@ -340,7 +347,7 @@ TEST_F(SyscallFaultsTest, EachSiteOfTheParentFailsAndItRecoversOrSaysWhy) {
   // What each life runs.
   std::vector<std::map<std::string, Runs>> lives;
   std::map<std::string, std::string> calls;
-  for (const Scenario& scenario : Scenarios()) {
+  for (const Scenario& scenario : scenarios_) {
     SCOPED_TRACE(scenario.name);
     lives.push_back(LiveUndisturbed(scenario));
     for (const auto& site : table_.sites()) {
@@ -379,7 +386,7 @@ TEST_F(SyscallFaultsTest, EachSiteOfTheParentFailsAndItRecoversOrSaysWhy) {
                    : std::vector<SyscallError>{errors[life % errors.size()]})) {
         if (!all && covered.count(name) > 0) break;
         ++faults;
-        if (Fail(Scenarios()[life], fault)) covered.insert(name);
+        if (Fail(scenarios_[life], fault)) covered.insert(name);
       }
       first_life = false;
     }

@@ -12,7 +12,6 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
-#include <memory>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -43,6 +42,7 @@ Socket BindTo(const net::Endpoint& endpoint, int type) {
   if (!socket.valid() && endpoint.is_ipv6()) {
     return BindTo(*net::Endpoint::Parse("127.0.0.1:0"), type);
   }
+  unlink(std::string(endpoint.path()).c_str());  // of a life before
   if (bind(socket.fd(), endpoint.address(), endpoint.address_length()) < 0) {
     throw std::runtime_error("bind " + endpoint.ToString());
   }
@@ -59,15 +59,14 @@ Socket ListenOn(const net::Endpoint& endpoint) {
 Socket ListenOnLoopback() { return ListenOn(*net::Endpoint::Parse("[::1]:0")); }
 
 // One by its number alone; a service manager is told.
-Scenario Inherited() {
+Scenario Inherited(const ShortDir& dir) {
   Scenario scenario;
   scenario.name = "inherited listeners, a service manager";
-  scenario.prepare = [](Setup& setup) {
+  scenario.prepare = [&dir](Setup& setup) {
     Kept kept;
-    kept.dir = std::make_unique<ShortDir>();
-    kept.sockets.push_back(BindTo(kept.dir->Socket("notify"), SOCK_DGRAM));
-    setup.options.notify_socket = kept.dir->File("notify");
-    kept.lent.push_back(ListenOn(kept.dir->Socket("inherited")));
+    kept.sockets.push_back(BindTo(dir.Socket("notify"), SOCK_DGRAM));
+    setup.options.notify_socket = dir.File("notify");
+    kept.lent.push_back(ListenOn(dir.Socket("inherited")));
     setup.options.inherited = {{kept.lent[0].fd(), ""}};
     kept.lent.push_back(ListenOnLoopback());
     setup.given = {kept.lent[1].fd()};
@@ -78,25 +77,23 @@ Scenario Inherited() {
 }
 
 // One has a file, which an earlier server has left behind.
-Scenario UnixSockets() {
+Scenario UnixSockets(const ShortDir& dir) {
   Scenario scenario;
   scenario.name = "unix sockets";
-  scenario.prepare = [](Setup& setup) {
-    Kept kept;
-    kept.dir = std::make_unique<ShortDir>();
-    ListenOn(kept.dir->Socket("stale"));
-    setup.options.listen = {kept.dir->Socket("stale").ToString(),
-                            absl::StrCat("unix:@", kept.dir->path())};
+  scenario.prepare = [&dir](Setup& setup) {
+    ListenOn(dir.Socket("stale"));
+    setup.options.listen = {dir.Socket("stale").ToString(),
+                            absl::StrCat("unix:@", dir.path())};
     // The umask takes some of it, which is given back.
     setup.before = [] { umask(S_IWGRP | S_IWOTH); };
     setup.options.unix_mode = 0660;
-    return kept;
+    return Kept();
   };
   return scenario;
 }
 
-Scenario LockedDirectory() {
-  Scenario scenario = UnixSockets();
+Scenario LockedDirectory(const ShortDir& dir) {
+  Scenario scenario = UnixSockets(dir);
   scenario.name = "unix sockets, in a directory that is locked for a moment";
   scenario.always_fail = {{"LockDirectoryOf flock", EWOULDBLOCK, 2}};
   return scenario;
@@ -205,9 +202,9 @@ std::vector<Socket> FromThreeOn(std::vector<Socket> sockets) {
   return moved;
 }
 
-std::vector<Scenario> HandOverScenarios() {
-  return {Inherited(), UnixSockets(), LockedDirectory(),
-          Successor(), Upgrades(),    FailsToUpgrade()};
+std::vector<Scenario> HandOverScenarios(const ShortDir& dir) {
+  return {Inherited(dir), UnixSockets(dir), LockedDirectory(dir),
+          Successor(),    Upgrades(),       FailsToUpgrade()};
 }
 
 }  // namespace brood::testing

@@ -236,7 +236,20 @@ Scenario Program() {
   return scenario;
 }
 
-std::vector<Scenario> MakeAll() {
+}  // namespace
+
+Scenario With(const std::string& name,
+              const std::function<void(Setup&)>& change) {
+  Scenario scenario;
+  scenario.name = name;
+  scenario.prepare = [change](Setup& setup) {
+    change(setup);
+    return Kept();
+  };
+  return scenario;
+}
+
+std::vector<Scenario> Scenarios(const ShortDir& dir) {
   std::vector<Scenario> all = {
       With("fork", [](Setup&) {}),
       With("spares, two generations",
@@ -292,28 +305,10 @@ std::vector<Scenario> MakeAll() {
       WithoutClone3(),
       RefusedSignals(),
   };
-  for (Scenario& scenario : HandOverScenarios()) {
+  for (Scenario& scenario : HandOverScenarios(dir)) {
     all.push_back(std::move(scenario));
   }
   return all;
-}
-
-}  // namespace
-
-Scenario With(const std::string& name,
-              const std::function<void(Setup&)>& change) {
-  Scenario scenario;
-  scenario.name = name;
-  scenario.prepare = [change](Setup& setup) {
-    change(setup);
-    return Kept();
-  };
-  return scenario;
-}
-
-const std::vector<Scenario>& Scenarios() {
-  static const auto* const all = new std::vector<Scenario>(MakeAll());
-  return *all;
 }
 
 }  // namespace brood::testing

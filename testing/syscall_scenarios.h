@@ -10,7 +10,8 @@
 // Lives in the test process. Errors: none; what cannot be set up throws.
 //
 // Example:
-//   for (const Scenario& scenario : Scenarios()) {
+//   const ShortDir dir;
+//   for (const Scenario& scenario : Scenarios(dir)) {
 //     TestServer::Setup setup;
 //     const Kept kept = scenario.prepare(setup);
 //     ...
@@ -20,7 +21,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -36,7 +36,6 @@ struct Kept {
   std::vector<net::Socket> sockets;
   // Until it has started: they are handed to it.
   std::vector<net::Socket> lent;
-  std::unique_ptr<ShortDir> dir;
 };
 
 struct Scenario {
@@ -63,9 +62,11 @@ struct Scenario {
   bool upgrades = false;
 };
 
-const std::vector<Scenario>& Scenarios();
+// Their unix sockets are in `dir`, which must be there as long as they. (Always
+// in the same one: a program knows the names of a bounded number.)
+std::vector<Scenario> Scenarios(const ShortDir& dir);
 // Some of them, for Scenarios().
-std::vector<Scenario> HandOverScenarios();
+std::vector<Scenario> HandOverScenarios(const ShortDir& dir);
 
 // A scenario that is but for its options as every other.
 Scenario With(const std::string& name,

@@ -147,6 +147,23 @@ TEST_P(UpgradeTest, ManyRequestsMakeAtMostTwoGenerationsAtATime) {
   EXPECT_THAT(server->generations(), SizeIs(2)) << "to the first one alone";
 }
 
+// Who stops a server means all of it.
+TEST_P(UpgradeTest, AProgramThatHasNotTakenOverYetStopsWithTheOldOne) {
+  const auto server = Start();
+  server->Signal(SIGUSR2);
+  ASSERT_THAT(server->log().Await("is ready and accepts", absl::Seconds(10)),
+              IsOk());
+  TestClient client = ConnectTo(*server);
+  EXPECT_THAT(client.Echo("by the new one"), IsOk());
+  server->Signal(SIGTERM);
+  ASSERT_THAT(server->log().AwaitAll(2, "draining", absl::Seconds(10)), IsOk())
+      << "both";
+  EXPECT_THAT(client.Echo("until it is done"), IsOk());
+  client.Close();
+  EXPECT_THAT(server->AwaitExit(), IsOk());
+  EXPECT_THAT(server->generations(), SizeIs(1));
+}
+
 TEST_P(UpgradeTest, TheProgramAtThePathIsTheOneThatTakesOver) {
   const std::string directory = OwnDirectory();
   const std::string current = directory + "/current";
