@@ -52,7 +52,10 @@ absl::StatusOr<std::unique_ptr<ServerProgram>> ServerProgram::Start(
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   command.insert(command.begin() + 1, "--listen=127.0.0.1:0");
   std::vector<char*> arguments;
-  for (std::string& argument : command) arguments.push_back(argument.data());
+  for (std::string& argument : command) {
+    arguments.push_back(argument.data());
+    server->terse_ |= argument == "--log_level=warning";
+  }
   arguments.push_back(nullptr);
   std::fflush(nullptr);
   const pid_t pid = fork();
@@ -164,8 +167,12 @@ absl::Status ServerProgram::AwaitExit() {
       complaints.push_back(
           absl::StrCat("generation ", pid, " ended with status ", status));
     }
-    if (!absl::StrContains(log_.All(),
-                           absl::StrCat("brood[", pid, "] info: stopped: "))) {
+    const bool balanced =
+        terse_
+            ? !absl::StrContains(log_.All(), "UNBALANCED")
+            : absl::StrContains(
+                  log_.All(), absl::StrCat("brood[", pid, "] info: stopped: "));
+    if (!balanced) {
       complaints.push_back(
           absl::StrCat("generation ", pid, " did not tell a balanced account"));
     }
