@@ -69,7 +69,8 @@ class ServerProgram {
   // goes with it.
   absl::Status Stop();
   // Waits for every generation to end. Each must exit with 0, and say in the
-  // log that its account is balanced; otherwise FailedPrecondition.
+  // log that its account is balanced (with a --log_level that leaves this out:
+  // must not say that it isn't); otherwise FailedPrecondition.
   absl::Status AwaitExit();
 
  private:
@@ -82,6 +83,7 @@ class ServerProgram {
   std::vector<pid_t> generations_;
   std::set<pid_t> started_;
   size_t followed_ = 0;  // how much of the log
+  bool terse_ = false;   // the log has no more than warnings
   bool over_ = false;
 };
 

@@ -9,12 +9,14 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "brood/net/connection.h"
 #include "brood/net/endpoint.h"
 #include "brood/net/io.h"
 #include "brood/server/echo_handler.h"
 #include "brood/server/handler.h"
+#include "brood/testing/chaos_proxy.h"
 #include "brood/testing/connection_pair.h"
 #include "brood/testing/fault_injector.h"
 #include "brood/testing/handler_conformance.h"
@@ -116,6 +118,25 @@ TEST_F(KitExamplesTest, TestClientTalks) {
   EXPECT_THAT(client->ExpectReply("hello"), IsOk());
   EXPECT_THAT(client->ShutdownWrite(), IsOk());
   EXPECT_THAT(client->ExpectEof(), IsOk());
+  // End of the example.
+}
+
+TEST_F(KitExamplesTest, ChaosProxyIsInTheWay) {
+  if (!ChaosProxy::Supported().ok()) GTEST_SKIP();
+  const auto started = TestServer::Start();
+  ASSERT_THAT(started, IsOk());
+  const TestServer& server = **started;
+  // Example of testing/chaos_proxy.h.
+  ChaosPlan plan;
+  plan.to_server.splits = {3};  // "hel", then "lo"
+  plan.to_client.max_piece = 1;
+  plan.to_client.delay = absl::Milliseconds(1);
+  absl::StatusOr<std::unique_ptr<ChaosProxy>> proxy =
+      ChaosProxy::Start(server.endpoint(), plan);
+  ASSERT_THAT(proxy, IsOk());
+  auto client = TestClient::Connect((*proxy)->endpoint());
+  ASSERT_THAT(client, IsOk());
+  EXPECT_THAT(client->Echo("hello"), IsOk());
   // End of the example.
 }
 
