@@ -10,10 +10,9 @@
 // Errors: the call, if the program can't tell where it is.
 //
 // Example:
-//   int main(int argc, char** argv) {
-//     Options options;
-//     auto command = OwnCommand(argc, argv);
-//     if (command.ok()) options.upgrade_command = *command;
+//   Options options;
+//   absl::StatusOr<std::vector<std::string>> command = OwnCommand(argc, argv);
+//   if (command.ok()) options.upgrade_command = *command;
 
 #ifndef BROOD_SERVER_OWN_COMMAND_H_
 #define BROOD_SERVER_OWN_COMMAND_H_

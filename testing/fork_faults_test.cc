@@ -161,12 +161,15 @@ TEST_P(ForkFaultsTest, WhenTheProcessTableIsFullItRestsUntilAChildEnds) {
   faults_.FailAlways(kFork, EAGAIN);
   if (!row().made_after_accept) {
     // Whoever waits would be given to the first who come.
-    for (pid_t child : server->children()) {
-      if (std::count(serving.begin(), serving.end(), child) == 0) {
-        kill(child, SIGKILL);
+    // One may have been born a moment before forks began to fail.
+    EXPECT_TRUE(Await([&] {
+      for (pid_t child : server->children()) {
+        if (std::count(serving.begin(), serving.end(), child) == 0) {
+          kill(child, SIGKILL);
+        }
       }
-    }
-    EXPECT_TRUE(Await([&] { return server->children().size() == 10; }));
+      return server->children().size() == 10;
+    }));
     AwaitIdle(server->pid());
   }
   const absl::Duration busy_before = CpuTimeOf(server->pid());

@@ -14,7 +14,6 @@
 #include <sys/wait.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -73,7 +72,6 @@ class SyscallFaultsTest : public LeakCheck {
   bool Fail(const Scenario& scenario, const Fault& fault);
   // The same without; says what was run.
   std::map<std::string, Runs> LiveUndisturbed(const Scenario& scenario);
-  std::string CallAt(const SyscallTable::Site& site) const;
 
   SyscallTable table_{{"brood::net", "brood::proc", "brood::server"}};
   const ShortDir dir_;
@@ -163,20 +161,18 @@ TestServer::Report SyscallFaultsTest::Stop(const Scenario& scenario,
                                            Clients* clients) {
   if (scenario.upgrades) {
     server.Signal(SIGUSR2);
+    const auto has_said = [&](const char* text) {
+      return server.AwaitLogLine(text, absl::ZeroDuration()).ok();
+    };
     clients->upgrade_is_known = Await(
         [&] {
-          for (const char* end :
-               {"has taken over", "upgrade failed", "upgrade: ignored"}) {
-            if (server.AwaitLogLine(end, absl::ZeroDuration()).ok())
-              return true;
-          }
-          return false;
+          return has_said("has taken over") || has_said("upgrade failed") ||
+                 has_said("upgrade: ignored");
         },
         patience);
   }
   if (!scenario.client_stays) return server.Stop();
-  auto staying =
-      TestClient::Connect(server.endpoint(), absl::Milliseconds(500));
+  auto staying = TestClient::Connect(server.endpoint(), absl::Seconds(1));
   if (staying.ok()) staying->Echo("hello").IgnoreError();
   server.Signal(SIGTERM);
   // If the server can't end it, it goes by itself.
@@ -247,7 +243,8 @@ void SyscallFaultsTest::Live(const Scenario& scenario,
     EXPECT_TRUE(Tells(told, *fault)) << told;
   } else if (!for_good) {
     EXPECT_EQ(clients.waiting, 0) << told;
-    EXPECT_TRUE(clients.upgrade_is_known) << told;
+    EXPECT_TRUE(clients.upgrade_is_known || report.log_lines_dropped > 0)
+        << told;
   }
   // A machine that is busy makes others than the one look as if they dawdled:
   // they are told of as well.
@@ -279,11 +276,6 @@ bool SyscallFaultsTest::Fail(const Scenario& scenario, const Fault& fault) {
   SCOPED_TRACE(absl::StrCat(scenario.name, ": ", fault.ToString()));
   Live(scenario, fault);
   return table_.failed(fault.site) > 0;
-}
-
-std::string SyscallFaultsTest::CallAt(const SyscallTable::Site& site) const {
-  return site.call == "syscall" ? NameOfSyscall(table_.number(site.name))
-                                : site.call;
 }
 
 // The faults of a site that is run so many times: once at the first calls, at
@@ -342,6 +334,7 @@ TEST_F(SyscallFaultsTest, EachSiteOfTheParentFailsAndItRecoversOrSaysWhy) {
   GTEST_SKIP() << "an optimizer makes other sites than the source has";
 #endif
   const bool all = FromEnvironment("BROOD_FAULTS") == "all";
+  const std::string chosen = FromEnvironment("BROOD_FAULT_SITES");
   const Excused excused = ReadExcused();
 
   // What each life runs.
@@ -351,7 +344,9 @@ TEST_F(SyscallFaultsTest, EachSiteOfTheParentFailsAndItRecoversOrSaysWhy) {
     SCOPED_TRACE(scenario.name);
     lives.push_back(LiveUndisturbed(scenario));
     for (const auto& site : table_.sites()) {
-      if (table_.calls(site.name) > 0) calls[site.name] = CallAt(site);
+      if (table_.calls(site.name) == 0) continue;
+      const int64_t number = table_.number(site.name);
+      calls[site.name] = number < 0 ? site.call : NameOfSyscall(number);
     }
   }
   ASSERT_FALSE(HasFailure()) << "without any fault";
@@ -369,8 +364,7 @@ TEST_F(SyscallFaultsTest, EachSiteOfTheParentFailsAndItRecoversOrSaysWhy) {
       continue;
     }
     if (!is_run && excused.perhaps.count(name) > 0) continue;
-    if (!absl::StrContains(name, FromEnvironment("BROOD_FAULT_SITES")))
-      continue;
+    if (!absl::StrContains(name, chosen)) continue;
     to_cover.insert(name);
     const std::vector<SyscallError> errors = ErrorsOf(calls[name]);
     EXPECT_FALSE(is_run && errors.empty())

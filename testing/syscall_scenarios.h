@@ -24,7 +24,9 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "brood/net/socket.h"
+#include "brood/server/tcp_server.h"
 #include "brood/testing/short_dir.h"
 #include "brood/testing/syscall_table.h"
 #include "brood/testing/test_server.h"

@@ -24,6 +24,7 @@
 #include "brood/server/echo_handler.h"
 #include "brood/server/handler.h"
 #include "brood/server/options.h"
+#include "brood/server/own_command.h"
 #include "brood/server/readiness.h"
 #include "brood/server/scoreboard.h"
 #include "brood/server/socket_activation.h"
@@ -146,6 +147,18 @@ TEST_F(ServerExamplesTest, ListensByItselfWithoutAServiceManager) {
   std::vector<std::string> listen;
   EXPECT_THAT(ListenAsTheServiceManagerSays(&listen), IsOk());
   EXPECT_EQ(listen, Options().listen);
+}
+
+TEST_F(ServerExamplesTest, CanBeStartedAgainAsItWasStarted) {
+  const int argc = 2;
+  const char* const argv[] = {"/opt/echo/server", "--workers=4"};
+  // Example of server/own_command.h.
+  Options options;
+  absl::StatusOr<std::vector<std::string>> command = OwnCommand(argc, argv);
+  if (command.ok()) options.upgrade_command = *command;
+  // End of the example.
+  EXPECT_EQ(options.upgrade_command,
+            (std::vector<std::string>{"/opt/echo/server", "--workers=4"}));
 }
 
 TEST_F(ServerExamplesTest, ExitStatusIsASentenceWithoutItsSubject) {
