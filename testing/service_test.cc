@@ -77,6 +77,7 @@ TEST_P(ServiceTest, ServesAllWhoWaitOnAUnixSocketWhenItStops) {
   TestServer::Setup setup;
   setup.options.listen = {dir_.Socket("s").ToString()};
   setup.options.max_connections = 1;
+  setup.options.drain_grace = absl::Seconds(30);  // on a busy machine
   setup.options.workers = 1;
   setup.handler = [](net::Connection& connection) {
     char byte;
