@@ -70,7 +70,7 @@ TEST_P(DeadlinesTest, ChildrenThatMaskAllSignalsAndSpinAreGoneInTime) {
   RecordProperty("all gone after ms",
                  static_cast<int>(absl::ToInt64Milliseconds(all_gone)));
   // Slack for a machine that has sixteen spinning processes to run, and more.
-  EXPECT_LE(all_gone, 4 * kLimit);
+  EXPECT_LE(all_gone, 10 * kLimit);
   const TestServer::Report report = StopAndExpectClean(*server);
   EXPECT_EQ(report.totals.killed, static_cast<uint64_t>(kClients));
   EXPECT_EQ(KilledFor(report, KillReason::kConnection),
@@ -86,7 +86,7 @@ TEST_P(DeadlinesTest, AStoppedChildIsGoneInTime) {
   };
   const auto server = StartServer(std::move(setup));
   TestClient client = ConnectTo(*server);
-  EXPECT_LE(TimeToLose(client), absl::Seconds(2));
+  EXPECT_LE(TimeToLose(client), absl::Seconds(5));
   EXPECT_EQ(StopAndExpectClean(*server).totals.killed, 1u);
 }
 
@@ -103,7 +103,7 @@ TEST_P(DeadlinesTest, SilentClientsMakeRoomForOneThatSpeaks) {
   const net::Instant start = net::Now();
   TestClient speaks = ConnectTo(*server);
   EXPECT_THAT(speaks.Echo("hello"), IsOk());
-  EXPECT_LE(absl::FromChrono(net::Now() - start), absl::Seconds(2));
+  EXPECT_LE(absl::FromChrono(net::Now() - start), absl::Seconds(5));
   // Who has spoken may be silent for as long as he likes.
   LetPass(absl::Milliseconds(600));
   EXPECT_THAT(speaks.Echo("still here"), IsOk());
