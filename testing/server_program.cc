@@ -136,9 +136,13 @@ void ServerProgram::FollowLog() {
 }
 
 absl::Status ServerProgram::Stop() {
-  FollowLog();
-  Signal(SIGTERM);
+  StopTheLast();
   return AwaitExit();
+}
+
+void ServerProgram::StopTheLast() {
+  FollowLog();
+  if (std::exchange(told_to_stop_, pid()) != pid()) Signal(SIGTERM);
 }
 
 absl::Status ServerProgram::AwaitExit() {
@@ -148,7 +152,9 @@ absl::Status ServerProgram::AwaitExit() {
   for (pid_t pid = 0; (pid = waitpid(-1, &status, WNOHANG | __WALL)) >= 0;) {
     if (pid == 0) {
       if (net::Now() > deadline) break;
-      log_.Read();  // or a full pipe could be what keeps them
+      // Or a full pipe could be what keeps them, or a successor whose
+      // predecessor was told to stop just after it had handed over.
+      told_to_stop_ != 0 ? StopTheLast() : FollowLog();
       Await(
           [&] {
             siginfo_t ended = {};

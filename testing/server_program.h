@@ -76,6 +76,7 @@ class ServerProgram {
  private:
   ServerProgram() = default;
   absl::Status AwaitListening(int stdout_fd);
+  void StopTheLast();
   void KillAll();
 
   net::Endpoint endpoint_;
@@ -84,6 +85,7 @@ class ServerProgram {
   std::set<pid_t> started_;
   size_t followed_ = 0;  // how much of the log
   bool terse_ = false;   // the log has no more than warnings
+  pid_t told_to_stop_ = 0;
   bool over_ = false;
 };
 
