@@ -131,7 +131,8 @@ TEST_P(ReaperOfOthersTest, NeitherSignalsNorDeliversWhomItHasDisowned) {
   EXPECT_EQ(nursery.reaper().live(), 0u);
   nursery.reaper().SignalAll(SIGKILL);
   EXPECT_FALSE(nursery.reaper().Signal(pid, SIGKILL).ok());
-  EXPECT_THAT(nursery.CleanupByNet(), SizeIs(0));
+  EXPECT_THAT(nursery.Cleanup(Instant::clock::now() + std::chrono::hours(1)),
+              SizeIs(0));
   EXPECT_EQ(kill(pid, SIGKILL), 0) << "it lived";
   EXPECT_EQ(waitpid(pid, nullptr, __WALL), pid) << "and is ours to reap";
   EXPECT_FALSE(nursery.reaper().Disown(5000001)) << "nobody's";
