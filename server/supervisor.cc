@@ -61,7 +61,7 @@ Supervisor::Supervisor(const Options& options, Parts parts)
 // At once, whatever it was doing: a connection that was accepted now, and a
 // process that was made, would only be killed.
 Supervisor::~Supervisor() {
-  for (int n = 0; n < 3; ++n) RequestStop(net::Now());
+  for (int n = 0; n < Requests::kMostDrains; ++n) RequestStop(net::Now());
   StepLifecycle(net::Now());
   while (!lifecycle_.stopped()) {
     SignalChildren(SIGKILL);

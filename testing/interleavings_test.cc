@@ -7,9 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
 #include <atomic>
-#include <climits>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -30,6 +28,7 @@
 #include "brood/testing/observe.h"
 #include "brood/testing/proc_files.h"
 #include "brood/testing/server_fixture.h"
+#include "brood/testing/server_program.h"
 #include "brood/testing/shared.h"
 #include "brood/testing/status_matchers.h"
 #include "gmock/gmock.h"
@@ -203,11 +202,8 @@ TestServer::Setup InterleavingsTest::SetupFor(const Pair& events) {
       !PointIs("terminate")) {
     setup.options.connection_timeout = kTimeout;
   }
-  std::array<char, PATH_MAX> here;
-  EXPECT_NE(getcwd(here.data(), here.size()), nullptr);
-  setup.options.upgrade_command = {absl::StrCat(here.data(), "/server/server"),
-                                   "--listen=127.0.0.1:0",
-                                   "--log_level=warning"};
+  setup.options.upgrade_command = {
+      ServerProgram::Path(), "--listen=127.0.0.1:0", "--log_level=warning"};
   setup.before = [] {
     server::RequestSignals::BlockForGood();  // as a program does
     plan->server = getpid();

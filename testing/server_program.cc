@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <climits>
 #include <csignal>
 #include <cstdio>
 #include <utility>
@@ -36,6 +37,13 @@ absl::optional<pid_t> PidAfter(absl::string_view text, absl::string_view line) {
 }
 
 }  // namespace
+
+// Tests begin in the directory of their runfiles.
+std::string ServerProgram::Path() {
+  char here[PATH_MAX];
+  if (getcwd(here, sizeof(here)) == nullptr) return "server/server";
+  return absl::StrCat(here, "/server/server");
+}
 
 absl::StatusOr<std::unique_ptr<ServerProgram>> ServerProgram::Start(
     std::vector<std::string> command) {

@@ -43,6 +43,9 @@ class ServerProgram {
  public:
   static constexpr absl::Duration kPatience = absl::Seconds(20);
 
+  // Where //server is, for a test that has it in its data.
+  static std::string Path();
+
   // Its path and arguments; --listen=127.0.0.1:0 is added, first.
   static absl::StatusOr<std::unique_ptr<ServerProgram>> Start(
       std::vector<std::string> command);

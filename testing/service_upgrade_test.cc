@@ -6,8 +6,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
-#include <climits>
 #include <csignal>
 #include <cstdlib>
 #include <memory>
@@ -24,6 +22,7 @@
 #include "brood/net/socket.h"
 #include "brood/server/options.h"
 #include "brood/testing/server_fixture.h"
+#include "brood/testing/server_program.h"
 #include "brood/testing/short_dir.h"
 #include "brood/testing/status_matchers.h"
 #include "gmock/gmock.h"
@@ -56,15 +55,12 @@ class ServiceUpgradeTest : public ServerTest {
   std::unique_ptr<TestServer> StartWithSuccessor(
       const std::string& listen,
       std::vector<server::InheritedListener> inherited = {}) {
-    std::array<char, PATH_MAX> here;
-    EXPECT_NE(getcwd(here.data(), here.size()), nullptr);
     TestServer::Setup setup;
     setup.options.listen = {listen};
     setup.options.inherited = std::move(inherited);
     setup.options.notify_socket = std::string(notify_.path());
-    setup.options.upgrade_command = {
-        absl::StrCat(here.data(), "/server/server"),
-        absl::StrCat("--listen=", listen)};
+    setup.options.upgrade_command = {ServerProgram::Path(),
+                                     absl::StrCat("--listen=", listen)};
     return StartServer(std::move(setup));
   }
 

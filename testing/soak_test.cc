@@ -10,10 +10,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cerrno>
-#include <climits>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -182,11 +180,9 @@ class SoakTest : public LeakCheck {
 TEST_F(SoakTest, IsAsGoodAsNewInTheEnd) {
   const int64_t connections = std::atoll(Asked("SOAK_CONNECTIONS", "1000000"));
   ASSERT_GE(connections, kStages);
-  std::array<char, PATH_MAX> here;
-  ASSERT_NE(getcwd(here.data(), here.size()), nullptr);
-  auto server = ServerProgram::Start(
-      {absl::StrCat(here.data(), "/server/server"),
-       absl::StrCat("--strategy=", Row().name), "--log_level=warning"});
+  auto server = ServerProgram::Start({ServerProgram::Path(),
+                                      absl::StrCat("--strategy=", Row().name),
+                                      "--log_level=warning"});
   ASSERT_THAT(server, IsOk());
   const pid_t pid = (*server)->pid();
 

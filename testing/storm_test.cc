@@ -11,8 +11,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <climits>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -66,7 +64,6 @@ class Storm {
   }
 
   int kills() const { return kills_; }
-  int upgrades_asked() const { return upgrades_asked_; }
 
  private:
   int64_t Random(int64_t below) {
@@ -84,7 +81,6 @@ class Storm {
       ContinueAll();
     } else if (what < 84) {
       server_->Signal(what % 2 == 0 ? SIGUSR2 : SIGHUP);
-      ++upgrades_asked_;
     } else if (what < 88) {
       server_->Signal(SIGSTOP);
       LetPass(absl::Milliseconds(Random(20)));
@@ -130,19 +126,15 @@ class Storm {
   ServerProgram* const server_;
   std::vector<pid_t> stopped_;
   int kills_ = 0;
-  int upgrades_asked_ = 0;
 };
 
 class StormTest : public LeakCheck,
                   public ::testing::WithParamInterface<StrategyRow> {
  protected:
   static std::unique_ptr<ServerProgram> Start() {
-    std::array<char, PATH_MAX> here;
-    EXPECT_NE(getcwd(here.data(), here.size()), nullptr);
-    auto server =
-        ServerProgram::Start({absl::StrCat(here.data(), "/server/server"),
-                              absl::StrCat("--strategy=", GetParam().name),
-                              "--workers=4", "--max_connections=50"});
+    auto server = ServerProgram::Start(
+        {ServerProgram::Path(), absl::StrCat("--strategy=", GetParam().name),
+         "--workers=4", "--max_connections=50"});
     if (!server.ok()) throw std::runtime_error(server.status().ToString());
     return *std::move(server);
   }

@@ -5,8 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <climits>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -41,11 +39,7 @@ using ::testing::SizeIs;
 class UpgradeTest : public LeakCheck,
                     public ::testing::WithParamInterface<StrategyRow> {
  protected:
-  UpgradeTest() {
-    std::array<char, PATH_MAX> here;
-    EXPECT_NE(getcwd(here.data(), here.size()), nullptr);
-    program_ = absl::StrCat(here.data(), "/server/server");
-  }
+  UpgradeTest() { program_ = ServerProgram::Path(); }
 
   std::unique_ptr<ServerProgram> Start(std::vector<std::string> flags = {}) {
     std::vector<std::string> command = {
