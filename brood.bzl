@@ -92,3 +92,26 @@ def brood_fuzz_test(name, srcs, corpus, deps, **kwargs):
         }),
         **kwargs
     )
+
+def brood_source_lists(name, not_linked = []):
+    """The sources of a package, for the tests that look at each of them.
+
+    By glob, for none must be forgotten. NAME is what //testing/rules reads;
+    linked_NAME is what a server is made of, and //testing knows that it has
+    looked at each.
+
+    Args:
+      name: "sources", where the tests look for it.
+      not_linked: sources that are no part of a server.
+    """
+    native.filegroup(
+        name = name,
+        srcs = native.glob(["*.cc", "*.h"]),
+        visibility = ["//testing/rules:__pkg__"],
+    )
+    native.filegroup(
+        name = "linked_" + name,
+        testonly = True,
+        srcs = native.glob(["*.cc"], exclude = ["*_test.cc"] + not_linked),
+        visibility = ["//testing:__pkg__"],
+    )
