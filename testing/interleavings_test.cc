@@ -268,9 +268,14 @@ void InterleavingsTest::Live(const Pair& events) {
   const server::Totals& totals = report.totals;
   const bool was_stopped =
       Has(events, Event::kStop) || PointIs("terminate") || PointIs("deadline");
+  // A successor that is killed while it proves itself may have had one client
+  // in its hands: the others wait at the listeners, or have a child.
+  const bool successor_killed =
+      absl::StrContains(report.log, "just after it was ready");
   if (!was_stopped) {
-    EXPECT_LE(failed_, totals.crashed + totals.killed) << first_failure_ << "\n"
-                                                       << report.log;
+    EXPECT_LE(failed_, totals.crashed + totals.killed + successor_killed)
+        << first_failure_ << "\n"
+        << report.log;
   }
   const bool may_crash = Has(events, Event::kChildDies);
   EXPECT_LE(totals.crashed, may_crash ? 1u : 0u) << report.log;

@@ -112,6 +112,7 @@ void StrategyTest::ExpectRest(const TestServer& server, size_t busy) {
   })) << "it has "
       << server.children().size() << " children and " << server.zombies().size()
       << " zombies, not " << expected;
+  AwaitIdle(server.pid());  // a child is there before its fork has returned
 }
 
 absl::Duration StrategyTest::TimeToBury(const TestServer& server) {

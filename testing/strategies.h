@@ -82,7 +82,8 @@ class StrategyTest : public ServerTest,
 
   // How many children a server at rest has, of which `busy` serve.
   static size_t ChildrenAtRest(const TestServer& server, size_t busy = 0);
-  // Expects that it comes to that, with nobody left to be reaped.
+  // Expects that it comes to that, with nobody left to be reaped and nothing
+  // left to be done.
   static void ExpectRest(const TestServer& server, size_t busy = 0);
   // How long until everybody is reaped who ended, and nobody serves: no more
   // are left than may wait.
