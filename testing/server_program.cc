@@ -9,6 +9,7 @@
 #include <climits>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -59,6 +60,11 @@ absl::StatusOr<std::unique_ptr<ServerProgram>> ServerProgram::Start(
 
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   command.insert(command.begin() + 1, "--listen=127.0.0.1:0");
+  if (const char* const under = getenv("SERVER_UNDER"); under != nullptr) {
+    const std::vector<std::string> words =
+        absl::StrSplit(under, ' ', absl::SkipEmpty());
+    command.insert(command.begin(), words.begin(), words.end());
+  }
   std::vector<char*> arguments;
   for (std::string& argument : command) {
     arguments.push_back(argument.data());
@@ -73,7 +79,7 @@ absl::StatusOr<std::unique_ptr<ServerProgram>> ServerProgram::Start(
     dup2(log_end.fd(), STDERR_FILENO);
     close(out[0]);
     close(out[1]);
-    execv(arguments[0], arguments.data());
+    execvp(arguments[0], arguments.data());
     std::perror(arguments[0]);
     _exit(127);
   }

@@ -8,6 +8,9 @@
 //
 // Lives in the test process, which adopts what the generations leave behind
 // (PR_SET_CHILD_SUBREAPER) while an object of this class lives: one at a time.
+// With SERVER_UNDER="valgrind -q" in the environment the program runs under
+// that one, as its successors do if it sees to that.
+//
 // Owns every process, and kills those that are left. Errors: Start() says why
 // the program did not become ready.
 //
