@@ -2,12 +2,12 @@
 #
 # testing/memcheck.sh
 #
-# The server's program under valgrind, through storms and upgrades under load, in each
-# strategy: every generation, its children, its zygotes. Twice: once for what touches
-# memory that it must not, in all of them; and once for what the parents lose. (A child
-# ends by _exit() on a stack of its own, and what its parent's stack holds is then lost
-# to valgrind's eye.) Prints the reports, if there are any, and how many processes were
-# watched. Takes some minutes, and needs valgrind.
+# The server's program under valgrind, in each strategy: every generation, its children,
+# its zygotes. Through storms and upgrades under load for what touches memory that it
+# must not; and through storms for what the parents lose. (A child ends by _exit() on a
+# stack of its own, and what its parent's stack holds is then lost to valgrind's eye.)
+# Prints the reports, if there are any, and how many processes were watched. Takes eight
+# minutes, and needs valgrind.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -16,28 +16,23 @@ if ! command -v valgrind >/dev/null; then
   echo "testing/memcheck.sh: there is no valgrind" >&2
   exit 69
 fi
-readonly tests=(
-  //testing:storm_test //testing:upgrade_test
-  --test_filter='*StormTest.*:*NobodyIsLostWhileProgramsAreExchanged*'
-)
-
 logs="$(mktemp -d "${TMPDIR:-/var/tmp}/brood-memcheck.XXXXXX")"
 trap 'rm -rf "${logs}"' EXIT
 
-# watch NAME OPTION...: the tests, with their server under valgrind. A program that
+# watch NAME OPTIONS BAZEL'S...: tests, with their server under valgrind. A program that
 # is linked statically has an allocator that valgrind can't see; and without a sandbox
 # each process has a number of its own, after which its reports are named.
 watch() {
-  local name="$1" reports watched
+  local name="$1" reports watched verdict=0
   local valgrind=(
     valgrind --quiet --vgdb=no --trace-children=yes "--suppressions=${PWD}/testing/memcheck.supp"
-    "--log-file=${logs}/${name}/%p" "${@:2}"
+    "--log-file=${logs}/${name}/%p" "$2"
   )
   mkdir "${logs}/${name}"
   tools/bazel test --define=sanitized=true --nocache_test_results --noshow_progress --keep_going \
     --strategy=TestRunner=local --test_timeout=900 \
     --test_env=UPGRADES=10 --test_env=STORM_SECONDS=20 \
-    --test_env=SERVER_UNDER="${valgrind[*]}" "${tests[@]}"
+    --test_env=SERVER_UNDER="${valgrind[*]}" "${@:3}" || verdict=1
   watched="$(find "${logs}/${name}" -type f | wc -l)"
   reports="$(find "${logs}/${name}" -type f -size +0 -print -exec cat {} +)"
   if [[ -n ${reports} || ${watched} == 0 ]]; then
@@ -46,7 +41,9 @@ watch() {
     return 1
   fi
   echo "memcheck: ${name}: ${watched} processes, 0 reports"
+  return "${verdict}"
 }
 
-watch errors --leak-check=no --error-exitcode=99
-watch leaks --leak-check=full --show-leak-kinds=definite --child-silent-after-fork=yes
+watch errors '--leak-check=no --error-exitcode=99' //testing:storm_test //testing:upgrade_test \
+  --test_filter='*StormTest.*:*NobodyIsLostWhileProgramsAreExchanged*'
+watch leaks '--leak-check=full --show-leak-kinds=definite --child-silent-after-fork=yes' //testing:storm_test
