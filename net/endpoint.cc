@@ -19,8 +19,8 @@ namespace brood::net {
 namespace {
 
 absl::Status BadEndpoint(absl::string_view text, absl::string_view why) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("\"", text, "\" is not an endpoint: ", why));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "\"", absl::CHexEscape(text), "\" is not an endpoint: ", why));
 }
 
 // Decimal digits alone, no sign, no leading zero: "0" to "65535".
@@ -71,7 +71,7 @@ absl::StatusOr<Endpoint> Endpoint::Unix(absl::string_view name) {
 absl::StatusOr<Endpoint> Endpoint::Parse(absl::string_view text) {
   // inet_pton reads a C string, and would not see what hides behind a NUL.
   if (absl::StrContains(text, '\0')) {
-    return BadEndpoint(absl::CHexEscape(text), "it holds a NUL");
+    return BadEndpoint(text, "it holds a NUL");
   }
   absl::string_view name = text;
   if (absl::ConsumePrefix(&name, "unix:")) {
@@ -79,7 +79,7 @@ absl::StatusOr<Endpoint> Endpoint::Parse(absl::string_view text) {
     if (absl::StartsWith(name, "@")) as_the_kernel_has_it[0] = '\0';
     absl::StatusOr<Endpoint> endpoint = Unix(as_the_kernel_has_it);
     if (!absl::IsInvalidArgument(endpoint.status())) return endpoint;
-    return BadEndpoint(absl::CHexEscape(text), endpoint.status().message());
+    return BadEndpoint(text, endpoint.status().message());
   }
   const size_t colon = text.rfind(':');
   if (colon == absl::string_view::npos) {
@@ -153,8 +153,7 @@ absl::StatusOr<Endpoint> Endpoint::FromUnix(const sockaddr_un& address,
   }
   absl::StatusOr<Endpoint> endpoint = Unix(name);
   if (!absl::IsInvalidArgument(endpoint.status())) return endpoint;
-  return BadEndpoint(absl::StrCat("unix:", absl::CHexEscape(name)),
-                     endpoint.status().message());
+  return BadEndpoint(absl::StrCat("unix:", name), endpoint.status().message());
 }
 
 uint16_t Endpoint::port() const {

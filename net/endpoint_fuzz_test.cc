@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <iostream>
 #include <string>
 
 #include "absl/status/status.h"
@@ -13,19 +11,11 @@
 #include "absl/strings/match.h"
 #include "absl/strings/string_view.h"
 #include "brood/net/endpoint.h"
-
-namespace {
-
-void Require(bool holds, absl::string_view claim, absl::string_view text) {
-  if (holds) return;
-  std::cerr << "it is not so that " << claim << ": " << text << std::endl;
-  std::abort();
-}
-
-}  // namespace
+#include "brood/testing/fuzz/require.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   using brood::net::Endpoint;
+  using brood::testing::Require;
   const absl::string_view text(reinterpret_cast<const char*>(bytes), size);
   const absl::StatusOr<Endpoint> endpoint = Endpoint::Parse(text);
   if (!endpoint.ok()) {
@@ -34,6 +24,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
                 (absl::StartsWith(text, "unix:") &&
                  absl::IsResourceExhausted(endpoint.status())),
             "what is no endpoint is an invalid argument", text);
+    brood::testing::RequireOneLine(endpoint.status());
     return 0;
   }
   if (endpoint->is_unix()) {

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -92,9 +93,10 @@ TEST(EndpointTest, RefusesWhatIsNotExactlyAnEndpoint) {
         // names
         "Localhost:1", "localhost.:1", "localhos:1", "example.com:1", "*:80",
         "tcp://1.2.3.4:1", "1.2.3.4:1/", "any:1"}) {
-    EXPECT_THAT(Endpoint::Parse(text),
-                StatusIs(absl::StatusCode::kInvalidArgument,
-                         HasSubstr(absl::StrCat("\"", text, "\""))))
+    EXPECT_THAT(
+        Endpoint::Parse(text),
+        StatusIs(absl::StatusCode::kInvalidArgument,
+                 HasSubstr(absl::StrCat("\"", absl::CHexEscape(text), "\""))))
         << "for " << text;
   }
 }
@@ -110,6 +112,14 @@ TEST(EndpointTest, RefusesWhatIsHiddenBehindANul) {
                 StatusIs(absl::StatusCode::kInvalidArgument))
         << "for " << ::testing::PrintToString(text);
   }
+}
+
+// It is printed where a line is a message.
+TEST(EndpointTest, QuotesNoControlCharacterAsItIs) {
+  EXPECT_THAT(Endpoint::Parse("\n\x1b[2J:80"),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       ::testing::StartsWith(
+                           "\"\\n\\x1b[2J:80\" is not an endpoint: ")));
 }
 
 TEST(EndpointTest, SaysWhatIsAllowedInstead) {

@@ -7,8 +7,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <iostream>
 #include <string>
 
 #include "absl/status/status.h"
@@ -16,18 +14,14 @@
 #include "absl/strings/string_view.h"
 #include "brood/net/endpoint.h"
 #include "brood/net/hand_over.h"
+#include "brood/testing/fuzz/require.h"
 
 namespace {
 
 using brood::net::Endpoint;
 using brood::net::HandOver;
 using brood::net::HandOverBytes;
-
-void Require(bool holds, absl::string_view claim) {
-  if (holds) return;
-  std::cerr << "it is not so that " << claim << std::endl;
-  std::abort();
-}
+using brood::testing::Require;
 
 void RequireEndpoint(const Endpoint& endpoint) {
   // Any that can be parsed again, or a client on a unix socket; a scope is not

@@ -1,14 +1,19 @@
 #include "brood/server/check_flags.h"
 
+#include <algorithm>
 #include <fstream>
+#include <sstream>
 #include <string>
+#include <vector>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "gflags/gflags.h"
 
 namespace brood::server {
@@ -24,7 +29,7 @@ absl::Status CheckFile(const std::string& path, int depth);
 absl::Status CheckFlag(absl::string_view argument, int depth,
                        bool* takes_next) {
   *takes_next = false;
-  const std::string whole(argument);
+  const std::string whole = absl::CHexEscape(argument);
   argument.remove_prefix(absl::StartsWith(argument, "--") ? 2 : 1);
   const size_t equals = argument.find('=');
   const std::string name(argument.substr(0, equals));
@@ -53,27 +58,60 @@ absl::Status CheckFlag(absl::string_view argument, int depth,
   return absl::OkStatus();
 }
 
+// What gflags would not read to its end, or line by line: it reads as C does,
+// and as long as there is a carriage return ahead it knows no other end of a
+// line.
+absl::Status CheckForm(absl::string_view contents) {
+  if (absl::StrContains(contents, '\0')) {
+    return absl::InvalidArgumentError("it holds a NUL");
+  }
+  const auto returns = std::count(contents.begin(), contents.end(), '\r');
+  if (returns == 0) return absl::OkStatus();
+  const auto lines = std::count(contents.begin(), contents.end(), '\n');
+  const std::vector<absl::string_view> parts = absl::StrSplit(contents, "\r\n");
+  if (returns == lines && parts.size() == static_cast<size_t>(returns) + 1) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      "a carriage return must be at the end of each line, or nowhere");
+}
+
 // Lines of a flag each; those that begin with anything but a dash say for which
 // programs the ones after them are, and are for gflags to understand.
+absl::Status CheckLines(absl::string_view contents, int depth) {
+  for (absl::string_view line : absl::StrSplit(contents, '\n')) {
+    absl::ConsumeSuffix(&line, "\r");
+    line = absl::StripLeadingAsciiWhitespace(line);
+    if (!absl::StartsWith(line, "-")) continue;
+    bool takes_next;
+    absl::Status checked = CheckFlag(line, depth, &takes_next);
+    if (!checked.ok()) return checked;
+    if (takes_next) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          absl::CHexEscape(line), ": the value must be in the same line"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckFile(const std::string& path, int depth) {
+  const std::string name = absl::CHexEscape(path);
   if (depth > kDeepestFile) {
     return absl::InvalidArgumentError(
-        absl::StrCat("flagfile=", path, ": files name each other too deep"));
+        absl::StrCat("flagfile=", name, ": files name each other too deep"));
   }
   std::ifstream file(path);
   if (!file) {
     return absl::InvalidArgumentError(
-        absl::StrCat("flagfile=", path, ": can't be read"));
+        absl::StrCat("flagfile=", name, ": can't be read"));
   }
-  for (std::string line; std::getline(file, line);) {
-    const absl::string_view flag = absl::StripAsciiWhitespace(line);
-    if (!absl::StartsWith(flag, "-")) continue;
-    bool ignored;
-    const absl::Status checked = CheckFlag(flag, depth, &ignored);
-    if (!checked.ok()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(checked.message(), " (in ", path, ")"));
-    }
+  std::ostringstream contents;
+  contents << file.rdbuf();
+  for (const absl::Status& checked :
+       {CheckForm(contents.str()), CheckLines(contents.str(), depth)}) {
+    if (checked.ok()) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(checked.message(), " (in ", name, ")"));
   }
   return absl::OkStatus();
 }

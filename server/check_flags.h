@@ -3,8 +3,9 @@
 //
 // That is an argument that is no flag of this program, a switch that is neither
 // on nor off, and the same in a --flagfile, where gflags skips what it does not
-// know. For main(), before gflags parses the command line. Reads the files that
-// --flagfile names, and nothing else.
+// know, what has no value, and what comes after a NUL or a stray carriage
+// return. For main(), before gflags parses the command line. Reads the files
+// that --flagfile names, and nothing else.
 //
 // Errors: InvalidArgument that names the flag, and the file if it is in one.
 //

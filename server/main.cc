@@ -14,6 +14,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -154,7 +155,8 @@ absl::Status ParseNumber(const char* flag, const std::string& text,
                          int* number) {
   if (absl::SimpleAtoi(text, number)) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat(flag, "=", text, ": must be a whole number below 2^31"));
+      absl::StrCat(flag, "=", absl::CHexEscape(text),
+                   ": must be a whole number below 2^31"));
 }
 
 absl::Status ParseMode(const char* flag, const std::string& text, int* mode) {
@@ -162,15 +164,17 @@ absl::Status ParseMode(const char* flag, const std::string& text, int* mode) {
                      text.find_first_not_of("01234567") == std::string::npos;
   if (octal) *mode = std::stoi(text, nullptr, 8);
   if (octal && *mode <= 0777) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      flag, "=", text, ": must be octal, 0000 to 0777, such as 0600"));
+  return absl::InvalidArgumentError(
+      absl::StrCat(flag, "=", absl::CHexEscape(text),
+                   ": must be octal, 0000 to 0777, such as 0600"));
 }
 
 absl::Status ParseLength(const char* flag, const std::string& text,
                          absl::Duration* length) {
   if (absl::ParseDuration(text, length)) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      flag, "=", text, ": must be a length of time such as 10s or 1m30s"));
+  return absl::InvalidArgumentError(
+      absl::StrCat(flag, "=", absl::CHexEscape(text),
+                   ": must be a length of time such as 10s or 1m30s"));
 }
 
 absl::StatusOr<Options> OptionsFromFlags() {
@@ -238,8 +242,9 @@ void ParseCommandLine(int argc, char** argv) {
     }
   }
   if (argc > 1) {
-    Fail(absl::InvalidArgumentError(absl::StrCat(
-             "\"", argv[1], "\" is not a flag; --help lists what is allowed")),
+    Fail(absl::InvalidArgumentError(
+             absl::StrCat("\"", absl::CHexEscape(argv[1]),
+                          "\" is not a flag; --help lists what is allowed")),
          ExitCode::kUsage);
   }
 }

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "brood/server/listen_entry.h"
@@ -33,8 +34,8 @@ absl::Status CheckListen(const Options& options) {
   for (const std::string& text : options.listen) {
     const absl::StatusOr<ListenEntry> entry = ListenEntry::Parse(text);
     if (!entry.ok()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("listen=", text, ": ", entry.status().message()));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "listen=", absl::CHexEscape(text), ": ", entry.status().message()));
     }
     absl::Status kept = options.CheckDeadlinesOn(entry->endpoint);
     if (!kept.ok()) return kept;
@@ -56,8 +57,9 @@ absl::Status CheckStrategy(const std::string& strategy) {
   for (const char* known : {"fork", "spares", "pool", "zygote", "auto"}) {
     if (strategy == known) return absl::OkStatus();
   }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "strategy=", strategy, ": must be fork, spares, pool, zygote or auto"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("strategy=", absl::CHexEscape(strategy),
+                   ": must be fork, spares, pool, zygote or auto"));
 }
 
 absl::Status CheckLength(absl::string_view field, absl::Duration length,
@@ -75,7 +77,7 @@ absl::Status CheckUpgradeCommand(const std::vector<std::string>& command) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(
-      absl::StrCat("upgrade_command=", command.front(),
+      absl::StrCat("upgrade_command=", absl::CHexEscape(command.front()),
                    ": must begin with the absolute path of a program"));
 }
 
@@ -136,15 +138,16 @@ absl::StatusOr<LogLevel> ParseLogLevel(absl::string_view text) {
   if (text == "warning") return LogLevel::kWarning;
   if (text == "error") return LogLevel::kError;
   if (text == "off") return LogLevel::kOff;
-  return absl::InvalidArgumentError(absl::StrCat(
-      "log_level=", text, ": must be info, warning, error or off"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("log_level=", absl::CHexEscape(text),
+                   ": must be info, warning, error or off"));
 }
 
 absl::StatusOr<OnParentDeath> ParseOnParentDeath(absl::string_view text) {
   if (text == "finish") return OnParentDeath::kFinish;
   if (text == "die") return OnParentDeath::kDie;
-  return absl::InvalidArgumentError(
-      absl::StrCat("on_parent_death=", text, ": must be finish or die"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "on_parent_death=", absl::CHexEscape(text), ": must be finish or die"));
 }
 
 }  // namespace brood::server

@@ -111,6 +111,17 @@ TEST(OptionsTest, NameTheBadEndpointAmongGoodOnes) {
       StatusIs(absl::StatusCode::kInvalidArgument, StartsWith("listen=: ")));
 }
 
+// It is printed where a line is a message.
+TEST(OptionsTest, QuoteNoControlCharacterAsItIs) {
+  Options options;
+  options.strategy = "a\nb";
+  EXPECT_THAT(options.Validate(), StatusIs(absl::StatusCode::kInvalidArgument,
+                                           StartsWith("strategy=a\\nb: ")));
+  EXPECT_THAT(ValidatedListen({"a\nb"}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       StartsWith("listen=a\\nb: \"a\\nb\" is not")));
+}
+
 TEST(OptionsTest, NameTheFirstOfSeveralBadFields) {
   Options options;
   options.listen = {"nowhere"};

@@ -365,7 +365,9 @@ void Supervisor::Ended(Scoreboard::Slot slot, pid_t pid,
   scoreboard_.Retire(slot, status);
   Forget(slot);
   admission_.ChildEnded();
-  const absl::Duration duration = absl::FromChrono(at - entry.accepted_at);
+  // `at` may be the word of the child.
+  const absl::Duration duration =
+      absl::FromChrono(std::max(at, entry.started_at) - entry.accepted_at);
   log().Ended(pid, entry.peer, status, entry.signalled_by_us, duration,
               scoreboard_.running(), admission_.max_connections());
   if (!on_connection_end_) return;

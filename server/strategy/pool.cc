@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <chrono>  // NOLINT(build/c++11): the monotonic clock.
 #include <utility>
 
 #include "brood/proc/exit_status.h"
@@ -118,7 +117,7 @@ void Pool::TakeReports(Events& events) {
     if (!slot) continue;
     events.Ended(*slot, received->sender,
                  proc::ExitStatus::Exited(report.exit_code, report.usage),
-                 net::Instant(std::chrono::nanoseconds(report.done_at)));
+                 received->done_at);
   }
 }
 

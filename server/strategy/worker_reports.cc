@@ -2,7 +2,9 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>  // NOLINT(build/c++11): the monotonic clock.
 #include <cstring>
 
 #include "absl/status/status.h"
@@ -74,6 +76,10 @@ absl::optional<WorkerReports::Received> WorkerReports::TryReceive() const {
     ucred sender;
     std::memcpy(&sender, CMSG_DATA(header), sizeof(sender));
     received.sender = sender.pid;
+    // Others count with it, and no difference is to overflow.
+    received.done_at =
+        std::min(net::Now(), net::Instant(std::chrono::nanoseconds(std::max(
+                                 int64_t{0}, received.report.done_at))));
     return received;
   }
   errno = EAGAIN;

@@ -3,7 +3,8 @@
 // One socket for all of them, so that the parent polls one descriptor however
 // many there are. The kernel says which process each report is from, so a
 // worker can speak for itself alone; one that is not exactly as Send() makes it
-// is dropped.
+// is dropped. What it says may be anything that fits: for a worker may have
+// been taken over by its client.
 //
 // The parent makes it and receives; a worker, which keeps fd_to_send(), sends.
 // Neither blocks: a worker whose report does not fit waits for the parent.
@@ -27,6 +28,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/optional.h"
+#include "brood/net/instant.h"
 #include "brood/net/socket.h"
 #include "brood/proc/hidden_fds.h"
 
@@ -39,12 +41,14 @@ class WorkerReports {
     uint32_t serial;  // of the connection that it is done with
     int32_t exit_code;
     uint32_t leaves;  // 1 if it serves no more
-    int64_t done_at;  // in nanoseconds of the monotonic clock
+    int64_t done_at;  // in nanoseconds of net::Now()'s clock
     rusage usage;     // of that connection
   };
   struct Received {
     pid_t sender;  // the kernel's word
     Report report;
+    // Of the report; but whatever that says, a time that has passed.
+    net::Instant done_at;
   };
 
   static absl::StatusOr<WorkerReports> Create();

@@ -9,9 +9,11 @@
 #include <csignal>
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <vector>
 
 #include "absl/types/optional.h"
+#include "brood/net/instant.h"
 #include "brood/proc/hidden_fds.h"
 #include "brood/testing/leak_check.h"
 #include "brood/testing/observe.h"
@@ -131,6 +133,26 @@ TEST_F(WorkerReportsTest, DropsWhatHasAnotherSizeAndGoesOn) {
     ASSERT_TRUE(received) << size;
     EXPECT_EQ(received->report.serial, size);
     EXPECT_FALSE(reports_.TryReceive());
+  }
+}
+
+TEST_F(WorkerReportsTest, BelievesNoTimeThatHasNotPassed) {
+  const net::Instant before = net::Now();
+  const auto said = [&](int64_t nanoseconds) {
+    Report report = ReportOf(5);
+    report.done_at = nanoseconds;
+    reports_.Send(report);
+    return reports_.TryReceive()->done_at;
+  };
+  const int64_t passed = before.time_since_epoch().count();
+  EXPECT_EQ(said(passed), before);
+  EXPECT_EQ(said(-1), net::Instant());
+  EXPECT_EQ(said(std::numeric_limits<int64_t>::min()), net::Instant());
+  for (int64_t never :
+       {passed + 3600'000'000'000, std::numeric_limits<int64_t>::max()}) {
+    const net::Instant heard = said(never);
+    EXPECT_GE(heard, before);
+    EXPECT_LE(heard, net::Now());
   }
 }
 
