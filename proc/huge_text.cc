@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "absl/base/config.h"
 #include "absl/cleanup/cleanup.h"
 
 // Linux 6.1; not in the headers of every C library in use.
@@ -51,7 +52,7 @@ uintptr_t RoundUp(uintptr_t address) {
 }  // namespace
 
 absl::Status MoveTextToHugePages() {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(ABSL_HAVE_ADDRESS_SANITIZER) || defined(ABSL_HAVE_THREAD_SANITIZER)
   return absl::UnimplementedError(
       "huge text: a sanitizer takes the copying of code for an error");
 #endif

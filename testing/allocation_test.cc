@@ -9,6 +9,7 @@
 #include <new>
 #include <utility>
 
+#include "absl/base/config.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "brood/server/echo_handler.h"
@@ -21,7 +22,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if !defined(ABSL_HAVE_ADDRESS_SANITIZER) && \
+    !defined(ABSL_HAVE_THREAD_SANITIZER)
 
 namespace {
 uint64_t allocations = 0;

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "absl/base/config.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "brood/testing/proc_files.h"
@@ -34,7 +35,7 @@ std::map<int, std::string> ListDescriptors() {
 
 // A thread that was joined is listed for a moment longer, on its way out.
 int CountThreads() {
-#ifdef __SANITIZE_THREAD__
+#ifdef ABSL_HAVE_THREAD_SANITIZER
   return 1;  // it has a thread of its own, which comes with our first
 #endif
   int threads = 0;

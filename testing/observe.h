@@ -19,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/base/config.h"
 #include "absl/functional/function_ref.h"
 #include "absl/time/time.h"
 #include "absl/types/optional.h"
@@ -27,7 +28,7 @@ namespace brood::testing {
 
 // How many times more a sanitizer's fork costs: it copies many more mappings.
 // For tests that make thousands.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(ABSL_HAVE_ADDRESS_SANITIZER) || defined(ABSL_HAVE_THREAD_SANITIZER)
 inline constexpr int kCostOfFork = 8;
 #else
 inline constexpr int kCostOfFork = 1;

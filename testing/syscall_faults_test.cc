@@ -25,6 +25,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/config.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/match.h"
@@ -330,7 +331,7 @@ Excused ReadExcused() {
 }
 
 TEST_F(SyscallFaultsTest, EachSiteOfTheParentFailsAndItRecoversOrSaysWhy) {
-#if defined(__OPTIMIZE__) || defined(__SANITIZE_ADDRESS__)
+#if defined(__OPTIMIZE__) || defined(ABSL_HAVE_ADDRESS_SANITIZER)
   GTEST_SKIP() << "an optimizer makes other sites than the source has";
 #endif
   const bool all = FromEnvironment("BROOD_FAULTS") == "all";

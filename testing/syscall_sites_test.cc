@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/base/config.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "brood/testing/leak_check.h"
@@ -57,7 +58,7 @@ const std::set<std::string>& Harmless() {
 }
 
 TEST_F(SyscallSitesTest, EveryCallThatCanFailIsInTheTable) {
-#if defined(__OPTIMIZE__) || defined(__SANITIZE_ADDRESS__)
+#if defined(__OPTIMIZE__) || defined(ABSL_HAVE_ADDRESS_SANITIZER)
   GTEST_SKIP() << "an optimizer and a sanitizer call others than the source";
 #endif
   const SyscallTable table({"brood::net", "brood::proc", "brood::server"});
