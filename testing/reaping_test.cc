@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <csignal>
+#include <cstdint>
 #include <map>
 #include <set>
 #include <string>
@@ -34,6 +35,8 @@ namespace brood::testing {
 namespace {
 
 using server::ExitCode;
+
+constexpr int kThousand = 1000 / kCostOfFork;
 
 class ReapingTest : public StrategyTest {
  protected:
@@ -137,7 +140,7 @@ TEST_P(ReapingTest, NoZombieGrowsOld) {
   };
   const auto server = StartServer(std::move(setup));
   ZombieWatch watch(server.get());
-  for (int i = 0; i < 1000; ++i) {
+  for (int i = 0; i < kThousand; ++i) {
     TestClient client = ConnectTo(*server);
     ASSERT_THAT(client.Send(i % 50 == 0 ? "e" : "s"), IsOk());
     ASSERT_THAT(client.ExpectEof(), IsOk());
@@ -150,7 +153,7 @@ TEST_P(ReapingTest, NoZombieGrowsOld) {
   RecordProperty(
       "longest_neglect_us",
       std::to_string(absl::ToInt64Microseconds(watch.longest_neglect())));
-  EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 1000u);
+  EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, uint64_t{kThousand});
 }
 
 TEST_P(ReapingTest, ACrashIsOneClientsAffairAndIsAttributedExactly) {
@@ -207,10 +210,10 @@ TEST_P(ReapingTest, ACrashIsOneClientsAffairAndIsAttributedExactly) {
 TEST_P(ReapingTest, AThousandWhoDieWhileTheServerIsStoppedAreReapedAtOnce) {
   RaiseDescriptorLimit();
   TestServer::Setup setup = QuietSetup();
-  setup.options.workers = 1000;
+  setup.options.workers = kThousand;
   setup.handler = EchoAndEnd;
   const auto server = StartServer(std::move(setup));
-  std::vector<TestClient> clients = ConnectAndEcho(*server, 1000);
+  std::vector<TestClient> clients = ConnectAndEcho(*server, kThousand);
   EndWhileStopped(*server, clients);
   const absl::Duration taken = TimeToBury(*server);
   // 100 ms is promised. A busy machine may give the server its turn later than
@@ -219,7 +222,7 @@ TEST_P(ReapingTest, AThousandWhoDieWhileTheServerIsStoppedAreReapedAtOnce) {
   RecordProperty("reaped_1000_in_us",
                  std::to_string(absl::ToInt64Microseconds(taken)));
   const server::Totals totals = StopAndExpectClean(*server).totals;
-  EXPECT_EQ(totals.ended_ok, 1000u);
+  EXPECT_EQ(totals.ended_ok, uint64_t{kThousand});
   EXPECT_EQ(totals.unknown, 0u);
 }
 
