@@ -16,6 +16,7 @@ if ! command -v valgrind >/dev/null; then
   echo "testing/memcheck.sh: there is no valgrind" >&2
   exit 69
 fi
+
 logs="$(mktemp -d "${TMPDIR:-/var/tmp}/brood-memcheck.XXXXXX")"
 trap 'rm -rf "${logs}"' EXIT
 
