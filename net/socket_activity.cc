@@ -110,7 +110,9 @@ absl::StatusOr<SocketActivity::Answer> SocketActivity::Ask(
   if (!info.ok()) return info.status();
   return Answer{info->tcpi_bytes_received,
                 absl::Milliseconds(std::min(info->tcpi_last_data_recv,
-                                            info->tcpi_last_data_sent))};
+                                            info->tcpi_last_data_sent)),
+                info->tcpi_bytes_acked,
+                info->tcpi_unacked > 0 || info->tcpi_notsent_bytes > 0};
 }
 
 }  // namespace brood::net

@@ -1,5 +1,5 @@
-// SocketActivity: when bytes last moved on a connection that another process
-// holds.
+// SocketActivity: whether and when bytes moved on a connection that another
+// process holds.
 //
 // Asks the kernel (sock_diag, what ss(8) uses) by the two addresses of the
 // connection: no descriptor of it is needed, and no byte is read. Costs some
@@ -38,6 +38,10 @@ class SocketActivity {
     // Since bytes last came from the peer or went to it; before the first ones,
     // since the connection was made.
     absl::Duration idle;
+    // Of what was sent to the peer, how much it has acknowledged, and whether
+    // there is more that waits for it to be there, or to take it.
+    uint64_t bytes_acknowledged;
+    bool more_waits;
   };
 
   static absl::StatusOr<SocketActivity> Create();

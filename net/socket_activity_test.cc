@@ -1,18 +1,24 @@
 #include "brood/net/socket_activity.h"
 
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <string>
+
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "brood/net/io.h"
 #include "brood/testing/connection_pair.h"
 #include "brood/testing/leak_check.h"
+#include "brood/testing/observe.h"
 #include "brood/testing/status_matchers.h"
 #include "gtest/gtest.h"
 
 namespace brood::net {
 namespace {
 
+using ::brood::testing::Await;
 using ::brood::testing::ConnectionPair;
 using ::brood::testing::IsOk;
 using ::brood::testing::StatusIs;
@@ -47,6 +53,30 @@ TEST_F(SocketActivityTest, IsIdleSinceTheLastByteInEitherDirection) {
     ASSERT_THAT(WriteFull(*from, "x"), IsOk());
     EXPECT_LT(Ask()->idle, kPause);
   }
+}
+
+TEST_F(SocketActivityTest, TellsWhatWaitsForTheClientToTakeIt) {
+  const auto before = Ask();
+  ASSERT_THAT(before, IsOk());
+  EXPECT_FALSE(before->more_waits);
+  // More than both ends can keep.
+  const std::string bytes(1 << 20, 'x');
+  const auto send_some = [&] {
+    return send(pair_.connection.fd(), bytes.data(), bytes.size(),
+                MSG_DONTWAIT | MSG_NOSIGNAL);
+  };
+  ssize_t sent = 0;
+  for (ssize_t size; (size = send_some()) > 0;) sent += size;
+  const auto full = Ask();
+  ASSERT_THAT(full, IsOk());
+  EXPECT_TRUE(full->more_waits);
+
+  std::string taken(static_cast<size_t>(sent), '\0');
+  ASSERT_THAT(ReadFull(pair_.client, absl::MakeSpan(taken)), IsOk());
+  const auto all_there = [&] { return !Ask()->more_waits; };
+  EXPECT_TRUE(Await(all_there));
+  EXPECT_EQ(Ask()->bytes_acknowledged - before->bytes_acknowledged,
+            static_cast<uint64_t>(sent));
 }
 
 TEST_F(SocketActivityTest, FindsNoConnectionThatHasEnded) {

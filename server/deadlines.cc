@@ -12,13 +12,19 @@ namespace {
 // one of which the kernel could not tell.
 constexpr absl::Duration kSoon = absl::Milliseconds(100);
 
+// Within a peer timeout it is asked so often whether the peer takes anything;
+// so much later than it the parent acts.
+constexpr int kLooks = 8;
+constexpr absl::Duration kKernelsTurn = absl::Milliseconds(400);
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Deadlines>> Deadlines::Create(
     const Options& options, size_t slots, net::Instant now) {
   const absl::Duration none = absl::ZeroDuration();
-  const bool asks =
-      options.first_byte_timeout != none || options.idle_timeout != none;
+  const bool asks = options.first_byte_timeout != none ||
+                    options.idle_timeout != none ||
+                    options.peer_timeout != none;
   if (!asks && options.connection_timeout == none) {
     return std::unique_ptr<Deadlines>();
   }
@@ -36,6 +42,7 @@ Deadlines::Deadlines(const Options& options, size_t slots, net::Instant now,
                      absl::optional<net::SocketActivity> activity)
     : first_byte_(options.first_byte_timeout),
       idle_(options.idle_timeout),
+      peer_(options.peer_timeout),
       connection_(options.connection_timeout),
       activity_(std::move(activity)),
       hidden_(activity_ ? activity_->fd() : -1),
@@ -49,12 +56,15 @@ void Deadlines::Watch(Slot slot, const net::Connection& connection) {
   watched.local = connection.local();
   watched.accepted_at = connection.accepted_at();
   watched.first_byte_came = first_byte_ == none;
-  watched.asks = activity_.has_value();
-  const absl::Duration shortest = first_byte_ == none ? idle_
-                                  : idle_ == none
-                                      ? first_byte_
-                                      : std::min(first_byte_, idle_);
-  watched.ask_at = net::After(watched.accepted_at, shortest);
+  // Of unix sockets the kernel can't tell, and their peers are never far.
+  watched.asks = activity_.has_value() && !watched.peer.is_unix();
+  watched.waits_since = net::Never();
+  watched.ask_at = net::Never();
+  for (const absl::Duration wait : {first_byte_, idle_, peer_ / kLooks}) {
+    if (wait == none) continue;
+    watched.ask_at =
+        std::min(watched.ask_at, net::After(watched.accepted_at, wait));
+  }
   SetAlarm(slot);
 }
 
@@ -112,8 +122,28 @@ Deadlines::Verdict Deadlines::JudgeActivity(Watched& watched,
     if (answer->idle >= idle_) return KillReason::kIdle;
     ask_at = std::min(ask_at, net::After(now, idle_ - answer->idle));
   }
+  if (peer_ != absl::ZeroDuration()) {
+    NoteWhetherPeerTakes(watched, *answer, now);
+    const net::Instant lost_at =
+        net::After(watched.waits_since, peer_ + kKernelsTurn);
+    if (now >= lost_at) return KillReason::kPeer;
+    ask_at = std::min({ask_at, lost_at, net::After(now, peer_ / kLooks)});
+  }
   watched.ask_at = ask_at;
   return absl::nullopt;
+}
+
+// What began to wait since the last question is taken to begin now.
+void Deadlines::NoteWhetherPeerTakes(Watched& watched,
+                                     const net::SocketActivity::Answer& answer,
+                                     net::Instant now) {
+  if (!answer.more_waits) {
+    watched.waits_since = net::Never();
+  } else if (watched.waits_since == net::Never() ||
+             watched.taken != answer.bytes_acknowledged) {
+    watched.waits_since = now;
+    watched.taken = answer.bytes_acknowledged;
+  }
 }
 
 }  // namespace brood::server

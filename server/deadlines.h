@@ -1,8 +1,9 @@
 // Deadlines: which connections have had their time.
 //
-// Three kinds, each off unless asked for:
+// Four kinds, each off unless asked for:
 //   first byte   the client has sent nothing within this time after accept
 //   idle         no byte came or went for this long
+//   peer         the client has taken nothing of what it is sent for this long
 //   connection   it has lasted this long, whatever it does
 //
 // The parent enforces them, by killing the process, so a child can neither mask
@@ -11,6 +12,11 @@
 // bytes last moved on it (net/socket_activity.h). One that ends before that was
 // never asked about, so deadlines cost short connections next to nothing. A
 // child that has closed its connection has only the last kind.
+//
+// The kernel, too, ends a connection whose peer is gone (Options::peer_timeout
+// is set on the socket), and then the child can end in its own way; so it has
+// 0.4 s to be first. Its clock stands still while what it sends can't
+// even leave this machine, and a child may set it back; this one's does not.
 //
 // Lives in the parent, in memory that children do not get. Errors: Create()
 // gives those of SocketActivity::Create(), if it is needed.
@@ -69,6 +75,10 @@ class Deadlines : public proc::Unforked {
     bool first_byte_came = false;
     bool asks = false;  // whether its bytes matter still
     net::Instant ask_at;
+    // What is sent to the client waits for it at least since then, or Never();
+    // and so much had been taken.
+    net::Instant waits_since;
+    uint64_t taken = 0;
   };
 
   Deadlines(const Options& options, size_t slots, net::Instant now,
@@ -78,10 +88,14 @@ class Deadlines : public proc::Unforked {
 
   Verdict Judge(Watched& watched, net::Instant now) const;
   Verdict JudgeActivity(Watched& watched, net::Instant now) const;
+  static void NoteWhetherPeerTakes(Watched& watched,
+                                   const net::SocketActivity::Answer& answer,
+                                   net::Instant now);
   void SetAlarm(Slot slot);
 
   const absl::Duration first_byte_;
   const absl::Duration idle_;
+  const absl::Duration peer_;
   const absl::Duration connection_;
   absl::optional<net::SocketActivity> activity_;
   proc::HiddenFd hidden_;

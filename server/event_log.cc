@@ -184,6 +184,7 @@ void EventLog::Expired(pid_t pid, const net::Endpoint& peer,
   const char* const name =
       deadline == KillReason::kFirstByte ? "first_byte_timeout"
       : deadline == KillReason::kIdle    ? "idle_timeout"
+      : deadline == KillReason::kPeer    ? "peer_timeout"
                                          : "connection_timeout";
   Write(writer_, LogLevel::kInfo, "killing pid %d handling %s: %s",
         static_cast<int>(pid), Text(peer).c_str(), name);

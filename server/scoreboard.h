@@ -39,9 +39,9 @@
 namespace brood::server {
 
 // Why the supervisor told a child to end: because the server stops, or because
-// of one of the three deadlines (Options).
-enum class KillReason { kStop, kFirstByte, kIdle, kConnection };
-inline constexpr size_t kKillReasons = 4;
+// of one of the deadlines (Options).
+enum class KillReason { kStop, kFirstByte, kIdle, kPeer, kConnection };
+inline constexpr size_t kKillReasons = 5;
 
 // Numbers of connections.
 struct Totals {

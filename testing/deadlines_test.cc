@@ -1,6 +1,9 @@
 // Deadlines: a client that is slow, silent or gone costs its own child and
 // nobody else's time, whatever that child does with its signals.
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #include <csignal>
@@ -8,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "brood/net/connection.h"
@@ -165,7 +170,8 @@ TEST_P(DeadlinesTest, ShortConnectionsAreNeverAskedAboutNorKilled) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 200u);
 }
 
-// To the kernel, one who takes nothing is as good as gone.
+// To the kernel, one who takes nothing is as good as gone. If it is slower to
+// say so than it should be, the parent does.
 TEST_P(DeadlinesTest, AClientThatTakesNothingIsLostAfterThePeerTimeout) {
   TestServer::Setup setup = SetupWith();
   setup.options.peer_timeout = absl::Seconds(1);
@@ -177,9 +183,44 @@ TEST_P(DeadlinesTest, AClientThatTakesNothingIsLostAfterThePeerTimeout) {
   };
   const auto server = StartServer(std::move(setup));
   TestClient client = ConnectTo(*server);
-  EXPECT_THAT(server->AwaitLogLine("exited with code 2"), IsOk());
+  EXPECT_THAT(server->AwaitLogLine(" after "), IsOk());
   client.Close();
-  StopAndExpectClean(*server);
+  const TestServer::Report report = StopAndExpectClean(*server);
+  EXPECT_EQ(report.totals.ended_error + KilledFor(report, KillReason::kPeer),
+            1u);
+}
+
+// Its child undoes what the kernel was told, so it is the parent's deadline
+// that ends the one; the other, who takes a little every now and then, stays.
+TEST_P(DeadlinesTest, WhoTakesNothingIsLostThoughItsChildForgoesTheTimeout) {
+  TestServer::Setup setup = SetupWith();
+  setup.options.peer_timeout = absl::Seconds(1);
+  setup.handler = [](net::Connection& connection) {
+    const int never = 0;
+    setsockopt(connection.fd(), IPPROTO_TCP, TCP_USER_TIMEOUT, &never,
+               sizeof(never));
+    const std::string bytes(64 << 10, 'x');
+    while (net::WriteFull(connection.socket(), bytes).ok()) {
+    }
+    return ExitCode::kPeerLost;
+  };
+  const auto server = StartServer(std::move(setup));
+  TestClient takes_little = ConnectTo(*server);
+  TestClient takes_nothing = ConnectTo(*server);
+  const std::string lost =
+      absl::StrCat(takes_nothing.endpoint().ToString(), ": peer_timeout");
+  absl::Status one_is_lost = absl::UnknownError("");
+  for (int i = 0; i < 200 && !one_is_lost.ok(); ++i) {
+    ASSERT_THAT(takes_little.ReadExactly(256 << 10), IsOk());
+    one_is_lost = server->AwaitLogLine(lost, absl::Milliseconds(50)).status();
+  }
+  EXPECT_THAT(one_is_lost, IsOk());
+  takes_nothing.Close();
+  EXPECT_THAT(takes_little.ReadExactly(256 << 10), IsOk());
+  takes_little.Close();
+  const TestServer::Report report = StopAndExpectClean(*server);
+  EXPECT_EQ(KilledFor(report, KillReason::kPeer), 1u);
+  EXPECT_EQ(report.totals.ended_error, 1u);
 }
 
 INSTANTIATE_TEST_SUITE_P(EachStrategy, DeadlinesTest,
