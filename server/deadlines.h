@@ -15,8 +15,8 @@
 //
 // The kernel, too, ends a connection whose peer is gone (Options::peer_timeout
 // is set on the socket), and then the child can end in its own way; so it has
-// 0.4 s to be first. Its clock stands still while what it sends can't
-// even leave this machine, and a child may set it back; this one's does not.
+// 0.4 s to be first. Its clock stands still while what it sends can't even
+// leave this machine, and a child may set it back; this one's does not.
 //
 // Lives in the parent, in memory that children do not get. Errors: Create()
 // gives those of SocketActivity::Create(), if it is needed.
