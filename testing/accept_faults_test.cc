@@ -303,20 +303,23 @@ TEST_P(AcceptFaultsTest, WithoutAListenerItLetsTheLivingFinishAndFails) {
 // They are in the queue and gone when the server comes to accept them; Linux
 // hands them out all the same.
 TEST_P(AcceptFaultsTest, ClientsThatResetBeforeTheyAreAcceptedAreAccountedFor) {
+  constexpr int kBatches = 4, kInBatch = 250 / kCostOfFork;
+  constexpr int kClients = kBatches * (kInBatch + 1);
   const auto server = StartFaulty();
-  for (int batch = 0; batch < 4; ++batch) {
+  for (int batch = 0; batch < kBatches; ++batch) {
     Freeze(server->pid());
-    for (int i = 0; i < 250; ++i) ConnectTo(*server).Reset();
+    for (int i = 0; i < kInBatch; ++i) ConnectTo(*server).Reset();
     server->Signal(SIGCONT);
     EXPECT_THAT(ConnectTo(*server).Echo("behind them"), IsOk());
   }
   const TestServer::Report report = StopAndExpectClean(*server);
-  EXPECT_EQ(report.totals.accepted, 1004u);
-  EXPECT_EQ(report.totals.ended_ok + report.totals.ended_error, 1004u);
+  EXPECT_EQ(report.totals.accepted, uint64_t{kClients});
+  EXPECT_EQ(report.totals.ended_ok + report.totals.ended_error,
+            uint64_t{kClients});
   EXPECT_EQ(report.log_lines_dropped, 0u);
   // Every line has an address, and no address is empty.
-  EXPECT_EQ(CountLines(report.log, " to handle 127.0.0.1:"), 1004);
-  EXPECT_EQ(CountLines(report.log, " handling 127.0.0.1:"), 2 * 1004);
+  EXPECT_EQ(CountLines(report.log, " to handle 127.0.0.1:"), kClients);
+  EXPECT_EQ(CountLines(report.log, " handling 127.0.0.1:"), 2 * kClients);
   EXPECT_THAT(report.log, Not(HasSubstr("127.0.0.1:0 ")));
   EXPECT_THAT(report.log, Not(HasSubstr("0.0.0.0")));
 }

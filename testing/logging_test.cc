@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "brood/net/socket.h"
 #include "brood/server/tcp_server.h"
+#include "brood/testing/observe.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/strategies.h"
 #include "gmock/gmock.h"
@@ -25,10 +26,13 @@ namespace {
 using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 
+constexpr int kClients = 200 / kCostOfFork;
+// Three lines for each connection, and for the server: listening, draining,
+// stopped.
+constexpr uint64_t kEveryLine = 3 * kClients + 3;
+
 class LoggingTest : public StrategyTest {
  protected:
-  static constexpr int kClients = 200;
-
   void Visit(const TestServer& server, int count) {
     for (int i = 0; i < count; ++i) {
       TestClient client = ConnectTo(server);
@@ -43,7 +47,7 @@ class LoggingTest : public StrategyTest {
     const auto server = StartServer(std::move(setup));
     Visit(*server, kClients);
     const TestServer::Report report = StopAndExpectClean(*server);
-    EXPECT_EQ(report.totals.ended_ok, 200u);
+    EXPECT_EQ(report.totals.ended_ok, uint64_t{kClients});
     return report;
   }
 };
@@ -80,10 +84,6 @@ struct Pipe {
   net::Socket reader, writer;  // descriptors, for all their type
 };
 
-// Three lines for each connection, and for the server: listening, draining,
-// stopped.
-constexpr uint64_t kEveryLine = 3 * 200 + 3;
-
 TEST_P(LoggingTest, AReaderThatStallsCostsLinesAndNothingElse) {
   Pipe pipe;
   pipe.Fill();
@@ -97,12 +97,12 @@ TEST_P(LoggingTest, AReaderThatStallsCostsLinesAndNothingElse) {
   pipe.Drain();
   Visit(*server, 1);
   const TestServer::Report report = StopAndExpectClean(*server);
-  EXPECT_EQ(report.totals.ended_ok, 201u);
+  EXPECT_EQ(report.totals.ended_ok, uint64_t{kClients + 1});
   EXPECT_GT(report.log_lines_dropped, 0u);
   const std::string text = pipe.Drain();
   EXPECT_THAT(text, ContainsRegex("^brood.[0-9]+. warning: [0-9]+ log lines "
                                   "were dropped\n"));
-  EXPECT_THAT(text, HasSubstr("accepted 201"));
+  EXPECT_THAT(text, HasSubstr("accepted " + std::to_string(kClients + 1)));
   EXPECT_THAT(text, HasSubstr("log lines dropped " +
                               std::to_string(report.log_lines_dropped)));
 }
@@ -133,7 +133,7 @@ TEST_P(LoggingTest, AServerWithoutStandardDescriptorsServes) {
     const auto server = StartServer(std::move(setup));
     Visit(*server, kClients);
     const TestServer::Report report = StopAndExpectClean(*server);
-    EXPECT_EQ(report.totals.ended_ok, 200u);
+    EXPECT_EQ(report.totals.ended_ok, uint64_t{kClients});
     EXPECT_EQ(report.log_lines_dropped, kEveryLine + row().own_lines);
   }
 }

@@ -142,6 +142,7 @@ TEST_P(StrategiesTest, ThoseWhoServeOutliveThoseWhoWait) {
 TEST_P(StrategiesTest, WhoeverIsKilledWheneverEachConnectionHasOneFate) {
   TestServer::Setup setup;
   setup.options.log_level = server::LogLevel::kOff;
+  constexpr int kClients = 200 / kCostOfFork;
   const auto server = StartServer(std::move(setup));
   std::atomic<bool> ended{false};
   std::thread killer([&] {
@@ -151,7 +152,7 @@ TEST_P(StrategiesTest, WhoeverIsKilledWheneverEachConnectionHasOneFate) {
       if (!children.empty()) kill(children[n % children.size()], SIGKILL);
     }
   });
-  for (int i = 0; i < 200; ++i) {
+  for (int i = 0; i < kClients; ++i) {
     TestClient client = ConnectTo(*server);
     client.Echo("hello").IgnoreError();
   }
@@ -159,7 +160,8 @@ TEST_P(StrategiesTest, WhoeverIsKilledWheneverEachConnectionHasOneFate) {
   killer.join();
   ExpectServed(*server);
   ExpectRest(*server);
-  EXPECT_EQ(StopAndExpectClean(*server).totals.accepted, 201u);
+  EXPECT_EQ(StopAndExpectClean(*server).totals.accepted,
+            uint64_t{kClients + 1});
 }
 
 TEST_P(StrategiesTest, ThoseWhoWaitGoWhenTheServerProcessIsKilled) {
