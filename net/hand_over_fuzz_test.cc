@@ -14,6 +14,7 @@
 #include "absl/strings/string_view.h"
 #include "brood/net/endpoint.h"
 #include "brood/net/hand_over.h"
+#include "brood/testing/ancillary_message.h"
 #include "brood/testing/fuzz/require.h"
 
 namespace {
@@ -21,6 +22,7 @@ namespace {
 using brood::net::Endpoint;
 using brood::net::HandOver;
 using brood::net::HandOverBytes;
+using brood::testing::LowestFreeFd;
 using brood::testing::Require;
 
 void RequireEndpoint(const Endpoint& endpoint) {
@@ -29,12 +31,6 @@ void RequireEndpoint(const Endpoint& endpoint) {
   const std::string text = endpoint.ToString();
   Require(Endpoint::Parse(text).ok() || text == "unix:",
           "an endpoint of a message is one");
-}
-
-int LowestFreeFd() {
-  const int fd = dup(STDERR_FILENO);
-  close(fd);
-  return fd;
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 
 #include "absl/strings/string_view.h"
 #include "brood/net/io.h"
+#include "brood/testing/ancillary_message.h"
 #include "brood/testing/connection_pair.h"
 #include "brood/testing/leak_check.h"
 #include "brood/testing/observe.h"
@@ -24,6 +25,7 @@
 namespace brood::net {
 namespace {
 
+using ::brood::testing::AncillaryMessage;
 using ::brood::testing::ConnectionPair;
 using ::brood::testing::DescriptorsOf;
 using ::brood::testing::IsOk;
@@ -47,32 +49,9 @@ std::string ReadRaw(const HandOver& queue) {
 // Sends what Offer() never would.
 void SendRaw(const HandOver& queue, absl::string_view bytes,
              const std::vector<int>& fds, bool with_credentials = false) {
-  iovec part = {const_cast<char*>(bytes.data()), bytes.size()};
-  const size_t room = CMSG_SPACE(sizeof(int) * fds.size());
-  std::vector<char> control(room + CMSG_SPACE(sizeof(ucred)));
-  msghdr message = {};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
-  if (!fds.empty()) {
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int) * fds.size());
-    std::memcpy(CMSG_DATA(header), fds.data(), sizeof(int) * fds.size());
-    header = CMSG_NXTHDR(&message, header);
-  }
-  if (with_credentials) {
-    const ucred self = {getpid(), getuid(), getgid()};
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_CREDENTIALS;
-    header->cmsg_len = CMSG_LEN(sizeof(self));
-    std::memcpy(CMSG_DATA(header), &self, sizeof(self));
-  }
-  message.msg_controllen = (fds.empty() ? 0 : room) +
-                           (with_credentials ? CMSG_SPACE(sizeof(ucred)) : 0);
-  ASSERT_EQ(sendmsg(queue.fd_to_offer(), &message, MSG_NOSIGNAL),
+  AncillaryMessage message{bytes, fds};
+  if (with_credentials) message.sender = {getpid(), getuid(), getgid()};
+  ASSERT_EQ(Send(message, queue.fd_to_offer()),
             static_cast<ssize_t>(bytes.size()));
 }
 

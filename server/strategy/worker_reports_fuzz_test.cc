@@ -5,52 +5,28 @@
 //
 // An input is what is sent; it is sent alone and with two descriptors.
 
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
 #include "brood/net/instant.h"
 #include "brood/proc/exit_status.h"
 #include "brood/server/strategy/worker_reports.h"
+#include "brood/testing/ancillary_message.h"
 #include "brood/testing/fuzz/require.h"
 
 namespace {
 
 using brood::server::WorkerReports;
+using brood::testing::AncillaryMessage;
+using brood::testing::LowestFreeFd;
 using brood::testing::Require;
 using Report = WorkerReports::Report;
-
-void Send(int fd, const uint8_t* bytes, size_t size, bool with_descriptors) {
-  iovec part = {const_cast<uint8_t*>(bytes), size};
-  const int sent[] = {STDERR_FILENO, STDERR_FILENO};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(sent))] = {};
-  msghdr message = {};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  if (with_descriptors) {
-    message.msg_control = control;
-    message.msg_controllen = sizeof(control);
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(sent));
-    std::memcpy(CMSG_DATA(header), sent, sizeof(sent));
-  }
-  // What does not fit into the socket is not sent at all.
-  sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
-int LowestFreeFd() {
-  const int fd = dup(STDERR_FILENO);
-  close(fd);
-  return fd;
-}
 
 void RequireHeard(const WorkerReports::Received& received,
                   const uint8_t* bytes) {
@@ -75,7 +51,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   Require(reports.ok(), "there is a socket");
   const int lowest = LowestFreeFd();
   for (const bool with_descriptors : {false, true}) {
-    Send(reports->fd_to_send(), bytes, size, with_descriptors);
+    AncillaryMessage message{
+        absl::string_view(reinterpret_cast<const char*>(bytes), size)};
+    if (with_descriptors) message.descriptors = {STDERR_FILENO, STDERR_FILENO};
+    // What does not fit into the socket is not sent at all.
+    Send(message, reports->fd_to_send());
     Report next = {};
     next.serial = 4711;
     reports->Send(next);

@@ -7,14 +7,15 @@
 #include <unistd.h>
 
 #include <csignal>
-#include <cstring>
 #include <functional>
 #include <limits>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
 #include "brood/net/instant.h"
 #include "brood/proc/hidden_fds.h"
+#include "brood/testing/ancillary_message.h"
 #include "brood/testing/leak_check.h"
 #include "brood/testing/observe.h"
 #include "gtest/gtest.h"
@@ -22,6 +23,7 @@
 namespace brood::server {
 namespace {
 
+using ::brood::testing::AncillaryMessage;
 using ::brood::testing::DescriptorsOf;
 using Report = WorkerReports::Report;
 using Received = WorkerReports::Received;
@@ -34,6 +36,10 @@ Report ReportOf(uint32_t serial) {
   report.leaves = 1;
   report.usage.ru_minflt = 99;
   return report;
+}
+
+absl::string_view BytesOf(const Report& report) {
+  return {reinterpret_cast<const char*>(&report), sizeof(report)};
 }
 
 class WorkerReportsTest : public ::brood::testing::LeakCheck {
@@ -102,19 +108,8 @@ TEST_F(WorkerReportsTest, LetsNobodySpeakForAnotherProcess) {
     }
     const ucred forged = {parent, getuid(), getgid()};
     const Report report = ReportOf(5);
-    iovec bytes = {const_cast<Report*>(&report), sizeof(report)};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred))] = {};
-    msghdr message = {};
-    message.msg_iov = &bytes;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof(control);
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_CREDENTIALS;
-    header->cmsg_len = CMSG_LEN(sizeof(forged));
-    std::memcpy(CMSG_DATA(header), &forged, sizeof(forged));
-    if (sendmsg(reports_.fd_to_send(), &message, MSG_NOSIGNAL) >= 0) _exit(1);
+    const AncillaryMessage message{BytesOf(report), {}, forged};
+    if (Send(message, reports_.fd_to_send()) >= 0) _exit(1);
     reports_.Send(report);
   });
   const absl::optional<Received> received = reports_.TryReceive();
@@ -159,21 +154,10 @@ TEST_F(WorkerReportsTest, BelievesNoTimeThatHasNotPassed) {
 TEST_F(WorkerReportsTest, KeepsNoDescriptorThatCameAlong) {
   const std::vector<int> before = DescriptorsOf("self");
   for (size_t count : {1u, 2u, 253u}) {
-    const std::vector<int> fds(count, STDERR_FILENO);
     const Report report = ReportOf(static_cast<uint32_t>(count));
-    iovec bytes = {const_cast<Report*>(&report), sizeof(report)};
-    std::vector<char> control(CMSG_SPACE(count * sizeof(int)));
-    msghdr message = {};
-    message.msg_iov = &bytes;
-    message.msg_iovlen = 1;
-    message.msg_control = control.data();
-    message.msg_controllen = control.size();
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(count * sizeof(int));
-    std::memcpy(CMSG_DATA(header), fds.data(), count * sizeof(int));
-    ASSERT_GT(sendmsg(reports_.fd_to_send(), &message, MSG_NOSIGNAL), 0);
+    const AncillaryMessage message{BytesOf(report),
+                                   std::vector<int>(count, STDERR_FILENO)};
+    ASSERT_GT(Send(message, reports_.fd_to_send()), 0);
     const absl::optional<Received> received = reports_.TryReceive();
     ASSERT_TRUE(received);
     EXPECT_EQ(received->report.serial, count);
