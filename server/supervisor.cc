@@ -30,7 +30,7 @@ constexpr absl::Duration kNewsDelay = absl::Milliseconds(2);
 // How often everything is looked at when the kernel can't say what is ready.
 constexpr absl::Duration kBlindPeriod = absl::Milliseconds(10);
 
-// The fixed places of polled_.
+// The fixed places of poll_.
 enum { kSignals, kDeaths, kRequests, kStrategy, kUpgrade, kFirstListener };
 
 }  // namespace
@@ -47,11 +47,11 @@ Supervisor::Supervisor(const Options& options, Parts parts)
   constexpr int kNotYet = -1;  // see Start()
   for (int fd : {signals_fd, reaper().fd(), parts_.requests->fd(), kNotYet,
                  upgrade_fd}) {
-    polled_.push_back({fd, POLLIN, 0});
+    poll_.Add(fd);
+    hidden_.emplace_back(fd);
   }
-  for (const pollfd& polled : polled_) hidden_.emplace_back(polled.fd);
   for (size_t i = 0; i < listeners_.size(); ++i) {
-    polled_.push_back({listeners_.fd(i), POLLIN, 0});
+    poll_.Add(listeners_.fd(i));
     log().Listening(listeners_.endpoint(i));
   }
   hidden_.emplace_back(log().own_fd());
@@ -73,7 +73,7 @@ Supervisor::~Supervisor() {
 absl::Status Supervisor::Start() {
   absl::Status started = parts_.strategy->Start();
   // It may have opened it just now.
-  polled_[kStrategy].fd = parts_.strategy->fd();
+  poll_.Set(kStrategy, parts_.strategy->fd());
   hidden_[kStrategy] = proc::HiddenFd(parts_.strategy->fd());
   return started;
 }
@@ -109,13 +109,7 @@ absl::StatusOr<bool> Supervisor::Step(absl::Duration patience) {
 }
 
 absl::StatusOr<int> Supervisor::PollableFd() {
-  if (!ready_fd_) {
-    absl::StatusOr<ReadyFd> ready_fd = ReadyFd::Create();
-    if (!ready_fd.ok()) return ready_fd.status();
-    ready_fd_.emplace(*std::move(ready_fd));
-    ready_fd_->Watch(polled_, ChooseWhatToPoll(net::Now()));
-  }
-  return ready_fd_->fd();
+  return poll_.Fd(ChooseWhatToPoll(net::Now()));
 }
 
 bool Supervisor::Turn(absl::Duration patience) {
@@ -130,31 +124,17 @@ bool Supervisor::Turn(absl::Duration patience) {
   StepUpgrade(now);
   MaintainStrategy(now);
   AcceptBatch(now);
-  if (ready_fd_) ready_fd_->Watch(polled_, ChooseWhatToPoll(now));
+  if (poll_.has_fd()) poll_.Announce(ChooseWhatToPoll(now));
   return !lifecycle_.stopped();
 }
 
-// The one place where the parent sleeps.
 void Supervisor::AwaitEvents(absl::Duration patience) {
   const Instant now = net::Now();
   const Instant alarm =
       std::min(net::After(now, patience), ChooseWhatToPoll(now));
   SyncPoint("supervisor: about to poll");
-  const timespec timeout = absl::ToTimespec(net::TimeUntil(alarm, now));
-  const int ready = ppoll(polled_.data(), polled_.size(),
-                          alarm == net::Never() ? nullptr : &timeout, nullptr);
-  quiet_ = ready == 0;
-  if (ready >= 0) return;
-  // An embedder's signal handler may interrupt the wait: then nothing is ready.
-  // If the kernel can't look (for want of memory, or because the process may
-  // have fewer descriptors by now than are polled), anything may be: to try
-  // blocks nowhere.
-  const int error = errno;
-  const bool may_be_ready = error != EINTR;
-  for (pollfd& polled : polled_) {
-    polled.revents = may_be_ready && polled.fd >= 0 ? POLLIN : 0;
-  }
-  if (!may_be_ready) return;
+  const int error = poll_.Await(now, alarm);
+  if (error == 0) return;
   log().CallFailed("poll", error, now);
   absl::SleepFor(std::min(patience, kBlindPeriod));
 }
@@ -165,10 +145,10 @@ void Supervisor::AwaitEvents(absl::Duration patience) {
 Instant Supervisor::ChooseWhatToPoll(Instant now) {
   const bool open = lifecycle_.accepting() && MayAccept(now);
   for (size_t i = 0; i < listeners_.size(); ++i) {
-    polled_[kFirstListener + i].fd = open ? listeners_.fd(i) : -1;
+    poll_.Set(kFirstListener + i, open ? listeners_.fd(i) : -1);
   }
   const bool wait = NewsCanWait(now);
-  polled_[kStrategy].fd = wait ? -1 : parts_.strategy->fd();
+  poll_.Set(kStrategy, wait ? -1 : parts_.strategy->fd());
   return std::min({wait ? news_due_ : net::Never(), reaper().next_check(),
                    lifecycle_.deadline(), admission_.resume_at(now),
                    parts_.strategy->next_maintenance(),
@@ -184,11 +164,9 @@ bool Supervisor::NewsCanWait(Instant now) const {
 }
 
 void Supervisor::TakeRequests(Instant now) {
-  if (polled_[kSignals].revents != 0) {
-    parts_.signals->Forward();
-    polled_[kRequests].revents = POLLIN;
-  }
-  if (polled_[kRequests].revents == 0) return;
+  const bool signalled = poll_.Came(kSignals);
+  if (signalled) parts_.signals->Forward();
+  if (!signalled && !poll_.Came(kRequests)) return;
   const Requests::Taken taken = parts_.requests->Take();
   SyncPoint("supervisor: requests taken");
   for (int i = 0; i < taken.drains; ++i) RequestStop(now);
@@ -196,7 +174,7 @@ void Supervisor::TakeRequests(Instant now) {
 }
 
 void Supervisor::CleanupChildren(Instant now) {
-  if (polled_[kDeaths].revents == 0 && now < reaper().next_check()) return;
+  if (!poll_.Came(kDeaths) && now < reaper().next_check()) return;
   SyncPoint("supervisor: about to reap");
   reaper().CleanupChildren(now, [&](const proc::Reaper::Ended& ended) {
     if (ended.tag == Upgrade::kTag) {
@@ -221,9 +199,7 @@ void Supervisor::StartUpgrade(Instant now) {
 
 void Supervisor::StepUpgrade(Instant now) {
   if (parts_.upgrade == nullptr) return;
-  if (polled_[kUpgrade].revents == 0 && now < parts_.upgrade->deadline()) {
-    return;
-  }
+  if (!poll_.Came(kUpgrade) && now < parts_.upgrade->deadline()) return;
   if (!parts_.upgrade->Step(now)) return;
   lifecycle_.HandOver(now);
   EmptyQueues(now);
@@ -268,10 +244,10 @@ void Supervisor::StepLifecycle(Instant now) {
 }
 
 void Supervisor::MaintainStrategy(Instant now) {
-  if (polled_[kStrategy].revents != 0 || polled_[kStrategy].fd < 0) {
+  if (poll_.Came(kStrategy) || poll_.LeftOut(kStrategy)) {
     parts_.strategy->Attend(*this);
   }
-  parts_.strategy->Maintain(now, quiet_, *this);
+  parts_.strategy->Maintain(now, poll_.quiet(), *this);
 }
 
 // A bounded batch from each listener that has something, or that must be
@@ -279,7 +255,7 @@ void Supervisor::MaintainStrategy(Instant now) {
 void Supervisor::AcceptBatch(Instant now) {
   if (!lifecycle_.accepting()) return;
   listeners_.InTurn([&](size_t i) {
-    const bool ready = polled_[kFirstListener + i].revents != 0;
+    const bool ready = poll_.Came(kFirstListener + i);
     if (!ready && !lifecycle_.draining()) return;
     for (int n = 0; n < kAcceptBatch && AcceptOne(i, now); ++n) {
     }
@@ -445,9 +421,8 @@ void Supervisor::ListenersClosed() {
 
 void Supervisor::CloseListener(size_t index) {
   SyncPoint("supervisor: about to close a listener");
-  if (ready_fd_) ready_fd_->Forget(listeners_.fd(index));
+  poll_.Forget(kFirstListener + index, listeners_.fd(index));
   listeners_.Close(index);
-  polled_[kFirstListener + index] = {-1, 0, 0};
 }
 
 }  // namespace brood::server

@@ -19,8 +19,6 @@
 #ifndef BROOD_SERVER_SUPERVISOR_H_
 #define BROOD_SERVER_SUPERVISOR_H_
 
-#include <poll.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -46,8 +44,8 @@
 #include "brood/server/listener_set.h"
 #include "brood/server/listeners.h"
 #include "brood/server/options.h"
+#include "brood/server/poll_set.h"
 #include "brood/server/predecessor.h"
-#include "brood/server/ready_fd.h"
 #include "brood/server/request_signals.h"
 #include "brood/server/requests.h"
 #include "brood/server/scoreboard.h"
@@ -142,13 +140,10 @@ class Supervisor final : public proc::Unforked, private Strategy::Events {
   absl::Status status_;
   // Children do not see what is polled, nor the log's descriptor.
   std::vector<proc::HiddenFd> hidden_;
-  absl::optional<ReadyFd> ready_fd_;
-  // What poll is asked and answers: the fixed ones, then a listener each.
-  proc::UnforkedVector<pollfd> polled_;
+  // The fixed places, then one for each listener.
+  PollSet poll_;
   // Whether everybody who waited for it knows that connections are accepted.
   bool said_ready_ = false;
-  // Whether the last poll found nothing.
-  bool quiet_ = true;
   // Until when news of the strategy's can wait for another reason to wake.
   net::Instant news_due_ = net::Instant::min();
 };
