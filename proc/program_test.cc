@@ -85,6 +85,7 @@ TEST_F(ProgramTest, HasItsDescriptorsInOrderAndNoOther) {
   const int stray = open("/dev/null", O_RDONLY);
   const int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
   const int full = open("/dev/full", O_RDONLY | O_CLOEXEC);
+  const int beyond = dup(stray);  // a number that is to be nobody's
   Program program = Shell(
       "for fd in 3 4 5 6 7 8 9; do"
       "  echo $fd >>$out; readlink /proc/$$/fd/$fd >>$out; done");
@@ -95,7 +96,7 @@ TEST_F(ProgramTest, HasItsDescriptorsInOrderAndNoOther) {
   const std::string second = stray == 4 ? "full" : "zero";
   EXPECT_EQ(Output(),
             "3\n/dev/" + first + "\n4\n/dev/" + second + "\n5\n6\n7\n8\n9\n");
-  for (int fd : {stray, zero, full}) close(fd);
+  for (int fd : {stray, zero, full, beyond}) close(fd);
 }
 
 TEST_F(ProgramTest, SwapsDescriptorsThatHaveEachOthersNumbers) {
