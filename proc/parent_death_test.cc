@@ -94,6 +94,7 @@ TEST_F(ParentDeathTest, TakesTheChildAlong) {
   });
   alive.Close(1);
   EXPECT_EQ(WaitFor(parent), 0);
+  until.Close(1);  // one that still lives ends now
   EXPECT_TRUE(WasKilled(WaitFor()));
 }
 
@@ -200,7 +201,9 @@ TEST_F(ParentDeathTest, CannotTakeAChildAlongThatMayDoMore) {
   alive.Close(1);
   EXPECT_EQ(WaitFor(parent), 0);
   until.Close(1);
-  EXPECT_TRUE(WIFEXITED(WaitFor()));
+  const int status = WaitFor();
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 7) << "it did not live on";
 }
 
 TEST_F(ParentDeathTest, IsAnErrorWhereItCannotBeAskedFor) {
