@@ -1,6 +1,7 @@
 #include "brood/server/requests.h"
 
 #include <poll.h>
+#include <sys/eventfd.h>
 
 #include <cerrno>
 #include <csignal>
@@ -63,11 +64,15 @@ TEST_F(RequestsTest, MayBeAskedInASignalHandlerThatKeepsErrno) {
   asked = &*requests_;
   const auto previous =
       signal(SIGUSR1, [](int /*signal*/) { asked->AskToUpgrade(); });
-  errno = ENOTTY;
-  raise(SIGUSR1);
-  EXPECT_EQ(errno, ENOTTY);
+  // Nothing waits, and then as much as there is room for: that is an error.
+  for (const eventfd_t waits : {eventfd_t{0}, ~eventfd_t{1}}) {
+    ASSERT_EQ(eventfd_write(requests_->fd(), waits), 0);
+    errno = ENOTTY;
+    raise(SIGUSR1);
+    EXPECT_EQ(errno, ENOTTY);
+    EXPECT_TRUE(requests_->Take().upgrade);
+  }
   signal(SIGUSR1, previous);
-  EXPECT_TRUE(requests_->Take().upgrade);
 }
 
 }  // namespace
