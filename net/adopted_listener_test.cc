@@ -37,8 +37,8 @@ Socket Foreign(const Endpoint& endpoint, int type = SOCK_STREAM) {
   return socket;
 }
 
-Socket ForeignListening(const Endpoint& endpoint) {
-  Socket socket = Foreign(endpoint);
+Socket ForeignListening(const Endpoint& endpoint, int type = SOCK_STREAM) {
+  Socket socket = Foreign(endpoint, type);
   EXPECT_EQ(listen(socket.fd(), 8), 0);
   return socket;
 }
@@ -81,7 +81,7 @@ TEST_F(AdoptedListenerTest, NeitherBlocksNorIsInheritedAnyMore) {
       Listener::Adopt(ForeignListening(Parse("127.0.0.1:0")));
   ASSERT_THAT(listener, IsOk());
   EXPECT_EQ(fcntl(listener->fd(), F_GETFD), FD_CLOEXEC);
-  EXPECT_NE(fcntl(listener->fd(), F_GETFL) & O_NONBLOCK, 0);
+  ASSERT_NE(fcntl(listener->fd(), F_GETFL) & O_NONBLOCK, 0);
   EXPECT_EQ(listener->Accept().verdict, AcceptVerdict::kNoneWaiting);
 }
 
@@ -122,7 +122,7 @@ TEST_F(AdoptedListenerTest, IsAListeningStreamSocketOrNothing) {
       Foreign(Parse("127.0.0.1:0"), SOCK_DGRAM),
       Foreign(dir_.Socket("stream")),
       Foreign(dir_.Socket("datagram"), SOCK_DGRAM),
-      Foreign(dir_.Socket("packets"), SOCK_SEQPACKET),
+      ForeignListening(dir_.Socket("packets"), SOCK_SEQPACKET),
       Socket::Adopt(eventfd(0, 0)),
       Socket::Adopt(pipe_ends[0]),
   };
