@@ -58,8 +58,10 @@ void InProgramWith(const Environment& environment, int open,
     set("LISTEN_PID", environment.pid);
     set("LISTEN_FDS", environment.fds);
     set("LISTEN_FDNAMES", environment.names);
+    set("LISTEN_PIDFDID", "1");
     body();
-    for (const char* name : {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"}) {
+    for (const char* name :
+         {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID"}) {
       EXPECT_EQ(getenv(name), nullptr) << name << " is left for children";
     }
     std::fflush(nullptr);
