@@ -25,6 +25,7 @@ class TimerWheelTest : public ::testing::Test {
     return due;
   }
 
+  static constexpr int kTurn = 10 * static_cast<int>(TimerWheel::kBuckets);
   const net::Instant start_ = net::Now();
   TimerWheel wheel_{8, start_};
 };
@@ -54,10 +55,10 @@ TEST_F(TimerWheelTest, TheLastTimeThatWasSetCounts) {
   wheel_.Set(0, At(90));
   EXPECT_THAT(DueAt(60), IsEmpty());
   EXPECT_THAT(DueAt(90), ElementsAre(0));
+  EXPECT_EQ(wheel_.next(), net::Never()) << "the other was left behind";
 }
 
 TEST_F(TimerWheelTest, ManyTurnsAwayItGoesOffInItsTurn) {
-  constexpr int kTurn = 10 * static_cast<int>(TimerWheel::kBuckets);
   wheel_.Set(0, At(3 * kTurn + 40));
   wheel_.Set(1, At(40));
   EXPECT_THAT(DueAt(40), ElementsAre(1));
@@ -70,7 +71,8 @@ TEST_F(TimerWheelTest, AfterALongSleepAllThatWereDueGoOff) {
   wheel_.Set(0, At(40));
   wheel_.Set(1, At(6000));
   wheel_.Set(2, At(1000000));
-  EXPECT_THAT(DueAt(900000), UnorderedElementsAre(0, 1));
+  wheel_.Set(3, At(900000 % kTurn + 10));  // its bucket is met first
+  EXPECT_THAT(DueAt(900000), UnorderedElementsAre(0, 1, 3));
   EXPECT_THAT(DueAt(1000000), ElementsAre(2));
 }
 
@@ -81,20 +83,24 @@ TEST_F(TimerWheelTest, OneInThePastGoesOffAtTheNextTick) {
 }
 
 TEST_F(TimerWheelTest, WhoeverGoesOffMaySetAndCancel) {
-  for (TimerWheel::Slot slot : {0, 1, 2}) wheel_.Set(slot, At(50));
-  std::set<TimerWheel::Slot> set = {0, 1, 2};
-  for (int now = 50; now <= 200; now += 50) {
-    int went_off = 0;
-    wheel_.Advance(At(now), [&](TimerWheel::Slot slot) {
-      ++went_off;
-      EXPECT_EQ(set.count(slot), 1u) << "was cancelled: " << slot;
-      wheel_.Set(slot, At(now + 50));
-      const TimerWheel::Slot other = (slot + 1) % 3;
-      wheel_.Cancel(other);
-      set.erase(other);
-      EXPECT_LE(went_off, 3);
-    });
-    EXPECT_GE(went_off, 1);
+  // By steps of two, the one that is cancelled is the next in the list.
+  for (const TimerWheel::Slot step : {1, 2}) {
+    TimerWheel wheel(3, start_);
+    for (TimerWheel::Slot slot : {0, 1, 2}) wheel.Set(slot, At(50));
+    std::set<TimerWheel::Slot> set = {0, 1, 2};
+    for (int now = 50; now <= 200; now += 50) {
+      int went_off = 0;
+      wheel.Advance(At(now), [&](TimerWheel::Slot slot) {
+        EXPECT_EQ(set.count(slot), 1u) << "was cancelled: " << slot;
+        EXPECT_LE(++went_off, 3);
+        if (went_off > 3) return;
+        wheel.Set(slot, At(now));  // over already: for the next tick
+        const TimerWheel::Slot other = (slot + step) % 3;
+        wheel.Cancel(other);
+        set.erase(other);
+      });
+      EXPECT_GE(went_off, 1);
+    }
   }
 }
 
