@@ -28,6 +28,7 @@ using ::brood::testing::StatusIs;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsSupersetOf;
 using ::testing::StartsWith;
 
 class OpenListenersTest : public ::brood::testing::LeakCheck {
@@ -49,8 +50,17 @@ class OpenListenersTest : public ::brood::testing::LeakCheck {
     EventLog log(log_level);
     return OpenListeners(options_, TakeOver(options_), &log);
   }
-  // The endpoints of a good Open().
+  static ino_t SocketOf(int fd) {
+    struct stat file = {};
+    EXPECT_EQ(fstat(fd, &file), 0);
+    return file.st_ino;
+  }
+  // The endpoints of a good Open() that has a use for all that was inherited.
   std::vector<std::string> OpenedEndpoints() {
+    std::vector<ino_t> inherited, in_use;
+    for (const InheritedListener& each : options_.inherited) {
+      inherited.push_back(SocketOf(each.fd));
+    }
     const absl::StatusOr<Listeners> opened = Open();
     EXPECT_THAT(opened, IsOk());
     std::vector<std::string> endpoints;
@@ -60,7 +70,9 @@ class OpenListenersTest : public ::brood::testing::LeakCheck {
       EXPECT_TRUE(listener.open());
       EXPECT_EQ(fcntl(listener.fd(), F_GETFD), FD_CLOEXEC);
       endpoints.push_back(listener.endpoint().ToString());
+      in_use.push_back(SocketOf(listener.fd()));
     }
+    EXPECT_THAT(in_use, IsSupersetOf(inherited)) << "it was bound anew";
     return endpoints;
   }
 
@@ -103,7 +115,7 @@ TEST_F(OpenListenersTest, DoesNotTakeEveryAddressForEveryIpv6Address) {
 
   options_.inherited.clear();
   const net::Endpoint ipv6 = Inherit("[::]:0");
-  options_.listen = {":0", ipv6.ToString()};
+  options_.listen = {":0", "inherited"};
   const std::vector<std::string> opened = OpenedEndpoints();
   ASSERT_EQ(opened.size(), 2u);
   EXPECT_THAT(opened[0], StartsWith(":"));
@@ -122,11 +134,14 @@ TEST_F(OpenListenersTest, GivesAnEntryTheDescriptorThatServedItBefore) {
 
 // The number of a descriptor that served another entry before says nothing.
 TEST_F(OpenListenersTest, DoesNotTakeASuccessorsNumbersForThoseOfTheEntries) {
-  Inherit("127.0.0.1:0", "127.0.0.1:0");
-  options_.listen = {absl::StrCat("fd:", options_.inherited[0].fd),
-                     "127.0.0.1:0"};
-  EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kInvalidArgument,
-                               HasSubstr("serves another entry")));
+  for (const bool entry_is_left : {true, false}) {
+    options_.inherited.clear();
+    Inherit("127.0.0.1:0", "127.0.0.1:0");
+    options_.listen = {absl::StrCat("fd:", options_.inherited[0].fd)};
+    if (entry_is_left) options_.listen.push_back("127.0.0.1:0");
+    EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kInvalidArgument,
+                                 HasSubstr("serves another entry")));
+  }
 }
 
 TEST_F(OpenListenersTest, RoundTripsThroughAnySuccession) {
