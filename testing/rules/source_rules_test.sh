@@ -11,10 +11,13 @@ sources=()
 for file in "$@"; do
   [[ ${file} == *_test.cc ]] || sources+=("${file}")
 done
-if ((${#sources[@]} < 50)); then
-  echo "only ${#sources[@]} sources were given" >&2
-  exit 1
-fi
+for directory in net proc server server/strategy; do
+  given="$(printf '%s\n' "${sources[@]}" | grep -c "^${directory}/[^/]*$" || true)"
+  if ((given < 15)); then
+    echo "only ${given} sources of ${directory} were given" >&2
+    exit 1
+  fi
+done
 
 # FILE:LINE:TEXT, for grep.
 lines="$(awk '{ sub("//.*", ""); print FILENAME ":" FNR ":" $0 }' "${sources[@]}")"
