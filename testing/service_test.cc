@@ -2,6 +2,8 @@
 // clients come by a unix socket.
 
 #include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -136,6 +138,10 @@ TEST_P(ServiceTest, AcceptsConnectionsWhenItSaysThatItIsReady) {
       net::Socket::Adopt(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   const net::Endpoint notify = dir_.Socket("notify");
   ASSERT_EQ(bind(manager.fd(), notify.address(), notify.address_length()), 0);
+  const timeval patience = {10, 0};
+  ASSERT_EQ(setsockopt(manager.fd(), SOL_SOCKET, SO_RCVTIMEO, &patience,
+                       sizeof(patience)),
+            0);
   const auto next_word = [&manager] {
     char word[64];
     const ssize_t length = recv(manager.fd(), word, sizeof(word), 0);
@@ -146,8 +152,17 @@ TEST_P(ServiceTest, AcceptsConnectionsWhenItSaysThatItIsReady) {
     TestServer::Setup setup;
     setup.options.listen = {"127.0.0.1:0", dir_.Socket("s").ToString()};
     setup.options.notify_socket = std::string(notify.path());
+    // One that connects as soon as it is told, while StartServer() may wait.
+    const pid_t told = fork();
+    if (told == 0) {
+      const bool ready = next_word() == "READY=1";
+      auto client = TestClient::Connect(dir_.Socket("s"));
+      _exit(ready && client.ok() && client->Echo("hello").ok() ? 0 : 1);
+    }
     const auto server = StartServer(std::move(setup));
-    ASSERT_EQ(next_word(), "READY=1");
+    int status = -1;
+    ASSERT_EQ(waitpid(told, &status, 0), told);
+    ASSERT_EQ(status, 0) << "start " << i;
     for (size_t each : {0, 1}) {
       auto client = TestClient::Connect(server->endpoint(each));
       ASSERT_THAT(client, IsOk()) << "start " << i;

@@ -3,6 +3,7 @@
 
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -41,10 +42,14 @@ class ServiceUpgradeTest : public ServerTest {
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     EXPECT_EQ(bind(manager_.fd(), notify_.address(), notify_.address_length()),
               0);
+    const timeval patience = {10, 0};
+    EXPECT_EQ(setsockopt(manager_.fd(), SOL_SOCKET, SO_RCVTIMEO, &patience,
+                         sizeof(patience)),
+              0);
   }
   ~ServiceUpgradeTest() override { prctl(PR_SET_CHILD_SUBREAPER, 0); }
 
-  // What the manager is told next.
+  // What the manager is told next; nothing if that is not soon.
   std::string NextWord() const {
     char word[128];
     const ssize_t length = recv(manager_.fd(), word, sizeof(word), 0);
