@@ -157,7 +157,7 @@ TEST_P(DeadlinesTest, AHandlerThatSendsIsNotIdle) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 1u);
 }
 
-TEST_P(DeadlinesTest, ShortConnectionsAreNeverAskedAboutNorKilled) {
+TEST_P(DeadlinesTest, ShortConnectionsAreNotKilled) {
   TestServer::Setup setup = SetupWith();
   setup.options.first_byte_timeout = absl::Seconds(5);
   setup.options.idle_timeout = absl::Seconds(5);
