@@ -123,8 +123,12 @@ absl::Status CheckFlags(int argc, const char* const* argv) {
     if (absl::string_view(argv[i]) == "--") break;
     bool takes_next;
     absl::Status checked = CheckFlag(argv[i], /*depth=*/0, &takes_next);
+    // With its value, which may be the name of a file.
+    if (checked.ok() && takes_next && ++i < argc) {
+      checked = CheckFlag(absl::StrCat(argv[i - 1], "=", argv[i]), /*depth=*/0,
+                          &takes_next);
+    }
     if (!checked.ok()) return checked;
-    if (takes_next) ++i;
   }
   return absl::OkStatus();
 }

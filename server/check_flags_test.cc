@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -28,9 +29,12 @@ using ::testing::StartsWith;
 
 class CheckFlagsTest : public ::brood::testing::LeakCheck {
  protected:
+  static absl::Status CheckedAll(std::vector<const char*> arguments) {
+    arguments.insert(arguments.begin(), "program");
+    return CheckFlags(static_cast<int>(arguments.size()), arguments.data());
+  }
   static absl::Status Checked(const std::string& argument) {
-    const char* const arguments[] = {"program", argument.c_str()};
-    return CheckFlags(2, arguments);
+    return CheckedAll({argument.c_str()});
   }
   // Of a --flagfile with `contents`.
   static absl::Status CheckedFile(absl::string_view contents) {
@@ -61,9 +65,44 @@ TEST_F(CheckFlagsTest, NamesWhatIsNoFlagAndItsFile) {
               StatusIs(absl::StatusCode::kInvalidArgument,
                        AllOf(StartsWith("--texts=a is not"),
                              HasSubstr("(in /proc/self/fd/"))));
+  EXPECT_THAT(CheckedFile("  --texts=a\n"),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(Checked("--notext"), StatusIs(absl::StatusCode::kInvalidArgument,
+                                            StartsWith("--notext is not")));
   EXPECT_THAT(Checked("--on=perhaps"),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        "--on=perhaps: must be true or false"));
+}
+
+TEST_F(CheckFlagsTest, LooksAtEachArgumentUpToOneThatIsNoFlag) {
+  EXPECT_THAT(CheckedAll({"--text", "--value", "--on"}), IsOk());
+  EXPECT_THAT(CheckedAll({"--text", "--value", "--texts"}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       StartsWith("--texts is not")));
+  EXPECT_THAT(CheckedAll({"--on", "--", "--texts"}), IsOk());
+  EXPECT_THAT(CheckedAll({"--on", "word", "--texts"}), IsOk());
+  EXPECT_THAT(CheckedAll({"--text"}), IsOk()) << "gflags says it well";
+}
+
+TEST_F(CheckFlagsTest, LooksIntoEachFileThatIsNamed) {
+  const int file = memfd_create("flags", MFD_CLOEXEC);
+  const std::string path = absl::StrCat("/proc/self/fd/", file);
+  const std::string itself = "--flagfile=" + path;
+  for (const std::string& contents : {std::string("--texts=a"), itself}) {
+    ASSERT_EQ(ftruncate(file, 0), 0);
+    ASSERT_EQ(pwrite(file, contents.data(), contents.size(), 0),
+              static_cast<ssize_t>(contents.size()));
+    const auto refused =
+        StatusIs(absl::StatusCode::kInvalidArgument,
+                 AllOf(StartsWith(contents == itself
+                                      ? "flagfile=" + path + ": files name"
+                                      : "--texts=a is not"),
+                       HasSubstr("(in " + path + ")")));
+    EXPECT_THAT(CheckedAll({itself.c_str()}), refused);
+    EXPECT_THAT(CheckedAll({"--flagfile", path.c_str()}), refused);
+    EXPECT_THAT(Checked("--flagfile=/dev/null," + path), refused);
+  }
+  close(file);
 }
 
 // The fuzzer's first finds: gflags skips each of these without a word, or takes
