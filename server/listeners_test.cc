@@ -174,7 +174,8 @@ TEST_F(OpenListenersTest, RoundTripsThroughAnySuccession) {
 
 TEST_F(OpenListenersTest, GivesInheritedWhatNoOtherEntryMeans) {
   const std::string first = Inherit("127.0.0.1:0").ToString();
-  const std::string second = Inherit("127.0.0.1:0").ToString();
+  // Another entry means it now.
+  const std::string second = Inherit("127.0.0.1:0", "inherited").ToString();
   const std::string third = Inherit("127.0.0.1:0").ToString();
   options_.listen = {"inherited", second};
   EXPECT_THAT(OpenedEndpoints(), ElementsAre(first, third, second));
@@ -218,6 +219,14 @@ TEST_F(OpenListenersTest, RefusesADescriptorThatDoesNotListen) {
               StatusIs(absl::StatusCode::kInvalidArgument,
                        absl::StrCat("fd:", event,
                                     " is not a listening stream socket")));
+}
+
+// It may be anything, and have an owner.
+TEST_F(OpenListenersTest, LeavesADescriptorOpenThatWasNeitherInheritedNorFits) {
+  const int event = eventfd(0, EFD_CLOEXEC);
+  options_.listen = {absl::StrCat("fd:", event)};
+  EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_EQ(close(event), 0) << "it was closed";
 }
 
 TEST_F(OpenListenersTest, RefusesADescriptorForTwo) {
