@@ -1,18 +1,24 @@
 #include "brood/net/socket_activity.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <string>
 
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "brood/net/endpoint.h"
 #include "brood/net/io.h"
+#include "brood/net/listener.h"
 #include "brood/testing/connection_pair.h"
 #include "brood/testing/leak_check.h"
 #include "brood/testing/observe.h"
 #include "brood/testing/status_matchers.h"
+#include "brood/testing/test_client.h"
 #include "gtest/gtest.h"
 
 namespace brood::net {
@@ -22,6 +28,7 @@ using ::brood::testing::Await;
 using ::brood::testing::ConnectionPair;
 using ::brood::testing::IsOk;
 using ::brood::testing::StatusIs;
+using ::brood::testing::TestClient;
 
 class SocketActivityTest : public ::brood::testing::LeakCheck {
  protected:
@@ -42,6 +49,29 @@ TEST_F(SocketActivityTest, CountsWhatTheClientSentThoughNobodyReadIt) {
   EXPECT_EQ(Ask()->bytes_received, 0u);
   ASSERT_THAT(WriteFull(pair_.client, "hello"), IsOk());
   EXPECT_EQ(Ask()->bytes_received, 5u);
+}
+
+// A client of a listener on every address may come by IPv4 to an IPv6 socket.
+TEST_F(SocketActivityTest, KnowsConnectionsOfEveryFamily) {
+  const struct {
+    const char *listens, *host;
+  } kFamilies[] = {{"[::1]:0", "[::1]"}, {":0", "[::1]"}, {":0", "127.0.0.1"}};
+  for (const auto& family : kFamilies) {
+    absl::StatusOr<Listener> listener =
+        Listener::Listen(*Endpoint::Parse(family.listens), /*backlog=*/1);
+    if (!listener.ok()) GTEST_SKIP() << "this machine has no IPv6";
+    TestClient client = *TestClient::Connect(*Endpoint::Parse(
+        absl::StrCat(family.host, ":", listener->endpoint().port())));
+    pollfd queue = {listener->fd(), POLLIN, 0};
+    ASSERT_EQ(poll(&queue, 1, 10000), 1);
+    const Accepted accepted = listener->Accept();
+    ASSERT_EQ(accepted.verdict, AcceptVerdict::kAccepted);
+    ASSERT_THAT(client.Send("hello"), IsOk());
+    const auto answer = activity_.Ask(accepted.connection->local(),
+                                      accepted.connection->peer());
+    ASSERT_THAT(answer, IsOk()) << client.endpoint().ToString();
+    EXPECT_EQ(answer->bytes_received, 5u);
+  }
 }
 
 TEST_F(SocketActivityTest, IsIdleSinceTheLastByteInEitherDirection) {
