@@ -109,6 +109,9 @@ TEST_F(ServiceManagerTest, HasAnAddress) {
                  AllOf(StartsWith(absl::StrCat("NOTIFY_SOCKET=", address, ":")),
                        HasSubstr("absolute path, or @ and a name"))));
   }
+  EXPECT_THAT(ServiceManager::Create("\n", &log_),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       StartsWith("NOTIFY_SOCKET=\\n:")));
 }
 
 TEST_F(ServiceManagerTest, LosesAWordRatherThanWait) {

@@ -111,6 +111,8 @@ TEST_F(TimerWheelTest, SaysWhenToLookNext) {
   EXPECT_EQ(wheel_.next(), At(70));
   wheel_.Cancel(1);
   EXPECT_EQ(wheel_.next(), At(500));
+  wheel_.Set(0, At(kTurn - 10));
+  EXPECT_EQ(wheel_.next(), At(kTurn - 10)) << "it is in the last bucket";
   wheel_.Set(0, net::Never());
   EXPECT_EQ(wheel_.next(), net::Never());
 }
