@@ -30,6 +30,8 @@ using ::testing::HasSubstr;
 
 class ProgramTest : public ::brood::testing::LeakCheck {
  protected:
+  ~ProgramTest() override { unlink(out_.c_str()); }
+
   // A shell that runs `script`, in which "$out" is where to write.
   Program Shell(const std::string& script) {
     Program program;
