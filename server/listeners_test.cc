@@ -145,9 +145,9 @@ TEST_F(OpenListenersTest, DoesNotTakeASuccessorsNumbersForThoseOfTheEntries) {
 }
 
 TEST_F(OpenListenersTest, RoundTripsThroughAnySuccession) {
-  for (const char* host : {"127.0.0.1:0", "127.0.0.3:0", "127.0.0.4:0"}) {
-    Inherit(host);
-  }
+  Inherit("127.0.0.1:0");
+  const net::Endpoint numbered = Inherit("127.0.0.3:0");
+  Inherit("127.0.0.4:0");
   options_.listen = {"unix:" + dir_.File("s"), "127.0.0.1:0",
                      absl::StrCat("fd:", options_.inherited[1].fd),
                      "127.0.0.2:0", "inherited"};
@@ -164,6 +164,7 @@ TEST_F(OpenListenersTest, RoundTripsThroughAnySuccession) {
           {dup(opened->listeners[i].fd()), opened->entries[i]});
     }
     EXPECT_THAT(now, ::testing::SizeIs(5));
+    EXPECT_EQ(opened->listeners[2].endpoint(), numbered);
     if (!before.empty()) {
       EXPECT_EQ(now, before);
     }
