@@ -23,12 +23,14 @@ class WatchedConnectionTest : public ::brood::testing::LeakCheck {
 TEST_F(WatchedConnectionTest, IsNotAskedAboutBeforeItCanBeLateNorAfterItsEnd) {
   // All within one turn of the wheel.
   const struct {
-    int first_byte, idle, looked_at;
-  } kSeconds[] = {{3, 0, 3}, {0, 4, 4}, {3, 4, 3}, {4, 3, 3}, {0, 0, 5}};
+    int first_byte, idle, peer, looked_at;
+  } kSeconds[] = {{3, 0, 0, 3}, {0, 4, 0, 4},  {3, 4, 0, 3},
+                  {4, 3, 0, 3}, {4, 3, 16, 2}, {0, 0, 0, 5}};
   for (const auto& seconds : kSeconds) {
     Options options;
     options.first_byte_timeout = absl::Seconds(seconds.first_byte);
     options.idle_timeout = absl::Seconds(seconds.idle);
+    options.peer_timeout = absl::Seconds(seconds.peer);
     options.connection_timeout = absl::Seconds(5);
     const auto created = Deadlines::Create(options, 1, net::Now());
     ASSERT_THAT(created, IsOk());
