@@ -1,5 +1,7 @@
 #include "brood/net/socket_activity.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -97,6 +99,15 @@ TEST_F(SocketActivityTest, TellsWhatWaitsForTheClientToTakeIt) {
   };
   ssize_t sent = 0;
   for (ssize_t size; (size = send_some()) > 0;) sent += size;
+  // Until nothing is on its way, for there is no room where it would go.
+  const auto none_on_its_way = [&] {
+    tcp_info info = {};
+    socklen_t length = sizeof(info);
+    return getsockopt(pair_.connection.fd(), IPPROTO_TCP, TCP_INFO, &info,
+                      &length) == 0 &&
+           info.tcpi_unacked == 0;
+  };
+  ASSERT_TRUE(Await(none_on_its_way));
   const auto full = Ask();
   ASSERT_THAT(full, IsOk());
   EXPECT_TRUE(full->more_waits);
