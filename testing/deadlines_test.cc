@@ -215,6 +215,10 @@ TEST_P(DeadlinesTest, WhoTakesNothingIsLostThoughItsChildForgoesTheTimeout) {
     one_is_lost = server->AwaitLogLine(lost, absl::Milliseconds(50)).status();
   }
   EXPECT_THAT(one_is_lost, IsOk());
+  // Not before it has happened: a connection that ends would be first.
+  EXPECT_THAT(server->AwaitLogLine(absl::StrCat(
+                  takes_nothing.endpoint().ToString(), " killed by SIGKILL")),
+              IsOk());
   takes_nothing.Close();
   EXPECT_THAT(takes_little.ReadExactly(256 << 10), IsOk());
   takes_little.Close();
