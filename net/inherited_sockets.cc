@@ -50,9 +50,9 @@ bool ParseCount(absl::string_view text, int most, int* number) {
 }  // namespace
 
 absl::StatusOr<std::vector<InheritedSocket>> TakeInheritedSockets() {
-  const auto forget = absl::MakeCleanup([] {
+  const absl::Cleanup forget = [] {
     for (const char* variable : kVariables) unsetenv(variable);
-  });
+  };
   std::vector<InheritedSocket> sockets;
   const absl::optional<std::string> pid = Variable("LISTEN_PID");
   const absl::optional<std::string> fds = Variable("LISTEN_FDS");

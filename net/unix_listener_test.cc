@@ -79,7 +79,7 @@ TEST_F(UnixListenerTest, DoesNotKeepTheNamesThatClientsGiveThemselves) {
 
 TEST_F(UnixListenerTest, HasTheModeThatItWasToldToHaveWhateverTheUmask) {
   const mode_t before = umask(0);
-  const auto restore = absl::MakeCleanup([before] { umask(before); });
+  const absl::Cleanup restore = [before] { umask(before); };
   for (const mode_t mask : {0, 022, 077, 0777}) {
     for (const mode_t mode : {0600, 0660, 0666, 0777, 0000}) {
       umask(mask);

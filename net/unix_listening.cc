@@ -79,7 +79,7 @@ absl::Status CheckNobodyAnswers(const Endpoint& endpoint) {
     return ErrorAt("connect", endpoint);
   }
   errno = EADDRINUSE;
-  const absl::Status in_use = ErrorAt("bind", endpoint);
+  absl::Status in_use = ErrorAt("bind", endpoint);
   if (connected) return in_use;
   return absl::Status(
       in_use.code(),

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "brood/proc/program.h"
 #include "brood/proc/reaper.h"
 #include "brood/testing/leak_check.h"
@@ -95,10 +96,9 @@ TEST_F(PredecessorTest, IsAnErrorIfADescriptorIsMissing) {
                       const auto found = Predecessor::Find();
                       if (!absl::IsInvalidArgument(found.status())) return 1;
                       const std::string message(found.status().message());
-                      if (message.find("BROOD_UPGRADE") == std::string::npos)
+                      if (!absl::StrContains(message, "BROOD_UPGRADE"))
                         return 2;
-                      if (message.find("descriptor 5") == std::string::npos)
-                        return 3;
+                      if (!absl::StrContains(message, "descriptor 5")) return 3;
                       return fcntl(3, F_GETFD) < 0 && fcntl(4, F_GETFD) < 0 ? 0
                                                                             : 4;
                     }),

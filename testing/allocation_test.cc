@@ -34,9 +34,11 @@ bool Fails() { return ++allocations == failing; }
 
 // In the place of the C library's, which C++'s operator new calls too.
 extern "C" {
+// NOLINTBEGIN(bugprone-reserved-identifier)
 void* __libc_malloc(size_t size);
 void* __libc_calloc(size_t count, size_t size);
 void* __libc_realloc(void* memory, size_t size);
+// NOLINTEND(bugprone-reserved-identifier)
 
 void* malloc(size_t size) {
   if (Fails()) return nullptr;

@@ -147,8 +147,9 @@ TEST_P(ConcurrencyTest, AHalfClosedClientGetsItsWholeReply) {
     ASSERT_THAT(clients[i].ShutdownWrite(), IsOk());
   }
   for (size_t i = 0; i < clients.size(); ++i) {
-    EXPECT_THAT(clients[i].ReadUntilEof(),
-                IsOkAndHolds(std::string(1000 * kCopies, static_cast<char>(i))))
+    EXPECT_THAT(
+        clients[i].ReadUntilEof(),
+        IsOkAndHolds(std::string(size_t{1000} * kCopies, static_cast<char>(i))))
         << "client " << i;
     clients[i].Close();
   }

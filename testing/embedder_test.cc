@@ -84,9 +84,9 @@ TEST_P(EmbedderTest, AnEmbeddersOwnChildrenAreItsOwn) {
   setup.run = [](server::TcpServer& server) {
     int forked = 0;
     std::set<int> codes;
-    const absl::Status stopped = RunWith(server, [&] {
+    absl::Status stopped = RunWith(server, [&] {
       if (forked == 50 ||
-          server.totals().accepted < 10u * static_cast<unsigned>(forked)) {
+          server.totals().accepted < static_cast<uint64_t>(forked) * 10) {
         return;
       }
       ++forked;

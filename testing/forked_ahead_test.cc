@@ -78,13 +78,10 @@ class ForkedAheadTest : public ServerTest {
     return pid;
   }
   static bool HasOpen(const std::string& name) {
-    char target[64] = {};
-    for (const int fd : DescriptorsOf("self")) {
-      readlink(absl::StrCat("/proc/self/fd/", fd).c_str(), target,
-               sizeof(target) - 1);
-      if (std::string(target).find(name) != std::string::npos) return true;
-    }
-    return false;
+    const std::vector<int> open = DescriptorsOf("self");
+    return std::any_of(open.begin(), open.end(), [&](int fd) {
+      return absl::StrContains(WhatIs(fd), name);
+    });
   }
   static void AwaitChildren(const TestServer& server, size_t count) {
     EXPECT_TRUE(Await([&] { return server.children().size() == count; }))

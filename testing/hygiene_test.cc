@@ -44,7 +44,6 @@ namespace brood::testing {
 namespace {
 
 using server::ExitCode;
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsSupersetOf;
 
@@ -171,13 +170,6 @@ TEST_P(HygieneTest, AChildHasNoSignalBlockedIgnoredOrHandled) {
     EXPECT_EQ(SignalsIn(*status, field), 0u) << field;
   }
   StopAndExpectClean(*server);
-}
-
-std::string WhatIs(int fd) {
-  char target[256] = {};
-  readlink(absl::StrCat("/proc/self/fd/", fd).c_str(), target,
-           sizeof(target) - 1);
-  return target;
 }
 
 TEST_P(HygieneTest, AChildSeesTheEmbeddersDescriptorsAndItsConnectionAlone) {
@@ -341,7 +333,7 @@ TEST_P(HygieneTest, AProcessMayHaveThreads) {
     std::thread thread([&] {
       while (!ended) LetPass(absl::Milliseconds(1));
     });
-    const absl::Status stopped = server.Run();
+    absl::Status stopped = server.Run();
     ended = true;
     thread.join();
     return stopped;

@@ -35,7 +35,6 @@ namespace {
 using net::Instant;
 using server::ExitCode;
 using ::testing::HasSubstr;
-using ::testing::Not;
 
 class LifecycleTest : public StrategyTest {
  protected:
@@ -187,7 +186,7 @@ TEST_P(LifecycleTest, AnEmbeddersSignalHandlerMayRequestTheDrain) {
     to_drain = &server;
     const auto previous =
         signal(SIGUSR1, [](int) { to_drain->RequestDrain(); });
-    const absl::Status stopped = server.Run();
+    absl::Status stopped = server.Run();
     signal(SIGUSR1, previous);
     return stopped;
   };
@@ -237,7 +236,7 @@ TEST_P(LifecycleTest, TwoRequestsToDrainInOneTurnAreTwo) {
       to_drain->RequestDrain();
       to_drain->RequestDrain();
     });
-    const absl::Status stopped = server.Run();
+    absl::Status stopped = server.Run();
     signal(SIGUSR1, previous);
     return stopped;
   };

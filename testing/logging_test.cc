@@ -46,7 +46,7 @@ class LoggingTest : public StrategyTest {
     setup.stderr_fd = log;
     const auto server = StartServer(std::move(setup));
     Visit(*server, kClients);
-    const TestServer::Report report = StopAndExpectClean(*server);
+    TestServer::Report report = StopAndExpectClean(*server);
     EXPECT_EQ(report.totals.ended_ok, uint64_t{kClients});
     return report;
   }
@@ -149,7 +149,7 @@ TEST_P(LoggingTest, AClientIsNeverSentTheLog) {
         kept[static_cast<size_t>(fd)] = fcntl(fd, F_DUPFD_CLOEXEC, 100);
         close(fd);
       }
-      const absl::Status stopped = server.Run();
+      absl::Status stopped = server.Run();
       for (int fd = first; fd <= STDERR_FILENO; ++fd) {
         dup2(kept[static_cast<size_t>(fd)], fd);
         close(kept[static_cast<size_t>(fd)]);

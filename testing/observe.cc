@@ -107,6 +107,13 @@ std::vector<int> DescriptorsOf(const std::string& process) {
   return descriptors;
 }
 
+std::string WhatIs(int fd) {
+  char target[256];
+  const ssize_t size = readlink(absl::StrCat("/proc/self/fd/", fd).c_str(),
+                                target, sizeof(target));
+  return std::string(target, static_cast<size_t>(std::max<ssize_t>(size, 0)));
+}
+
 void RaiseDescriptorLimit() {
   rlimit limit;
   getrlimit(RLIMIT_NOFILE, &limit);

@@ -59,6 +59,10 @@ void Freeze(pid_t pid);
 // The descriptors of `process`, a pid or "self", in order.
 std::vector<int> DescriptorsOf(const std::string& process);
 
+// What a descriptor of ours is, in the kernel's words: a path, "pipe:[4711]";
+// empty for what is none.
+std::string WhatIs(int fd);
+
 // Allows this process to hold some thousands of clients, if it may.
 void RaiseDescriptorLimit();
 

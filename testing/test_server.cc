@@ -88,6 +88,8 @@ TestServer::Setup::Setup()
   options.drain_grace = absl::Seconds(5);
 }
 
+// Whoever starts one has made the setup for it.
+// NOLINTNEXTLINE(performance-unnecessary-value-param)
 absl::StatusOr<std::unique_ptr<TestServer>> TestServer::Start(Setup setup) {
   std::unique_ptr<TestServer> server(new TestServer);
   server->stop_patience_ = setup.options.drain_grace + setup.stop_margin;
@@ -104,7 +106,7 @@ absl::StatusOr<std::unique_ptr<TestServer>> TestServer::Start(Setup setup) {
   server->log_ = *std::move(log);
   int ready[2];
   if (pipe2(ready, O_CLOEXEC) < 0) return absl::ErrnoToStatus(errno, "pipe2");
-  const auto close_ready = absl::MakeCleanup([&] { close(ready[0]); });
+  const absl::Cleanup close_ready = [&] { close(ready[0]); };
 
   std::fflush(nullptr);  // or the server process would say it again
   const pid_t test_process = getpid();

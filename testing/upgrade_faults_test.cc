@@ -146,7 +146,7 @@ TEST_P(UpgradeFaultsTest, EachFailureIsCounted) {
   TestServer::Setup setup;
   setup.options.upgrade_command = {"/no/such/program"};
   setup.run = [&](server::TcpServer& server) {
-    const absl::Status stopped = server.Run();
+    absl::Status stopped = server.Run();
     *failures = server.upgrades_failed();
     return stopped;
   };

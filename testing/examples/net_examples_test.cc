@@ -30,7 +30,6 @@ namespace brood::net {
 namespace {
 
 using server::ExitCode;
-using testing::ConnectionPair;
 using testing::HandlerRun;
 using testing::IsOk;
 using testing::IsOkAndHolds;
@@ -53,6 +52,7 @@ TEST_F(NetExamplesTest, ConnectionKnowsWhoIsThere) {
   EXPECT_EQ(run.code(), ExitCode::kServed);
 }
 
+// NOLINTBEGIN(bugprone-unused-return-value): an example says what matters.
 absl::Status BindTo6(int fd) {
   // Example of net/endpoint.h.
   absl::StatusOr<Endpoint> endpoint = Endpoint::Parse("[::1]:7000");
@@ -61,6 +61,7 @@ absl::Status BindTo6(int fd) {
   // End of the example.
   return absl::OkStatus();
 }
+// NOLINTEND(bugprone-unused-return-value)
 
 TEST_F(NetExamplesTest, EndpointIsWhatBindWants) {
   EXPECT_THAT(BindTo6(-1), IsOk());
