@@ -46,6 +46,17 @@ int64_t Asked(const char* variable, int64_t usual) {
   return text == nullptr ? usual : std::atoll(text);
 }
 
+// How many connections had this fate, as all generations tell.
+int64_t SumOf(const char* fate, const std::string& log) {
+  const std::string word = absl::StrCat(" + ", fate, " ");
+  int64_t sum = 0;
+  for (size_t at = log.find(word); at != std::string::npos;
+       at = log.find(word, at + 1)) {
+    sum += std::atoll(log.c_str() + at + word.size());
+  }
+  return sum;
+}
+
 // One storm over one server. The seed decides what is done, in which order and
 // at what intervals; which process it then meets is the machine's part.
 class Storm {
@@ -153,9 +164,12 @@ TEST_P(StormTest, EndsWithBalancedAccountsAndNoFailureButOfKilledProcesses) {
     storm.Rage(length);
     clients.Stop();
     EXPECT_THAT(server->Stop(), IsOk());
-    EXPECT_LE(clients.failed(), storm.kills())
-        << clients.first_failure() << "\n"
-        << server->log().All();
+    const std::string& log = server->log().All();
+    const int64_t killed = SumOf("crashed", log) + SumOf("killed", log);
+    EXPECT_LE(clients.failed(), killed) << clients.first_failure() << "\n"
+                                        << log;
+    EXPECT_LE(killed, storm.kills()) << log;
+    EXPECT_EQ(SumOf("unknown", log) + SumOf("fork_failed", log), 0) << log;
     EXPECT_GT(clients.served(), 0);
     std::printf(
         "%s, STORM_SEED=%llu: %d killed, %zu generations, %d clients served, "

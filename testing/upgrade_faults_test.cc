@@ -184,7 +184,9 @@ TEST_P(UpgradeFaultsTest, AServerThatStopsStartsNone) {
   server->Signal(SIGUSR2);
   EXPECT_THAT(server->AwaitLogLine("ignored, this server is stopping"), IsOk());
   held.Close();
-  ExpectClean(server->AwaitExit());
+  const TestServer::Report report = server->AwaitExit();
+  ExpectClean(report);
+  EXPECT_THAT(report.log, Not(HasSubstr("upgrade: started")));
 }
 
 TEST_P(UpgradeFaultsTest, AServerThatWasNotToldHowSaysSo) {

@@ -139,6 +139,7 @@ TEST_P(UpgradeTest, ManyRequestsMakeAtMostTwoGenerationsAtATime) {
   EXPECT_THAT(server->AwaitSuccessor(), IsOk());
   EXPECT_THAT(server->Stop(), IsOk());
   EXPECT_THAT(server->generations(), SizeIs(2)) << "to the first one alone";
+  EXPECT_THAT(server->started(), SizeIs(1)) << "by it";
 }
 
 // Who stops a server means all of it.
