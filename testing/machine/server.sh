@@ -5,6 +5,8 @@
 #   fail TEXT                 ends with 1, and shows what the server logged
 #   at_exit COMMAND...        is run at the end, the last one first
 #   make_group CONTROLLER     a control group: its folder in $group
+#   make_link                 two network namespaces, $ours and $theirs, and a link of
+#                             brood0 in the one to brood1 in the other, which is down
 #   start_server COMMAND...   waits until it listens: $server_pid, $server_port
 #   await_line TEXT           the next line of its log that has TEXT, in $line
 #   echoes FD                 what is written there comes back
@@ -14,6 +16,8 @@
 
 patience=10
 log='' line='' server_pid='' server_port='' server_log='' group=''
+# shellcheck disable=SC2034  # for the scripts
+ours="brood_server_$$" theirs="brood_client_$$" our_address=192.0.2.1
 endings=()
 trap 'for ((i = ${#endings[@]} - 1; i >= 0; --i)); do eval "${endings[i]}"; done' EXIT
 
@@ -50,6 +54,20 @@ limit() {
     [[ ! -w ${group}/${file} ]] || { echo "$1" >"${group}/${file}" && return; }
   done
   skip "no such limit: ${*:2}"
+}
+
+make_link() {
+  ((EUID == 0)) || skip 'only root makes network namespaces'
+  command -v ip >/dev/null || skip 'there is no ip (iproute2)'
+  ip netns add "${ours}" 2>/dev/null || skip 'there is no network namespace to be had'
+  at_exit "ip netns del ${ours}"
+  ip netns add "${theirs}" || skip 'there is no second network namespace to be had'
+  at_exit "ip netns del ${theirs}"
+  ip -n "${ours}" link add brood0 type veth peer name brood1 netns "${theirs}" ||
+    skip 'there is no pair of interfaces to be had'
+  ip -n "${ours}" address add "${our_address}/30" dev brood0
+  ip -n "${theirs}" address add 192.0.2.2/30 dev brood1
+  ip -n "${ours}" link set brood0 up
 }
 
 # In $group, if there is one.
