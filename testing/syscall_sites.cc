@@ -10,6 +10,7 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <memory>
 
 #include "absl/strings/match.h"
@@ -174,7 +175,9 @@ std::set<std::string> SourcesOfProgram() {
   return sources;
 }
 
-std::vector<CallSite> FindCallSites(
+namespace {
+
+std::vector<CallSite> ReadCallSites(
     const std::vector<std::string>& namespaces) {
   std::vector<std::string> mangled;
   for (const std::string& name : namespaces) mangled.push_back(Mangle(name));
@@ -216,6 +219,19 @@ std::vector<CallSite> FindCallSites(
               return a.returns_to < b.returns_to;
             });
   return sites;
+}
+
+}  // namespace
+
+// A program's code does not change: to read it once is enough, and takes long
+// enough with a sanitizer.
+const std::vector<CallSite>& FindCallSites(
+    const std::vector<std::string>& namespaces) {
+  static auto& known =
+      *new std::map<std::vector<std::string>, std::vector<CallSite>>;
+  const auto found = known.find(namespaces);
+  if (found != known.end()) return found->second;
+  return known.emplace(namespaces, ReadCallSites(namespaces)).first->second;
 }
 
 }  // namespace brood::testing

@@ -5,7 +5,8 @@
 // which symbol; a call's return address is four bytes further on, on x86-64 as
 // on AArch64. What is not a call but takes the function's address counts too,
 // and shows as a site that is never run. Lives in any process, reads
-// /proc/self/exe. Aborts, with the reason, if there are no notes to be read.
+// /proc/self/exe, once. Aborts, with the reason, if there are no notes to be
+// read. Not thread-safe.
 //
 // Example:
 //   for (const CallSite& site : FindCallSites({"brood::net"})) {
@@ -30,7 +31,8 @@ struct CallSite {
 };
 
 // By address.
-std::vector<CallSite> FindCallSites(const std::vector<std::string>& namespaces);
+const std::vector<CallSite>& FindCallSites(
+    const std::vector<std::string>& namespaces);
 
 // The names of the source files that this program was made of, "listener.cc".
 std::set<std::string> SourcesOfProgram();
