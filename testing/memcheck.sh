@@ -31,7 +31,7 @@ watch() {
   )
   mkdir "${logs}/${name}"
   tools/bazel test --define=sanitized=true --nocache_test_results --noshow_progress --keep_going \
-    --strategy=TestRunner=local --test_timeout=900 \
+    --strategy=TestRunner=local --test_timeout=900 --local_test_jobs=HOST_CPUS \
     --test_env=UPGRADES=10 --test_env=STORM_SECONDS=20 \
     --test_env=SERVER_UNDER="${valgrind[*]}" "${@:3}" || verdict=1
   watched="$(find "${logs}/${name}" -type f | wc -l)"
