@@ -14,7 +14,6 @@
 #include "absl/strings/string_view.h"
 #include "brood/net/endpoint.h"
 #include "brood/net/hand_over.h"
-#include "brood/testing/ancillary_message.h"
 #include "brood/testing/fuzz/require.h"
 
 namespace {

@@ -53,6 +53,7 @@ class PollSet {
   // Announce().
   absl::StatusOr<int> Fd(net::Instant alarm);
   bool has_fd() const { return ready_fd_.has_value(); }
+  // If somebody has it, which has_fd() tells.
   void Announce(net::Instant alarm) { ready_fd_->Watch(polled_, alarm); }
 
  private:

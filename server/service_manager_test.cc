@@ -9,7 +9,9 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "brood/testing/leak_check.h"
+#include "brood/testing/service_manager_end.h"
 #include "brood/testing/short_dir.h"
 #include "brood/testing/status_matchers.h"
 #include "gmock/gmock.h"
@@ -19,31 +21,15 @@ namespace brood::server {
 namespace {
 
 using ::brood::testing::IsOk;
+using ::brood::testing::ServiceManagerEnd;
 using ::brood::testing::ShortDir;
 using ::brood::testing::StatusIs;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-// The other side.
-class Manager {
- public:
-  explicit Manager(const net::Endpoint& endpoint)
-      : socket_(net::Socket::Adopt(
-            socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0))) {
-    EXPECT_EQ(bind(socket_.fd(), endpoint.address(), endpoint.address_length()),
-              0);
-  }
-  // What was said next; empty if nothing was.
-  std::string Next() {
-    char words[256];
-    const ssize_t length = recv(socket_.fd(), words, sizeof(words), 0);
-    return length < 0 ? "" : std::string(words, static_cast<size_t>(length));
-  }
-
- private:
-  net::Socket socket_;
-};
+// What was said was said before.
+const absl::Duration kNow = absl::ZeroDuration();
 
 class ServiceManagerTest : public ::brood::testing::LeakCheck {
  protected:
@@ -56,40 +42,41 @@ class ServiceManagerTest : public ::brood::testing::LeakCheck {
   }
 
   const ShortDir dir_;
-  Manager manager_;
+  ServiceManagerEnd manager_;
   EventLog log_{LogLevel::kWarning};
 };
 
 TEST_F(ServiceManagerTest, HearsEachWordAsItIsSaid) {
   const auto us = Create();
-  EXPECT_EQ(manager_.Next(), "");
+  EXPECT_EQ(manager_.NextWord(kNow), "");
   us->Ready();
-  EXPECT_EQ(manager_.Next(), "READY=1");
+  EXPECT_EQ(manager_.NextWord(kNow), "READY=1");
   us->Reloading(net::Instant(std::chrono::microseconds(1234567)));
-  EXPECT_EQ(manager_.Next(), "RELOADING=1\nMONOTONIC_USEC=1234567");
+  EXPECT_EQ(manager_.NextWord(kNow), "RELOADING=1\nMONOTONIC_USEC=1234567");
   us->MainPid(4711);
-  EXPECT_EQ(manager_.Next(), "MAINPID=4711\nREADY=1");
+  EXPECT_EQ(manager_.NextWord(kNow), "MAINPID=4711\nREADY=1");
   us->Status("serves\nREADY=1");
-  EXPECT_EQ(manager_.Next(), "STATUS=serves READY=1");
+  EXPECT_EQ(manager_.NextWord(kNow), "STATUS=serves READY=1");
   us->Stopping();
-  EXPECT_EQ(manager_.Next(), "STOPPING=1");
+  EXPECT_EQ(manager_.NextWord(kNow), "STOPPING=1");
 }
 
 TEST_F(ServiceManagerTest, MayHaveANameWithoutAFile) {
   const std::string name = absl::StrCat("@brood.notify.", getpid());
-  Manager manager(*net::Endpoint::Parse(absl::StrCat("unix:", name)));
+  const ServiceManagerEnd manager(
+      *net::Endpoint::Parse(absl::StrCat("unix:", name)));
   const auto us = ServiceManager::Create(name, &log_);
   ASSERT_THAT(us, IsOk());
   (*us)->Ready();
-  EXPECT_EQ(manager.Next(), "READY=1");
+  EXPECT_EQ(manager.NextWord(kNow), "READY=1");
 }
 
 TEST_F(ServiceManagerTest, MayBeStartedAnew) {
   const auto us = Create();
   unlink(dir_.File("notify").c_str());
-  Manager anew(dir_.Socket("notify"));
+  const ServiceManagerEnd anew(dir_.Socket("notify"));
   us->Stopping();
-  EXPECT_EQ(anew.Next(), "STOPPING=1");
+  EXPECT_EQ(anew.NextWord(kNow), "STOPPING=1");
 }
 
 TEST_F(ServiceManagerTest, MustBeThereAtTheStart) {

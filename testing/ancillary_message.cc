@@ -1,7 +1,5 @@
 #include "brood/testing/ancillary_message.h"
 
-#include <unistd.h>
-
 #include <cstddef>
 #include <cstring>
 
@@ -38,12 +36,6 @@ ssize_t Send(const AncillaryMessage& message, int fd) {
   header.msg_control = control.data();
   header.msg_controllen = control.size();
   return sendmsg(fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
-int LowestFreeFd() {
-  const int fd = dup(STDERR_FILENO);
-  close(fd);
-  return fd;
 }
 
 }  // namespace brood::testing

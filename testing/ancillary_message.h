@@ -33,10 +33,6 @@ struct AncillaryMessage {
 // Never blocks, and raises no SIGPIPE. Gives the number of bytes, or -1.
 ssize_t Send(const AncillaryMessage& message, int fd);
 
-// A number that changes when a descriptor was opened and left so: for claims
-// that a message leaves nothing open, where /proc would be too slow.
-int LowestFreeFd();
-
 }  // namespace brood::testing
 
 #endif  // BROOD_TESTING_ANCILLARY_MESSAGE_H_

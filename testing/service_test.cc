@@ -2,7 +2,6 @@
 // clients come by a unix socket.
 
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +17,7 @@
 #include "brood/net/io.h"
 #include "brood/net/socket.h"
 #include "brood/server/handler.h"
+#include "brood/testing/service_manager_end.h"
 #include "brood/testing/short_dir.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/strategies.h"
@@ -134,19 +134,8 @@ TEST_P(ServiceTest, StopsAtOnceWithAListenerThatUsedToBlock) {
 
 // R46: whoever is told that the server is ready may connect.
 TEST_P(ServiceTest, AcceptsConnectionsWhenItSaysThatItIsReady) {
-  const net::Socket manager =
-      net::Socket::Adopt(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   const net::Endpoint notify = dir_.Socket("notify");
-  ASSERT_EQ(bind(manager.fd(), notify.address(), notify.address_length()), 0);
-  const timeval patience = {10, 0};
-  ASSERT_EQ(setsockopt(manager.fd(), SOL_SOCKET, SO_RCVTIMEO, &patience,
-                       sizeof(patience)),
-            0);
-  const auto next_word = [&manager] {
-    char word[64];
-    const ssize_t length = recv(manager.fd(), word, sizeof(word), 0);
-    return std::string(word, length < 0 ? 0 : static_cast<size_t>(length));
-  };
+  const ServiceManagerEnd manager(notify);
   constexpr int kStarts = 40;  // with each of five strategies
   for (int i = 0; i < kStarts; ++i) {
     TestServer::Setup setup;
@@ -155,7 +144,7 @@ TEST_P(ServiceTest, AcceptsConnectionsWhenItSaysThatItIsReady) {
     // One that connects as soon as it is told, while StartServer() may wait.
     const pid_t told = fork();
     if (told == 0) {
-      const bool ready = next_word() == "READY=1";
+      const bool ready = manager.NextWord() == "READY=1";
       auto client = TestClient::Connect(dir_.Socket("s"));
       _exit(ready && client.ok() && client->Echo("hello").ok() ? 0 : 1);
     }
@@ -169,7 +158,7 @@ TEST_P(ServiceTest, AcceptsConnectionsWhenItSaysThatItIsReady) {
       ASSERT_THAT(client->Echo("hello"), IsOk());
     }
     server->Signal(SIGTERM);
-    ASSERT_EQ(next_word(), "STOPPING=1");
+    ASSERT_EQ(manager.NextWord(), "STOPPING=1");
     ExpectClean(server->AwaitExit());
   }
 }

@@ -3,7 +3,6 @@
 
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,10 +19,10 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "brood/net/endpoint.h"
-#include "brood/net/socket.h"
 #include "brood/server/options.h"
 #include "brood/testing/server_fixture.h"
 #include "brood/testing/server_program.h"
+#include "brood/testing/service_manager_end.h"
 #include "brood/testing/short_dir.h"
 #include "brood/testing/status_matchers.h"
 #include "gmock/gmock.h"
@@ -38,23 +37,8 @@ using ::testing::StartsWith;
 
 class ServiceUpgradeTest : public ServerTest {
  protected:
-  ServiceUpgradeTest() {
-    prctl(PR_SET_CHILD_SUBREAPER, 1);
-    EXPECT_EQ(bind(manager_.fd(), notify_.address(), notify_.address_length()),
-              0);
-    const timeval patience = {10, 0};
-    EXPECT_EQ(setsockopt(manager_.fd(), SOL_SOCKET, SO_RCVTIMEO, &patience,
-                         sizeof(patience)),
-              0);
-  }
+  ServiceUpgradeTest() { prctl(PR_SET_CHILD_SUBREAPER, 1); }
   ~ServiceUpgradeTest() override { prctl(PR_SET_CHILD_SUBREAPER, 0); }
-
-  // What the manager is told next; nothing if that is not soon.
-  std::string NextWord() const {
-    char word[128];
-    const ssize_t length = recv(manager_.fd(), word, sizeof(word), 0);
-    return std::string(word, length < 0 ? 0 : static_cast<size_t>(length));
-  }
 
   // A server whose next program is the real one, with the same `listen`.
   std::unique_ptr<TestServer> StartWithSuccessor(
@@ -79,18 +63,18 @@ class ServiceUpgradeTest : public ServerTest {
 
   const ShortDir dir_;
   const net::Endpoint notify_ = dir_.Socket("notify");
-  const net::Socket manager_ =
-      net::Socket::Adopt(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const ServiceManagerEnd manager_{notify_};
 };
 
 TEST_F(ServiceUpgradeTest, TheManagerHearsWhoIsTheMainProcess) {
   const net::Endpoint endpoint = dir_.Socket("s");
   const auto server = StartWithSuccessor(endpoint.ToString());
-  EXPECT_EQ(NextWord(), "READY=1");
+  EXPECT_EQ(manager_.NextWord(), "READY=1");
   server->Signal(SIGHUP);
-  EXPECT_THAT(NextWord(), ContainsRegex("^RELOADING=1\nMONOTONIC_USEC=[0-9]+"));
-  EXPECT_EQ(NextWord(), "READY=1") << "by the new one, of its own";
-  const std::string word = NextWord();
+  EXPECT_THAT(manager_.NextWord(),
+              ContainsRegex("^RELOADING=1\nMONOTONIC_USEC=[0-9]+"));
+  EXPECT_EQ(manager_.NextWord(), "READY=1") << "by the new one, of its own";
+  const std::string word = manager_.NextWord();
   EXPECT_THAT(word, StartsWith("MAINPID="));
   EXPECT_THAT(word, HasSubstr("\nREADY=1"));
   ExpectClean(server->AwaitExit());
@@ -105,7 +89,7 @@ TEST_F(ServiceUpgradeTest, TheManagerHearsWhoIsTheMainProcess) {
     EXPECT_THAT(client->Echo("by the same file"), IsOk());
   }
   Bury(successor);
-  EXPECT_EQ(NextWord(), "STOPPING=1");
+  EXPECT_EQ(manager_.NextWord(), "STOPPING=1");
 }
 
 TEST_F(ServiceUpgradeTest, TheManagerHearsThatTheOldOneStays) {
@@ -113,10 +97,10 @@ TEST_F(ServiceUpgradeTest, TheManagerHearsThatTheOldOneStays) {
   setup.options.notify_socket = std::string(notify_.path());
   setup.options.upgrade_command = {"/no/such/program"};
   const auto server = StartServer(std::move(setup));
-  EXPECT_EQ(NextWord(), "READY=1");
+  EXPECT_EQ(manager_.NextWord(), "READY=1");
   server->Signal(SIGUSR2);
-  EXPECT_THAT(NextWord(), StartsWith("RELOADING=1"));
-  EXPECT_EQ(NextWord(), "READY=1");
+  EXPECT_THAT(manager_.NextWord(), StartsWith("RELOADING=1"));
+  EXPECT_EQ(manager_.NextWord(), "READY=1");
   EXPECT_THAT(ConnectTo(*server).Echo("hello"), IsOk());
   StopAndExpectClean(*server);
 }
