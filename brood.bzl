@@ -2,6 +2,25 @@
 
 load("@rules_cc//cc:defs.bzl", "cc_library", "cc_test")
 
+# The packages whose sources ship in a server: each has brood_source_lists().
+SHIPPED_PACKAGES = [
+    "net",
+    "proc",
+    "proc/memory",
+    "server",
+    "server/admission",
+    "server/child",
+    "server/command_line",
+    "server/control",
+    "server/deadlines",
+    "server/listening",
+    "server/log",
+    "server/status",
+    "server/strategy",
+    "server/supervisor",
+    "server/upgrade",
+]
+
 # Warnings that an embedder may have on. -Wpedantic is told what is not ours only by
 # Bazel 5 and later (see .bazelrc); this function came with Bazel 6.
 _STRICT = ["-Wall", "-Wextra", "-Wshadow"] + (
@@ -113,5 +132,5 @@ def brood_source_lists(name, not_linked = []):
         name = "linked_" + name,
         testonly = True,
         srcs = native.glob(["*.cc"], exclude = ["*_test.cc"] + not_linked),
-        visibility = ["//testing:__pkg__"],
+        visibility = ["//testing/syscalls:__pkg__"],
     )

@@ -16,7 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/optional.h"
-#include "brood/net/unix_listening.h"
+#include "brood/net/unix_listener.h"
 
 namespace brood::net {
 namespace {

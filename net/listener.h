@@ -11,7 +11,7 @@
 // without a lost connection, accept until kNoneWaiting first.
 //
 // On a unix socket all is the same but for what is TCP's: see
-// net/unix_listening.h for its file.
+// net/unix_listener.h for its file.
 //
 // Errors: Listen() names the call and the endpoint ("bind 127.0.0.1:80:
 // Permission denied"), Adopt() the descriptor and what is wrong with it ("fd:3

@@ -1,11 +1,11 @@
 // ChildTable: which of our children has which pid, and the caller's tag for it.
 //
-// Lives in the parent, in memory that children do not get (see unforked.h). A
-// hash table with open addressing whose hash is the pid itself: the kernel
-// hands pids out in sequence, so children of one moment lie side by side, and a
-// birth or a death touches memory that the one before it warmed; a general hash
-// map scatters them. Allocates only when it grows past the size said at
-// creation.
+// Lives in the parent, in memory that children do not get (see
+// memory/parent_only.h). A hash table with open addressing whose hash is the
+// pid itself: the kernel hands pids out in sequence, so children of one moment
+// lie side by side, and a birth or a death touches memory that the one before
+// it warmed; a general hash map scatters them. Allocates only when it grows
+// past the size said at creation.
 //
 // Example:
 //   ChildTable table(1000);
@@ -23,7 +23,7 @@
 #include <cstdint>
 
 #include "brood/proc/child.h"
-#include "brood/proc/unforked.h"
+#include "brood/proc/memory/parent_only.h"
 
 namespace brood::proc {
 

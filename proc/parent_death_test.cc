@@ -12,7 +12,7 @@
 
 #include "absl/status/status.h"
 #include "brood/testing/leak_check.h"
-#include "brood/testing/refuse_calls.h"
+#include "brood/testing/support/refuse_calls.h"
 #include "gtest/gtest.h"
 
 namespace brood::proc {

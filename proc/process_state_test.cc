@@ -17,8 +17,8 @@
 
 #include "brood/proc/reaper.h"
 #include "brood/testing/leak_check.h"
-#include "brood/testing/nursery.h"
-#include "brood/testing/refuse_calls.h"
+#include "brood/testing/support/reaper_harness.h"
+#include "brood/testing/support/refuse_calls.h"
 #include "gtest/gtest.h"
 
 namespace brood::proc {

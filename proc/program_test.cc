@@ -14,8 +14,8 @@
 #include "absl/status/statusor.h"
 #include "brood/proc/reaper.h"
 #include "brood/testing/leak_check.h"
-#include "brood/testing/nursery.h"
 #include "brood/testing/status_matchers.h"
+#include "brood/testing/support/reaper_harness.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 

@@ -53,8 +53,8 @@
 #include "brood/proc/child.h"
 #include "brood/proc/child_table.h"
 #include "brood/proc/exit_status.h"
+#include "brood/proc/memory/parent_only.h"
 #include "brood/proc/signals.h"
-#include "brood/proc/unforked.h"
 
 namespace brood::proc {
 

@@ -15,8 +15,8 @@
 #include "brood/proc/reaper.h"
 #include "brood/proc/spawn.h"
 #include "brood/testing/leak_check.h"
-#include "brood/testing/nursery.h"
 #include "brood/testing/status_matchers.h"
+#include "brood/testing/support/reaper_harness.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 

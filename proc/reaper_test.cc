@@ -19,8 +19,8 @@
 #include <vector>
 
 #include "brood/testing/leak_check.h"
-#include "brood/testing/nursery.h"
 #include "brood/testing/status_matchers.h"
+#include "brood/testing/support/reaper_harness.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 

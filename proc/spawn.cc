@@ -16,7 +16,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "brood/proc/hidden_fds.h"
+#include "brood/proc/private_fds.h"
 #include "brood/proc/sync_point.h"
 
 namespace brood::proc {

@@ -3,7 +3,7 @@
 // Spawn() is called in the parent; the body runs in the child, which starts as
 // a process of its own should:
 //   - no signal is blocked, none is handled or ignored
-//   - the framework's descriptors (hidden_fds.h) are closed
+//   - the framework's descriptors (private_fds.h) are closed
 //   - gettid(), raise() and robust mutexes work: the C library's cached thread
 //     id and robust list are those of the child
 //   - what the parent had printed to stdio and not yet flushed is the parent's

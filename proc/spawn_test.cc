@@ -24,11 +24,11 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
-#include "brood/proc/hidden_fds.h"
+#include "brood/proc/private_fds.h"
 #include "brood/testing/leak_check.h"
-#include "brood/testing/refuse_calls.h"
-#include "brood/testing/shared.h"
 #include "brood/testing/status_matchers.h"
+#include "brood/testing/support/refuse_calls.h"
+#include "brood/testing/support/shared.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 

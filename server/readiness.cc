@@ -1,7 +1,7 @@
 #include "brood/server/readiness.h"
 
 #include "absl/strings/str_cat.h"
-#include "brood/server/line_writer.h"
+#include "brood/server/log/line_writer.h"
 
 namespace brood::server {
 

@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-#include "brood/net/inherited_sockets.h"
+#include "brood/net/listen_fds.h"
 
 namespace brood::server {
 

@@ -9,14 +9,14 @@
 
 #include "brood/net/instant.h"
 #include "brood/proc/reaper.h"
-#include "brood/server/deadlines.h"
-#include "brood/server/listeners.h"
-#include "brood/server/predecessor.h"
-#include "brood/server/request_signals.h"
-#include "brood/server/service_manager.h"
+#include "brood/server/control/request_signals.h"
+#include "brood/server/control/service_manager.h"
+#include "brood/server/deadlines/deadlines.h"
+#include "brood/server/listening/open_listeners.h"
 #include "brood/server/strategy/make_strategy.h"
 #include "brood/server/strategy/strategy.h"
-#include "brood/server/upgrade.h"
+#include "brood/server/upgrade/handshake.h"
+#include "brood/server/upgrade/upgrade.h"
 
 namespace brood::server {
 namespace {

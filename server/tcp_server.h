@@ -47,14 +47,14 @@
 #include "absl/time/time.h"
 #include "absl/types/optional.h"
 #include "brood/net/endpoint.h"
-#include "brood/server/child_program.h"
-#include "brood/server/event_log.h"
+#include "brood/server/child/child_program.h"
+#include "brood/server/control/requests.h"
 #include "brood/server/handler.h"
-#include "brood/server/listeners.h"
+#include "brood/server/listening/open_listeners.h"
+#include "brood/server/log/event_log.h"
 #include "brood/server/options.h"
-#include "brood/server/requests.h"
-#include "brood/server/scoreboard.h"
-#include "brood/server/supervisor.h"
+#include "brood/server/supervisor/supervisor.h"
+#include "brood/server/totals.h"
 
 namespace brood::server {
 

@@ -16,7 +16,7 @@
 #include "absl/strings/str_join.h"
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
-#include "brood/testing/far_end.h"
+#include "brood/testing/internal/peer_progress.h"
 
 namespace brood::testing {
 namespace {

@@ -14,8 +14,8 @@
 
 #include "absl/status/status.h"
 #include "brood/testing/leak_check.h"
-#include "brood/testing/refuse_calls.h"
 #include "brood/testing/status_matchers.h"
+#include "brood/testing/support/refuse_calls.h"
 #include "gtest/gtest.h"
 
 namespace brood::testing {

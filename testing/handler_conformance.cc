@@ -24,11 +24,11 @@
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
 #include "brood/net/io.h"
-#include "brood/testing/observe.h"
-#include "brood/testing/proc_files.h"
+#include "brood/testing/internal/proc_files.h"
 #include "brood/testing/server_fixture.h"
-#include "brood/testing/shared.h"
 #include "brood/testing/status_matchers.h"
+#include "brood/testing/support/observe.h"
+#include "brood/testing/support/shared.h"
 
 namespace brood::testing {
 namespace {

@@ -25,8 +25,8 @@
 #include "brood/net/io.h"
 #include "brood/server/echo_handler.h"
 #include "brood/server/handler.h"
-#include "brood/testing/shared.h"
 #include "brood/testing/status_matchers.h"
+#include "brood/testing/support/shared.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 

@@ -11,7 +11,7 @@
 #include "absl/base/config.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "brood/testing/proc_files.h"
+#include "brood/testing/internal/proc_files.h"
 
 namespace brood::testing {
 namespace {

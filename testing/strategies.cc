@@ -7,8 +7,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "brood/net/instant.h"
-#include "brood/testing/observe.h"
 #include "brood/testing/status_matchers.h"
+#include "brood/testing/support/observe.h"
 
 namespace brood::testing {
 namespace {

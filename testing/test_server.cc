@@ -24,9 +24,9 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "brood/server/echo_handler.h"
+#include "brood/testing/internal/proc_files.h"
+#include "brood/testing/internal/shared_texts.h"
 #include "brood/testing/leak_check.h"
-#include "brood/testing/proc_files.h"
-#include "brood/testing/shared_texts.h"
 #include "gtest/gtest.h"
 
 namespace brood::testing {

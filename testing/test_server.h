@@ -58,9 +58,9 @@
 #include "brood/proc/exit_status.h"
 #include "brood/server/handler.h"
 #include "brood/server/options.h"
-#include "brood/server/scoreboard.h"
 #include "brood/server/tcp_server.h"
-#include "brood/testing/log_lines.h"
+#include "brood/server/totals.h"
+#include "brood/testing/internal/log_lines.h"
 
 namespace brood::testing {
 

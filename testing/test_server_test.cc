@@ -8,7 +8,7 @@
 #include <string>
 #include <utility>
 
-#include "brood/testing/proc_files.h"
+#include "brood/testing/internal/proc_files.h"
 #include "brood/testing/server_fixture.h"
 #include "brood/testing/status_matchers.h"
 #include "gmock/gmock.h"

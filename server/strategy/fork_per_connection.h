@@ -23,7 +23,7 @@
 #include "brood/proc/child.h"
 #include "brood/proc/reaper.h"
 #include "brood/proc/spawn.h"
-#include "brood/server/child_program.h"
+#include "brood/server/child/child_program.h"
 #include "brood/server/strategy/strategy.h"
 
 namespace brood::server {

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "brood/proc/spawn.h"
-#include "brood/server/strategy/choose_for_size.h"
+#include "brood/server/strategy/auto_strategy.h"
 #include "brood/server/strategy/fork_per_connection.h"
 #include "brood/server/strategy/pool.h"
 #include "brood/server/strategy/spares.h"

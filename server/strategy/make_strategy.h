@@ -16,8 +16,8 @@
 
 #include "absl/status/statusor.h"
 #include "brood/proc/reaper.h"
-#include "brood/server/child_program.h"
-#include "brood/server/event_log.h"
+#include "brood/server/child/child_program.h"
+#include "brood/server/log/event_log.h"
 #include "brood/server/options.h"
 #include "brood/server/strategy/strategy.h"
 

@@ -29,15 +29,15 @@
 
 #include "absl/status/status.h"
 #include "brood/net/connection.h"
-#include "brood/net/hand_over.h"
+#include "brood/net/handoff_queue.h"
 #include "brood/net/instant.h"
 #include "brood/proc/reaper.h"
-#include "brood/server/child_program.h"
-#include "brood/server/event_log.h"
-#include "brood/server/strategy/crew.h"
+#include "brood/server/child/child_program.h"
+#include "brood/server/log/event_log.h"
 #include "brood/server/strategy/fork_per_connection.h"
 #include "brood/server/strategy/strategy.h"
 #include "brood/server/strategy/worker_reports.h"
+#include "brood/server/strategy/worker_set.h"
 
 namespace brood::server {
 

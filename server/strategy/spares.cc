@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "absl/types/optional.h"
-#include "brood/net/hand_over.h"
+#include "brood/net/handoff_queue.h"
 #include "brood/proc/sync_point.h"
 #include "brood/server/handler.h"
 

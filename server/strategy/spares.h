@@ -30,13 +30,13 @@
 #include "absl/time/time.h"
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
+#include "brood/proc/memory/parent_only.h"
 #include "brood/proc/reaper.h"
-#include "brood/proc/unforked.h"
-#include "brood/server/child_program.h"
-#include "brood/server/event_log.h"
-#include "brood/server/strategy/crew.h"
+#include "brood/server/child/child_program.h"
+#include "brood/server/log/event_log.h"
 #include "brood/server/strategy/fork_per_connection.h"
 #include "brood/server/strategy/strategy.h"
+#include "brood/server/strategy/worker_set.h"
 
 namespace brood::server {
 

@@ -30,7 +30,7 @@
 #include "absl/types/optional.h"
 #include "brood/net/instant.h"
 #include "brood/net/socket.h"
-#include "brood/proc/hidden_fds.h"
+#include "brood/proc/private_fds.h"
 
 namespace brood::server {
 

@@ -17,8 +17,8 @@
 #include "brood/net/instant.h"
 #include "brood/proc/exit_status.h"
 #include "brood/server/strategy/worker_reports.h"
-#include "brood/testing/ancillary_message.h"
 #include "brood/testing/fuzz/require.h"
+#include "brood/testing/support/ancillary_message.h"
 
 namespace {
 

@@ -16,10 +16,10 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
 #include "brood/net/instant.h"
-#include "brood/proc/hidden_fds.h"
-#include "brood/testing/ancillary_message.h"
+#include "brood/proc/private_fds.h"
 #include "brood/testing/leak_check.h"
-#include "brood/testing/observe.h"
+#include "brood/testing/support/ancillary_message.h"
+#include "brood/testing/support/observe.h"
 #include "gtest/gtest.h"
 
 namespace brood::server {

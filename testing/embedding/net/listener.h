@@ -18,7 +18,7 @@
 #include <vector>
 
 #include "brood/net/endpoint.h"
-#include "brood/server/scoreboard.h"
+#include "brood/server/totals.h"
 
 namespace embedder {
 

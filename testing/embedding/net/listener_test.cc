@@ -3,7 +3,7 @@
 #include <sstream>
 
 #include "brood/net/endpoint.h"
-#include "brood/server/scoreboard.h"
+#include "brood/server/totals.h"
 #include "gtest/gtest.h"
 
 namespace embedder {

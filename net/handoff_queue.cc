@@ -1,0 +1,231 @@
+#include "brood/net/handoff_queue.h"
+
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <chrono>  // NOLINT(build/c++11): the monotonic clock.
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace brood::net {
+namespace {
+
+// "brod": whatever else gets into the queue is not ours.
+constexpr uint32_t kMagic = 0x62726f64;
+
+// What travels. Both ends are processes of one program on one machine.
+struct Wire {
+  uint32_t magic;
+  uint32_t has_connection;
+  HandOver::Ticket ticket;
+  int64_t accepted_at_ns;
+  Endpoint::Packed peer;
+  Endpoint::Packed local;
+};
+
+absl::Status NotAMessage(absl::string_view why) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("recvmsg: not a message of a hand-over: ", why));
+}
+
+// Sends `wire`, with a copy of `fd` if that is one.
+absl::Status Send(const Socket& socket, const Wire& wire, int fd) {
+  iovec bytes = {const_cast<Wire*>(&wire), sizeof(wire)};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message = {};
+  message.msg_iov = &bytes;
+  message.msg_iovlen = 1;
+  if (fd >= 0) {
+    message.msg_control = control;
+    message.msg_controllen = sizeof(control);
+    cmsghdr* rights = CMSG_FIRSTHDR(&message);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof(int));
+    std::memcpy(CMSG_DATA(rights), &fd, sizeof(fd));
+  }
+  const ssize_t sent = TEMP_FAILURE_RETRY(
+      sendmsg(socket.fd(), &message, MSG_DONTWAIT | MSG_NOSIGNAL));
+  if (sent >= 0) return absl::OkStatus();
+  if (errno == EAGAIN) {
+    return absl::UnavailableError("sendmsg: the queue is full");
+  }
+  return absl::ErrnoToStatus(errno, "sendmsg");
+}
+
+// Every descriptor that came with `message`: the first one is kept, and more
+// than one is an error, but none is left open unowned.
+absl::StatusOr<Socket> TakeDescriptor(msghdr* message) {
+  Socket first;
+  int count = 0;
+  for (cmsghdr* header = CMSG_FIRSTHDR(message); header != nullptr;
+       header = CMSG_NXTHDR(message, header)) {
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) {
+      continue;
+    }
+    const size_t fds = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < fds; ++i) {
+      int fd;
+      std::memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof(fd));
+      Socket socket = Socket::Adopt(fd);
+      if (count++ == 0) first = std::move(socket);
+    }
+  }
+  if (count > 1) return NotAMessage("it has more than one descriptor");
+  if ((message->msg_flags & MSG_CTRUNC) != 0) {
+    // The one way in which ours is cut short: no number is free for it.
+    if (count == 0) {
+      return absl::ResourceExhaustedError("recvmsg: no descriptor is free");
+    }
+    return NotAMessage("it has more than one descriptor");
+  }
+  if (!first.valid()) return first;
+  first = Socket::AboveStandardDescriptors(std::move(first));
+  if (!first.valid()) {
+    return absl::ResourceExhaustedError("recvmsg: no descriptor is free");
+  }
+  return first;
+}
+
+// The first message; nothing if there is none and `flags` say not to wait.
+absl::StatusOr<absl::optional<HandOver::Message>> Receive(const Socket& socket,
+                                                          int flags) {
+  Wire wire;
+  iovec bytes = {&wire, sizeof(wire)};
+  // Room for one descriptor too many, so that it is seen.
+  alignas(cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))];
+  msghdr message = {};
+  message.msg_iov = &bytes;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  const ssize_t size = TEMP_FAILURE_RETRY(
+      recvmsg(socket.fd(), &message, flags | MSG_CMSG_CLOEXEC | MSG_TRUNC));
+  if (size < 0) {
+    if (errno == EAGAIN) return absl::optional<HandOver::Message>();
+    return absl::ErrnoToStatus(errno, "recvmsg");
+  }
+  absl::StatusOr<Socket> descriptor = TakeDescriptor(&message);
+  if (size == 0 && descriptor.ok() && !descriptor->valid()) {
+    return absl::OutOfRangeError("recvmsg: the queue has ended");
+  }
+  if (!descriptor.ok()) return descriptor.status();
+  if (size > static_cast<ssize_t>(sizeof(wire))) {
+    return NotAMessage("it is too long");
+  }
+  const absl::StatusOr<HandOverBytes> decoded = HandOverBytes::Decode(
+      absl::string_view(reinterpret_cast<const char*>(&wire),
+                        static_cast<size_t>(size)),
+      descriptor->valid());
+  if (!decoded.ok()) return decoded.status();
+  HandOver::Message received = {decoded->ticket, absl::nullopt};
+  if (decoded->has_connection) {
+    received.connection.emplace(*std::move(descriptor), decoded->peer,
+                                decoded->local, decoded->accepted_at);
+  }
+  return absl::optional<HandOver::Message>(std::move(received));
+}
+
+}  // namespace
+
+absl::StatusOr<HandOverBytes> HandOverBytes::Decode(absl::string_view bytes,
+                                                    bool with_descriptor) {
+  Wire wire;
+  if (bytes.size() != sizeof(wire)) return NotAMessage("its length is wrong");
+  std::memcpy(&wire, bytes.data(), sizeof(wire));
+  if (wire.magic != kMagic) return NotAMessage("it is not marked as one");
+  if (wire.has_connection > 1 ||
+      (wire.has_connection == 1) != with_descriptor) {
+    return NotAMessage("it promises another number of descriptors");
+  }
+  HandOverBytes decoded = {wire.ticket, with_descriptor, Endpoint(), Endpoint(),
+                           Instant()};
+  if (!with_descriptor) return decoded;
+  const absl::optional<Endpoint> peer = Endpoint::Unpack(wire.peer);
+  const absl::optional<Endpoint> local = Endpoint::Unpack(wire.local);
+  if (!peer || !local) {
+    return NotAMessage("its endpoints are none that this program has");
+  }
+  decoded.peer = *peer;
+  decoded.local = *local;
+  decoded.accepted_at = Instant(std::chrono::nanoseconds(wire.accepted_at_ns));
+  return decoded;
+}
+
+absl::StatusOr<HandOver> HandOver::Create() {
+  int fds[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0) {
+    return absl::ErrnoToStatus(errno, "socketpair");
+  }
+  Socket offering = Socket::Adopt(fds[0]);
+  Socket awaiting = Socket::Adopt(fds[1]);
+  offering = Socket::AboveStandardDescriptors(std::move(offering));
+  awaiting = Socket::AboveStandardDescriptors(std::move(awaiting));
+  if (!offering.valid() || !awaiting.valid()) {
+    return absl::ErrnoToStatus(errno, "fcntl F_DUPFD_CLOEXEC");
+  }
+  return HandOver(std::move(offering), std::move(awaiting));
+}
+
+absl::Status HandOver::Offer(Ticket ticket,
+                             const Connection& connection) const {
+  Wire wire = {kMagic,
+               1,
+               ticket,
+               std::chrono::duration_cast<std::chrono::nanoseconds>(
+                   connection.accepted_at().time_since_epoch())
+                   .count(),
+               connection.peer().Pack(),
+               connection.local().Pack()};
+  return Send(offering_, wire, connection.fd());
+}
+
+absl::Status HandOver::Order(Ticket order) const {
+  return Send(offering_, {kMagic, 0, order, 0, {}, {}}, -1);
+}
+
+absl::StatusOr<absl::optional<HandOver::Message>> HandOver::TakeBack() const {
+  // Looked at first: what could not be received whole, for want of a descriptor
+  // perhaps, would be lost once it was removed.
+  absl::StatusOr<absl::optional<Message>> message = TryAwait();
+  if (message.ok() && message->has_value() && !Acknowledge()) {
+    return absl::ErrnoToStatus(errno, "recv");
+  }
+  return message;
+}
+
+bool HandOver::Discard() const {
+  while (!Empty()) {
+    if (!Acknowledge()) return errno == EAGAIN;
+  }
+  return true;
+}
+
+bool HandOver::Empty() const {
+  int waiting = 0;
+  return ioctl(awaiting_.fd(), SIOCINQ, &waiting) == 0 && waiting == 0;
+}
+
+absl::StatusOr<HandOver::Message> HandOver::Await() const {
+  absl::StatusOr<absl::optional<Message>> message =
+      Receive(awaiting_, MSG_PEEK);
+  if (!message.ok()) return message.status();
+  return **std::move(message);
+}
+
+absl::StatusOr<absl::optional<HandOver::Message>> HandOver::TryAwait() const {
+  return Receive(awaiting_, MSG_PEEK | MSG_DONTWAIT);
+}
+
+bool HandOver::Acknowledge() const {
+  // Without room for it the kernel drops the descriptor that goes with it.
+  return TEMP_FAILURE_RETRY(
+             recv(awaiting_.fd(), nullptr, 0, MSG_DONTWAIT | MSG_TRUNC)) >= 0;
+}
+
+}  // namespace brood::net

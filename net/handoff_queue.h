@@ -1,0 +1,121 @@
+// HandOver: a queue in which connections wait for another process of this
+// program to take them over.
+//
+// The kernel keeps it, a pair of Unix sockets. The parent holds both ends and
+// offers connections; a child that it forked awaits them. What the child awaits
+// stays in the queue until it acknowledges: should it die before, the
+// connection is still there, for the parent to take back or for another child
+// to await, and the client notices nothing. In the meantime the parent need not
+// hold a descriptor for it, nor hear of the acknowledgement.
+//
+//   parent ──Offer──▶ [ connection, connection ] ──Await──▶ child
+//                          └──────removes the first◀──Acknowledge
+//
+// Each connection travels with a ticket, the parent's word for which one it is.
+//
+// Only one process at a time may await. When every process that could offer is
+// gone, the queue ends; so a child closes its copy of the offering end (the
+// parent hides both ends from it, but for fd_to_await()).
+//
+// A message that is not whole and exactly as Offer() makes it is an error for
+// its reader, and leaves no descriptor behind.
+//
+// Errors, naming the call:
+//   Unavailable        Offer: the queue is full, for now
+//   ResourceExhausted  Await, TakeBack: no descriptor is free; the connection
+//                      stays in the queue
+//   OutOfRange         Await: the queue has ended
+//   InvalidArgument    the message is not one of Offer()'s; Acknowledge() it
+//   others             the errno of socketpair, sendmsg, recvmsg
+//
+// Example:
+//   absl::StatusOr<HandOver> queue = HandOver::Create();
+//   absl::Status offered = queue->Offer({/*slot=*/7, /*serial=*/1},
+//   connection);
+//   ... in the child:
+//   absl::StatusOr<HandOver::Message> message = queue->Await();
+//   queue->Acknowledge();
+//   handler(*message->connection);
+
+#ifndef BROOD_NET_HANDOFF_QUEUE_H_
+#define BROOD_NET_HANDOFF_QUEUE_H_
+
+#include <cstdint>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/optional.h"
+#include "brood/net/connection.h"
+#include "brood/net/socket.h"
+
+namespace brood::net {
+
+class HandOver {
+ public:
+  struct Ticket {
+    uint32_t slot;
+    uint32_t serial;
+  };
+  // A connection; or, without one, an order whose meaning is the caller's.
+  struct Message {
+    Ticket ticket;
+    absl::optional<Connection> connection;
+  };
+
+  static absl::StatusOr<HandOver> Create();
+  // In the child: the end that awaits, by its number.
+  static HandOver AdoptAwaiting(int fd) {
+    return HandOver(Socket(), Socket::Adopt(fd));
+  }
+
+  // In the parent. Neither blocks nor takes ownership: the queue gets a copy of
+  // the connection, and the caller closes its own.
+  absl::Status Offer(Ticket ticket, const Connection& connection) const;
+  absl::Status Order(Ticket order) const;
+  // Removes the first message and gives it; nothing if there is none.
+  absl::StatusOr<absl::optional<Message>> TakeBack() const;
+  // Whether everything that was offered was acknowledged. (If the kernel does
+  // not say: no.)
+  bool Empty() const;
+  // Removes all there are; false if the kernel did not let it.
+  bool Discard() const;
+
+  // In the child. Waits for the first message, which stays where it is,
+  absl::StatusOr<Message> Await() const;
+  // or gives nothing if there is none just now.
+  absl::StatusOr<absl::optional<Message>> TryAwait() const;
+  // Removes the first message; false if there is none, or the kernel did not
+  // let it.
+  bool Acknowledge() const;
+
+  int fd_to_offer() const { return offering_.fd(); }
+  int fd_to_await() const { return awaiting_.fd(); }
+  // In the child, when it will await no more.
+  void StopAwaiting() { awaiting_.Close(); }
+
+ private:
+  HandOver(Socket offering, Socket awaiting)
+      : offering_(std::move(offering)), awaiting_(std::move(awaiting)) {}
+
+  Socket offering_;
+  Socket awaiting_;
+};
+
+// What a message's bytes say, given whether a descriptor came with them. Pure;
+// for HandOver, and for whoever wants to try it with bytes of all sorts.
+struct HandOverBytes {
+  HandOver::Ticket ticket;
+  bool has_connection;
+  Endpoint peer;
+  Endpoint local;
+  Instant accepted_at;
+
+  static absl::StatusOr<HandOverBytes> Decode(absl::string_view bytes,
+                                              bool with_descriptor);
+};
+
+}  // namespace brood::net
+
+#endif  // BROOD_NET_HANDOFF_QUEUE_H_

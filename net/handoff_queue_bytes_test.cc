@@ -1,0 +1,89 @@
+// What a message of the queue says, as a pure function of its bytes.
+
+#include <sys/socket.h>
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "brood/net/handoff_queue.h"
+#include "brood/testing/connection_pair.h"
+#include "brood/testing/leak_check.h"
+#include "brood/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::net {
+namespace {
+
+using ::brood::testing::ConnectionPair;
+using ::brood::testing::IsOk;
+using ::brood::testing::StatusIs;
+using ::testing::HasSubstr;
+
+constexpr HandOver::Ticket kTicket = {7, 42};
+// Behind the mark, whether there is a connection.
+constexpr size_t kHasConnectionAt = 4;
+
+class HandOverBytesTest : public ::brood::testing::LeakCheck {
+ protected:
+  HandOverBytesTest() : pair_(*ConnectionPair::Create()) {}
+
+  // The bytes of a message about the connection, as Offer() makes it.
+  std::string WholeMessage() {
+    const absl::StatusOr<HandOver> queue = HandOver::Create();
+    EXPECT_THAT(queue, IsOk());
+    EXPECT_THAT(queue->Offer(kTicket, pair_.connection), IsOk());
+    char bytes[4096];
+    const ssize_t size =
+        recv(queue->fd_to_await(), bytes, sizeof(bytes), MSG_DONTWAIT);
+    EXPECT_GT(size, 0);
+    return std::string(bytes, static_cast<size_t>(size));
+  }
+
+  ConnectionPair pair_;
+};
+
+TEST_F(HandOverBytesTest, SayWhatWasOffered) {
+  const auto decoded = HandOverBytes::Decode(WholeMessage(), true);
+  ASSERT_THAT(decoded, IsOk());
+  EXPECT_TRUE(decoded->has_connection);
+  EXPECT_EQ(decoded->ticket.slot, kTicket.slot);
+  EXPECT_EQ(decoded->ticket.serial, kTicket.serial);
+  EXPECT_EQ(decoded->peer, pair_.connection.peer());
+  EXPECT_EQ(decoded->local, pair_.connection.local());
+  EXPECT_EQ(decoded->accepted_at, pair_.connection.accepted_at());
+}
+
+TEST_F(HandOverBytesTest, AreOfOneLengthAlone) {
+  const std::string bytes = WholeMessage() + "more";
+  for (size_t length = 0; length <= bytes.size(); ++length) {
+    EXPECT_EQ(HandOverBytes::Decode(bytes.substr(0, length), true).ok(),
+              length == bytes.size() - 4)
+        << length;
+  }
+}
+
+// Whatever a bit may mean, there is an answer, and the same one each time.
+TEST_F(HandOverBytesTest, AreAMessageOrAnErrorWhateverBitIsWrong) {
+  const std::string whole = WholeMessage();
+  for (size_t bit = 0; bit < 8 * whole.size(); ++bit) {
+    std::string bytes = whole;
+    bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << bit % 8));
+    const auto decoded = HandOverBytes::Decode(bytes, true);
+    if (bit / 8 < 8) {
+      EXPECT_THAT(decoded, StatusIs(absl::StatusCode::kInvalidArgument)) << bit;
+    } else if (!decoded.ok()) {
+      EXPECT_THAT(decoded, StatusIs(absl::StatusCode::kInvalidArgument,
+                                    HasSubstr("none that this program has")))
+          << bit;
+    } else {
+      EXPECT_FALSE(decoded->peer.ToString().empty());
+      EXPECT_FALSE(decoded->local.ToString().empty());
+    }
+    EXPECT_FALSE(HandOverBytes::Decode(bytes, false).ok() &&
+                 bit / 8 != kHasConnectionAt);
+  }
+}
+
+}  // namespace
+}  // namespace brood::net

@@ -1,0 +1,89 @@
+#include "brood/net/listen_fds.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstdlib>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/status/status.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/optional.h"
+
+namespace brood::net {
+namespace {
+
+constexpr int kFirst = STDERR_FILENO + 1;
+// LISTEN_PIDFDID is of later managers than we ask: the pid is enough.
+constexpr const char* kVariables[] = {"LISTEN_PID", "LISTEN_FDS",
+                                      "LISTEN_FDNAMES", "LISTEN_PIDFDID"};
+
+absl::optional<std::string> Variable(const char* name) {
+  const char* value = getenv(name);
+  if (value == nullptr) return absl::nullopt;
+  return std::string(value);
+}
+
+absl::Status Wrong(absl::string_view variable, absl::string_view value,
+                   absl::string_view why) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(variable, "=", absl::CHexEscape(value), ": ", why));
+}
+
+// Decimal digits alone, no sign, no leading zero: from 1 to `most`.
+bool ParseCount(absl::string_view text, int most, int* number) {
+  return !text.empty() && !absl::StartsWith(text, "0") &&
+         std::all_of(text.begin(), text.end(), absl::ascii_isdigit) &&
+         absl::SimpleAtoi(text, number) && *number <= most;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<InheritedSocket>> TakeInheritedSockets() {
+  const absl::Cleanup forget = [] {
+    for (const char* variable : kVariables) unsetenv(variable);
+  };
+  std::vector<InheritedSocket> sockets;
+  const absl::optional<std::string> pid = Variable("LISTEN_PID");
+  const absl::optional<std::string> fds = Variable("LISTEN_FDS");
+  const absl::optional<std::string> names = Variable("LISTEN_FDNAMES");
+  if (!pid) return sockets;
+  int meant;
+  if (!ParseCount(*pid, INT_MAX, &meant)) {
+    return Wrong("LISTEN_PID", *pid, "must be the number of a process");
+  }
+  if (meant != getpid() || !fds) return sockets;
+  int count;
+  if (!ParseCount(*fds, INT_MAX - kFirst, &count)) {
+    return Wrong("LISTEN_FDS", *fds, "must be a number of descriptors");
+  }
+  for (int fd = kFirst; fd < kFirst + count; ++fd) {
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
+      const int error = errno;
+      return Wrong("LISTEN_FDS", *fds,
+                   absl::StrCat("descriptor ", fd, " is not open: ",
+                                absl::ErrnoToStatus(error, "fcntl").message()));
+    }
+    sockets.push_back({Socket::Adopt(fd), ""});
+  }
+  if (!names) return sockets;
+  const std::vector<std::string> each = absl::StrSplit(*names, ':');
+  if (each.size() != sockets.size()) {
+    return Wrong("LISTEN_FDNAMES", *names,
+                 absl::StrCat("must be the names of ", count, " descriptors"));
+  }
+  for (size_t i = 0; i < each.size(); ++i) sockets[i].name = each[i];
+  return sockets;
+}
+
+}  // namespace brood::net

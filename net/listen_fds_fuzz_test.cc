@@ -1,0 +1,139 @@
+// What holds for TakeInheritedSockets() whatever a service manager says: the
+// variables are gone, and each descriptor is taken, closed or left alone as
+// they have it.
+//
+// An input is PID|FDS|NAMES, the values of LISTEN_PID, LISTEN_FDS and
+// LISTEN_FDNAMES; "?" is a variable that is not there, as is one that is left
+// out at the end. A LISTEN_PID of "self" is the number of this process.
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <climits>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
+#include "brood/net/listen_fds.h"
+#include "brood/testing/fuzz/require.h"
+#include "brood/testing/fuzz/staged_process.h"
+
+namespace {
+
+using brood::net::InheritedSocket;
+using brood::net::TakeInheritedSockets;
+using brood::testing::Require;
+using brood::testing::StagedProcess;
+
+constexpr const char* kVariables[] = {"LISTEN_PID", "LISTEN_FDS",
+                                      "LISTEN_FDNAMES"};
+constexpr int kFirst = StagedProcess::kFirst;
+constexpr int kCount = StagedProcess::kCount;
+
+struct Input {
+  std::vector<std::string> environment;
+  bool for_us = false;  // there are descriptors, and this process is meant
+  bool for_another = false;
+  int meant = 0;  // how many, if the text is a number
+  bool has_names = false;
+  std::string names;
+};
+
+Input Read(absl::string_view text) {
+  Input input;
+  // A variable can't hold a NUL.
+  const std::vector<std::string> values =
+      absl::StrSplit(text.substr(0, text.find('\0')), absl::MaxSplits('|', 2));
+  std::string pid = "?";
+  std::string fds = "?";
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (values[i] == "?") continue;
+    const bool self = i == 0 && values[i] == "self";
+    const std::string value = self ? absl::StrCat(getpid()) : values[i];
+    input.environment.push_back(absl::StrCat(kVariables[i], "=", value));
+    if (i == 0) pid = value;
+    if (i == 1) fds = value;
+    if (i == 2) input.has_names = true;
+    if (i == 2) input.names = value;
+  }
+  int number = 0;
+  // Beyond the last of all numbers it is not known what is meant.
+  if (absl::SimpleAtoi(fds, &number) && absl::StrCat(number) == fds &&
+      number <= INT_MAX - kFirst) {
+    input.meant = std::max(0, number);
+  }
+  input.for_us = pid == absl::StrCat(getpid()) && fds != "?";
+  input.for_another =
+      pid == "?" || (!input.for_us && absl::SimpleAtoi(pid, &number) &&
+                     number > 0 && absl::StrCat(number) == pid);
+  return input;
+}
+
+// That `sockets` are those that `input` means.
+void RequireTaken(const Input& input,
+                  const std::vector<InheritedSocket>& sockets) {
+  const int count = static_cast<int>(sockets.size());
+  Require(input.for_us ? count == input.meant : count == 0,
+          "as many are taken as are meant for us");
+  Require(count > 0 || !input.for_us, "no service manager says none");
+  std::vector<std::string> names;
+  for (int i = 0; i < count; ++i) {
+    Require(sockets[i].socket.fd() == kFirst + i, "they come in order");
+    names.push_back(sockets[i].name);
+  }
+  Require(input.has_names || absl::StrJoin(names, "").empty(),
+          "there is no name that was not given");
+  Require(!input.has_names || count == 0 ||
+              absl::StrJoin(names, ":") == input.names,
+          "the names are those that were given", input.names);
+  Require(StagedProcess::AreTaken(kFirst, count), "none is for a child");
+  Require(StagedProcess::AreUntouched(kFirst + count, kCount - count),
+          "what is not meant is left alone");
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
+  const Input input =
+      Read(absl::string_view(reinterpret_cast<const char*>(bytes), size));
+  const StagedProcess staged(input.environment);
+  int gone = 0;
+  {
+    const absl::StatusOr<std::vector<InheritedSocket>> sockets =
+        TakeInheritedSockets();
+    for (const char* variable : kVariables) {
+      Require(getenv(variable) == nullptr, "no child sees a variable");
+    }
+    if (sockets.ok()) {
+      Require(input.for_us || input.for_another,
+              "what says nothing is no process");
+      RequireTaken(input, *sockets);
+      gone = static_cast<int>(sockets->size());
+    } else {
+      Require(absl::IsInvalidArgument(sockets.status()) &&
+                  absl::StartsWith(sockets.status().message(), "LISTEN_"),
+              "an error is an invalid argument that names its variable");
+      brood::testing::RequireOneLine(sockets.status());
+      Require(!input.for_another, "what is for another is no error of ours");
+      // Those that it may have meant: no more than there are.
+      if (input.for_us) gone = std::min(input.meant, kCount);
+    }
+  }
+  Require(StagedProcess::AreClosed(kFirst, gone),
+          "what is meant is closed when nobody owns it any more");
+  Require(StagedProcess::AreUntouched(kFirst + gone, kCount - gone),
+          "what is not meant is left alone");
+  Require(StagedProcess::AreClosed(StagedProcess::kFree, 1),
+          "no other descriptor is opened");
+  return 0;
+}

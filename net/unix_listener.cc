@@ -1,0 +1,200 @@
+#include "brood/net/unix_listener.h"
+
+#include <fcntl.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <linux/sock_diag.h>
+#include <linux/unix_diag.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "brood/net/instant.h"
+
+namespace brood::net {
+namespace {
+
+constexpr absl::Duration kLockPatience = absl::Seconds(1);
+constexpr absl::Duration kLockPause = absl::Milliseconds(10);
+// The default of net.core.somaxconn.
+constexpr int kUsualQueue = 4096;
+
+absl::Status ErrorAt(absl::string_view call, const Endpoint& endpoint) {
+  const int error = errno;
+  return absl::ErrnoToStatus(error,
+                             absl::StrCat(call, " ", endpoint.ToString()));
+}
+
+// The lock is given back when the descriptor is closed.
+absl::StatusOr<Socket> LockDirectoryOf(const std::string& path) {
+  const std::string directory = path.substr(0, path.rfind('/') + 1);
+  Socket locked = Socket::Adopt(
+      open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!locked.valid()) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("open ", directory));
+  }
+  // Nobody tells when a lock is given back but to one who waits without end,
+  // and whoever may read the directory could make us do that.
+  const Instant deadline = After(Now(), kLockPatience);
+  while (flock(locked.fd(), LOCK_EX | LOCK_NB) < 0) {
+    if (errno != EWOULDBLOCK && errno != EINTR) {
+      return absl::ErrnoToStatus(errno, absl::StrCat("flock ", directory));
+    }
+    if (Now() >= deadline) {
+      return absl::DeadlineExceededError(absl::StrCat(
+          "flock ", directory, ": another program has held the lock for ",
+          absl::FormatDuration(kLockPatience)));
+    }
+    const timespec pause = absl::ToTimespec(kLockPause);
+    nanosleep(&pause, nullptr);
+  }
+  return locked;
+}
+
+// OK if nobody listens at `endpoint` any more. A connection, if there is one,
+// ends here.
+absl::Status CheckNobodyAnswers(const Endpoint& endpoint) {
+  const Socket client = Socket::Adopt(
+      socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!client.valid()) return ErrorAt("socket", endpoint);
+  const bool connected =
+      connect(client.fd(), endpoint.address(), endpoint.address_length()) == 0;
+  const int error = errno;
+  if (!connected && (error == ECONNREFUSED || error == ENOENT)) {
+    return absl::OkStatus();
+  }
+  // A full queue, or one of another kind, is a sign of life. What else there is
+  // says nothing of it.
+  if (!connected && error != EAGAIN && error != EPROTOTYPE) {
+    return ErrorAt("connect", endpoint);
+  }
+  errno = EADDRINUSE;
+  absl::Status in_use = ErrorAt("bind", endpoint);
+  if (connected) return in_use;
+  return absl::Status(
+      in_use.code(),
+      absl::StrCat(in_use.message(), " (",
+                   absl::ErrnoToStatus(error, "connect").message(), ")"));
+}
+
+// Removes a socket's file that was left behind. Under the lock.
+absl::Status RemoveStale(const std::string& path, const Endpoint& endpoint) {
+  struct stat file;
+  if (lstat(path.c_str(), &file) < 0) {
+    // It went by itself, which is what we want.
+    return errno == ENOENT ? absl::OkStatus() : ErrorAt("lstat", endpoint);
+  }
+  if (!S_ISSOCK(file.st_mode)) {
+    return absl::AlreadyExistsError(
+        absl::StrCat("bind ", endpoint.ToString(),
+                     ": there is a file that is not a socket; it is left "
+                     "alone"));
+  }
+  absl::Status stale = CheckNobodyAnswers(endpoint);
+  if (!stale.ok()) return stale;
+  if (unlink(path.c_str()) < 0 && errno != ENOENT) {
+    return ErrorAt("unlink", endpoint);
+  }
+  return absl::OkStatus();
+}
+
+// Gives back the permissions that the umask took. Nobody could connect yet.
+absl::Status SetMode(const std::string& path, const Endpoint& endpoint,
+                     mode_t mode) {
+  // By descriptor: whatever may have been put in the file's place is not
+  // followed, nor changed.
+  const Socket file =
+      Socket::Adopt(open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  if (!file.valid()) return ErrorAt("open", endpoint);
+  struct stat now;
+  if (fstat(file.fd(), &now) < 0) return ErrorAt("fstat", endpoint);
+  if (!S_ISSOCK(now.st_mode)) {
+    return absl::AbortedError(absl::StrCat("chmod ", endpoint.ToString(),
+                                           ": it is not a socket any more"));
+  }
+  if ((now.st_mode & 07777) == mode) return absl::OkStatus();
+  if (chmod(absl::StrCat("/proc/self/fd/", file.fd()).c_str(), mode) < 0) {
+    return ErrorAt("chmod", endpoint);
+  }
+  return absl::OkStatus();
+}
+
+bool Bind(const Socket& socket, const Endpoint& endpoint) {
+  return bind(socket.fd(), endpoint.address(), endpoint.address_length()) == 0;
+}
+
+}  // namespace
+
+absl::Status ListenOnUnix(const Socket& socket, const Endpoint& endpoint,
+                          mode_t mode, int backlog) {
+  const std::string path(endpoint.path());
+  // Held until it is listened on, or the file would look as if left behind.
+  Socket lock;
+  if (!path.empty()) {
+    absl::StatusOr<Socket> locked = LockDirectoryOf(path);
+    if (!locked.ok()) return locked.status();
+    lock = *std::move(locked);
+    // The file that bind() makes has this mode, less the umask, from birth.
+    if (fchmod(socket.fd(), mode) < 0) return ErrorAt("fchmod", endpoint);
+  }
+  if (!Bind(socket, endpoint)) {
+    if (errno != EADDRINUSE || path.empty()) return ErrorAt("bind", endpoint);
+    absl::Status removed = RemoveStale(path, endpoint);
+    if (!removed.ok()) return removed;
+    if (!Bind(socket, endpoint)) return ErrorAt("bind", endpoint);
+  }
+  if (!path.empty()) {
+    absl::Status set = SetMode(path, endpoint, mode);
+    if (!set.ok()) return set;
+  }
+  if (listen(socket.fd(), backlog) < 0) return ErrorAt("listen", endpoint);
+  return absl::OkStatus();
+}
+
+int QueuedOnUnix(int fd) {
+  struct stat socket_file;
+  const Socket netlink = Socket::Adopt(
+      socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+  if (!netlink.valid() || fstat(fd, &socket_file) < 0) return kUsualQueue;
+  struct {
+    nlmsghdr header;
+    unix_diag_req request;
+  } question = {};
+  question.header.nlmsg_len = sizeof(question);
+  question.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+  question.header.nlmsg_flags = NLM_F_REQUEST;
+  question.request.sdiag_family = AF_UNIX;
+  question.request.udiag_ino = static_cast<uint32_t>(socket_file.st_ino);
+  question.request.udiag_states = ~0U;
+  question.request.udiag_show = UDIAG_SHOW_RQLEN;
+  question.request.udiag_cookie[0] = ~0U;  // any
+  question.request.udiag_cookie[1] = ~0U;
+  // What the answer begins with; the rest is cut off.
+  struct {
+    nlmsghdr header;
+    unix_diag_msg about;
+    rtattr attribute;
+    unix_diag_rqlen lengths;
+  } answer;
+  static_assert(sizeof(answer) == 44, "nothing between the parts");
+  if (send(netlink.fd(), &question, sizeof(question), 0) < 0 ||
+      recv(netlink.fd(), &answer, sizeof(answer), MSG_DONTWAIT) !=
+          static_cast<ssize_t>(sizeof(answer)) ||
+      answer.header.nlmsg_type != SOCK_DIAG_BY_FAMILY ||
+      answer.attribute.rta_type != UNIX_DIAG_RQLEN) {
+    return kUsualQueue;
+  }
+  return static_cast<int>(answer.lengths.udiag_rqueue);
+}
+
+}  // namespace brood::net

@@ -1,0 +1,100 @@
+#include "brood/proc/memory/huge_text.h"
+
+#include <link.h>
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "absl/base/config.h"
+#include "absl/cleanup/cleanup.h"
+
+// Linux 6.1; not in the headers of every C library in use.
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
+namespace brood::proc {
+namespace {
+
+constexpr size_t kHugePage = size_t{2} << 20;
+
+// Where this program is in memory: its code, and what comes next.
+struct Layout {
+  uintptr_t text_begin = 0;
+  uintptr_t text_end = 0;
+  uintptr_t next_begin = UINTPTR_MAX;
+};
+
+// Called for the main program first. A nonzero result ends the iteration.
+int ReadLayout(dl_phdr_info* program, size_t /*size*/, void* out) {
+  auto* layout = static_cast<Layout*>(out);
+  for (int i = 0; i < program->dlpi_phnum; ++i) {
+    const ElfW(Phdr)& segment = program->dlpi_phdr[i];
+    if (segment.p_type != PT_LOAD) continue;
+    const uintptr_t begin = program->dlpi_addr + segment.p_vaddr;
+    if ((segment.p_flags & PF_X) != 0) {
+      layout->text_begin = begin;
+      layout->text_end = begin + segment.p_memsz;
+    } else if (layout->text_end != 0 && begin < layout->next_begin) {
+      layout->next_begin = begin;  // segments are sorted by address
+    }
+  }
+  return 1;
+}
+
+uintptr_t RoundUp(uintptr_t address) {
+  return (address + kHugePage - 1) / kHugePage * kHugePage;
+}
+
+}  // namespace
+
+absl::Status MoveTextToHugePages() {
+#if defined(ABSL_HAVE_ADDRESS_SANITIZER) || defined(ABSL_HAVE_THREAD_SANITIZER)
+  return absl::UnimplementedError(
+      "huge text: a sanitizer takes the copying of code for an error");
+#endif
+  Layout layout;
+  dl_iterate_phdr(ReadLayout, &layout);
+  const uintptr_t begin = layout.text_begin;
+  const size_t size = RoundUp(layout.text_end) - begin;
+  if (begin == 0 || begin % kHugePage != 0 ||
+      begin + size > layout.next_begin) {
+    return absl::FailedPreconditionError(
+        "huge text: this program's code does not have its huge pages for "
+        "itself; link it with -z noseparate-code -z max-page-size=0x200000");
+  }
+
+  // A copy beside it, in memory that is a huge page for certain.
+  const size_t room = size + kHugePage;
+  void* memory = mmap(nullptr, room, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return absl::ErrnoToStatus(errno, "mmap");
+  // What is moved away below is no longer there to be unmapped: its hole is.
+  absl::Cleanup unmap = [memory, room] { munmap(memory, room); };
+  void* copy =
+      reinterpret_cast<void*>(RoundUp(reinterpret_cast<uintptr_t>(memory)));
+  if (madvise(copy, size, MADV_HUGEPAGE) < 0) {
+    return absl::ErrnoToStatus(errno, "madvise MADV_HUGEPAGE");
+  }
+  std::memcpy(copy, reinterpret_cast<void*>(begin),
+              layout.text_end - layout.text_begin);
+  // Small pages would be worse than none: a fork would copy an entry for each.
+  if (madvise(copy, size, MADV_COLLAPSE) < 0) {
+    return absl::ErrnoToStatus(errno, "madvise MADV_COLLAPSE");
+  }
+  if (mprotect(copy, size, PROT_READ | PROT_EXEC) < 0) {
+    return absl::ErrnoToStatus(errno, "mprotect");
+  }
+  // The kernel swaps the mappings in one call: the instruction that it returns
+  // to is the same, in another page.
+  if (mremap(copy, size, size, MREMAP_MAYMOVE | MREMAP_FIXED,
+             reinterpret_cast<void*>(begin)) == MAP_FAILED) {
+    return absl::ErrnoToStatus(errno, "mremap");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace brood::proc

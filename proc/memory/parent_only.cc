@@ -1,0 +1,33 @@
+#include "brood/proc/memory/parent_only.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <new>
+
+namespace brood::proc {
+namespace {
+
+size_t WholePages(size_t size) {
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  return (size + page - 1) / page * page;
+}
+
+}  // namespace
+
+void* AllocateUnforked(size_t size) {
+  const size_t length = WholePages(size);
+  void* memory = mmap(nullptr, length, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  // Not on every system can pages be left out of a fork (an emulator may not
+  // know how); they are then copied like others.
+  madvise(memory, length, MADV_DONTFORK);
+  return memory;
+}
+
+void FreeUnforked(void* memory, size_t size) {
+  munmap(memory, WholePages(size));
+}
+
+}  // namespace brood::proc

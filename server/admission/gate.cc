@@ -1,0 +1,13 @@
+#include "brood/server/admission/gate.h"
+
+#include <algorithm>
+
+namespace brood::server {
+
+absl::Duration Admission::Pause(net::Instant now) {
+  pause_ = std::clamp(2 * pause_, kShortestPause, kLongestPause);
+  resume_at_ = net::After(now, pause_);
+  return pause_;
+}
+
+}  // namespace brood::server

@@ -1,0 +1,59 @@
+#include "brood/server/child/child_program.h"
+
+#include <unistd.h>
+
+#include "brood/proc/parent_death.h"
+#include "brood/proc/sync_point.h"
+#include "brood/server/child/handle_connection.h"
+
+namespace brood::server {
+
+ChildProgram::ChildProgram(Handler handler, size_t max_size,
+                           std::function<absl::Status()> prepare, EventLog* log,
+                           OnParentDeath on_parent_death)
+    : handler_(std::move(handler)),
+      max_size_(max_size),
+      prepare_(std::move(prepare)),
+      log_(log),
+      die_with_(on_parent_death == OnParentDeath::kDie ? getpid() : 0) {}
+
+absl::optional<int> ChildProgram::Begin() const {
+  absl::Status begun = Prepare();
+  // Last, for the step before may have changed the user, and then the kernel
+  // has forgotten whatever it was told.
+  if (begun.ok()) begun = ShareFate();
+  if (begun.ok()) return absl::nullopt;
+  log_->NotPrepared(begun);
+  return static_cast<int>(ExitCode::kSystemRefused);
+}
+
+absl::Status ChildProgram::Prepare() const {
+  if (!prepare_) return absl::OkStatus();
+  // It may take its time, or hang.
+  absl::Status shared = ShareFate();
+  if (!shared.ok()) return shared;
+  try {
+    return prepare_();
+  } catch (...) {
+    return absl::InternalError("it threw an exception");
+  }
+}
+
+absl::Status ChildProgram::ShareFate() const {
+  return die_with_ == 0 ? absl::OkStatus() : proc::DieWithParent(die_with_);
+}
+
+int ChildProgram::Serve(net::Connection& connection) const {
+  log_->Handling(connection.peer());
+  proc::SyncPoint("child: about to serve");
+  const ExitCode code = HandleConnection(connection, max_size_, handler_);
+  proc::SyncPoint("child: served");
+  return static_cast<int>(code);
+}
+
+int ChildProgram::BeginAndServe(net::Connection& connection) const {
+  if (const absl::optional<int> failed = Begin()) return *failed;
+  return Serve(connection);
+}
+
+}  // namespace brood::server

@@ -1,0 +1,88 @@
+#include "brood/server/control/service_manager.h"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <chrono>  // NOLINT(build/c++11): the monotonic clock.
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+
+namespace brood::server {
+namespace {
+
+constexpr char kVariable[] = "NOTIFY_SOCKET";
+
+// What is wrong with `address`, as an errno says it.
+absl::Status ErrorAt(const char* call, const net::Endpoint& address) {
+  const int error = errno;
+  return absl::ErrnoToStatus(
+      error, absl::StrCat(kVariable, ": ", call, " ", address.ToString()));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ServiceManager>> ServiceManager::Create(
+    absl::string_view address, EventLog* log) {
+  const absl::StatusOr<net::Endpoint> endpoint =
+      net::Endpoint::Parse(absl::StrCat("unix:", address));
+  if (!endpoint.ok()) {
+    return absl::Status(endpoint.status().code(),
+                        absl::StrCat(kVariable, "=", absl::CHexEscape(address),
+                                     ": ", endpoint.status().message()));
+  }
+  net::Socket socket = net::Socket::AboveStandardDescriptors(
+      net::Socket::Adopt(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)));
+  if (!socket.valid()) return absl::ErrnoToStatus(errno, "socket AF_UNIX");
+  // To see whether anybody is there; but not to stay connected, since the
+  // manager may be started anew, with a new socket in the same place.
+  if (connect(socket.fd(), endpoint->address(), endpoint->address_length()) <
+      0) {
+    return ErrorAt("connect", *endpoint);
+  }
+  const sockaddr nobody = {AF_UNSPEC, {}};
+  if (connect(socket.fd(), &nobody, sizeof(nobody)) < 0) {
+    return ErrorAt("connect AF_UNSPEC", *endpoint);
+  }
+  return std::unique_ptr<ServiceManager>(
+      new ServiceManager(*endpoint, std::move(socket), log));
+}
+
+ServiceManager::ServiceManager(const net::Endpoint& address, net::Socket socket,
+                               EventLog* log)
+    : address_(address),
+      socket_(std::move(socket)),
+      hidden_(socket_.fd()),
+      log_(log) {}
+
+void ServiceManager::Ready() { Say("READY=1"); }
+
+void ServiceManager::Reloading(net::Instant now) {
+  const auto since_boot = std::chrono::duration_cast<std::chrono::microseconds>(
+      now.time_since_epoch());
+  Say(absl::StrCat("RELOADING=1\nMONOTONIC_USEC=", since_boot.count()));
+}
+
+void ServiceManager::Stopping() { Say("STOPPING=1"); }
+
+// In one word: who is not the main process any more may not be listened to.
+void ServiceManager::MainPid(pid_t pid) {
+  Say(absl::StrCat("MAINPID=", pid, "\nREADY=1"));
+}
+
+void ServiceManager::Status(absl::string_view text) {
+  // Another line would be another word.
+  Say(absl::StrCat("STATUS=", absl::StrReplaceAll(text, {{"\n", " "}})));
+}
+
+void ServiceManager::Say(absl::string_view words) {
+  const ssize_t sent = TEMP_FAILURE_RETRY(sendto(
+      socket_.fd(), words.data(), words.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
+      address_.address(), address_.address_length()));
+  if (sent < 0) log_->NotTold(words, ErrorAt("sendto", address_));
+}
+
+}  // namespace brood::server

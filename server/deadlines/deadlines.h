@@ -1,0 +1,108 @@
+// Deadlines: which connections have had their time.
+//
+// Four kinds, each off unless asked for:
+//   first byte   the client has sent nothing within this time after accept
+//   idle         no byte came or went for this long
+//   peer         the client has taken nothing of what it is sent for this long
+//   connection   it has lasted this long, whatever it does
+//
+// The parent enforces them, by killing the process, so a child can neither mask
+// nor forget them. It reads no byte to find out, and holds no descriptor: when
+// a connection could have been idle for long enough, the kernel is asked when
+// bytes last moved on it (net/socket_activity.h). One that ends before that was
+// never asked about, so deadlines cost short connections next to nothing. A
+// child that has closed its connection has only the last kind.
+//
+// The kernel, too, ends a connection whose peer is gone (Options::peer_timeout
+// is set on the socket), and then the child can end in its own way; so it has
+// 0.4 s to be first. Its clock stands still while what it sends can't even
+// leave this machine, and a child may set it back; this one's does not.
+//
+// Lives in the parent, in memory that children do not get. Errors: Create()
+// gives those of SocketActivity::Create(), if it is needed.
+//
+// Example:
+//   auto deadlines = Deadlines::Create(options, slots, now);
+//   (*deadlines)->Watch(slot, connection);
+//   ... at (*deadlines)->next():
+//   (*deadlines)->Check(now, [&](Deadlines::Slot slot, KillReason reason) {
+//     Kill(slot, reason);
+//   });
+
+#ifndef BROOD_SERVER_DEADLINES_DEADLINES_H_
+#define BROOD_SERVER_DEADLINES_DEADLINES_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/optional.h"
+#include "brood/net/connection.h"
+#include "brood/net/endpoint.h"
+#include "brood/net/instant.h"
+#include "brood/net/tcp_activity.h"
+#include "brood/proc/memory/parent_only.h"
+#include "brood/proc/private_fds.h"
+#include "brood/server/deadlines/timer_wheel.h"
+#include "brood/server/options.h"
+#include "brood/server/status/scoreboard.h"
+
+namespace brood::server {
+
+class Deadlines : public proc::Unforked {
+ public:
+  using Slot = uint32_t;
+  // Null if the options ask for none.
+  static absl::StatusOr<std::unique_ptr<Deadlines>> Create(
+      const Options& options, size_t slots, net::Instant now);
+
+  void Watch(Slot slot, const net::Connection& connection);
+  void Forget(Slot slot) { wheel_.Cancel(slot); }
+  // Calls `expired` for each connection that has had its time; it is looked at
+  // again soon, until it is forgotten.
+  void Check(net::Instant now,
+             absl::FunctionRef<void(Slot, KillReason)> expired);
+  net::Instant next() const { return wheel_.next(); }
+
+ private:
+  struct Watched {
+    net::Endpoint peer;
+    net::Endpoint local;
+    net::Instant accepted_at;
+    bool first_byte_came = false;
+    bool asks = false;  // whether its bytes matter still
+    net::Instant ask_at;
+    // What is sent to the client waits for it at least since then, or Never();
+    // and so much had been taken.
+    net::Instant waits_since;
+    uint64_t taken = 0;
+  };
+
+  Deadlines(const Options& options, size_t slots, net::Instant now,
+            absl::optional<net::SocketActivity> activity);
+
+  using Verdict = absl::optional<KillReason>;
+
+  Verdict Judge(Watched& watched, net::Instant now) const;
+  Verdict JudgeActivity(Watched& watched, net::Instant now) const;
+  static void NoteWhetherPeerTakes(Watched& watched,
+                                   const net::SocketActivity::Answer& answer,
+                                   net::Instant now);
+  void SetAlarm(Slot slot);
+
+  const absl::Duration first_byte_;
+  const absl::Duration idle_;
+  const absl::Duration peer_;
+  const absl::Duration connection_;
+  absl::optional<net::SocketActivity> activity_;
+  proc::HiddenFd hidden_;
+  TimerWheel wheel_;
+  proc::UnforkedVector<Watched> watched_;
+};
+
+}  // namespace brood::server
+
+#endif  // BROOD_SERVER_DEADLINES_DEADLINES_H_

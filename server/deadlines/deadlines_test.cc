@@ -1,0 +1,50 @@
+#include "brood/server/deadlines/deadlines.h"
+
+#include "absl/time/time.h"
+#include "brood/net/instant.h"
+#include "brood/server/deadlines/timer_wheel.h"
+#include "brood/server/options.h"
+#include "brood/testing/connection_pair.h"
+#include "brood/testing/leak_check.h"
+#include "brood/testing/status_matchers.h"
+#include "gtest/gtest.h"
+
+namespace brood::server {
+namespace {
+
+using ::brood::testing::ConnectionPair;
+using ::brood::testing::IsOk;
+
+class WatchedConnectionTest : public ::brood::testing::LeakCheck {
+ protected:
+  ConnectionPair pair_ = *ConnectionPair::Create();
+};
+
+TEST_F(WatchedConnectionTest, IsNotAskedAboutBeforeItCanBeLateNorAfterItsEnd) {
+  // All within one turn of the wheel.
+  const struct {
+    int first_byte, idle, peer, looked_at;
+  } kSeconds[] = {{3, 0, 0, 3}, {0, 4, 0, 4},  {3, 4, 0, 3},
+                  {4, 3, 0, 3}, {4, 3, 16, 2}, {0, 0, 0, 5}};
+  for (const auto& seconds : kSeconds) {
+    Options options;
+    options.first_byte_timeout = absl::Seconds(seconds.first_byte);
+    options.idle_timeout = absl::Seconds(seconds.idle);
+    options.peer_timeout = absl::Seconds(seconds.peer);
+    options.connection_timeout = absl::Seconds(5);
+    const auto created = Deadlines::Create(options, 1, net::Now());
+    ASSERT_THAT(created, IsOk());
+    Deadlines& deadlines = **created;
+    EXPECT_EQ(deadlines.next(), net::Never());
+    deadlines.Watch(0, pair_.connection);
+    const net::Instant late = net::After(pair_.connection.accepted_at(),
+                                         absl::Seconds(seconds.looked_at));
+    EXPECT_GE(deadlines.next(), late);
+    EXPECT_LE(deadlines.next(), net::After(late, TimerWheel::kTick));
+    deadlines.Forget(0);
+    EXPECT_EQ(deadlines.next(), net::Never());
+  }
+}
+
+}  // namespace
+}  // namespace brood::server

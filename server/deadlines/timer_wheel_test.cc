@@ -1,0 +1,121 @@
+#include "brood/server/deadlines/timer_wheel.h"
+
+#include <set>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::server {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::UnorderedElementsAre;
+
+class TimerWheelTest : public ::testing::Test {
+ protected:
+  net::Instant At(int milliseconds) const {
+    return net::After(start_, absl::Milliseconds(milliseconds));
+  }
+  std::vector<TimerWheel::Slot> DueAt(int milliseconds) {
+    std::vector<TimerWheel::Slot> due;
+    wheel_.Advance(At(milliseconds),
+                   [&](TimerWheel::Slot slot) { due.push_back(slot); });
+    return due;
+  }
+
+  static constexpr int kTurn = 10 * static_cast<int>(TimerWheel::kBuckets);
+  const net::Instant start_ = net::Now();
+  TimerWheel wheel_{8, start_};
+};
+
+TEST_F(TimerWheelTest, GoesOffAtItsTimeAndNotBefore) {
+  wheel_.Set(3, At(50));
+  EXPECT_THAT(DueAt(49), IsEmpty());
+  EXPECT_THAT(DueAt(50), ElementsAre(3));
+  EXPECT_THAT(DueAt(100), IsEmpty());
+}
+
+TEST_F(TimerWheelTest, BetweenTwoTicksItGoesOffAtTheLaterOne) {
+  wheel_.Set(3, At(51));
+  EXPECT_THAT(DueAt(59), IsEmpty());
+  EXPECT_THAT(DueAt(60), ElementsAre(3));
+}
+
+TEST_F(TimerWheelTest, OneThatIsTakenBackDoesNotGoOff) {
+  for (TimerWheel::Slot slot : {0, 1, 2}) wheel_.Set(slot, At(50));
+  wheel_.Cancel(1);
+  wheel_.Cancel(7);
+  EXPECT_THAT(DueAt(50), UnorderedElementsAre(0, 2));
+}
+
+TEST_F(TimerWheelTest, TheLastTimeThatWasSetCounts) {
+  wheel_.Set(0, At(50));
+  wheel_.Set(0, At(90));
+  EXPECT_THAT(DueAt(60), IsEmpty());
+  EXPECT_THAT(DueAt(90), ElementsAre(0));
+  EXPECT_EQ(wheel_.next(), net::Never()) << "the other was left behind";
+}
+
+TEST_F(TimerWheelTest, ManyTurnsAwayItGoesOffInItsTurn) {
+  wheel_.Set(0, At(3 * kTurn + 40));
+  wheel_.Set(1, At(40));
+  EXPECT_THAT(DueAt(40), ElementsAre(1));
+  EXPECT_THAT(DueAt(kTurn + 40), IsEmpty());
+  EXPECT_THAT(DueAt(3 * kTurn + 30), IsEmpty());
+  EXPECT_THAT(DueAt(3 * kTurn + 40), ElementsAre(0));
+}
+
+TEST_F(TimerWheelTest, AfterALongSleepAllThatWereDueGoOff) {
+  wheel_.Set(0, At(40));
+  wheel_.Set(1, At(6000));
+  wheel_.Set(2, At(1000000));
+  wheel_.Set(3, At(900000 % kTurn + 10));  // its bucket is met first
+  EXPECT_THAT(DueAt(900000), UnorderedElementsAre(0, 1, 3));
+  EXPECT_THAT(DueAt(1000000), ElementsAre(2));
+}
+
+TEST_F(TimerWheelTest, OneInThePastGoesOffAtTheNextTick) {
+  DueAt(100);
+  wheel_.Set(0, At(20));
+  EXPECT_THAT(DueAt(110), ElementsAre(0));
+}
+
+TEST_F(TimerWheelTest, WhoeverGoesOffMaySetAndCancel) {
+  // By steps of two, the one that is cancelled is the next in the list.
+  for (const TimerWheel::Slot step : {1, 2}) {
+    TimerWheel wheel(3, start_);
+    for (TimerWheel::Slot slot : {0, 1, 2}) wheel.Set(slot, At(50));
+    std::set<TimerWheel::Slot> set = {0, 1, 2};
+    for (int now = 50; now <= 200; now += 50) {
+      int went_off = 0;
+      wheel.Advance(At(now), [&](TimerWheel::Slot slot) {
+        EXPECT_EQ(set.count(slot), 1u) << "was cancelled: " << slot;
+        EXPECT_LE(++went_off, 3);
+        if (went_off > 3) return;
+        wheel.Set(slot, At(now));  // over already: for the next tick
+        const TimerWheel::Slot other = (slot + step) % 3;
+        wheel.Cancel(other);
+        set.erase(other);
+      });
+      EXPECT_GE(went_off, 1);
+    }
+  }
+}
+
+TEST_F(TimerWheelTest, SaysWhenToLookNext) {
+  EXPECT_EQ(wheel_.next(), net::Never());
+  wheel_.Set(0, At(500));
+  wheel_.Set(1, At(70));
+  EXPECT_EQ(wheel_.next(), At(70));
+  wheel_.Cancel(1);
+  EXPECT_EQ(wheel_.next(), At(500));
+  wheel_.Set(0, At(kTurn - 10));
+  EXPECT_EQ(wheel_.next(), At(kTurn - 10)) << "it is in the last bucket";
+  wheel_.Set(0, net::Never());
+  EXPECT_EQ(wheel_.next(), net::Never());
+}
+
+}  // namespace
+}  // namespace brood::server

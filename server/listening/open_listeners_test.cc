@@ -1,0 +1,278 @@
+#include "brood/server/listening/open_listeners.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "brood/net/endpoint.h"
+#include "brood/testing/leak_check.h"
+#include "brood/testing/status_matchers.h"
+#include "brood/testing/support/short_dir.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::server {
+namespace {
+
+using ::brood::testing::IsOk;
+using ::brood::testing::ShortDir;
+using ::brood::testing::StatusIs;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsSupersetOf;
+using ::testing::StartsWith;
+
+class OpenListenersTest : public ::brood::testing::LeakCheck {
+ protected:
+  // A descriptor that listens at `text`, as another program had it, who calls
+  // the entry that it serves there `served`. Options own it; returns where it
+  // listens.
+  net::Endpoint Inherit(absl::string_view text,
+                        const std::string& served = "") {
+    net::Listener listener =
+        *net::Listener::Listen(*net::Endpoint::Parse(text), 8);
+    const int fd = dup(listener.fd());
+    EXPECT_GE(fd, 0);
+    options_.inherited.push_back({fd, served});
+    return listener.endpoint();
+  }
+
+  absl::StatusOr<Listeners> Open(LogLevel log_level = LogLevel::kOff) {
+    EventLog log(log_level);
+    return OpenListeners(options_, TakeOver(options_), &log);
+  }
+  static ino_t SocketOf(int fd) {
+    struct stat file = {};
+    EXPECT_EQ(fstat(fd, &file), 0);
+    return file.st_ino;
+  }
+  // The endpoints of a good Open() that has a use for all that was inherited.
+  std::vector<std::string> OpenedEndpoints() {
+    std::vector<ino_t> inherited, in_use;
+    for (const InheritedListener& each : options_.inherited) {
+      inherited.push_back(SocketOf(each.fd));
+    }
+    const absl::StatusOr<Listeners> opened = Open();
+    EXPECT_THAT(opened, IsOk());
+    std::vector<std::string> endpoints;
+    if (!opened.ok()) return endpoints;
+    EXPECT_EQ(opened->listeners.size(), opened->entries.size());
+    for (const net::Listener& listener : opened->listeners) {
+      EXPECT_TRUE(listener.open());
+      EXPECT_EQ(fcntl(listener.fd(), F_GETFD), FD_CLOEXEC);
+      endpoints.push_back(listener.endpoint().ToString());
+      in_use.push_back(SocketOf(listener.fd()));
+    }
+    EXPECT_THAT(in_use, IsSupersetOf(inherited)) << "it was bound anew";
+    return endpoints;
+  }
+
+  const ShortDir dir_;
+  Options options_;
+};
+
+TEST_F(OpenListenersTest, BindsWhatNothingWasInheritedFor) {
+  options_.listen = {"127.0.0.1:0", "unix:" + dir_.File("s")};
+  const absl::StatusOr<Listeners> opened = Open();
+  ASSERT_THAT(opened, IsOk());
+  EXPECT_EQ(opened->listeners[0].endpoint().WithPort(0).ToString(),
+            "127.0.0.1:0");
+  EXPECT_EQ(opened->listeners[1].endpoint(), dir_.Socket("s"));
+  EXPECT_EQ(opened->entries, options_.listen);
+}
+
+TEST_F(OpenListenersTest, GivesAnEntryTheDescriptorOfItsAddress) {
+  const std::string first = Inherit("127.0.0.1:0").ToString();
+  const std::string second = Inherit("127.0.0.1:0").ToString();
+  const std::string third =
+      Inherit(absl::StrCat("unix:", dir_.File("s"))).ToString();
+  options_.listen = {third, second, first};
+  EXPECT_THAT(OpenedEndpoints(), ElementsAre(third, second, first));
+}
+
+TEST_F(OpenListenersTest, GivesAnEntryThatLeavesThePortOpenOneOfItsHost) {
+  const std::string other = Inherit("127.0.0.2:0").ToString();
+  const std::string named = Inherit("127.0.0.1:0").ToString();
+  const std::string free = Inherit("127.0.0.1:0").ToString();
+  options_.listen = {"127.0.0.1:0", named, other};
+  EXPECT_THAT(OpenedEndpoints(), ElementsAre(free, named, other));
+}
+
+TEST_F(OpenListenersTest, DoesNotTakeEveryAddressForEveryIpv6Address) {
+  const net::Endpoint every = Inherit(":0");
+  if (!every.is_ipv6()) GTEST_SKIP() << "this machine has no IPv6";
+  options_.listen = {every.ToString()};
+  EXPECT_THAT(OpenedEndpoints(), ElementsAre(every.ToString()));
+
+  options_.inherited.clear();
+  const net::Endpoint ipv6 = Inherit("[::]:0");
+  options_.listen = {":0", "inherited"};
+  const std::vector<std::string> opened = OpenedEndpoints();
+  ASSERT_EQ(opened.size(), 2u);
+  EXPECT_THAT(opened[0], StartsWith(":"));
+  EXPECT_EQ(opened[1], ipv6.ToString());
+}
+
+// What an upgrade relies on: the successor's numbers and order are others.
+TEST_F(OpenListenersTest, GivesAnEntryTheDescriptorThatServedItBefore) {
+  const std::string by_number = Inherit("127.0.0.1:0", "fd:3").ToString();
+  const std::string second = Inherit("127.0.0.1:0", "127.0.0.1:0").ToString();
+  const std::string third = Inherit("127.0.0.1:0", "127.0.0.1:0").ToString();
+  const std::string rest = Inherit("127.0.0.1:0", "inherited").ToString();
+  options_.listen = {"inherited", "127.0.0.1:0", "fd:3", "127.0.0.1:0"};
+  EXPECT_THAT(OpenedEndpoints(), ElementsAre(rest, second, by_number, third));
+}
+
+// The number of a descriptor that served another entry before says nothing.
+TEST_F(OpenListenersTest, DoesNotTakeASuccessorsNumbersForThoseOfTheEntries) {
+  for (const bool entry_is_left : {true, false}) {
+    options_.inherited.clear();
+    Inherit("127.0.0.1:0", "127.0.0.1:0");
+    options_.listen = {absl::StrCat("fd:", options_.inherited[0].fd)};
+    if (entry_is_left) options_.listen.push_back("127.0.0.1:0");
+    EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kInvalidArgument,
+                                 HasSubstr("serves another entry")));
+  }
+}
+
+TEST_F(OpenListenersTest, RoundTripsThroughAnySuccession) {
+  Inherit("127.0.0.1:0");
+  const net::Endpoint numbered = Inherit("127.0.0.3:0");
+  Inherit("127.0.0.4:0");
+  options_.listen = {"unix:" + dir_.File("s"), "127.0.0.1:0",
+                     absl::StrCat("fd:", options_.inherited[1].fd),
+                     "127.0.0.2:0", "inherited"};
+  std::vector<std::string> before;
+  for (int generation = 0; generation < 3; ++generation) {
+    absl::StatusOr<Listeners> opened = Open();
+    ASSERT_THAT(opened, IsOk());
+    std::vector<std::string> now;
+    options_.inherited.clear();
+    for (size_t i = 0; i < opened->listeners.size(); ++i) {
+      now.push_back(opened->listeners[i].endpoint().ToString());
+      options_.inherited.insert(
+          options_.inherited.begin(),
+          {dup(opened->listeners[i].fd()), opened->entries[i]});
+    }
+    EXPECT_THAT(now, ::testing::SizeIs(5));
+    EXPECT_EQ(opened->listeners[2].endpoint(), numbered);
+    if (!before.empty()) {
+      EXPECT_EQ(now, before);
+    }
+    before = now;
+  }
+  TakeOver(options_);  // closes them
+}
+
+TEST_F(OpenListenersTest, GivesInheritedWhatNoOtherEntryMeans) {
+  const std::string first = Inherit("127.0.0.1:0").ToString();
+  // Another entry means it now.
+  const std::string second = Inherit("127.0.0.1:0", "inherited").ToString();
+  const std::string third = Inherit("127.0.0.1:0").ToString();
+  options_.listen = {"inherited", second};
+  EXPECT_THAT(OpenedEndpoints(), ElementsAre(first, third, second));
+}
+
+TEST_F(OpenListenersTest, SaysThatNothingWasInherited) {
+  options_.listen = {"127.0.0.1:0", "inherited"};
+  EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kFailedPrecondition,
+                               "listen=inherited: no listening descriptor was "
+                               "inherited"));
+}
+
+TEST_F(OpenListenersTest, ClosesWhatNobodyAskedForAndSaysSo) {
+  const std::string asked = Inherit("127.0.0.1:0").ToString();
+  const std::string unasked = Inherit("127.0.0.1:0").ToString();
+  const int fd = options_.inherited[1].fd;
+  options_.listen = {asked};
+  ::testing::internal::CaptureStderr();
+  const absl::StatusOr<Listeners> opened = Open(LogLevel::kWarning);
+  EXPECT_THAT(
+      ::testing::internal::GetCapturedStderr(),
+      HasSubstr(absl::StrCat("descriptor ", fd, " listens on ", unasked,
+                             ", which --listen does not name: closed")));
+  EXPECT_EQ(fcntl(fd, F_GETFD), -1);
+}
+
+TEST_F(OpenListenersTest, AdoptsADescriptorThatWasNotInherited) {
+  const std::string endpoint = Inherit("127.0.0.1:0").ToString();
+  options_.listen = {absl::StrCat("fd:", options_.inherited[0].fd)};
+  options_.inherited.clear();
+  EXPECT_THAT(OpenedEndpoints(), ElementsAre(endpoint));
+}
+
+// R47: a wrong one names itself, and nothing stays open.
+TEST_F(OpenListenersTest, RefusesADescriptorThatDoesNotListen) {
+  const int event = eventfd(0, 0);
+  options_.inherited.push_back({event, ""});
+  Inherit("127.0.0.1:0");
+  options_.listen = {"inherited"};
+  EXPECT_THAT(Open(),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       absl::StrCat("fd:", event,
+                                    " is not a listening stream socket")));
+}
+
+// It may be anything, and have an owner.
+TEST_F(OpenListenersTest, LeavesADescriptorOpenThatWasNeitherInheritedNorFits) {
+  const int event = eventfd(0, EFD_CLOEXEC);
+  options_.listen = {absl::StrCat("fd:", event)};
+  EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_EQ(close(event), 0) << "it was closed";
+}
+
+TEST_F(OpenListenersTest, RefusesADescriptorForTwo) {
+  for (const bool inherited : {true, false}) {
+    options_.inherited.clear();
+    Inherit("127.0.0.1:0");
+    const std::string entry = absl::StrCat("fd:", options_.inherited[0].fd);
+    if (!inherited) options_.inherited.clear();
+    options_.listen = {entry, entry};
+    EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kInvalidArgument,
+                                 absl::StrCat("listen=", entry,
+                                              ": this descriptor serves "
+                                              "another entry")));
+  }
+}
+
+// The number that a listener gets as it is bound is nobody's to name.
+TEST_F(OpenListenersTest, LooksAtEveryDescriptorBeforeItBinds) {
+  const int next = dup(STDIN_FILENO);
+  close(next);
+  options_.listen = {"127.0.0.1:0", absl::StrCat("fd:", next)};
+  EXPECT_THAT(Open(), StatusIs(absl::ErrnoToStatusCode(EBADF),
+                               HasSubstr(absl::StrCat("fd:", next, ": "))));
+}
+
+TEST_F(OpenListenersTest, RefusesADeadlineThatItCanNotKeep) {
+  Inherit(absl::StrCat("unix:", dir_.File("s")));
+  options_.listen = {"inherited"};
+  options_.idle_timeout = absl::Seconds(5);
+  EXPECT_THAT(
+      Open(),
+      StatusIs(absl::StatusCode::kInvalidArgument,
+               AllOf(StartsWith("idle_timeout=5s: must be 0 with unix:"),
+                     HasSubstr("connection_timeout"))));
+}
+
+TEST_F(OpenListenersTest, GivesTheFileTheModeThatIsAskedFor) {
+  options_.listen = {"unix:" + dir_.File("s")};
+  options_.unix_mode = 0660;
+  const absl::StatusOr<Listeners> opened = Open();
+  ASSERT_THAT(opened, IsOk());
+  struct stat file = {};
+  ASSERT_EQ(lstat(dir_.File("s").c_str(), &file), 0);
+  EXPECT_EQ(file.st_mode & 07777, 0660u);
+}
+
+}  // namespace
+}  // namespace brood::server

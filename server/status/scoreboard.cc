@@ -1,0 +1,73 @@
+#include "brood/server/status/scoreboard.h"
+
+#include "brood/server/handler.h"
+
+namespace brood::server {
+
+Scoreboard::Scoreboard(size_t max_connections) : entries_(max_connections) {
+  free_.reserve(max_connections);
+  for (size_t slot = max_connections; slot > 0; --slot) {
+    free_.push_back(static_cast<Slot>(slot - 1));
+  }
+}
+
+Scoreboard::Slot Scoreboard::Claim(const net::Connection& connection) {
+  const Slot slot = free_.back();
+  free_.pop_back();
+  Entry& entry = entries_[slot];
+  entry.pid = 0;
+  entry.signalled_by_us = false;
+  entry.peer = connection.peer();
+  entry.accepted_at = connection.accepted_at();
+  ++totals_.accepted;
+  ++totals_.running;
+  return slot;
+}
+
+void Scoreboard::Signalled(Slot slot, KillReason reason) {
+  Entry& entry = entries_[slot];
+  if (entry.signalled_by_us) return;
+  entry.signalled_by_us = true;
+  entry.kill_reason = reason;
+}
+
+void Scoreboard::Retire(Slot slot, const proc::ExitStatus& status) {
+  if (status.unknown()) {
+    ++totals_.unknown;
+  } else if (status.exited()) {
+    const auto code = static_cast<ExitCode>(status.code());
+    ++(code == ExitCode::kServed ? totals_.ended_ok : totals_.ended_error);
+  } else if (entries_[slot].signalled_by_us) {
+    ++totals_.killed;
+    ++totals_.killed_for[static_cast<size_t>(entries_[slot].kill_reason)];
+  } else {
+    ++totals_.crashed;
+    ++totals_.crashed_by[static_cast<size_t>(status.signal())];
+  }
+  Free(slot);
+}
+
+void Scoreboard::RetireUnforked(Slot slot) {
+  ++totals_.fork_failed;
+  Free(slot);
+}
+
+void Scoreboard::RetireShed(Slot slot) {
+  ++totals_.shed;
+  Free(slot);
+}
+
+void Scoreboard::Free(Slot slot) {
+  --totals_.running;
+  entries_[slot].pid = 0;
+  free_.push_back(slot);
+}
+
+void Scoreboard::ForEachLive(
+    absl::FunctionRef<void(Slot, const Entry&)> visit) const {
+  for (Slot slot = 0; slot < entries_.size(); ++slot) {
+    if (entries_[slot].pid != 0) visit(slot, entries_[slot]);
+  }
+}
+
+}  // namespace brood::server

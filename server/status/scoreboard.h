@@ -1,0 +1,91 @@
+// Scoreboard: the account of every connection that was ever accepted.
+//
+// Lives in the parent, in memory that children do not get, and is changed by
+// the supervisor alone. A slot is claimed when a connection is accepted and
+// freed by the death of its process, or by there never being one; so a slot
+// can't leak. (A pool's worker goes on living: it frees the slot by its word,
+// for whose sender the kernel vouches, or by its death.) At any time
+//
+//   accepted = running + ended_ok + ended_error + crashed + killed + unknown
+//            + shed + fork_failed
+//
+// that is: every accepted connection has exactly one recorded fate. Allocates
+// nothing after its creation. Not thread-safe. Errors: none; to claim a slot
+// when none is free, or to retire one twice, is a bug of the caller's.
+//
+// Example:
+//   Scoreboard::Slot slot = scoreboard.Claim(connection);
+//   scoreboard.Started(slot, pid, now);
+//   ... the child ends ...
+//   scoreboard.Retire(slot, status);
+
+#ifndef BROOD_SERVER_STATUS_SCOREBOARD_H_
+#define BROOD_SERVER_STATUS_SCOREBOARD_H_
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/functional/function_ref.h"
+#include "brood/net/connection.h"
+#include "brood/net/endpoint.h"
+#include "brood/net/instant.h"
+#include "brood/proc/exit_status.h"
+#include "brood/proc/memory/parent_only.h"
+#include "brood/server/totals.h"
+
+namespace brood::server {
+
+class Scoreboard {
+ public:
+  using Slot = uint32_t;
+
+  struct Entry {
+    pid_t pid = 0;                 // 0 while there is no process
+    bool signalled_by_us = false;  // told to end, so its death is no crash
+    KillReason kill_reason = KillReason::kStop;
+    net::Endpoint peer;
+    net::Instant accepted_at;
+    net::Instant started_at;  // when a process had it
+  };
+
+  explicit Scoreboard(size_t max_connections);
+
+  // Records an accepted connection. The caller has seen that a slot is free.
+  Slot Claim(const net::Connection& connection);
+  // The connection of `slot` is handled by `pid`, since `now`.
+  void Started(Slot slot, pid_t pid, net::Instant now) {
+    entries_[slot].pid = pid;
+    entries_[slot].started_at = now;
+  }
+  // The supervisor is about to signal the process of `slot`. The first reason
+  // counts.
+  void Signalled(Slot slot, KillReason reason);
+
+  // The process ended: records the fate and frees the slot.
+  void Retire(Slot slot, const proc::ExitStatus& status);
+  // There is no process and never will be: none could be made,
+  void RetireUnforked(Slot slot);
+  // or none shall be.
+  void RetireShed(Slot slot);
+
+  const Entry& entry(Slot slot) const { return entries_[slot]; }
+  const Totals& totals() const { return totals_; }
+  size_t running() const { return totals_.running; }
+
+  // Visits the slots that have a process.
+  void ForEachLive(absl::FunctionRef<void(Slot, const Entry&)> visit) const;
+
+ private:
+  void Free(Slot slot);
+
+  proc::UnforkedVector<Entry> entries_;
+  // A stack: the slot freed last is taken next, while its memory is warm.
+  proc::UnforkedVector<Slot> free_;
+  Totals totals_;
+};
+
+}  // namespace brood::server
+
+#endif  // BROOD_SERVER_STATUS_SCOREBOARD_H_

@@ -1,0 +1,84 @@
+// BirthLedger: which process a zygote made for which slot.
+//
+// Memory that the zygote and the supervisor share, a cell for each slot. It is
+// the kernel that writes a newborn's pid into it, before the newborn runs; so
+// there is no moment at which a child lives and the ledger does not say so,
+// even if the zygote is killed while it makes one. A zygote that takes over can
+// tell from it what the one before had finished.
+//
+// Written in the zygote, read in the supervisor; children do not get it. Each
+// entry names the serial number of what it was made for: one of another number
+// is an old one.
+//
+// Errors: Create() names the call.
+//
+// Example:
+//   absl::StatusOr<BirthLedger> ledger = BirthLedger::Create(slots);
+//   ... in the zygote:
+//   if (pid_t* pid = ledger->Open(slot, serial)) spawner.SpawnSibling(body,
+//   pid);
+//   ... in the supervisor:
+//   BirthLedger::Birth birth = ledger->Read(slot, serial);
+
+#ifndef BROOD_SERVER_STRATEGY_SPAWN_TABLE_H_
+#define BROOD_SERVER_STRATEGY_SPAWN_TABLE_H_
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace brood::server {
+
+class BirthLedger {
+ public:
+  // pid: of the process that was made; error: the errno if none could be. Both
+  // zero: not yet. at: when it was made, in nanoseconds of the monotonic clock;
+  // zero if the zygote had no time to say.
+  struct Birth {
+    pid_t pid;
+    int error;
+    int64_t at;
+  };
+
+  static absl::StatusOr<BirthLedger> Create(size_t slots);
+  BirthLedger(BirthLedger&& other) noexcept;
+  BirthLedger& operator=(BirthLedger&&) = delete;
+  ~BirthLedger();
+
+  // In the zygote: where the pid goes of the process to be made for number
+  // `serial` in `slot`. Null if that was made, or given up, already.
+  pid_t* Open(uint32_t slot, uint32_t serial);
+  void Done(uint32_t slot, int64_t at);
+  void GiveUp(uint32_t slot, int error);
+
+  // In the supervisor.
+  Birth Read(uint32_t slot, uint32_t serial) const;
+
+  // Whether processes forked from now on get it. At first they do not. To share
+  // it can fail, and whoever is forked without it must not touch it; not to
+  // share it no more is but thrift.
+  absl::Status ShareWithChildren() const;
+  void HideFromChildren() const;
+
+ private:
+  struct Cell {
+    std::atomic<uint32_t> serial;
+    std::atomic<pid_t> pid;
+    std::atomic<int> error;
+    std::atomic<int64_t> at;
+  };
+
+  BirthLedger(Cell* cells, size_t size) : cells_(cells), size_(size) {}
+
+  Cell* cells_;
+  size_t size_;  // in bytes
+};
+
+}  // namespace brood::server
+
+#endif  // BROOD_SERVER_STRATEGY_SPAWN_TABLE_H_

@@ -1,0 +1,81 @@
+// Lifecycle: where a server is between its first and its last moment.
+//
+// A pure state machine: it is told what happened and what time it is, and says
+// what to do. It signals nobody and closes nothing.
+//
+//   kStarting     bound, not accepting yet
+//   kServing      the normal state
+//   kDraining     told to stop, or another program has taken over. Those who
+//                 wait in the kernel's queue are still
+//                 accepted; when the queue is empty the listeners close, for
+//                 closing them earlier would reset everyone in it. Children
+//                 finish in peace
+//   kTerminating  the grace is over, or the second request to stop came: no
+//                 more accepting; children are told SIGTERM, and those alive
+//                 kKillDelay later are killed
+//   kStopped      no child is left
+//
+// Lives in the parent. Grace and times are on the monotonic clock.
+//
+// Example:
+//   Lifecycle lifecycle(absl::Seconds(10));
+//   lifecycle.Started();
+//   lifecycle.RequestStop(now);
+//   switch (lifecycle.Step(now, live_children)) {
+//     case Lifecycle::Action::kTerminate: ...SIGTERM to all...
+
+#ifndef BROOD_SERVER_SUPERVISOR_LIFECYCLE_H_
+#define BROOD_SERVER_SUPERVISOR_LIFECYCLE_H_
+
+#include <cstddef>
+
+#include "absl/time/time.h"
+#include "brood/net/instant.h"
+
+namespace brood::server {
+
+class Lifecycle {
+ public:
+  enum class State { kStarting, kServing, kDraining, kTerminating, kStopped };
+  enum class Action {
+    kNone,
+    kTerminate,  // close the listeners, SIGTERM every child
+    kKill,       // SIGKILL every child
+  };
+
+  // How long a terminated child may take to die before it is killed.
+  static constexpr absl::Duration kKillDelay = absl::Milliseconds(100);
+
+  explicit Lifecycle(absl::Duration drain_grace) : drain_grace_(drain_grace) {}
+
+  void Started() { state_ = State::kServing; }
+  // The first request drains, the second terminates at once, the third kills.
+  void RequestStop(net::Instant now);
+  // Another program serves from now on: drains. That was nobody's request to
+  // stop, so the first one of these changes nothing yet.
+  void HandOver(net::Instant now);
+  // Nobody is left in the kernel's queue; the listeners are closed.
+  void QueueIsEmpty() { accepting_ = false; }
+  // The time has come to ... what? Each action is given once, but for kKill,
+  // which is repeated for children that were not there at the last one.
+  Action Step(net::Instant now, size_t live_children);
+
+  State state() const { return state_; }
+  bool stopped() const { return state_ == State::kStopped; }
+  bool draining() const { return state_ == State::kDraining; }
+  // Whether connections may be accepted.
+  bool accepting() const { return accepting_; }
+  // When Step() has something to do, if nothing happens before.
+  net::Instant deadline() const { return deadline_; }
+
+ private:
+  const absl::Duration drain_grace_;
+  State state_ = State::kStarting;
+  bool accepting_ = true;
+  bool handed_over_ = false;
+  net::Instant deadline_ = net::Never();
+};
+
+}  // namespace brood::server
+
+#endif  // BROOD_SERVER_SUPERVISOR_LIFECYCLE_H_

@@ -1,0 +1,212 @@
+#include "brood/server/supervisor/lifecycle.h"
+
+#include "gtest/gtest.h"
+
+namespace brood::server {
+namespace {
+
+using Action = Lifecycle::Action;
+using State = Lifecycle::State;
+
+constexpr absl::Duration kGrace = absl::Seconds(10);
+constexpr absl::Duration kInstantBefore = -absl::Nanoseconds(1);
+const net::Instant kStart = net::Instant() + std::chrono::hours(1000);
+
+net::Instant At(absl::Duration since_start) {
+  return net::After(kStart, since_start);
+}
+
+Lifecycle Serving(absl::Duration grace = kGrace) {
+  Lifecycle lifecycle(grace);
+  lifecycle.Started();
+  return lifecycle;
+}
+
+// Told to stop at kStart.
+Lifecycle Draining(absl::Duration grace = kGrace) {
+  Lifecycle lifecycle = Serving(grace);
+  lifecycle.RequestStop(kStart);
+  return lifecycle;
+}
+
+// Its grace was over at kStart, and its three children have been told.
+Lifecycle Terminating() {
+  Lifecycle lifecycle = Draining(absl::ZeroDuration());
+  EXPECT_EQ(lifecycle.Step(kStart, 3), Action::kTerminate);
+  return lifecycle;
+}
+
+TEST(LifecycleTest, StartsBeforeItServes) {
+  Lifecycle lifecycle(kGrace);
+  EXPECT_EQ(lifecycle.state(), State::kStarting);
+  lifecycle.Started();
+  EXPECT_EQ(lifecycle.state(), State::kServing);
+  EXPECT_FALSE(lifecycle.draining());
+  EXPECT_FALSE(lifecycle.stopped());
+}
+
+TEST(LifecycleTest, ServesForEverIfNobodyStopsIt) {
+  Lifecycle lifecycle = Serving();
+  EXPECT_EQ(lifecycle.deadline(), net::Never());
+  for (size_t live_children : {0, 1, 1000}) {
+    EXPECT_EQ(lifecycle.Step(kStart, live_children), Action::kNone);
+    EXPECT_EQ(lifecycle.Step(net::Never(), live_children), Action::kNone);
+  }
+  EXPECT_EQ(lifecycle.state(), State::kServing);
+  EXPECT_TRUE(lifecycle.accepting());
+}
+
+TEST(LifecycleTest, DrainsAtTheFirstRequestToStop) {
+  Lifecycle lifecycle = Draining();
+  EXPECT_EQ(lifecycle.state(), State::kDraining);
+  EXPECT_TRUE(lifecycle.draining());
+  EXPECT_EQ(lifecycle.deadline(), At(kGrace));
+  EXPECT_EQ(lifecycle.Step(kStart, 3), Action::kNone);
+}
+
+TEST(LifecycleTest, DrainsAlsoIfItIsStoppedWhileItStarts) {
+  Lifecycle lifecycle(kGrace);
+  lifecycle.RequestStop(kStart);
+  EXPECT_EQ(lifecycle.state(), State::kDraining);
+  lifecycle.QueueIsEmpty();
+  EXPECT_EQ(lifecycle.Step(kStart, 0), Action::kNone);
+  EXPECT_TRUE(lifecycle.stopped());
+}
+
+TEST(LifecycleTest, AcceptsWhileItDrainsUntilTheQueueIsEmpty) {
+  Lifecycle lifecycle = Draining();
+  EXPECT_TRUE(lifecycle.accepting());
+  lifecycle.QueueIsEmpty();
+  EXPECT_FALSE(lifecycle.accepting());
+  EXPECT_TRUE(lifecycle.draining());
+}
+
+// Somebody may still wait in the kernel's queue.
+TEST(LifecycleTest, DoesNotStopBeforeTheQueueIsEmpty) {
+  Lifecycle lifecycle = Draining();
+  EXPECT_EQ(lifecycle.Step(kStart, 0), Action::kNone);
+  EXPECT_TRUE(lifecycle.draining());
+  lifecycle.QueueIsEmpty();
+  EXPECT_EQ(lifecycle.Step(kStart, 0), Action::kNone);
+  EXPECT_TRUE(lifecycle.stopped());
+}
+
+TEST(LifecycleTest, StopsAtOnceIfNoChildLives) {
+  Lifecycle lifecycle = Draining();
+  lifecycle.QueueIsEmpty();
+  EXPECT_EQ(lifecycle.Step(kStart, 0), Action::kNone);
+  EXPECT_EQ(lifecycle.state(), State::kStopped);
+  EXPECT_EQ(lifecycle.deadline(), net::Never());
+}
+
+TEST(LifecycleTest, LeavesChildrenInPeaceDuringTheGrace) {
+  Lifecycle lifecycle = Draining();
+  lifecycle.QueueIsEmpty();
+  EXPECT_EQ(lifecycle.Step(kStart, 2), Action::kNone);
+  EXPECT_EQ(lifecycle.Step(At(kGrace + kInstantBefore), 1), Action::kNone);
+  EXPECT_EQ(lifecycle.deadline(), At(kGrace));
+  EXPECT_EQ(lifecycle.Step(At(kGrace + kInstantBefore), 0), Action::kNone);
+  EXPECT_TRUE(lifecycle.stopped());
+}
+
+TEST(LifecycleTest, TerminatesOnceWhenTheGraceIsOver) {
+  Lifecycle lifecycle = Draining();
+  lifecycle.QueueIsEmpty();
+  EXPECT_EQ(lifecycle.Step(At(kGrace), 3), Action::kTerminate);
+  EXPECT_EQ(lifecycle.state(), State::kTerminating);
+  EXPECT_EQ(lifecycle.Step(At(kGrace), 3), Action::kNone);
+}
+
+TEST(LifecycleTest, AcceptsNobodyOnceItTerminates) {
+  Lifecycle lifecycle = Draining();
+  EXPECT_TRUE(lifecycle.accepting());
+  EXPECT_EQ(lifecycle.Step(At(kGrace), 0), Action::kTerminate);
+  EXPECT_FALSE(lifecycle.accepting());
+  EXPECT_EQ(lifecycle.Step(At(kGrace), 0), Action::kNone);
+  EXPECT_TRUE(lifecycle.stopped());
+}
+
+TEST(LifecycleTest, TerminatesAtOnceWithoutAGrace) {
+  Lifecycle lifecycle = Draining(absl::ZeroDuration());
+  EXPECT_EQ(lifecycle.Step(kStart, 1), Action::kTerminate);
+}
+
+TEST(LifecycleTest, ASecondRequestToStopTerminatesAtOnce) {
+  Lifecycle lifecycle = Draining();
+  EXPECT_EQ(lifecycle.Step(At(absl::Seconds(1)), 1), Action::kNone);
+  lifecycle.RequestStop(At(absl::Seconds(2)));
+  EXPECT_EQ(lifecycle.deadline(), At(absl::Seconds(2)));
+  EXPECT_EQ(lifecycle.Step(At(absl::Seconds(2)), 1), Action::kTerminate);
+}
+
+TEST(LifecycleTest, TwoRequestsInOneTurnTerminateAtOnce) {
+  Lifecycle lifecycle = Draining();
+  lifecycle.RequestStop(kStart);
+  EXPECT_EQ(lifecycle.Step(kStart, 1), Action::kTerminate);
+}
+
+TEST(LifecycleTest, AThirdRequestKillsAtOnce) {
+  Lifecycle lifecycle = Terminating();
+  lifecycle.RequestStop(kStart);
+  EXPECT_EQ(lifecycle.Step(kStart, 3), Action::kKill);
+}
+
+TEST(LifecycleTest, WaitsForEverIfTheGraceIsInfinite) {
+  Lifecycle lifecycle = Draining(absl::InfiniteDuration());
+  EXPECT_EQ(lifecycle.deadline(), net::Never());
+  EXPECT_EQ(lifecycle.Step(At(absl::Hours(24 * 365 * 100)), 1), Action::kNone);
+  lifecycle.RequestStop(At(absl::Seconds(1)));
+  EXPECT_EQ(lifecycle.Step(At(absl::Seconds(1)), 1), Action::kTerminate);
+}
+
+TEST(LifecycleTest, GivesTerminatedChildrenTheKillDelay) {
+  Lifecycle lifecycle = Terminating();
+  EXPECT_EQ(lifecycle.deadline(), At(Lifecycle::kKillDelay));
+  EXPECT_EQ(lifecycle.Step(At(Lifecycle::kKillDelay + kInstantBefore), 1),
+            Action::kNone);
+  EXPECT_EQ(lifecycle.Step(At(Lifecycle::kKillDelay), 1), Action::kKill);
+}
+
+// A busy parent may be late; its children are not to pay for that.
+TEST(LifecycleTest, CountsTheKillDelayFromTheTermination) {
+  Lifecycle lifecycle = Draining();
+  const net::Instant late = At(kGrace + absl::Seconds(5));
+  EXPECT_EQ(lifecycle.Step(late, 1), Action::kTerminate);
+  EXPECT_EQ(lifecycle.deadline(), net::After(late, Lifecycle::kKillDelay));
+}
+
+TEST(LifecycleTest, KillsAgainAndAgainUntilNobodyLives) {
+  Lifecycle lifecycle = Terminating();
+  for (int i = 1; i <= 10; ++i) {
+    const net::Instant now = At(i * Lifecycle::kKillDelay);
+    EXPECT_EQ(lifecycle.deadline(), now);
+    EXPECT_EQ(lifecycle.Step(now, 1), Action::kKill);
+    EXPECT_EQ(lifecycle.Step(now, 1), Action::kNone);
+  }
+  EXPECT_EQ(lifecycle.Step(At(10 * Lifecycle::kKillDelay), 0), Action::kNone);
+  EXPECT_TRUE(lifecycle.stopped());
+}
+
+TEST(LifecycleTest, StopsWithTheLastTerminatedChild) {
+  Lifecycle lifecycle = Terminating();
+  EXPECT_EQ(lifecycle.Step(kStart, 1), Action::kNone);
+  EXPECT_FALSE(lifecycle.stopped());
+  EXPECT_EQ(lifecycle.Step(kStart, 0), Action::kNone);
+  EXPECT_TRUE(lifecycle.stopped());
+  EXPECT_EQ(lifecycle.deadline(), net::Never());
+}
+
+TEST(LifecycleTest, HasNothingLeftToDoOnceStopped) {
+  Lifecycle lifecycle = Draining();
+  lifecycle.QueueIsEmpty();
+  EXPECT_EQ(lifecycle.Step(kStart, 0), Action::kNone);
+  EXPECT_EQ(lifecycle.Step(At(2 * kGrace), 0), Action::kNone);
+  EXPECT_FALSE(lifecycle.accepting());
+  lifecycle.RequestStop(At(2 * kGrace));
+  EXPECT_TRUE(lifecycle.stopped());
+  EXPECT_EQ(lifecycle.Step(At(3 * kGrace), 0), Action::kNone);
+  EXPECT_EQ(lifecycle.deadline(), net::Never());
+}
+
+}  // namespace
+}  // namespace brood::server

@@ -1,0 +1,87 @@
+#include "brood/server/supervisor/ready_fd.h"
+
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <ctime>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+
+namespace brood::server {
+namespace {
+
+// How soon to look at what can't be watched.
+constexpr absl::Duration kUnwatchedPeriod = absl::Milliseconds(10);
+
+}  // namespace
+
+absl::StatusOr<ReadyFd> ReadyFd::Create() {
+  net::Socket epoll = net::Socket::Adopt(epoll_create1(EPOLL_CLOEXEC));
+  if (!epoll.valid()) return absl::ErrnoToStatus(errno, "epoll_create1");
+  net::Socket timer = net::Socket::Adopt(
+      timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  if (!timer.valid()) return absl::ErrnoToStatus(errno, "timerfd_create");
+  epoll_event readable = {};
+  readable.events = EPOLLIN;
+  if (epoll_ctl(epoll.fd(), EPOLL_CTL_ADD, timer.fd(), &readable) < 0) {
+    return absl::ErrnoToStatus(errno, "epoll_ctl");
+  }
+  return ReadyFd(std::move(epoll), std::move(timer));
+}
+
+ReadyFd::ReadyFd(net::Socket epoll, net::Socket timer)
+    : epoll_(std::move(epoll)),
+      timer_(std::move(timer)),
+      hidden_epoll_(epoll_.fd()),
+      hidden_timer_(timer_.fd()) {}
+
+void ReadyFd::Watch(absl::Span<const pollfd> polled, net::Instant alarm) {
+  watched_.resize(polled.size(), -1);
+  for (size_t place = 0; place < polled.size(); ++place) {
+    if (watched_[place] == polled[place].fd) continue;
+    if (!Unwatch(place)) continue;
+    if (polled[place].fd < 0) continue;
+    epoll_event readable = {};
+    readable.events = EPOLLIN;
+    if (epoll_ctl(epoll_.fd(), EPOLL_CTL_ADD, polled[place].fd, &readable) <
+        0) {
+      // For want of memory, or of watches that a user may have: whoever polls
+      // us is woken to look for himself, until it can be added.
+      alarm = std::min(alarm, net::After(net::Now(), kUnwatchedPeriod));
+      continue;
+    }
+    watched_[place] = polled[place].fd;
+  }
+  // A time in the past is due at once; zero would mean never.
+  itimerspec at = {};
+  if (alarm != net::Never()) {
+    const absl::Duration since_start =
+        absl::FromChrono(std::max(alarm, net::Instant()).time_since_epoch());
+    at.it_value = absl::ToTimespec(std::max(since_start, absl::Nanoseconds(1)));
+  }
+  timerfd_settime(timer_.fd(), TFD_TIMER_ABSTIME, &at, nullptr);
+}
+
+void ReadyFd::Forget(int fd) {
+  for (size_t place = 0; place < watched_.size(); ++place) {
+    if (watched_[place] != fd) continue;
+    Unwatch(place);
+    watched_[place] = -1;  // it will be closed, which does the same
+  }
+}
+
+// False if the kernel does not let go of it just now.
+bool ReadyFd::Unwatch(size_t place) {
+  if (watched_[place] < 0) return true;
+  if (epoll_ctl(epoll_.fd(), EPOLL_CTL_DEL, watched_[place], nullptr) < 0) {
+    return false;
+  }
+  watched_[place] = -1;
+  return true;
+}
+
+}  // namespace brood::server

@@ -1,0 +1,40 @@
+#ifndef BROOD_SERVER_TOTALS_H_
+#define BROOD_SERVER_TOTALS_H_
+
+#include <array>
+#include <csignal>
+#include <cstddef>
+#include <cstdint>
+
+namespace brood::server {
+
+// Why the supervisor told a child to end: because the server stops, or because
+// of one of the deadlines (Options).
+enum class KillReason { kStop, kFirstByte, kIdle, kPeer, kConnection };
+inline constexpr size_t kKillReasons = 5;
+
+// Numbers of connections.
+struct Totals {
+  uint64_t accepted = 0;
+  uint64_t running = 0;
+  uint64_t ended_ok = 0;     // exited with 0
+  uint64_t ended_error = 0;  // exited with another code
+  uint64_t crashed = 0;      // ended by a signal that was not ours
+  uint64_t killed = 0;       // ended by a signal that the supervisor sent
+  uint64_t unknown = 0;      // somebody else took the status
+  uint64_t shed = 0;         // turned away on purpose
+  uint64_t fork_failed = 0;  // no process could be made
+  // What `crashed` is made of, by signal number.
+  std::array<uint64_t, NSIG> crashed_by = {};
+  // What `killed` is made of, by KillReason.
+  std::array<uint64_t, kKillReasons> killed_for = {};
+
+  bool Balanced() const {
+    return accepted == running + ended_ok + ended_error + crashed + killed +
+                           unknown + shed + fork_failed;
+  }
+};
+
+}  // namespace brood::server
+
+#endif  // BROOD_SERVER_TOTALS_H_

@@ -1,0 +1,110 @@
+#include "brood/server/upgrade/handshake.h"
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/match.h"
+#include "brood/proc/program.h"
+#include "brood/proc/reaper.h"
+#include "brood/testing/leak_check.h"
+#include "brood/testing/status_matchers.h"
+#include "brood/testing/support/reaper_harness.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::server {
+namespace {
+
+using ::brood::testing::IsOk;
+using ::brood::testing::Nursery;
+using ::testing::AllOf;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::Not;
+
+class PredecessorTest : public ::brood::testing::LeakCheck {
+ protected:
+  // Runs `body` in a process that has nothing open above its standard
+  // descriptors but `fds`, as a program that was started with them.
+  int RunWith(int fds, const std::function<int()>& body) {
+    Nursery nursery(proc::Reaper::Ownership::kOursAlone);
+    nursery.SpawnZombie([&] {
+      for (int fd = 3; fd < 100; ++fd) close(fd);
+      for (int i = 0; i < fds; ++i) eventfd(0, EFD_NONBLOCK);
+      return body();
+    });
+    return nursery.AwaitEnded(1)[0].status.code();
+  }
+};
+
+TEST_F(PredecessorTest, IsIntroducedByItsDescriptorsAndOneVariable) {
+  setenv("BROOD_UPGRADE", "of an earlier one", 1);
+  proc::Program program;
+  Predecessor::Introduce(7, {{8, "127.0.0.1:0"}, {9, "unix:/run/x"}}, &program);
+  unsetenv("BROOD_UPGRADE");
+  EXPECT_THAT(program.fds, ElementsAre(7, 8, 9));
+  EXPECT_THAT(program.environment,
+              AllOf(Contains("BROOD_UPGRADE=127.0.0.1:0\nunix:/run/x\n"),
+                    Not(Contains("BROOD_UPGRADE=of an earlier one"))));
+}
+
+TEST_F(PredecessorTest, IsNotFoundByAProgramThatWasStartedInAnotherWay) {
+  EXPECT_FALSE(Predecessor::Expected());
+  const auto found = Predecessor::Find();
+  ASSERT_THAT(found, IsOk());
+  EXPECT_FALSE(*found);
+}
+
+TEST_F(PredecessorTest, GivesItsListenersAndHearsThatTheNewOneIsReady) {
+  EXPECT_EQ(RunWith(/*fds=*/3,
+                    [] {
+                      setenv("BROOD_UPGRADE", "one\ntwo\n", 1);
+                      auto found = Predecessor::Find();
+                      if (!found.ok() || !*found) return 1;
+                      if (Predecessor::Expected())
+                        return 2;  // so would children
+                      const std::vector<HandedListener> listeners =
+                          (*found)->TakeListeners();
+                      if (listeners.size() != 2 || listeners[0].fd != 4 ||
+                          listeners[1].entry != "two") {
+                        return 3;
+                      }
+                      for (int fd : {3, 4, 5}) {
+                        if ((fcntl(fd, F_GETFD) & FD_CLOEXEC) == 0) return 4;
+                      }
+                      const int word = dup(3);
+                      (*found)->SayReady();
+                      eventfd_t count = 0;
+                      if (eventfd_read(word, &count) < 0 || count != 1)
+                        return 5;
+                      return fcntl(3, F_GETFD) < 0 ? 0 : 6;
+                    }),
+            0);
+}
+
+TEST_F(PredecessorTest, IsAnErrorIfADescriptorIsMissing) {
+  EXPECT_EQ(RunWith(/*fds=*/2,
+                    [] {
+                      setenv("BROOD_UPGRADE", "one\ntwo\n", 1);
+                      const auto found = Predecessor::Find();
+                      if (!absl::IsInvalidArgument(found.status())) return 1;
+                      const std::string message(found.status().message());
+                      if (!absl::StrContains(message, "BROOD_UPGRADE"))
+                        return 2;
+                      if (!absl::StrContains(message, "descriptor 5")) return 3;
+                      return fcntl(3, F_GETFD) < 0 && fcntl(4, F_GETFD) < 0 ? 0
+                                                                            : 4;
+                    }),
+            0)
+      << "or what there is stays open";
+}
+
+}  // namespace
+}  // namespace brood::server

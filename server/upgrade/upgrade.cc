@@ -1,0 +1,157 @@
+#include "brood/server/upgrade/upgrade.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/types/optional.h"
+#include "brood/proc/child.h"
+#include "brood/proc/program.h"
+#include "brood/proc/sync_point.h"
+
+namespace brood::server {
+
+using net::Instant;
+
+absl::StatusOr<std::unique_ptr<Upgrade>> Upgrade::Create(
+    const Options& options, ServiceManager* manager, proc::Reaper* reaper,
+    EventLog* log) {
+  net::Socket ready = net::Socket::AboveStandardDescriptors(
+      net::Socket::Adopt(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)));
+  if (!ready.valid()) return absl::ErrnoToStatus(errno, "eventfd");
+  return std::unique_ptr<Upgrade>(
+      new Upgrade(options, std::move(ready), manager, reaper, log));
+}
+
+Upgrade::Upgrade(const Options& options, net::Socket ready,
+                 ServiceManager* manager, proc::Reaper* reaper, EventLog* log)
+    : command_(options.upgrade_command),
+      patience_(options.upgrade_timeout),
+      notify_socket_(options.notify_socket),
+      manager_(manager),
+      reaper_(reaper),
+      log_(log),
+      ready_(std::move(ready)) {}
+
+void Upgrade::Start(const std::vector<HandedListener>& listeners, Instant now) {
+  if (state_ != State::kIdle) {
+    log_->UpgradeIgnored("one is in flight");
+    return;
+  }
+  // The end of PID 1 is the end of its namespace, children and all.
+  if (getpid() == 1) {
+    log_->UpgradeIgnored("this is PID 1, which can't leave its place");
+    return;
+  }
+  // A word that one before it said too late. Not after this one is started,
+  // whose word it could be.
+  eventfd_t ignored;
+  eventfd_read(ready_.fd(), &ignored);
+  proc::Program program;
+  program.path = command_.front();
+  program.arguments = command_;
+  Predecessor::Introduce(ready_.fd(), listeners, &program);
+  if (manager_ != nullptr) {
+    // This program has taken the variable from its environment.
+    program.environment.push_back(
+        absl::StrCat("NOTIFY_SOCKET=", notify_socket_));
+    manager_->Reloading(now);
+  }
+  // What comes before it listens to signals waits, or would kill it.
+  program.blocked_signals = {SIGHUP, SIGUSR2};
+  absl::StatusOr<proc::Child> child = proc::StartProgram(program);
+  if (!child.ok()) {
+    Fail(child.status());
+    return;
+  }
+  pid_ = child->pid();
+  proc::SyncPoint("upgrade: started");
+  reaper_->Adopt(*std::move(child), kTag);
+  state_ = State::kStarting;
+  deadline_ = net::After(now, patience_);
+  log_->UpgradeStarted(pid_, program.path);
+}
+
+bool Upgrade::Step(Instant now) {
+  TakeWord(now);
+  if (now < deadline_) return false;
+  if (state_ == State::kProving) return TryHandOver();
+  End(SIGKILL, absl::DeadlineExceededError(absl::StrCat(
+                   "it was not ready within ", absl::FormatDuration(patience_),
+                   " (upgrade_timeout)")));
+  return false;
+}
+
+void Upgrade::TakeWord(Instant now) {
+  eventfd_t ready;
+  if (state_ != State::kStarting || eventfd_read(ready_.fd(), &ready) < 0) {
+    return;
+  }
+  proc::SyncPoint("upgrade: ready");
+  state_ = State::kProving;
+  deadline_ = net::After(now, kProof);
+  log_->SuccessorReady(pid_);
+}
+
+// One that died a moment ago, and whose death is not known yet, takes nothing
+// over.
+bool Upgrade::TryHandOver() {
+  proc::SyncPoint("upgrade: about to hand over");
+  if (const absl::optional<proc::ExitStatus> status = reaper_->Disown(pid_)) {
+    Ended(*status);
+    return false;
+  }
+  state_ = State::kHandedOver;
+  deadline_ = net::Never();
+  if (manager_ != nullptr) manager_->MainPid(pid_);
+  return true;
+}
+
+void Upgrade::ListenersClosed() {
+  if (state_ != State::kHandedOver) return;
+  state_ = State::kOver;
+  log_->HandedOver(pid_);
+}
+
+void Upgrade::End(int signal, absl::Status why) {
+  why_ended_ = std::move(why);
+  state_ = State::kEnding;
+  deadline_ = net::Never();
+  reaper_->Signal(pid_, signal).IgnoreError();
+}
+
+void Upgrade::Ended(const proc::ExitStatus& status) {
+  TakeWord(net::Now());  // it may have been its last
+  if (state_ == State::kEnding) {
+    Fail(why_ended_);
+    return;
+  }
+  Fail(absl::AbortedError(absl::StrCat(
+      status.ToString(), state_ == State::kProving ? " just after it was ready"
+                                                   : " before it was ready")));
+}
+
+void Upgrade::Fail(const absl::Status& why) {
+  if (absl::IsCancelled(why)) {
+    log_->UpgradeIgnored(why.message());
+  } else {
+    log_->UpgradeFailed(pid_, why, ++failures_);
+    if (manager_ != nullptr) manager_->Ready();
+  }
+  state_ = State::kIdle;
+  pid_ = 0;
+  deadline_ = net::Never();
+}
+
+void Upgrade::Abandon() {
+  if (state_ != State::kStarting && state_ != State::kProving) return;
+  // One that accepts has connections to finish.
+  const int signal = state_ == State::kStarting ? SIGKILL : SIGTERM;
+  End(signal, absl::CancelledError("this server is stopping"));
+}
+
+}  // namespace brood::server

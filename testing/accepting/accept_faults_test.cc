@@ -1,0 +1,331 @@
+// When accept fails: the server neither spins nor gives up, no client is lost
+// for another's trouble, and when there is nothing left to accept from, it says
+// so.
+
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "brood/net/endpoint.h"
+#include "brood/net/instant.h"
+#include "brood/server/handler.h"
+#include "brood/testing/fault_injector.h"
+#include "brood/testing/status_matchers.h"
+#include "brood/testing/strategies.h"
+#include "brood/testing/support/observe.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+class AcceptFaultsTest : public StrategyTest {
+ protected:
+  std::unique_ptr<TestServer> StartFaulty(
+      TestServer::Setup setup = TestServer::Setup()) {
+    setup.before = [this] { faults_.Install(); };
+    return StartServer(std::move(setup));
+  }
+
+  // Clients whose children live; the server has done with them, and with its
+  // look whether more have come.
+  std::vector<TestClient> Hold(TestServer& server, int count) {
+    std::vector<TestClient> clients;
+    for (int i = 0; i < count; ++i) {
+      clients.push_back(ConnectTo(server));
+      EXPECT_THAT(clients.back().Echo("held"), IsOk());
+    }
+    EXPECT_THAT(server.AwaitLogLines(count, "forked pid"), IsOk());
+    AwaitIdle(server.pid());
+    return clients;
+  }
+
+  // Clients that are in the kernel's queue, with a request sent.
+  std::vector<TestClient> Queue(const TestServer& server, int count) {
+    std::vector<TestClient> clients;
+    for (int i = 0; i < count; ++i) {
+      clients.push_back(ConnectTo(server));
+      EXPECT_THAT(clients.back().Send("request"), IsOk());
+    }
+    return clients;
+  }
+
+  // That all of them are served, and how long the last one had to wait.
+  static absl::Duration ExpectServed(std::vector<TestClient>& clients) {
+    const net::Instant start = net::Now();
+    for (TestClient& client : clients) {
+      EXPECT_THAT(client.ExpectReply("request"), IsOk());
+    }
+    return absl::FromChrono(net::Now() - start);
+  }
+
+  // A client who comes to a listener that fails: reset, as early as it may be.
+  static void ExpectUnlucky(const net::Endpoint& listener) {
+    auto client = TestClient::Connect(listener);
+    EXPECT_THAT(client.ok() ? client->Echo("hello") : client.status(),
+                StatusIs(absl::StatusCode::kUnavailable));
+  }
+
+  static int CountLines(const std::string& log, absl::string_view text) {
+    int count = 0;
+    for (absl::string_view line : absl::StrSplit(log, '\n')) {
+      count += absl::StrContains(line, text) ? 1 : 0;
+    }
+    return count;
+  }
+
+  // All of one of the things that accept needs.
+  void FailTwentyTimes(int error);
+
+  int64_t accepts() const { return faults_.calls(SYS_accept4); }
+
+  FaultInjector faults_{{SYS_accept4}};
+};
+
+// The server process may open no more descriptors than it has, as from now.
+rlimit LimitDescriptorsOf(pid_t pid) {
+  const std::vector<int> open = DescriptorsOf(std::to_string(pid));
+  rlimit before, tight;
+  prlimit(pid, RLIMIT_NOFILE, nullptr, &before);
+  tight = before;
+  tight.rlim_cur = 0;
+  for (int fd : open) {
+    if (fd != static_cast<int>(tight.rlim_cur)) break;
+    ++tight.rlim_cur;  // the lowest free number is out of bounds
+  }
+  prlimit(pid, RLIMIT_NOFILE, &tight, nullptr);
+  return before;
+}
+
+TEST_P(AcceptFaultsTest, OutOfDescriptorsItRestsAndReapsAndRecovers) {
+  TestServer::Setup setup;
+  setup.options.workers = 30;
+  const auto server = StartFaulty(std::move(setup));
+  ExpectRest(*server);
+  std::vector<TestClient> held = Hold(*server, 21);
+  const rlimit ample = LimitDescriptorsOf(server->pid());
+
+  const int64_t accepts_before = accepts();
+  const absl::Duration busy_before = CpuTimeOf(server->pid());
+  std::vector<TestClient> queued = Queue(*server, 8);
+  ASSERT_THAT(faults_.AwaitCalls(SYS_accept4, accepts_before + 1), IsOk());
+  // The claim is about two seconds, in which children end, one after the other.
+  absl::Duration slowest_burial;
+  for (int i = 0; i < 20; ++i) {
+    LetPass(absl::Milliseconds(100));
+    held.pop_back();
+    const net::Instant start = net::Now();
+    EXPECT_THAT(server->AwaitLogLine("exited with code 0"), IsOk());
+    slowest_burial =
+        std::max(slowest_burial, absl::FromChrono(net::Now() - start));
+  }
+  const absl::Duration busy = CpuTimeOf(server->pid()) - busy_before;
+  const int64_t calls = accepts() - accepts_before;
+  EXPECT_LE(calls, 40);
+  EXPECT_LT(busy, absl::Milliseconds(40)) << "2 % of two seconds";
+  EXPECT_LT(slowest_burial, absl::Milliseconds(500)) << "50 ms, but for load";
+  EXPECT_THAT(server->log(), HasSubstr("Too many open files"));
+
+  // A death, too, is a reason to try again at once.
+  prlimit(server->pid(), RLIMIT_NOFILE, &ample, nullptr);
+  held.clear();
+  const absl::Duration recovery = ExpectServed(queued);
+  EXPECT_LT(recovery, absl::Seconds(1)) << "200 ms, but for load";
+  queued.clear();
+  EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 29u);
+  RecordProperty("accept4_calls_in_2_s", static_cast<int>(calls));
+  RecordProperty("cpu_us_in_2_s",
+                 static_cast<int>(absl::ToInt64Microseconds(busy)));
+  RecordProperty("slowest_burial_us",
+                 static_cast<int>(absl::ToInt64Microseconds(slowest_burial)));
+  RecordProperty("recovery_us",
+                 static_cast<int>(absl::ToInt64Microseconds(recovery)));
+}
+
+TEST_P(AcceptFaultsTest, WithNoDeathToEndItAPauseIsShort) {
+  const auto server = StartFaulty();
+  std::vector<TestClient> held = Hold(*server, 1);  // and not let go
+  const rlimit ample = LimitDescriptorsOf(server->pid());
+  std::vector<TestClient> queued = Queue(*server, 8);
+  // The pauses double; by now they are as long as they get.
+  ASSERT_THAT(faults_.AwaitCalls(SYS_accept4, accepts() + 7), IsOk());
+  prlimit(server->pid(), RLIMIT_NOFILE, &ample, nullptr);
+  const absl::Duration recovery = ExpectServed(queued);
+  EXPECT_LT(recovery, absl::Milliseconds(600)) << "200 ms, but for load";
+  RecordProperty("recovery_us",
+                 static_cast<int>(absl::ToInt64Microseconds(recovery)));
+  queued.clear();
+  held.clear();
+  EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 9u);
+}
+
+// A child that ends gives back some of everything, so the next try comes at
+// once, and not when the pause is over.
+void AcceptFaultsTest::FailTwentyTimes(int error) {
+  TestServer::Setup setup;
+  setup.options.workers = 120;
+  const auto server = StartFaulty(std::move(setup));
+  std::vector<TestClient> held = Hold(*server, 20);
+  const int64_t accepts_before = accepts();
+  faults_.Fail(SYS_accept4, error, /*first=*/1, /*count=*/20);
+  std::vector<TestClient> queued = Queue(*server, 100);
+  absl::Duration quickest = absl::InfiniteDuration();
+  for (int failures = 1; failures <= 20; ++failures) {
+    const net::Instant start = net::Now();
+    ASSERT_THAT(faults_.AwaitCalls(SYS_accept4, accepts_before + failures),
+                IsOk());
+    if (failures > 10) {  // by now the pauses are as long as they get: 150 ms
+      quickest = std::min(quickest, absl::FromChrono(net::Now() - start));
+    }
+    held.pop_back();
+  }
+  EXPECT_LT(quickest, absl::Milliseconds(75));
+  ExpectServed(queued);
+  EXPECT_EQ(faults_.failed(SYS_accept4), 20);
+  queued.clear();
+  EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 120u);
+}
+
+TEST_P(AcceptFaultsTest, TwentyTimesOutOfMemoryCostNoClient) {
+  FailTwentyTimes(ENOMEM);
+}
+
+TEST_P(AcceptFaultsTest, TwentyTimesOutOfBuffersCostNoClient) {
+  FailTwentyTimes(ENOBUFS);
+}
+
+TEST_P(AcceptFaultsTest, TwentyTimesOutOfTheSystemsFilesCostNoClient) {
+  FailTwentyTimes(ENFILE);
+}
+
+TEST_P(AcceptFaultsTest, TwentyTimesOutOfItsOwnFilesCostNoClient) {
+  FailTwentyTimes(EMFILE);
+}
+
+TEST_P(AcceptFaultsTest, TheTroubleOfOneClientIsNotTheNextOnes) {
+  constexpr std::array kErrors = {
+      ECONNABORTED, EINTR,       EPROTO, ENOPROTOOPT, EOPNOTSUPP,   EPERM,
+      ENETDOWN,     ENETUNREACH, ENONET, EHOSTDOWN,   EHOSTUNREACH, ETIMEDOUT};
+  const auto server = StartFaulty();
+  const net::Instant start = net::Now();
+  for (int error : kErrors) {
+    for (int times : {1, 10}) {
+      SCOPED_TRACE(std::string(strerrorname_np(error)) + " x " +
+                   std::to_string(times));
+      faults_.Fail(SYS_accept4, error, /*first=*/1, times);
+      Hold(*server, 1);
+    }
+  }
+  const double seconds =
+      absl::ToDoubleSeconds(absl::FromChrono(net::Now() - start));
+  EXPECT_EQ(faults_.failed(SYS_accept4), 12 * 11);
+  const TestServer::Report report = StopAndExpectClean(*server);
+  EXPECT_EQ(report.totals.ended_ok, 24u);
+  const int lines = CountLines(report.log, "trying the next");
+  EXPECT_GE(lines, 1);
+  EXPECT_LE(lines, 1 + static_cast<int>(seconds)) << "one a second is enough";
+}
+
+TEST_P(AcceptFaultsTest, ADeadListenerIsClosedAndTheOthersGoOn) {
+  for (int error : {EBADF, EINVAL}) {
+    SCOPED_TRACE(strerrorname_np(error));
+    FaultInjector faults({SYS_accept4});
+    TestServer::Setup setup;
+    setup.options.listen = {"127.0.0.1:0", "127.0.0.1:0"};
+    setup.before = [&] { faults.Install(); };
+    const auto server = StartServer(std::move(setup));
+    faults.Fail(SYS_accept4, error);
+    ExpectUnlucky(server->endpoint(0));
+    const auto line = server->AwaitLogLine("this listener is closed");
+    ASSERT_THAT(line, IsOk());
+    EXPECT_THAT(*line, HasSubstr(server->endpoint(0).ToString()));
+    EXPECT_THAT(TestClient::Connect(server->endpoint(0)),
+                StatusIs(absl::StatusCode::kUnavailable))
+        << "still listening";
+    {
+      auto lucky = TestClient::Connect(server->endpoint(1));
+      ASSERT_THAT(lucky, IsOk());
+      EXPECT_THAT(lucky->Echo("still here"), IsOk());
+    }
+    EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 1u);
+  }
+}
+
+TEST_P(AcceptFaultsTest, WithoutAListenerItLetsTheLivingFinishAndFails) {
+  TestServer::Setup setup;
+  setup.options.workers = 20;
+  const auto server = StartFaulty(std::move(setup));
+  std::vector<TestClient> live = Hold(*server, 16);
+  faults_.FailAlways(SYS_accept4, EBADF);
+  const absl::Duration busy_before = CpuTimeOf(server->pid());
+  const int64_t accepts_before = accepts();
+  const net::Instant start = net::Now();
+  ExpectUnlucky(server->endpoint());
+  EXPECT_THAT(server->AwaitLogLine("this listener is closed"), IsOk());
+  EXPECT_LT(absl::FromChrono(net::Now() - start), absl::Seconds(1))
+      << "100 ms, but for load";
+  for (TestClient& client : live) {
+    EXPECT_THAT(client.Echo("not yet done"), IsOk());
+  }
+  EXPECT_LT(CpuTimeOf(server->pid()) - busy_before, absl::Milliseconds(50));
+  EXPECT_EQ(accepts() - accepts_before, 1) << "it tried again";
+  live.clear();
+  const TestServer::Report report = server->AwaitExit();
+  EXPECT_EQ(report.exit_status.code(),
+            static_cast<int>(server::ExitCode::kSystemRefused));
+  EXPECT_THAT(report.run_status, HasSubstr("every listener is dead"));
+  EXPECT_TRUE(report.complete && report.balanced);
+  EXPECT_THAT(report.leaks, IsEmpty());
+  EXPECT_EQ(report.totals.accepted, 16u);
+  EXPECT_EQ(report.totals.ended_ok, 16u);
+  EXPECT_EQ(report.totals.running, 0u);
+}
+
+// They are in the queue and gone when the server comes to accept them; Linux
+// hands them out all the same.
+TEST_P(AcceptFaultsTest, ClientsThatResetBeforeTheyAreAcceptedAreAccountedFor) {
+  constexpr int kBatches = 4, kInBatch = 250 / kCostOfFork;
+  constexpr int kClients = kBatches * (kInBatch + 1);
+  const auto server = StartFaulty();
+  for (int batch = 0; batch < kBatches; ++batch) {
+    Freeze(server->pid());
+    for (int i = 0; i < kInBatch; ++i) ConnectTo(*server).Reset();
+    server->Signal(SIGCONT);
+    EXPECT_THAT(ConnectTo(*server).Echo("behind them"), IsOk());
+  }
+  const TestServer::Report report = StopAndExpectClean(*server);
+  EXPECT_EQ(report.totals.accepted, uint64_t{kClients});
+  EXPECT_EQ(report.totals.ended_ok + report.totals.ended_error,
+            uint64_t{kClients});
+  EXPECT_EQ(report.log_lines_dropped, 0u);
+  // Every line has an address, and no address is empty.
+  EXPECT_EQ(CountLines(report.log, " to handle 127.0.0.1:"), kClients);
+  EXPECT_EQ(CountLines(report.log, " handling 127.0.0.1:"), 2 * kClients);
+  EXPECT_THAT(report.log, Not(HasSubstr("127.0.0.1:0 ")));
+  EXPECT_THAT(report.log, Not(HasSubstr("0.0.0.0")));
+}
+
+INSTANTIATE_TEST_SUITE_P(With, AcceptFaultsTest, EachStrategy(),
+                         StrategyName());
+
+}  // namespace
+}  // namespace brood::testing

@@ -1,0 +1,156 @@
+// Children share some memory and some queues with the parent. Whatever they
+// write there, it costs nobody but themselves.
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <limits>
+#include <map>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_split.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "brood/net/connection.h"
+#include "brood/net/io.h"
+#include "brood/server/connection_report.h"
+#include "brood/server/handler.h"
+#include "brood/server/options.h"
+#include "brood/server/strategy/worker_reports.h"
+#include "brood/server/totals.h"
+#include "brood/testing/internal/proc_files.h"
+#include "brood/testing/server_fixture.h"
+#include "brood/testing/status_matchers.h"
+#include "brood/testing/strategies.h"
+#include "brood/testing/support/observe.h"
+#include "brood/testing/support/shared.h"
+#include "gtest/gtest.h"
+
+namespace brood::testing {
+namespace {
+
+using server::ExitCode;
+
+class HostileChildrenTest : public StrategyTest {};
+
+// Where this process can write what others see: begin and end.
+std::map<uintptr_t, uintptr_t> SharedMemory() {
+  std::map<uintptr_t, uintptr_t> shared;
+  const std::string maps = ReadProcFile("/proc/self/maps");
+  for (const std::string& line :
+       static_cast<std::vector<std::string>>(absl::StrSplit(maps, '\n'))) {
+    unsigned long begin, end;
+    char access[8];
+    if (std::sscanf(line.c_str(), "%lx-%lx %7s", &begin, &end, access) == 3 &&
+        access[1] == 'w' && access[3] == 's') {
+      shared[begin] = end;
+    }
+  }
+  return shared;
+}
+
+// Ten thousand images of nonsense, a hundred by each of a hundred children, of
+// whom each dies in the middle of its last one.
+TEST_P(HostileChildrenTest, WhoScribblesOverSharedMemoryHarmsNobody) {
+  constexpr int kChildren = 100;
+  constexpr int kImages = 100;
+  std::map<uintptr_t, uintptr_t> not_the_servers;
+  TestServer::Setup setup;
+  // Down to this level children log, and count what is lost.
+  setup.options.log_level = server::LogLevel::kInfo;
+  setup.options.workers = 4;
+  setup.before = [&] { not_the_servers = SharedMemory(); };
+  setup.handler = [&](net::Connection& connection) {
+    char kind;
+    while (net::ReadFull(connection.socket(), absl::MakeSpan(&kind, 1)).ok()) {
+      if (!net::WriteFull(connection.socket(), "+").ok()) break;
+      if (kind != 's') continue;
+      std::map<uintptr_t, uintptr_t> memory = SharedMemory();
+      for (const auto& [begin, end] : not_the_servers) memory.erase(begin);
+      EXPECT_FALSE(memory.empty());
+      std::minstd_rand random(static_cast<unsigned>(getpid()));
+      for (int image = 1; image <= kImages; ++image) {
+        for (const auto& [begin, end] : memory) {
+          for (uintptr_t at = begin; at < end; at += sizeof(uint32_t)) {
+            *reinterpret_cast<volatile uint32_t*>(at) =
+                static_cast<uint32_t>(random());
+            if (image == kImages && random() % 100 == 0) raise(SIGKILL);
+          }
+        }
+      }
+      raise(SIGKILL);
+    }
+    return ExitCode::kServed;
+  };
+  const auto server = StartServer(std::move(setup));
+  TestClient sibling = ConnectTo(*server);
+  for (int i = 0; i < kChildren; ++i) {
+    TestClient client = ConnectTo(*server);
+    EXPECT_THAT(client.Send("s"), IsOk());
+    EXPECT_THAT(client.ExpectReply("+"), IsOk());
+    EXPECT_THAT(client.ExpectEof(), IsOk());
+    EXPECT_THAT(sibling.Send("e"), IsOk());
+    EXPECT_THAT(sibling.ExpectReply("+"), IsOk());
+  }
+  sibling.Close();
+  const server::Totals totals = StopAndExpectClean(*server).totals;
+  EXPECT_EQ(totals.ended_ok, 1u);
+  EXPECT_EQ(totals.crashed_by[SIGKILL], static_cast<uint64_t>(kChildren));
+}
+
+INSTANTIATE_TEST_SUITE_P(With, HostileChildrenTest, EachStrategy(),
+                         StrategyName());
+
+class HostileWorkerTest : public ServerTest {};
+
+struct Told {
+  int count = 0;
+  absl::Duration to_child[2], duration[2];
+};
+
+// As a client could have it do that has taken it over.
+TEST_F(HostileWorkerTest, WhoLiesAboutTheTimeIsBelievedNoneThatHasNotPassed) {
+  Shared<Told> told;
+  TestServer::Setup setup;
+  setup.options.strategy = "pool";
+  setup.options.workers = 1;
+  setup.options.on_connection_end = [&](const server::ConnectionReport& end) {
+    told->to_child[told->count % 2] = end.accept_to_child;
+    told->duration[told->count++ % 2] = end.duration;
+  };
+  setup.handler = [serial = uint32_t{0}](net::Connection&) mutable {
+    server::WorkerReports::Report lie = {};
+    lie.serial = ++serial;
+    lie.done_at = serial == 1 ? std::numeric_limits<int64_t>::min()
+                              : std::numeric_limits<int64_t>::max();
+    for (int fd : DescriptorsOf("self")) {
+      int type = 0;
+      socklen_t size = sizeof(type);
+      if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 &&
+          type == SOCK_SEQPACKET) {
+        send(fd, &lie, sizeof(lie), MSG_NOSIGNAL);
+      }
+    }
+    return ExitCode::kProtocolError;
+  };
+  const auto server = StartServer(std::move(setup));
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_THAT(ConnectTo(*server).ExpectEof(), IsOk());
+  }
+  // They say that they have served, which is a lie too, and theirs.
+  EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 2u);
+  ASSERT_EQ(told->count, 2);
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_GE(told->duration[i], told->to_child[i]);
+    EXPECT_LT(told->duration[i], absl::Seconds(10));
+  }
+}
+
+}  // namespace
+}  // namespace brood::testing

@@ -1,0 +1,354 @@
+// A child starts as a process of its own should: with clean signals, with the
+// descriptors it is meant to have, and without the parent's unfinished
+// business.
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/time.h"
+#include "brood/net/connection.h"
+#include "brood/net/io.h"
+#include "brood/server/handler.h"
+#include "brood/server/options.h"
+#include "brood/server/tcp_server.h"
+#include "brood/server/totals.h"
+#include "brood/testing/internal/proc_files.h"
+#include "brood/testing/status_matchers.h"
+#include "brood/testing/strategies.h"
+#include "brood/testing/support/observe.h"
+#include "brood/testing/support/shared.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::testing {
+namespace {
+
+using server::ExitCode;
+using ::testing::HasSubstr;
+using ::testing::IsSupersetOf;
+
+class HygieneTest : public StrategyTest {
+ protected:
+  static TestServer::Setup QuietSetup() {
+    TestServer::Setup setup;
+    setup.options.log_level = server::LogLevel::kError;
+    return setup;
+  }
+};
+
+// Replies with `text` and ends.
+ExitCode Tell(net::Connection& connection, const std::string& text) {
+  return net::WriteFull(connection.socket(), text).ok() ? ExitCode::kServed
+                                                        : ExitCode::kPeerLost;
+}
+
+// Until the client goes.
+ExitCode AwaitClient(net::Connection& connection) {
+  char byte;
+  while (net::ReadFull(connection.socket(), absl::MakeSpan(&byte, 1)).ok()) {
+  }
+  return ExitCode::kServed;
+}
+
+// The handlers of atexit take no argument.
+Shared<std::atomic<int>>* exits = nullptr;
+
+TEST_P(HygieneTest, WhatTheParentHadPrintedOrRegisteredIsNotDoneAgain) {
+  const int file = memfd_create("stdout", MFD_CLOEXEC);
+  fcntl(file, F_SETFL, O_APPEND);  // or two children may write to one place
+  Shared<std::atomic<int>> exit_handlers_run;
+  exits = &exit_handlers_run;
+  TestServer::Setup setup = QuietSetup();
+  setup.before = [&] {
+    dup2(file, STDOUT_FILENO);
+    static char buffer[4096];
+    setvbuf(stdout, buffer, _IOFBF, sizeof(buffer));
+    std::printf("parent\n");  // and not flushed
+    std::atexit([] { ++**exits; });
+  };
+  setup.handler = [](net::Connection& connection) {
+    std::printf("child\n");  // which is flushed when it ends
+    return Tell(connection, "hello");
+  };
+  const auto server = StartServer(std::move(setup));
+  constexpr int kClients = 200 / kCostOfFork;
+  for (int i = 0; i < kClients; ++i) {
+    EXPECT_THAT(ConnectTo(*server).ReadUntilEof(), IsOkAndHolds("hello"));
+  }
+  StopAndExpectClean(*server);  // which flushes the parent's
+
+  std::string printed(8192, '\0');
+  const ssize_t size = pread(file, &printed[0], printed.size(), 0);
+  printed.resize(static_cast<size_t>(std::max<ssize_t>(size, 0)));
+  const std::vector<std::string> lines =
+      absl::StrSplit(printed, '\n', absl::SkipEmpty());
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), "parent"), 1);
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), "child"), kClients);
+  EXPECT_EQ(lines.size(), size_t{kClients + 1});
+  EXPECT_EQ(*exit_handlers_run, 0) << "in a child, or in the server process";
+  close(file);
+}
+
+TEST_P(HygieneTest, AClientThatIsGoneEndsItsOwnChildAlone) {
+  TestServer::Setup setup = QuietSetup();
+  // Plain write, and for ever: what a handler does that knows no better.
+  setup.handler = [](net::Connection& connection) {
+    const std::string bytes(64 << 10, 'x');
+    while (write(connection.fd(), bytes.data(), bytes.size()) > 0) {
+    }
+    // The first write after a reset says so by errno, the next by SIGPIPE.
+    while (write(connection.fd(), bytes.data(), bytes.size()) < 0) {
+    }
+    return ExitCode::kBug;
+  };
+  const auto server = StartServer(std::move(setup));
+  TestClient patient = ConnectTo(*server);
+  for (int i = 0; i < 100; ++i) {
+    TestClient client = ConnectTo(*server);
+    EXPECT_THAT(client.ReadExactly(1000), IsOk());
+    client.Reset();
+  }
+  EXPECT_THAT(patient.ReadExactly(100 << 20 >> 6), IsOk());
+  patient.Reset();
+  const server::Totals totals = StopAndExpectClean(*server).totals;
+  EXPECT_EQ(totals.crashed_by[SIGPIPE], 101u);
+  EXPECT_EQ(totals.accepted, 101u);
+}
+
+// A set of signals in /proc/PID/status, a bit for each; but for the two that
+// the C library keeps for itself, which no program can change through it.
+uint64_t SignalsIn(const std::string& status, const std::string& field) {
+  const size_t line = status.find(field + ":\t");
+  uint64_t signals = 0;
+  if (line == std::string::npos ||
+      !absl::SimpleHexAtoi(status.substr(line + field.size() + 2, 16),
+                           &signals)) {
+    ADD_FAILURE() << "no " << field << " in " << status;
+  }
+  return signals & ~(uint64_t{3} << (32 - 1));
+}
+
+TEST_P(HygieneTest, AChildHasNoSignalBlockedIgnoredOrHandled) {
+  TestServer::Setup setup = QuietSetup();
+  setup.before = [] {
+    sigset_t blocked;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGUSR2);
+    sigprocmask(SIG_BLOCK, &blocked, nullptr);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_IGN);
+    signal(SIGUSR1, [](int) {});
+    signal(SIGRTMIN + 3, [](int) {});
+  };
+  setup.handler = [](net::Connection& connection) {
+    return Tell(connection, ReadProcFile("/proc/self/status"));
+  };
+  const auto server = StartServer(std::move(setup));
+  const absl::StatusOr<std::string> status = ConnectTo(*server).ReadUntilEof();
+  ASSERT_THAT(status, IsOk());
+  for (const char* field : {"SigBlk", "SigIgn", "SigCgt", "SigPnd", "ShdPnd"}) {
+    EXPECT_EQ(SignalsIn(*status, field), 0u) << field;
+  }
+  StopAndExpectClean(*server);
+}
+
+TEST_P(HygieneTest, AChildSeesTheEmbeddersDescriptorsAndItsConnectionAlone) {
+  // Made by the embedder, and known to children as well: a number may come
+  // again for something else.
+  std::map<int, std::string> given;
+  std::vector<int> opened;
+  TestServer::Setup setup = QuietSetup();
+  // To a pipe, for which the log has a descriptor of its own to hide.
+  setup.options.log_level = server::LogLevel::kInfo;
+  setup.options.listen = {"127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"};
+  setup.options.workers = 30;
+  setup.before = [&] {
+    for (int i = 0; i < 100; ++i) {
+      opened.push_back(open("/dev/null", O_RDONLY));  // inheritable
+    }
+    for (int fd : DescriptorsOf("self")) given[fd] = WhatIs(fd);
+  };
+  setup.handler = [&](net::Connection& connection) {
+    std::vector<int> strange;
+    for (int fd : DescriptorsOf("self")) {
+      const auto known = given.find(fd);
+      if (fd != connection.fd() &&
+          (known == given.end() || known->second != WhatIs(fd))) {
+        strange.push_back(fd);
+      }
+    }
+    const auto missing =
+        std::count_if(opened.begin(), opened.end(),
+                      [](int fd) { return fcntl(fd, F_GETFD) < 0; });
+    Tell(connection,
+         absl::StrCat("strange ", strange.size(), " missing ", missing, "\n"));
+    return AwaitClient(connection);
+  };
+  const auto server = StartServer(std::move(setup));
+  // A process that is used again keeps what it waits at for the next one.
+  ExpectRest(*server);
+  const std::string expected =
+      absl::StrCat("strange ", row().own_descriptors, " missing 0\n");
+  std::vector<TestClient> clients;
+  for (int i = 0; i < 30; ++i) {
+    clients.push_back(ConnectTo(*server));  // and held: siblings have one each
+    EXPECT_THAT(clients.back().ExpectReply(expected), IsOk());
+  }
+  clients.clear();
+  StopAndExpectClean(*server);
+}
+
+// The server's own descriptors do not get through an exec, nor does what it did
+// to signals.
+TEST_P(HygieneTest, AnotherProgramGetsItsConnectionAndWhatTheEmbedderGaveIt) {
+  // By number; the standard ones are among them.
+  Shared<std::array<std::atomic<bool>, 1024>> given;
+  TestServer::Setup setup = QuietSetup();
+  setup.options.log_level = server::LogLevel::kInfo;
+  setup.options.listen = {"127.0.0.1:0", "127.0.0.1:0"};
+  setup.options.workers = 4;
+  setup.before = [&] {
+    signal(SIGUSR1, [](int) {});
+    for (int fd : DescriptorsOf("self")) {
+      given->at(static_cast<size_t>(fd)) =
+          (fcntl(fd, F_GETFD) & FD_CLOEXEC) == 0;
+    }
+  };
+  setup.handler = [](net::Connection& connection) {
+    // As with inetd; the connection's own number is closed by the exec.
+    dup2(connection.fd(), STDIN_FILENO);
+    dup2(connection.fd(), STDOUT_FILENO);
+    execlp("cat", "cat", nullptr);
+    return ExitCode::kSystemRefused;
+  };
+  const auto server = StartServer(std::move(setup));
+  for (int i = 0; i < 200 / kCostOfFork; ++i) {
+    TestClient client = ConnectTo(*server);
+    ASSERT_THAT(client.Echo("hello"), IsOk()) << "it is not cat";
+    const std::string pid = absl::StrCat(AwaitServing(*server, 1).at(0));
+    const std::vector<int> open = DescriptorsOf(pid);
+    EXPECT_THAT(open, IsSupersetOf({0, 1, 2}));
+    EXPECT_TRUE(std::all_of(open.begin(), open.end(), [&](int fd) {
+      return given->at(static_cast<size_t>(fd)).load();
+    })) << ::testing::PrintToString(open);
+    const std::string status = ReadProcFile("/proc/" + pid + "/status");
+    for (const char* field : {"SigBlk", "SigIgn", "SigCgt"}) {
+      EXPECT_EQ(SignalsIn(status, field), 0u) << field;
+    }
+    client.Close();
+  }
+  StopAndExpectClean(*server);
+}
+
+// In each child's first moments a storm of signals, to the parent as well. The
+// parent handles them; a child must die of its first one. So does a zygote,
+// which needs a moment of peace to make a child at all, and is made anew.
+TEST_P(HygieneTest, NoHandlerOfTheParentsEverRunsInAChild) {
+  struct Runs {
+    std::atomic<int> in_parent, in_children;
+    std::atomic<pid_t> parent;
+  };
+  static Shared<Runs>* runs;
+  Shared<Runs> shared;
+  runs = &shared;
+  TestServer::Setup setup = QuietSetup();
+  setup.before = [] {
+    setpgid(0, 0);
+    (*runs)->parent = getpid();
+    signal(SIGUSR1, [](int) {
+      ++(getpid() == (*runs)->parent ? (*runs)->in_parent
+                                     : (*runs)->in_children);
+    });
+  };
+  setup.handler = AwaitClient;
+  const auto server = StartServer(std::move(setup));
+  const int clients = row().forks_itself ? 300 / kCostOfFork : 10;
+  for (int i = 0; i < clients; ++i) {
+    TestClient client = ConnectTo(*server);
+    pollfd ended = {client.socket().fd(), POLLIN, 0};
+    const net::Instant deadline = net::After(net::Now(), absl::Seconds(10));
+    while (poll(&ended, 1, 0) == 0 && net::Now() < deadline) {
+      kill(-server->pid(), SIGUSR1);
+      if (!row().forks_itself) LetPass(absl::Milliseconds(5));
+    }
+    ASSERT_THAT(client.ExpectEof(), IsOk())
+        << "child " << i << " would not die";
+  }
+  const server::Totals totals = StopAndExpectClean(*server).totals;
+  EXPECT_EQ(shared->in_children, 0);
+  EXPECT_GE(shared->in_parent, clients);
+  EXPECT_EQ(totals.crashed_by[SIGUSR1], static_cast<uint64_t>(clients));
+}
+
+TEST_P(HygieneTest, AProcessWithThreadsIsRefusedAndMayTryAgainWithout) {
+  if (!row().refuses_threads) {
+    GTEST_SKIP() << "see AProcessMayHaveThreads";
+  }
+  TestServer::Setup setup = QuietSetup();
+  setup.run = [](server::TcpServer& server) {
+    std::atomic<bool> ended{false};
+    std::thread thread([&] {
+      while (!ended) LetPass(absl::Milliseconds(1));
+    });
+    EXPECT_THAT(server.Run(), StatusIs(absl::StatusCode::kFailedPrecondition,
+                                       HasSubstr("2 threads")));
+    EXPECT_THAT(server.Step(absl::ZeroDuration()),
+                StatusIs(absl::StatusCode::kFailedPrecondition));
+    ended = true;
+    thread.join();
+    // One that has been joined is on the kernel's list for a moment yet.
+    EXPECT_TRUE(Await([] { return ThreadsOf("self").size() == 1; }));
+    return server.Run();
+  };
+  const auto server = StartServer(std::move(setup));
+  EXPECT_THAT(ConnectTo(*server).Echo("hello"), IsOk());
+  StopAndExpectClean(*server);
+}
+
+TEST_P(HygieneTest, AProcessMayHaveThreads) {
+  if (row().refuses_threads) GTEST_SKIP() << "see the test before";
+  TestServer::Setup setup = QuietSetup();
+  setup.run = [](server::TcpServer& server) {
+    std::atomic<bool> ended{false};
+    std::thread thread([&] {
+      while (!ended) LetPass(absl::Milliseconds(1));
+    });
+    absl::Status stopped = server.Run();
+    ended = true;
+    thread.join();
+    return stopped;
+  };
+  setup.handler = [](net::Connection& connection) {
+    return Tell(connection, absl::StrCat(ThreadsOf("self").size()));
+  };
+  const auto server = StartServer(std::move(setup));
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_THAT(ConnectTo(*server).ReadUntilEof(), IsOkAndHolds("1"));
+  }
+  EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 10u);
+}
+
+INSTANTIATE_TEST_SUITE_P(With, HygieneTest, EachStrategy(), StrategyName());
+
+}  // namespace
+}  // namespace brood::testing

@@ -1,0 +1,181 @@
+// The examples in the public headers of server/ and proc/, word for word.
+
+#include <sys/resource.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "brood/net/connection.h"
+#include "brood/net/endpoint.h"
+#include "brood/net/instant.h"
+#include "brood/net/io.h"
+#include "brood/proc/exit_status.h"
+#include "brood/server/connection_report.h"
+#include "brood/server/echo_handler.h"
+#include "brood/server/handler.h"
+#include "brood/server/options.h"
+#include "brood/server/own_command.h"
+#include "brood/server/readiness.h"
+#include "brood/server/socket_activation.h"
+#include "brood/server/tcp_server.h"
+#include "brood/server/totals.h"
+#include "brood/testing/connection_pair.h"
+#include "brood/testing/handler_run.h"
+#include "brood/testing/leak_check.h"
+#include "brood/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::server {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::IsOk;
+using testing::IsOkAndHolds;
+
+class ServerExamplesTest : public testing::LeakCheck {};
+
+// Compiled only, for port 7000 may be somebody's. //testing/readme runs a
+// program that is much the same.
+[[maybe_unused]] absl::Status ServeUntilToldToStop() {
+  // Example of server/tcp_server.h.
+  Options options;
+  options.listen = {"127.0.0.1:7000"};
+  auto server = TcpServer::Create(options, [](net::Connection& connection) {
+    return net::WriteFull(connection.socket(), "hello\n").ok()
+               ? ExitCode::kServed
+               : ExitCode::kPeerLost;
+  });
+  if (!server.ok()) return server.status();
+  return (*server)->Run();  // until SIGTERM or RequestDrain()
+  // End of the example.
+}
+
+TEST_F(ServerExamplesTest, HandlerGreets) {
+  // Example of server/handler.h.
+  Handler greet = [](net::Connection& connection) {
+    return net::WriteFull(connection.socket(), "hello\n").ok()
+               ? ExitCode::kServed
+               : ExitCode::kPeerLost;
+  };
+  // End of the example.
+  testing::HandlerRun run(greet);
+  EXPECT_THAT(run.client().ReadUntilEof(), IsOkAndHolds("hello\n"));
+  EXPECT_EQ(run.code(), ExitCode::kServed);
+}
+
+TEST_F(ServerExamplesTest, OptionsAreValid) {
+  // Example of server/options.h.
+  Options options;
+  options.listen = {"127.0.0.1:7000", "[::1]:7000"};
+  options.max_connections = 200;
+  // End of the example.
+  EXPECT_THAT(options.Validate(), IsOk());
+}
+
+TEST_F(ServerExamplesTest, ConnectionReportsCountTheCrashesOfAPeer) {
+  Options options;
+  std::map<std::string, int> crashes;
+  // Example of server/connection_report.h.
+  options.on_connection_end = [&](const ConnectionReport& report) {
+    if (!report.status.exited()) ++crashes[report.peer.ToString()];
+  };
+  // End of the example.
+  const absl::Duration none;
+  options.on_connection_end({*net::Endpoint::Parse("127.0.0.1:7000"), 4711,
+                             proc::ExitStatus::FromWait(SIGSEGV, rusage()),
+                             false, none, none});
+  EXPECT_EQ(crashes["127.0.0.1:7000"], 1);
+}
+
+TEST_F(ServerExamplesTest, ScoreboardTellsTheFate) {
+  Scoreboard scoreboard(1);
+  const absl::StatusOr<testing::ConnectionPair> pair =
+      testing::ConnectionPair::Create();
+  ASSERT_THAT(pair, IsOk());
+  const net::Connection& connection = pair->connection;
+  const pid_t pid = getpid();
+  const net::Instant now = net::Now();
+  // Example of server/scoreboard.h.
+  Scoreboard::Slot slot = scoreboard.Claim(connection);
+  scoreboard.Started(slot, pid, now);
+  const auto status = proc::ExitStatus::FromWait(0, rusage());
+  scoreboard.Retire(slot, status);
+  // End of the example.
+  EXPECT_EQ(scoreboard.totals().ended_ok, 1u);
+  EXPECT_TRUE(scoreboard.totals().Balanced());
+}
+
+TEST_F(ServerExamplesTest, EchoHandlerIsServedAndAnnounced) {
+  Options options;
+  options.listen = {"127.0.0.1:0"};
+  // Example of server/echo_handler.h.
+  auto server = TcpServer::Create(options, EchoHandler(1024));
+  // End of the example.
+  ASSERT_THAT(server, IsOk());
+  ::testing::internal::CaptureStdout();
+  // Example of server/readiness.h.
+  AnnounceReadiness((*server)->endpoints(), STDOUT_FILENO);
+  // End of the example.
+  EXPECT_THAT(::testing::internal::GetCapturedStdout(),
+              HasSubstr("listening 127.0.0.1:"));
+}
+
+absl::Status ListenAsTheServiceManagerSays(std::vector<std::string>* listen) {
+  // Example of server/socket_activation.h.
+  Options options;
+  absl::StatusOr<int> inherited = InheritListeners(&options);
+  if (!inherited.ok()) return inherited.status();
+  if (*inherited > 0) options.listen = {"inherited"};
+  TakeNotifySocket(&options);
+  // End of the example.
+  *listen = options.listen;
+  return absl::OkStatus();
+}
+
+TEST_F(ServerExamplesTest, ListensByItselfWithoutAServiceManager) {
+  std::vector<std::string> listen;
+  EXPECT_THAT(ListenAsTheServiceManagerSays(&listen), IsOk());
+  EXPECT_EQ(listen, Options().listen);
+}
+
+TEST_F(ServerExamplesTest, CanBeStartedAgainAsItWasStarted) {
+  const int argc = 2;
+  const char* const argv[] = {"/opt/echo/server", "--workers=4"};
+  // Example of server/own_command.h.
+  Options options;
+  absl::StatusOr<std::vector<std::string>> command = OwnCommand(argc, argv);
+  if (command.ok()) options.upgrade_command = *command;
+  // End of the example.
+  EXPECT_EQ(options.upgrade_command,
+            (std::vector<std::string>{"/opt/echo/server", "--workers=4"}));
+}
+
+TEST_F(ServerExamplesTest, ExitStatusIsASentenceWithoutItsSubject) {
+  std::ostringstream said;
+  std::streambuf* const standard_error = std::cerr.rdbuf(said.rdbuf());
+  const pid_t pid = 4711;
+  const int dumped_core = 0x80;
+  const auto status =
+      proc::ExitStatus::FromWait(SIGSEGV | dumped_core, rusage());
+  // Example of proc/exit_status.h.
+  std::cerr << "pid " << pid << " " << status.ToString() << std::endl;
+  // pid 4711 killed by SIGSEGV (Segmentation fault), core dumped
+  // End of the example.
+  std::cerr.rdbuf(standard_error);
+  EXPECT_EQ(said.str(),
+            "pid 4711 killed by SIGSEGV (Segmentation fault), core dumped\n");
+}
+
+}  // namespace
+}  // namespace brood::server

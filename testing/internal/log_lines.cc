@@ -1,0 +1,101 @@
+#include "brood/testing/internal/log_lines.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "brood/net/instant.h"
+
+namespace brood::testing {
+namespace {
+
+// Room for the log of a test that does not read it for a while. More than an
+// ordinary user may have by default, in which case it stays as it is.
+constexpr int kPipeSize = 1 << 20;
+
+}  // namespace
+
+absl::StatusOr<LogLines> LogLines::Create(net::Socket* writing_end) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) < 0) return absl::ErrnoToStatus(errno, "pipe2");
+  net::Socket reading_end = net::Socket::Adopt(ends[0]);
+  *writing_end = net::Socket::Adopt(ends[1]);
+  fcntl(ends[0], F_SETPIPE_SZ, kPipeSize);
+  fcntl(ends[0], F_SETFL, O_NONBLOCK);
+  return LogLines(std::move(reading_end));
+}
+
+absl::StatusOr<std::string> LogLines::Await(absl::string_view text,
+                                            absl::Duration patience) {
+  const net::Instant deadline = net::After(net::Now(), patience);
+  for (size_t from = 0;;) {
+    if (absl::optional<std::string> line = TryTakeFrom(&from, text)) {
+      return *std::move(line);
+    }
+    if (!pipe_.valid()) {
+      return absl::UnavailableError(
+          absl::StrCat("the log has ended without \"", text, "\":\n", all_));
+    }
+    const timespec left =
+        absl::ToTimespec(net::TimeUntil(deadline, net::Now()));
+    pollfd more = {pipe_.fd(), POLLIN, 0};
+    if (TEMP_FAILURE_RETRY(ppoll(&more, 1, &left, nullptr)) == 0) {
+      return absl::DeadlineExceededError(
+          absl::StrCat("no line of the log has \"", text, "\":\n", all_));
+    }
+  }
+}
+
+absl::Status LogLines::AwaitAll(int count, absl::string_view text,
+                                absl::Duration patience) {
+  const net::Instant deadline = net::After(net::Now(), patience);
+  for (int i = 0; i < count; ++i) {
+    const absl::StatusOr<std::string> line =
+        Await(text, net::TimeUntil(deadline, net::Now()));
+    if (line.ok()) continue;
+    return absl::Status(line.status().code(),
+                        absl::StrCat("line ", i + 1, " of ", count, ": ",
+                                     line.status().message()));
+  }
+  return absl::OkStatus();
+}
+
+absl::optional<std::string> LogLines::TryTakeFrom(size_t* from,
+                                                  absl::string_view text) {
+  Read();
+  const auto found = std::find_if(
+      lines_.begin() + static_cast<std::ptrdiff_t>(*from), lines_.end(),
+      [&](const std::string& line) { return absl::StrContains(line, text); });
+  *from = static_cast<size_t>(found - lines_.begin());
+  if (found == lines_.end()) return absl::nullopt;
+  std::string line = std::move(*found);
+  lines_.erase(found);
+  return line;
+}
+
+const std::string& LogLines::All() {
+  Read();
+  return all_;
+}
+
+void LogLines::Read() {
+  while (pipe_.valid()) {
+    char piece[64 << 10];
+    const ssize_t got =
+        TEMP_FAILURE_RETRY(read(pipe_.fd(), piece, sizeof(piece)));
+    if (got < 0) break;
+    if (got == 0) pipe_.Close();
+    all_.append(piece, static_cast<size_t>(got));
+  }
+  for (size_t end; (end = all_.find('\n', split_)) != std::string::npos;
+       split_ = end + 1) {
+    lines_.push_back(all_.substr(split_, end - split_));
+  }
+}
+
+}  // namespace brood::testing

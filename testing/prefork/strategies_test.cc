@@ -1,0 +1,277 @@
+// The processes that a strategy keeps beside those of connections: how many
+// there are, and that none of them is anybody's single point of failure.
+
+#include "brood/testing/strategies.h"
+
+#include <algorithm>
+#include <atomic>
+#include <csignal>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "brood/net/connection.h"
+#include "brood/net/instant.h"
+#include "brood/net/io.h"
+#include "brood/server/handler.h"
+#include "brood/server/options.h"
+#include "brood/server/tcp_server.h"
+#include "brood/testing/internal/proc_files.h"
+#include "brood/testing/status_matchers.h"
+#include "brood/testing/support/observe.h"
+#include "brood/testing/support/shared.h"
+#include "gtest/gtest.h"
+
+namespace brood::testing {
+namespace {
+
+using server::ExitCode;
+
+class StrategiesTest : public StrategyTest {
+ protected:
+  void ExpectServed(const TestServer& server) {
+    TestClient client = ConnectTo(server);
+    EXPECT_THAT(client.Echo("hello"), IsOk());
+    EXPECT_THAT(client.ShutdownWrite(), IsOk());
+    EXPECT_THAT(client.ExpectEof(), IsOk());
+  }
+
+  static bool IsGone(pid_t pid) {
+    const char state = ReadStat(absl::StrCat("/proc/", pid)).state;
+    return state == '?' || state == 'Z';
+  }
+};
+
+TEST_P(StrategiesTest, AServerAtRestHasTheProcessesOfItsRow) {
+  const auto server = StartServer();
+  ExpectRest(*server);
+  {
+    TestClient client = ConnectTo(*server);
+    EXPECT_THAT(client.Echo("hello"), IsOk());
+    ExpectRest(*server, /*busy=*/1);
+  }
+  ExpectRest(*server);
+  EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 1u);
+}
+
+TEST_P(StrategiesTest, AServerAtRestDoesNothing) {
+  const auto server = StartServer();
+  ExpectServed(*server);
+  ExpectRest(*server);
+  const absl::Duration busy_before = CpuTimeOf(server->pid());
+  LetPass(absl::Seconds(1));  // the claim is about a length of time
+  EXPECT_LT(CpuTimeOf(server->pid()) - busy_before, absl::Milliseconds(10));
+  StopAndExpectClean(*server);
+}
+
+TEST_P(StrategiesTest, ThoseWhoWaitDoNotKeepAServerFromStopping) {
+  for (int requests : {1, 2}) {
+    TestServer::Setup setup;
+    setup.options.drain_grace = absl::Minutes(1);
+    const auto server = StartServer(std::move(setup));
+    ExpectRest(*server);
+    const net::Instant start = net::Now();
+    // Both at once: it may have stopped before it could be sent the second.
+    Freeze(server->pid());
+    for (int i = 0; i < requests; ++i) server->Signal(SIGTERM);
+    server->Signal(SIGCONT);
+    ExpectClean(server->AwaitExit());
+    EXPECT_LT(absl::FromChrono(net::Now() - start), absl::Seconds(1));
+  }
+}
+
+TEST_P(StrategiesTest, OneWhoWaitsAndIsKilledIsReplaced) {
+  const auto server = StartServer();
+  ExpectRest(*server);
+  const size_t waiting = ChildrenAtRest(*server);
+  for (size_t i = 0; i < std::min<size_t>(waiting, 4); ++i) {
+    kill(server->children().at(i), SIGKILL);
+    ExpectServed(*server);
+    EXPECT_THAT(server->AwaitLogLine("exited with code 0"), IsOk());
+    ExpectRest(*server);
+  }
+  const TestServer::Report report = StopAndExpectClean(*server);
+  EXPECT_EQ(report.totals.ended_ok, report.totals.accepted);
+}
+
+TEST_P(StrategiesTest, AllWhoWaitAndAreKilledAtOnceAreReplaced) {
+  const auto server = StartServer();
+  for (int round = 0; round < 5; ++round) {
+    ExpectRest(*server);
+    for (pid_t child : server->children()) kill(child, SIGKILL);
+    ExpectServed(*server);
+    // Its process is none of those that are killed next.
+    EXPECT_THAT(server->AwaitLogLine("exited with code 0"), IsOk());
+  }
+  ExpectRest(*server);
+  const TestServer::Report report = StopAndExpectClean(*server);
+  EXPECT_EQ(report.totals.ended_ok, 5u);
+}
+
+TEST_P(StrategiesTest, ThoseWhoServeOutliveThoseWhoWait) {
+  const auto server = StartServer();
+  std::vector<TestClient> clients;
+  for (int i = 0; i < 4; ++i) {
+    clients.push_back(ConnectTo(*server));
+    EXPECT_THAT(clients.back().Echo("hello"), IsOk());
+  }
+  const std::vector<pid_t> serving = AwaitServing(*server, 4);
+  ExpectRest(*server, /*busy=*/4);
+  for (pid_t child : server->children()) {
+    if (std::count(serving.begin(), serving.end(), child) == 0) {
+      kill(child, SIGKILL);
+    }
+  }
+  ExpectServed(*server);
+  for (TestClient& client : clients) {
+    EXPECT_THAT(client.Echo("still here"), IsOk());
+  }
+  clients.clear();
+  EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 5u);
+}
+
+// Kills at random, whoever it hits.
+TEST_P(StrategiesTest, WhoeverIsKilledWheneverEachConnectionHasOneFate) {
+  TestServer::Setup setup;
+  setup.options.log_level = server::LogLevel::kOff;
+  constexpr int kClients = 200 / kCostOfFork;
+  const auto server = StartServer(std::move(setup));
+  std::atomic<bool> ended{false};
+  std::thread killer([&] {
+    for (size_t n = 0; !ended; ++n) {
+      LetPass(absl::Milliseconds(7));
+      const std::vector<pid_t> children = server->children();
+      if (!children.empty()) kill(children[n % children.size()], SIGKILL);
+    }
+  });
+  for (int i = 0; i < kClients; ++i) {
+    TestClient client = ConnectTo(*server);
+    client.Echo("hello").IgnoreError();
+  }
+  ended = true;
+  killer.join();
+  ExpectServed(*server);
+  ExpectRest(*server);
+  EXPECT_EQ(StopAndExpectClean(*server).totals.accepted,
+            uint64_t{kClients + 1});
+}
+
+TEST_P(StrategiesTest, ThoseWhoWaitGoWhenTheServerProcessIsKilled) {
+  const auto server = StartServer();
+  ExpectServed(*server);
+  ExpectRest(*server);
+  const std::vector<pid_t> waiting = server->children();
+  server->Kill();
+  for (pid_t pid : waiting) {
+    EXPECT_TRUE(Await([&] { return IsGone(pid); })) << DescribeProcess(pid);
+  }
+}
+
+// The pause between two doubles, up to 1.6 s; so in ten seconds there are 12.
+TEST_P(StrategiesTest, ChildrenThatCanNotStartAreNotForkedAllTheTime) {
+  TestServer::Setup setup;
+  setup.options.prepare_child = [] {
+    return absl::UnavailableError("no entropy");
+  };
+  const auto server = StartServer(std::move(setup));
+  const absl::Duration busy_before = CpuTimeOf(server->pid());
+  LetPass(absl::Seconds(2));  // the claim is about a length of time
+  EXPECT_LT(CpuTimeOf(server->pid()) - busy_before,
+            kCostOfFork * absl::Milliseconds(40));
+  const std::vector<std::string> lines = absl::StrSplit(server->log(), '\n');
+  const auto forked =
+      std::count_if(lines.begin(), lines.end(), [](const std::string& line) {
+        return absl::StrContains(line, "not prepared: no entropy");
+      });
+  EXPECT_LE(forked, 6);
+  EXPECT_THAT(ConnectTo(*server).ReadUntilEof(), IsOkAndHolds(""));
+  EXPECT_EQ(StopAndExpectClean(*server).totals.ended_error, 1u);
+}
+
+TEST_P(StrategiesTest, AServerThatIsDestroyedMakesNoProcessToKill) {
+  Shared<std::atomic<int>> births;
+  TestServer::Setup setup;
+  setup.options.prepare_child = [&] {
+    ++*births;
+    return absl::OkStatus();
+  };
+  setup.run = [](server::TcpServer& /*server*/) { return absl::OkStatus(); };
+  const auto server = StartServer(std::move(setup));
+  const TestServer::Report report = server->AwaitExit();
+  ExpectClean(report);
+  EXPECT_EQ(*births, 0);
+  EXPECT_EQ(report.log.find("no process could be"), std::string::npos);
+}
+
+TEST_P(StrategiesTest, AConnectionIsServedByTheGenerationOfItsTime) {
+  static int generation;
+  generation = 0;
+  Shared<std::atomic<int>> wanted, begun;
+  TestServer::Setup setup;
+  setup.options.workers = 4;
+  setup.run = [&](server::TcpServer& server) {
+    for (;;) {
+      const absl::StatusOr<bool> goes_on = server.Step(absl::Milliseconds(5));
+      if (!goes_on.ok()) return goes_on.status();
+      if (!*goes_on) return absl::OkStatus();
+      if (*wanted == generation) continue;
+      generation = *wanted;
+      const absl::Status status = server.BeginGeneration();
+      EXPECT_EQ(status.ok(), row().forks_itself) << status;
+      *begun = generation;
+    }
+  };
+  setup.handler = [](net::Connection& connection) {
+    net::WriteFull(connection.socket(), absl::StrCat(generation, "\n"))
+        .IgnoreError();
+    char byte;
+    while (net::ReadFull(connection.socket(), absl::MakeSpan(&byte, 1)).ok()) {
+    }
+    return ExitCode::kServed;
+  };
+  const auto server = StartServer(std::move(setup));
+  std::vector<TestClient> held;
+  for (int i = 1; i <= 10; ++i) {
+    ExpectRest(*server, held.size());
+    *wanted = i;
+    ASSERT_TRUE(Await([&] { return *begun == i; }));
+    TestClient client = ConnectTo(*server);
+    // A zygote is what the program was when the server was created.
+    EXPECT_THAT(
+        client.ExpectReply(row().forks_itself ? absl::StrCat(i, "\n") : "0\n"),
+        IsOk());
+    if (i == 5) held.push_back(std::move(client));
+  }
+  held.clear();
+  ExpectRest(*server);
+  EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 10u);
+}
+
+INSTANTIATE_TEST_SUITE_P(With, StrategiesTest, EachStrategy(), StrategyName());
+
+using AutoTest = ServerTest;
+
+TEST_F(AutoTest, AProgramThatHasGrownIsNotForked) {
+  TestServer::Setup setup;
+  setup.options.strategy = "auto";
+  setup.run = [](server::TcpServer& server) {
+    const std::string memory(server::Options::kLargestToFork + (8 << 20), 'x');
+    return server.Run();
+  };
+  const auto server = StartServer(std::move(setup));
+  EXPECT_THAT(ConnectTo(*server).Echo("hello"), IsOk());
+  EXPECT_TRUE(Await([&] { return server->children().size() == 2; }))
+      << "the zygote and its heir";
+  StopAndExpectClean(*server);
+}
+
+}  // namespace
+}  // namespace brood::testing

@@ -1,0 +1,132 @@
+// Whatever number of signals comes, of whatever kind: everybody is served,
+// every death is known, and the one that says stop is heeded.
+
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <csignal>
+#include <cstdint>
+#include <random>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "brood/net/instant.h"
+#include "brood/server/options.h"
+#include "brood/server/totals.h"
+#include "brood/testing/internal/proc_files.h"
+#include "brood/testing/status_matchers.h"
+#include "brood/testing/strategies.h"
+#include "brood/testing/support/observe.h"
+#include "brood/testing/support/shared.h"
+#include "gtest/gtest.h"
+
+namespace brood::testing {
+namespace {
+
+class SignalStormTest : public StrategyTest {
+ protected:
+  static TestServer::Setup QuietSetup() {
+    TestServer::Setup setup;
+    setup.options.log_level = server::LogLevel::kError;
+    setup.options.workers = 4;
+    return setup;
+  }
+
+  // The real-time signal by which the kernel tells `server` of deaths: the
+  // lowest that it blocks.
+  static int ExitSignalOf(const TestServer& server) {
+    const std::string status =
+        ReadProcFile(absl::StrCat("/proc/", server.pid(), "/status"));
+    const size_t line = status.find("SigBlk:\t");
+    uint64_t blocked = 0;
+    if (line == std::string::npos ||
+        !absl::SimpleHexAtoi(status.substr(line + 8, 16), &blocked)) {
+      ADD_FAILURE() << "no SigBlk in " << status;
+    }
+    for (int signal = SIGRTMIN; signal <= SIGRTMAX; ++signal) {
+      if ((blocked >> (signal - 1) & 1) != 0) return signal;
+    }
+    ADD_FAILURE() << "it blocks no real-time signal";
+    return 0;
+  }
+};
+
+// What the server takes as data, what it claims (forged: anyone of its user may
+// send it), what it leaves to the embedder, who handles one.
+TEST_P(SignalStormTest, AHundredThousandSignalsAreNobodysLoss) {
+  constexpr int kSignals = 100'000;
+  static Shared<std::atomic<int>>* handled;
+  Shared<std::atomic<int>> runs;
+  handled = &runs;
+  TestServer::Setup setup = QuietSetup();
+  setup.before = [] {
+    struct sigaction action = {};
+    action.sa_handler = [](int) { ++**handled; };  // without SA_RESTART
+    sigaction(SIGUSR1, &action, nullptr);
+    // Those that are claimed leave no room for the true ones.
+    const rlimit few = {16, 16};
+    setrlimit(RLIMIT_SIGPENDING, &few);
+  };
+  const auto server = StartServer(std::move(setup));
+  const std::array<int, 5> signals = {SIGHUP, SIGUSR2, SIGCHLD, SIGUSR1,
+                                      ExitSignalOf(*server)};
+  std::atomic<int> sent{0};
+  std::thread storm([&] {
+    for (; sent < kSignals; ++sent) {
+      // One that does not fit into the queue has been sent all the same.
+      sigval value = {};
+      sigqueue(server->pid(),
+               signals[static_cast<size_t>(sent) % signals.size()], value);
+    }
+  });
+  uint64_t served = 0;
+  while (sent < kSignals || served < 100) {
+    TestClient client = ConnectTo(*server);
+    EXPECT_THAT(client.Echo("hello"), IsOk());
+    client.Close();
+    ++served;
+  }
+  storm.join();
+  RecordProperty("served", static_cast<int>(served));
+  const server::Totals totals = StopAndExpectClean(*server).totals;
+  EXPECT_EQ(totals.ended_ok, served);
+  EXPECT_GT(*runs, 0);
+}
+
+// A signal that came between a look at what there is and the sleep after it
+// would be one that nobody takes until the next one.
+TEST_P(SignalStormTest, TheOneThatSaysStopIsNeverOverlooked) {
+  constexpr int kRuns = 200 / kCostOfFork;
+  constexpr int kSignals = 50;
+  std::minstd_rand random(16);
+  absl::Duration slowest = absl::ZeroDuration();
+  for (int run = 0; run < kRuns && !HasFailure(); ++run) {
+    const auto server = StartServer(QuietSetup());
+    TestClient client = ConnectTo(*server);
+    EXPECT_THAT(client.Echo("hello"), IsOk());
+    client.Close();
+    for (int i = 0; i < kSignals; ++i) {
+      kill(server->pid(), i % 2 == 0 ? SIGHUP : SIGCHLD);
+    }
+    LetPass(absl::Microseconds(random() % 300));
+    const net::Instant start = net::Now();
+    StopAndExpectClean(*server);
+    slowest = std::max(slowest, absl::FromChrono(net::Now() - start));
+  }
+  // 100 ms, but for load. One that was overlooked would never be heeded.
+  EXPECT_LT(slowest, absl::Seconds(1));
+  RecordProperty("slowest_stop_us",
+                 static_cast<int>(absl::ToInt64Microseconds(slowest)));
+}
+
+INSTANTIATE_TEST_SUITE_P(With, SignalStormTest, EachStrategy(), StrategyName());
+
+}  // namespace
+}  // namespace brood::testing

@@ -1,0 +1,107 @@
+#include "brood/testing/support/reaper_harness.h"
+
+#include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>  // NOLINT(build/c++11): the monotonic clock.
+#include <csignal>
+#include <utility>
+
+#include "brood/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::testing {
+namespace {
+
+using proc::Reaper;
+using Clock = std::chrono::steady_clock;
+
+constexpr size_t kExpectedChildren = 16;
+
+}  // namespace
+
+Nursery::Nursery(Reaper::Ownership ownership)
+    : reaper_(*Reaper::Create(ownership, kExpectedChildren)),
+      spawner_(*proc::Spawner::Create(reaper_->exit_signal())) {
+  EXPECT_THAT(spawner_.Prepare(), IsOk());
+  Cleanup(Clock::now());  // the net's first time comes at once: let it be over
+}
+
+Nursery::~Nursery() {
+  for (pid_t pid : pids_) reaper_->Signal(pid, SIGKILL).IgnoreError();
+  if (!pids_.empty()) AwaitEnded(pids_.size());
+}
+
+pid_t Nursery::Spawn(const std::function<int()>& body, uint32_t tag) {
+  absl::StatusOr<proc::Child> child = spawner_.Spawn(body);
+  EXPECT_THAT(child, IsOk());
+  const pid_t pid = child->pid();
+  reaper_->Adopt(*std::move(child), tag);
+  pids_.insert(pid);
+  return pid;
+}
+
+pid_t Nursery::SpawnIdle(uint32_t tag) {
+  return Spawn(
+      []() -> int {
+        for (;;) pause();
+      },
+      tag);
+}
+
+pid_t Nursery::SpawnZombie(const std::function<int()>& body, uint32_t tag) {
+  const pid_t pid = Spawn(body, tag);
+  AwaitZombie(pid);
+  return pid;
+}
+
+void Nursery::AwaitZombie(pid_t pid) {
+  siginfo_t ignored;
+  EXPECT_EQ(TEMP_FAILURE_RETRY(waitid(P_PID, static_cast<id_t>(pid), &ignored,
+                                      WEXITED | WNOWAIT | __WALL)),
+            0);
+}
+
+std::vector<Reaper::Ended> Nursery::Cleanup(Reaper::Instant now) {
+  std::vector<Reaper::Ended> delivered;
+  reaper_->CleanupChildren(now, [&](const Reaper::Ended& ended) {
+    EXPECT_EQ(pids_.erase(ended.pid), 1u) << "delivered twice, or a stranger";
+    delivered.push_back(ended);
+  });
+  return delivered;
+}
+
+std::vector<Reaper::Ended> Nursery::CleanupByQueue() {
+  return Cleanup(reaper_->next_check() - std::chrono::milliseconds(1));
+}
+
+std::vector<Reaper::Ended> Nursery::CleanupByNet() {
+  return Cleanup(reaper_->next_check());
+}
+
+std::vector<Reaper::Ended> Nursery::AwaitEnded(size_t count) {
+  const Clock::time_point deadline = Clock::now() + std::chrono::seconds(10);
+  std::vector<Reaper::Ended> all;
+  while (all.size() < count && Clock::now() < deadline) {
+    const auto left = std::min(reaper_->next_check(), deadline) - Clock::now();
+    const auto left_ms = std::chrono::ceil<std::chrono::milliseconds>(left);
+    pollfd notices = {reaper_->fd(), POLLIN, 0};
+    poll(&notices, 1, static_cast<int>(std::max<int64_t>(0, left_ms.count())));
+    for (const Reaper::Ended& ended : Cleanup(Clock::now())) {
+      all.push_back(ended);
+    }
+  }
+  EXPECT_EQ(all.size(), count);
+  return all;
+}
+
+bool Nursery::HasNotice() const {
+  pollfd notices = {reaper_->fd(), POLLIN, 0};
+  return poll(&notices, 1, 0) == 1;
+}
+
+}  // namespace brood::testing

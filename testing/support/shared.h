@@ -1,0 +1,49 @@
+// Shared<T>: a T that the test process, the server process and its children all
+// see and change.
+//
+// Made in the test process, before the server is. The memory is mapped anew and
+// shared, so T must hold no pointers, and be atomic (or std::array of atomics)
+// where two processes write. A resource: neither copied nor moved.
+//
+// Example:
+//   Shared<std::atomic<int>> handled;
+//   setup.handler = [&](net::Connection&) {
+//     ++*handled;
+//     return server::ExitCode::kServed;
+//   };
+
+#ifndef BROOD_TESTING_SUPPORT_SHARED_H_
+#define BROOD_TESTING_SUPPORT_SHARED_H_
+
+#include <sys/mman.h>
+
+#include <new>
+#include <type_traits>
+
+namespace brood::testing {
+
+template <typename T>
+class Shared {
+ public:
+  static_assert(std::is_trivially_destructible_v<T>);
+
+  Shared() {
+    void* memory = mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) throw std::bad_alloc();
+    value_ = new (memory) T{};
+  }
+  Shared(const Shared&) = delete;
+  Shared& operator=(const Shared&) = delete;
+  ~Shared() { munmap(value_, sizeof(T)); }
+
+  T& operator*() const { return *value_; }
+  T* operator->() const { return value_; }
+
+ private:
+  T* value_;
+};
+
+}  // namespace brood::testing
+
+#endif  // BROOD_TESTING_SUPPORT_SHARED_H_

@@ -1,0 +1,401 @@
+// Every call site of the parent fails: each recovers or ends with a message.
+//
+// The table finds the sites, lives without a fault say which of them the parent
+// runs, and each of these is then failed in a life in which it is run.
+// Ordinarily once, with one error, to see that each is survived; with
+// BROOD_FAULTS=all with each error that the call documents, at several of its
+// calls, once and for good, and with one of them in each other life that runs
+// it, too (testing/syscalls/faults_all.sh). A site that nobody runs must be in
+// syscall_sites.txt, with the reason.
+//
+// With BROOD_FAULT_SITES=TEXT only at the sites whose names contain the text.
+
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <iostream>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/base/config.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
+#include "absl/time/time.h"
+#include "absl/types/optional.h"
+#include "brood/testing/leak_check.h"
+#include "brood/testing/support/observe.h"
+#include "brood/testing/support/short_dir.h"
+#include "brood/testing/syscalls/syscall_errors.h"
+#include "brood/testing/syscalls/syscall_scenarios.h"
+#include "brood/testing/syscalls/syscall_table.h"
+#include "brood/testing/test_client.h"
+#include "brood/testing/test_server.h"
+#include "gtest/gtest.h"
+
+namespace brood::testing {
+namespace {
+
+struct Fault {
+  std::string site, call;
+  int error;
+  int64_t first, count;
+
+  std::string ToString() const {
+    return absl::StrCat(site, ": ", strerrorname_np(error), " at call ", first,
+                        count == 1 ? "" : ", for good");
+  }
+};
+
+// How often a site was run by the parent and by others, in a life.
+struct Runs {
+  int64_t here, elsewhere;
+};
+
+class SyscallFaultsTest : public LeakCheck {
+ protected:
+  SyscallFaultsTest() { prctl(PR_SET_CHILD_SUBREAPER, 1); }
+  ~SyscallFaultsTest() override { prctl(PR_SET_CHILD_SUBREAPER, 0); }
+
+  // Calls that fail at the site, in a life of a server; true if they did.
+  bool Fail(const Scenario& scenario, const Fault& fault);
+  // The same without; says what was run.
+  std::map<std::string, Runs> LiveUndisturbed(const Scenario& scenario);
+
+  SyscallTable table_{{"brood::net", "brood::proc", "brood::server"}};
+  const ShortDir dir_;
+  const std::vector<Scenario> scenarios_ = Scenarios(dir_);
+
+ private:
+  struct Clients {
+    int served = 0, turned_away = 0, waiting = 0;
+    // What became of it, if there was to be one.
+    bool upgrade_is_known = true;
+  };
+
+  void Live(const Scenario& scenario, const absl::optional<Fault>& fault);
+  void Talk(const Scenario& scenario, TestServer& server,
+            absl::Duration patience, Clients* clients);
+  static void Ask(absl::StatusOr<TestClient>& client, Clients* clients);
+  TestServer::Report Stop(const Scenario& scenario, TestServer& server,
+                          absl::Duration patience, Clients* clients);
+  static void ExpectNobodyLeft();
+};
+
+// Whether `text` tells what it was: the call, or what that said.
+bool Tells(absl::string_view text, const Fault& fault) {
+  const std::string& call = fault.call;
+  return absl::StrContains(
+             text, call.substr(0, call.find_last_not_of("0123456789") + 1)) ||
+         absl::StrContains(text, strerror(fault.error));
+}
+
+void SyscallFaultsTest::Ask(absl::StatusOr<TestClient>& client,
+                            Clients* clients) {
+  const absl::Status served =
+      client.ok() ? client->Echo("hello") : client.status();
+  if (served.ok()) {
+    ++clients->served;
+  } else if (absl::IsDeadlineExceeded(served)) {
+    ++clients->waiting;
+  } else {
+    ++clients->turned_away;
+  }
+}
+
+void SyscallFaultsTest::Talk(const Scenario& scenario, TestServer& server,
+                             absl::Duration patience, Clients* clients) {
+  const size_t listeners = server.options().listen.size();
+  size_t next = 0;
+  const auto connect = [&] {
+    // Who waits shows that nobody is served.
+    return TestClient::Connect(
+        server.endpoint(next++ % listeners),
+        clients->waiting > 0 ? absl::Milliseconds(20) : patience);
+  };
+  const auto one_after_the_other = [&](int count) {
+    for (int i = 0; i < count; ++i) {
+      auto client = connect();
+      Ask(client, clients);
+    }
+  };
+  one_after_the_other(3);
+  if (scenario.kills_zygote) {
+    const auto line = server.AwaitLogLine("zygote is pid ", patience);
+    pid_t zygote = 0;
+    if (line.ok() &&
+        absl::SimpleAtoi(line->substr(line->rfind(' ')), &zygote)) {
+      kill(zygote, SIGKILL);
+    }
+  }
+  {
+    std::vector<absl::StatusOr<TestClient>> together;
+    for (int i = 0; i < 4; ++i) together.push_back(connect());
+    for (auto& client : together) {
+      Ask(client, clients);
+      client = absl::CancelledError();  // there may be room for few at once
+    }
+  }
+  auto silent = connect();
+  if (silent.ok() && scenario.client_dawdles) {
+    silent->ReadUntilEof().status().IgnoreError();
+  }
+  silent = absl::CancelledError();
+  one_after_the_other(2);
+}
+
+TestServer::Report SyscallFaultsTest::Stop(const Scenario& scenario,
+                                           TestServer& server,
+                                           absl::Duration patience,
+                                           Clients* clients) {
+  if (scenario.upgrades) {
+    server.Signal(SIGUSR2);
+    const auto has_said = [&](const char* text) {
+      return server.AwaitLogLine(text, absl::ZeroDuration()).ok();
+    };
+    clients->upgrade_is_known = Await(
+        [&] {
+          return has_said("has taken over") || has_said("upgrade failed") ||
+                 has_said("upgrade: ignored");
+        },
+        patience);
+  }
+  if (!scenario.client_stays) return server.Stop();
+  auto staying = TestClient::Connect(server.endpoint(), absl::Seconds(1));
+  if (staying.ok()) staying->Echo("hello").IgnoreError();
+  server.Signal(SIGTERM);
+  // If the server can't end it, it goes by itself.
+  if (staying.ok()) staying->ReadUntilEof().status().IgnoreError();
+  staying = absl::CancelledError();
+  return server.AwaitExit();
+}
+
+// We are init to those that the server process leaves behind.
+void SyscallFaultsTest::ExpectNobodyLeft() {
+  siginfo_t info;
+  while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0) {
+    ADD_FAILURE() << "a process was left, and lives on without a server";
+    kill(0, SIGCONT);
+    if (waitpid(-1, nullptr, __WALL) < 0) break;
+  }
+}
+
+void SyscallFaultsTest::Live(const Scenario& scenario,
+                             const absl::optional<Fault>& fault) {
+  table_.Reset();
+  for (const Scenario::Failure& failure : scenario.always_fail) {
+    table_.Fail(failure.site, failure.error, /*first=*/1, failure.count);
+  }
+  if (fault) {
+    table_.Fail(fault->site, fault->error, fault->first, fault->count);
+  }
+  const bool for_good = fault && fault->count != 1;
+  TestServer::Setup setup;
+  setup.options.drain_grace = absl::Milliseconds(for_good ? 300 : 5000);
+  setup.may_leave_traces = true;  // which depends; see below
+  Kept kept = scenario.prepare(setup);
+  setup.before = [this, before = setup.before] {
+    if (before) before();
+    // One that comes when the server has ended by itself must not end us. (A
+    // signal that is blocked, as in the server, is never ignored.)
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGUSR2, SIG_IGN);
+    table_.Arm();
+  };
+  // Whether what is said as a warning can be heard.
+  const bool audible = setup.stderr_fd < 0 &&
+                       setup.options.log_level <= server::LogLevel::kWarning;
+  auto server = TestServer::Start(std::move(setup));
+  kept.lent.clear();
+  if (!server.ok()) {
+    EXPECT_TRUE(scenario.refused ||
+                (fault && Tells(server.status().message(), *fault)))
+        << "Create: " << server.status();
+    ExpectNobodyLeft();
+    return;
+  }
+  Clients clients;
+  Talk(scenario, **server, absl::Milliseconds(for_good ? 200 : 5000), &clients);
+  const TestServer::Report report =
+      Stop(scenario, **server, absl::Seconds(for_good ? 1 : 10), &clients);
+  const std::string told = absl::StrCat(report.run_status, "\n", report.log);
+  EXPECT_TRUE(report.exit_status.exited()) << report.exit_status.ToString();
+  EXPECT_TRUE(report.complete && report.balanced && report.totals.running == 0)
+      << told;
+  // What is undone by a call that fails stays as it is.
+  if (!fault || (fault->call != "sigaction" && fault->call != "sigprocmask")) {
+    EXPECT_EQ(absl::StrJoin(report.leaks, "\n"), "") << told;
+  }
+  if (!fault) {
+    EXPECT_EQ(report.run_status, "OK") << told;
+  } else if (report.run_status != "OK") {
+    EXPECT_TRUE(Tells(told, *fault)) << told;
+  } else if (!for_good) {
+    EXPECT_EQ(clients.waiting, 0) << told;
+    EXPECT_TRUE(clients.upgrade_is_known || report.log_lines_dropped > 0)
+        << told;
+  }
+  // A machine that is busy makes others than the one look as if they dawdled:
+  // they are told of as well.
+  if (clients.served + static_cast<int>(report.totals.killed) < 8) {
+    EXPECT_TRUE(fault && (!audible || Tells(told, *fault)))
+        << clients.served << " served, " << clients.turned_away
+        << " turned away, " << clients.waiting << " waiting, and it says\n"
+        << told;
+  }
+  ExpectNobodyLeft();
+}
+
+std::map<std::string, Runs> SyscallFaultsTest::LiveUndisturbed(
+    const Scenario& scenario) {
+  Live(scenario, absl::nullopt);
+  std::map<std::string, Runs> runs;
+  for (const auto& site : table_.sites()) {
+    runs[site.name] = {table_.calls(site.name),
+                       table_.calls_elsewhere(site.name)};
+  }
+  // These fail already.
+  for (const Scenario::Failure& failure : scenario.always_fail) {
+    runs.erase(failure.site);
+  }
+  return runs;
+}
+
+bool SyscallFaultsTest::Fail(const Scenario& scenario, const Fault& fault) {
+  SCOPED_TRACE(absl::StrCat(scenario.name, ": ", fault.ToString()));
+  Live(scenario, fault);
+  return table_.failed(fault.site) > 0;
+}
+
+// The faults of a site that is run so many times: once at the first calls, at
+// one in the middle and at the last, and for good from the first and from the
+// middle on.
+std::vector<Fault> FaultsAt(const SyscallTable::Site& site,
+                            const std::string& call, int64_t runs,
+                            const std::vector<SyscallError>& errors) {
+  const int64_t middle = (runs + 1) / 2;
+  std::set<int64_t> once = {middle, runs}, for_good = {1, middle};
+  for (int64_t n = 1; n <= std::min<int64_t>(runs, 3); ++n) once.insert(n);
+  std::vector<Fault> faults;
+  for (const SyscallError& error : errors) {
+    for (int64_t n : once) {
+      faults.push_back({site.name, call, error.error, n, 1});
+    }
+    if (error.passes) continue;
+    for (int64_t n : for_good) {
+      faults.push_back(
+          {site.name, call, error.error, n, SyscallTable::kForGood});
+    }
+  }
+  return faults;
+}
+
+std::string FromEnvironment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+// Those of the sites that the parent does not run, from the file: see there.
+struct Excused {
+  std::set<std::string> children, perhaps;
+};
+
+Excused ReadExcused() {
+  Excused excused;
+  std::set<std::string>* group = nullptr;
+  std::ifstream file("testing/syscalls/syscall_sites.txt");
+  EXPECT_TRUE(file.good());
+  for (std::string line; std::getline(file, line);) {
+    absl::string_view name = line;
+    if (absl::StartsWith(name, "child: ")) {
+      group = &excused.children;
+    } else if (absl::StartsWith(name, "perhaps: ")) {
+      group = &excused.perhaps;
+    } else if (absl::ConsumePrefix(&name, "  ")) {
+      group->insert(std::string(name));
+    }
+  }
+  return excused;
+}
+
+TEST_F(SyscallFaultsTest, EachSiteOfTheParentFailsAndItRecoversOrSaysWhy) {
+#if defined(__OPTIMIZE__) || defined(ABSL_HAVE_ADDRESS_SANITIZER)
+  GTEST_SKIP() << "an optimizer makes other sites than the source has";
+#endif
+  const bool all = FromEnvironment("BROOD_FAULTS") == "all";
+  const std::string chosen = FromEnvironment("BROOD_FAULT_SITES");
+  const Excused excused = ReadExcused();
+
+  // What each life runs.
+  std::vector<std::map<std::string, Runs>> lives;
+  std::map<std::string, std::string> calls;
+  for (const Scenario& scenario : scenarios_) {
+    SCOPED_TRACE(scenario.name);
+    lives.push_back(LiveUndisturbed(scenario));
+    for (const auto& site : table_.sites()) {
+      if (table_.calls(site.name) == 0) continue;
+      const int64_t number = table_.number(site.name);
+      calls[site.name] = number < 0 ? site.call : NameOfSyscall(number);
+    }
+  }
+  ASSERT_FALSE(HasFailure()) << "without any fault";
+
+  std::set<std::string> to_cover, covered;
+  std::set<std::string> unknown = excused.children;
+  unknown.insert(excused.perhaps.begin(), excused.perhaps.end());
+  int64_t faults = 0;
+  for (const auto& site : table_.sites()) {
+    const std::string& name = site.name;
+    unknown.erase(name);
+    const bool is_run = calls.count(name) > 0;
+    if (excused.children.count(name) > 0) {
+      EXPECT_FALSE(is_run) << name << " is run by the parent";
+      continue;
+    }
+    if (!is_run && excused.perhaps.count(name) > 0) continue;
+    if (!absl::StrContains(name, chosen)) continue;
+    to_cover.insert(name);
+    const std::vector<SyscallError> errors = ErrorsOf(calls[name]);
+    EXPECT_FALSE(is_run && errors.empty())
+        << name << ": which errors has " << calls[name] << "?";
+    bool first_life = true;
+    for (size_t life = 0; life < lives.size() && !errors.empty(); ++life) {
+      const int64_t runs = lives[life][name].here;
+      if (runs == 0 || (!all && covered.count(name) > 0)) continue;
+      for (const Fault& fault : FaultsAt(
+               site, calls[name], runs,
+               first_life
+                   ? errors
+                   : std::vector<SyscallError>{errors[life % errors.size()]})) {
+        if (!all && covered.count(name) > 0) break;
+        ++faults;
+        if (Fail(scenarios_[life], fault)) covered.insert(name);
+      }
+      first_life = false;
+    }
+    std::cout << (covered.count(name) > 0 ? "covered      " : "NOT COVERED  ")
+              << name << "\n";
+  }
+  for (const std::string& name : unknown) {
+    ADD_FAILURE() << "there is no " << name << " any more";
+  }
+  std::cout << faults << " faults in " << lives.size() << " lives\n"
+            << "sites covered " << covered.size() << " of " << to_cover.size()
+            << std::endl;
+  EXPECT_EQ(covered.size(), to_cover.size());
+}
+
+}  // namespace
+}  // namespace brood::testing

@@ -1,0 +1,316 @@
+#include "brood/testing/syscalls/syscall_scenarios.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdlib>
+#include <memory>
+#include <stdexcept>
+#include <thread>  // NOLINT(build/c++11): a program that has threads.
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "brood/net/connection.h"
+#include "brood/proc/memory/huge_text.h"
+#include "brood/server/command_line/flagfile.h"
+#include "brood/server/control/request_signals.h"
+#include "brood/server/options.h"
+#include "brood/server/own_command.h"
+#include "brood/server/readiness.h"
+#include "brood/server/socket_activation.h"
+#include "brood/server/tcp_server.h"
+#include "brood/testing/support/shared.h"
+
+namespace brood::testing {
+namespace {
+
+using Setup = TestServer::Setup;
+using server::TcpServer;
+
+// A run of turns, with a new generation when two clients have been served.
+absl::Status RunTwoGenerations(TcpServer& server) {
+  bool begun = false;
+  for (;;) {
+    if (!begun && server.totals().ended_ok >= 2) {
+      begun = true;
+      absl::Status status = server.BeginGeneration();
+      if (!status.ok()) return status;
+    }
+    const absl::StatusOr<bool> goes_on = server.Step(absl::Seconds(10));
+    if (!goes_on.ok()) return goes_on.status();
+    if (!*goes_on) return absl::OkStatus();
+  }
+}
+
+absl::Status RunBesideAThread(TcpServer& server) {
+  int fds[2];
+  if (pipe2(fds, O_CLOEXEC) < 0) return absl::ErrnoToStatus(errno, "pipe2");
+  std::thread other([&] {
+    char byte;
+    while (read(fds[0], &byte, 1) < 0) {
+    }
+  });
+  absl::Status run = server.Run();
+  close(fds[1]);
+  other.join();
+  close(fds[0]);
+  return run;
+}
+
+// Its standard error is the second of `fds`; the first is kept if there is one.
+Kept LogTo(int first, int second, Setup& setup) {
+  if (second < 0) throw std::runtime_error("no descriptor for the log");
+  setup.stderr_fd = second;
+  Kept kept;
+  kept.sockets.push_back(net::Socket::Adopt(second));
+  if (first >= 0) kept.sockets.push_back(net::Socket::Adopt(first));
+  return kept;
+}
+
+Scenario LogToFile() {
+  Scenario scenario;
+  scenario.name = "log to a file";
+  scenario.prepare = [](Setup& setup) {
+    return LogTo(-1, memfd_create("log", MFD_CLOEXEC), setup);
+  };
+  return scenario;
+}
+
+// The next descriptor has its number. (A log to a file opens none.)
+Scenario WithoutStandardInput() {
+  Scenario scenario = LogToFile();
+  scenario.name = "without standard input";
+  scenario.prepare = [log_to_file = scenario.prepare](Setup& setup) {
+    setup.options.strategy = "pool";
+    setup.options.workers = 2;
+    setup.before = [] { close(STDIN_FILENO); };
+    return log_to_file(setup);
+  };
+  return scenario;
+}
+
+Scenario LogToSocket() {
+  Scenario scenario;
+  scenario.name = "log to a socket";
+  scenario.prepare = [](Setup& setup) {
+    int fds[2] = {-1, -1};
+    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds);
+    return LogTo(fds[0], fds[1], setup);
+  };
+  return scenario;
+}
+
+Scenario LogToNobody() {
+  Scenario scenario;
+  scenario.name = "log to a pipe that nobody reads";
+  scenario.prepare = [](Setup& setup) {
+    int fds[2] = {-1, -1};
+    if (pipe2(fds, O_CLOEXEC) == 0) close(fds[0]);
+    return LogTo(-1, fds[1], setup);
+  };
+  return scenario;
+}
+
+Scenario LogToBorrowedPipe() {
+  Scenario scenario =
+      With("log to a pipe that cannot be opened", [](Setup&) {});
+  scenario.always_fail = {{"LineWriter::LineWriter open", ENXIO}};
+  return scenario;
+}
+
+// The first process of all does not get ready.
+Scenario DiesAtStart(const std::string& strategy) {
+  Scenario scenario;
+  scenario.name = strategy + ", one of which dies at its start";
+  scenario.prepare = [strategy](Setup& setup) {
+    setup.options.strategy = strategy;
+    setup.options.workers = 2;
+    const auto born = std::make_shared<Shared<std::atomic<int>>>();
+    setup.options.prepare_child = [born] {
+      return (**born)++ == 0 ? absl::UnavailableError("the first")
+                             : absl::OkStatus();
+    };
+    return Kept();
+  };
+  return scenario;
+}
+
+Scenario KilledZygote() {
+  Scenario scenario =
+      With("zygote, killed", [](Setup& s) { s.options.strategy = "zygote"; });
+  scenario.kills_zygote = true;
+  return scenario;
+}
+
+Scenario WithoutClone3() {
+  Scenario scenario = With("fork, without clone3", [](Setup&) {});
+  scenario.always_fail = {{"Spawner::Create syscall #2", ENOSYS}};
+  return scenario;
+}
+
+Scenario RefusedSignals() {
+  Scenario scenario = With("signals cannot be blocked", [](Setup&) {});
+  scenario.always_fail = {{"SignalInbox::Create sigprocmask", EINVAL}};
+  scenario.refused = true;
+  return scenario;
+}
+
+Scenario Deadlines() {
+  Scenario scenario = With("deadlines", [](Setup& setup) {
+    setup.options.first_byte_timeout = absl::Milliseconds(100);
+    setup.options.idle_timeout = absl::Seconds(20);
+    setup.options.connection_timeout = absl::Seconds(20);
+  });
+  scenario.client_dawdles = true;
+  return scenario;
+}
+
+Scenario Grace() {
+  Scenario scenario = With("a client that stays", [](Setup& setup) {
+    setup.options.drain_grace = absl::Milliseconds(100);
+  });
+  scenario.client_stays = true;
+  return scenario;
+}
+
+// What server/main.cc does before there is a server, which could be done later
+// as well. Descriptor 3 was inherited.
+absl::Status BeginAsMainDoes() {
+  server::RequestSignals::BlockForGood();
+  const char* const by_path[] = {"./server", "--flagfile=/dev/null"};
+  const char* const by_name[] = {"server"};
+  server::Options options;
+  setenv("LISTEN_PID", absl::StrCat(getpid()).c_str(), 1);
+  setenv("LISTEN_FDS", "1", 1);
+  server::TakeNotifySocket(&options);
+  const absl::Status inherited = server::InheritListeners(&options).status();
+  close(STDERR_FILENO + 1);  // also if nobody has taken it
+  for (const absl::Status& status :
+       {inherited, server::OwnCommand(2, by_path).status(),
+        server::OwnCommand(1, by_name).status(),
+        server::CheckFlags(2, by_path)}) {
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+// As server/main.cc does; the first handler leaves an orphan behind, which has
+// ended by then.
+Scenario Program() {
+  Scenario scenario;
+  scenario.name = "program";
+  scenario.prepare = [](Setup& setup) {
+    setup.options.init = true;
+    setup.given = {STDERR_FILENO + 1};
+    const auto served = std::make_shared<Shared<std::atomic<int>>>();
+    setup.handler = [served,
+                     echo = setup.handler](net::Connection& connection) {
+      if ((**served)++ == 0) {
+        if (fork() == 0) _exit(0);
+        siginfo_t info;
+        waitid(P_ALL, 0, &info, WEXITED | WNOWAIT);
+      }
+      return echo(connection);
+    };
+    setup.run = [served](TcpServer& server) {
+      absl::Status begun = BeginAsMainDoes();
+      // Then whoever has come is killed: no orphan could be sure to have ended.
+      if (!begun.ok()) ++**served;
+      if (!begun.ok()) return begun;
+      proc::MoveTextToHugePages().IgnoreError();
+      server::AnnounceReadiness(server.endpoints(), STDERR_FILENO);
+      return server.Run();
+    };
+    Kept kept;
+    kept.lent.push_back(
+        net::Socket::Adopt(open("/dev/null", O_RDONLY | O_CLOEXEC)));
+    kept.lent = FromThreeOn(std::move(kept.lent));
+    return kept;
+  };
+  return scenario;
+}
+
+}  // namespace
+
+Scenario With(const std::string& name,
+              const std::function<void(Setup&)>& change) {
+  Scenario scenario;
+  scenario.name = name;
+  scenario.prepare = [change](Setup& setup) {
+    change(setup);
+    return Kept();
+  };
+  return scenario;
+}
+
+std::vector<Scenario> Scenarios(const ShortDir& dir) {
+  std::vector<Scenario> all = {
+      With("fork", [](Setup&) {}),
+      With("spares, two generations",
+           [](Setup& setup) {
+             setup.options.strategy = "spares";
+             setup.options.min_spares = 2;
+             setup.options.max_spares = 4;
+             setup.run = RunTwoGenerations;
+           }),
+      With("pool, two generations",
+           [](Setup& setup) {
+             setup.options.strategy = "pool";
+             setup.options.workers = 2;
+             setup.options.max_connections_per_worker = 3;
+             setup.run = RunTwoGenerations;
+           }),
+      With("zygote", [](Setup& s) { s.options.strategy = "zygote"; }),
+      KilledZygote(),
+      With("spares that die with their parent",
+           [](Setup& setup) {
+             setup.options.strategy = "spares";
+             setup.options.on_parent_death = server::OnParentDeath::kDie;
+           }),
+      With("auto", [](Setup& s) { s.options.strategy = "auto"; }),
+      With("auto, in a program with threads",
+           [](Setup& setup) {
+             setup.options.strategy = "auto";
+             setup.run = RunBesideAThread;
+           }),
+      With("own loop, two listeners",
+           [](Setup& setup) {
+             setup.options.listen = {":0", "127.0.0.1:0"};
+             setup.options.peer_timeout = absl::Seconds(30);
+             setup.options.on_connection_end =
+                 [](const server::ConnectionReport&) {};
+             setup.options.take_signals = false;
+             setup.run = RunInOwnLoop;
+           }),
+      Deadlines(),
+      Grace(),
+      Program(),
+      WithoutStandardInput(),
+      With("quiet",
+           [](Setup& setup) {
+             setup.options.log_level = server::LogLevel::kError;
+           }),
+      LogToFile(),
+      LogToSocket(),
+      LogToNobody(),
+      LogToBorrowedPipe(),
+      DiesAtStart("spares"),
+      DiesAtStart("pool"),
+      WithoutClone3(),
+      RefusedSignals(),
+  };
+  for (Scenario& scenario : HandOverScenarios(dir)) {
+    all.push_back(std::move(scenario));
+  }
+  return all;
+}
+
+}  // namespace brood::testing

@@ -1,0 +1,116 @@
+// That no site is left out: every source of a server is in the program that is
+// looked at, and every call that it makes is one that a SyscallTable can fail,
+// or one that cannot fail.
+
+#include "brood/testing/syscalls/syscall_sites.h"
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/base/config.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "brood/testing/leak_check.h"
+#include "brood/testing/support/short_dir.h"
+#include "brood/testing/syscalls/syscall_scenarios.h"
+#include "brood/testing/syscalls/syscall_table.h"
+#include "brood/testing/test_server.h"
+#include "gtest/gtest.h"
+
+namespace brood::testing {
+namespace {
+
+using SyscallSitesTest = LeakCheck;
+
+// Functions of the C library that are called, and do not fail: they make no
+// system call, or one that always succeeds, or are how a process ends.
+const std::set<std::string>& Harmless() {
+  static const auto* const harmless = new std::set<std::string>{
+      // Memory and text.
+      "memchr", "memcmp", "memcpy", "memmove", "memset", "strcmp", "strlen",
+      "strrchr", "atoi", "snprintf", "vsnprintf", "inet_ntop", "inet_pton",
+      "htonl", "htons", "ntohs", "sigabbrev_np", "sigdescr_np",
+      "strerrordesc_np", "__cmsg_nxthdr", "in6addr_any", "__ctype_b_loc",
+      // Sets of signals.
+      "sigaddset", "sigdelset", "sigemptyset", "sigfillset", "sigismember",
+      "__libc_current_sigrtmax", "__libc_current_sigrtmin",
+      // What a process knows of itself.
+      "getpid", "getppid", "getenv", "unsetenv", "sysconf", "umask", "environ",
+      "dl_iterate_phdr", "dirfd", "__errno_location", "__libc_single_threaded",
+      "stderr", "stdout", "__fpending", "__fpurge",
+      // How to start a program: these say EINVAL at most, or nothing.
+      "posix_spawn_file_actions_destroy", "posix_spawnattr_destroy",
+      "posix_spawnattr_setflags", "posix_spawnattr_setsigdefault",
+      "posix_spawnattr_setsigmask",
+      // How one ends. (A child flushes; before abort() it says why.)
+      "_exit", "abort", "fflush", "fprintf", "__assert_fail",
+      "__stack_chk_fail", "__cxa_atexit", "pthread_mutex_lock",
+      "pthread_mutex_unlock",
+      // The language.
+      "_Unwind_Resume", "__cxa_allocate_exception", "__cxa_free_exception",
+      "__cxa_begin_catch", "__cxa_end_catch", "__cxa_rethrow", "__cxa_throw",
+      "__cxa_call_terminate", "__cxa_get_exception_ptr", "strtol",
+      "__isoc23_strtol", "__cxa_guard_abort", "__cxa_guard_acquire",
+      "__cxa_guard_release", "__cxa_pure_virtual", "__gxx_personality_v0",
+      "__dso_handle", "__tls_get_addr", "_GLOBAL_OFFSET_TABLE_"};
+  return *harmless;
+}
+
+TEST_F(SyscallSitesTest, EveryCallThatCanFailIsInTheTable) {
+#if defined(__OPTIMIZE__) || defined(ABSL_HAVE_ADDRESS_SANITIZER)
+  GTEST_SKIP() << "an optimizer and a sanitizer call others than the source";
+#endif
+  const SyscallTable table({"brood::net", "brood::proc", "brood::server"});
+  for (const std::string& call : table.not_diverted()) {
+    if (Harmless().count(call) > 0) continue;
+    ADD_FAILURE() << call << " is called by a server. If it can fail, it is "
+                  << "to be in DIVERTED_CALLS and syscall_wraps.cc; if not, in "
+                  << "the list above";
+  }
+}
+
+TEST_F(SyscallSitesTest, EverySourceIsInTheProgram) {
+  // Which is where they come from.
+  const ShortDir dir;
+  const std::vector<Scenario> scenarios = Scenarios(dir);
+  TestServer::Setup setup;
+  scenarios.at(0).prepare(setup);
+  const std::set<std::string> here = SourcesOfProgram();
+  int sources = 0;
+  for (const std::string& path : ::testing::internal::GetArgvs()) {
+    if (!absl::EndsWith(path, ".cc")) continue;
+    ++sources;
+    EXPECT_EQ(here.count(path.substr(path.rfind('/') + 1)), 1u)
+        << path << " is not run by any of syscall_scenarios.cc";
+  }
+  EXPECT_GT(sources, 0);
+}
+
+TEST_F(SyscallSitesTest, FunctionsHaveShortNames) {
+  const struct {
+    const char *demangled, *expected;
+  } rows[] = {
+      {"brood::net::Listener::Accept()", "brood::net::Listener::Accept"},
+      {"brood::net::Listener::queued() const", "brood::net::Listener::queued"},
+      {"brood::proc::(anonymous namespace)::IsExiting(char const*)",
+       "brood::proc::IsExiting"},
+      {"brood::net::ReadSome(brood::net::Socket const&, absl::Span<char>)::"
+       "{lambda(int)#1}::operator()(int) const",
+       "brood::net::ReadSome::{lambda#1}"},
+      {"absl::StatusOr<unsigned long> brood::net::(anonymous namespace)::"
+       "MoveSome<brood::net::X>(int, short)",
+       "brood::net::MoveSome"},
+      {"brood::proc::ProcessState::KernelsWord[abi:cxx11]() const",
+       "brood::proc::ProcessState::KernelsWord"},
+      {"brood::net::Listener::Listen(int) [clone .localalias]",
+       "brood::net::Listener::Listen"},
+      {"brood::net::Socket::~Socket()", "brood::net::Socket::~Socket"},
+  };
+  for (const auto& row : rows) {
+    EXPECT_EQ(ShortenFunction(row.demangled), row.expected);
+  }
+}
+
+}  // namespace
+}  // namespace brood::testing

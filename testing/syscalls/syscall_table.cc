@@ -1,0 +1,184 @@
+#include "brood/testing/syscalls/syscall_table.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <new>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "brood/testing/syscalls/syscall_sites.h"
+
+namespace brood::testing {
+namespace {
+
+constexpr absl::string_view kDiverted = "__wrap_";
+
+// The one that there is, and the process that is meant.
+SyscallTable* the_table = nullptr;
+pid_t armed = 0;
+
+[[noreturn]] void GiveUp(const std::string& why) {
+  std::fprintf(stderr, "syscall table: %s\n", why.c_str());
+  std::abort();
+}
+
+// Of "net::Listener::Accept accept4", "Listener::Accept accept4" is an end, and
+// "Accept accept4", and "accept4".
+bool IsEndOf(absl::string_view text, absl::string_view name) {
+  if (!absl::ConsumeSuffix(&name, text)) return false;
+  return name.empty() || name.back() == ':' || name.back() == ' ';
+}
+
+}  // namespace
+
+// What is scripted for a site, and what happened there. The test process
+// writes the script while the server process runs.
+struct SyscallTable::Cell {
+  std::atomic<int64_t> calls{0};
+  std::atomic<int64_t> failed{0};
+  std::atomic<int64_t> elsewhere{0};
+  std::atomic<int64_t> number{-1};
+  // The calls from `first` on, before `end`.
+  std::atomic<int64_t> first{0};
+  std::atomic<int64_t> end{0};
+  std::atomic<int> error{0};
+};
+
+SyscallTable::SyscallTable(const std::vector<std::string>& namespaces) {
+  if (the_table != nullptr) GiveUp("there is one already");
+  FindSites(namespaces);
+  const size_t size = std::max<size_t>(1, sites_.size()) * sizeof(Cell);
+  void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) GiveUp("no memory");
+  cells_ = static_cast<Cell*>(memory);
+  for (size_t i = 0; i < sites_.size(); ++i) new (&cells_[i]) Cell;
+  the_table = this;
+}
+
+SyscallTable::~SyscallTable() {
+  the_table = nullptr;
+  armed = 0;
+  munmap(cells_, std::max<size_t>(1, sites_.size()) * sizeof(Cell));
+}
+
+void SyscallTable::FindSites(const std::vector<std::string>& namespaces) {
+  std::map<std::string, int> count;
+  for (const CallSite& found : FindCallSites(namespaces)) {
+    absl::string_view call = found.callee;
+    if (!absl::ConsumePrefix(&call, kDiverted)) {
+      // Not those of C++, which are the library's own affair.
+      if (found.imported && !absl::StartsWith(call, "_Z")) {
+        not_diverted_.insert(found.callee);
+      }
+      continue;
+    }
+    absl::ConsumePrefix(&call, "__isoc99_");
+    absl::ConsumePrefix(&call, "__isoc23_");
+    absl::string_view function = found.function;
+    absl::ConsumePrefix(&function, "brood::");
+    std::string name = absl::StrCat(function, " ", call);
+    const int ordinal = ++count[name];
+    sites_.push_back({ordinal == 1 ? name : absl::StrCat(name, " #", ordinal),
+                      std::string(call), found.returns_to});
+  }
+  if (sites_.empty()) {
+    GiveUp("no call is diverted; is the test linkstatic = True?");
+  }
+  // One of several is told from the others.
+  for (Site& site : sites_) {
+    const auto several = count.find(site.name);
+    if (several != count.end() && several->second > 1) site.name += " #1";
+  }
+  std::sort(sites_.begin(), sites_.end(),
+            [](const Site& a, const Site& b) { return a.name < b.name; });
+  by_address_.resize(sites_.size());
+  for (size_t i = 0; i < sites_.size(); ++i) by_address_[i] = i;
+  std::sort(by_address_.begin(), by_address_.end(), [this](size_t a, size_t b) {
+    return sites_[a].returns_to < sites_[b].returns_to;
+  });
+}
+
+void SyscallTable::Arm() {
+  if (the_table != this) GiveUp("the one that is armed must be the one left");
+  armed = getpid();
+}
+
+SyscallTable::Cell& SyscallTable::CellOf(absl::string_view text) const {
+  std::vector<size_t> chosen;
+  std::string names;
+  for (size_t i = 0; i < sites_.size(); ++i) {
+    if (sites_[i].name == text) return cells_[i];
+    absl::StrAppend(&names, "\n  ", sites_[i].name);
+    if (IsEndOf(text, sites_[i].name)) chosen.push_back(i);
+  }
+  if (chosen.size() != 1) {
+    GiveUp(absl::StrCat("\"", text, "\" is the name of ", chosen.size(),
+                        " sites; there are", names));
+  }
+  return cells_[chosen[0]];
+}
+
+void SyscallTable::Fail(absl::string_view text, int error, int64_t first,
+                        int64_t count) {
+  Cell& cell = CellOf(text);
+  cell.end = 0;
+  cell.error = error;
+  cell.first = cell.calls + first;
+  cell.end = count > kForGood - cell.first ? kForGood : cell.first + count;
+}
+
+void SyscallTable::Reset() {
+  for (size_t i = 0; i < sites_.size(); ++i) new (&cells_[i]) Cell;
+}
+
+int64_t SyscallTable::calls(absl::string_view text) const {
+  return CellOf(text).calls;
+}
+int64_t SyscallTable::failed(absl::string_view text) const {
+  return CellOf(text).failed;
+}
+int64_t SyscallTable::calls_elsewhere(absl::string_view text) const {
+  return CellOf(text).elsewhere;
+}
+int64_t SyscallTable::number(absl::string_view text) const {
+  return CellOf(text).number;
+}
+
+bool SyscallTable::Fails(const void* caller, int64_t number) {
+  // `armed` is zero in the test process, whose calls are nobody's business.
+  if (the_table == nullptr || armed == 0) return false;
+  return the_table->FailsAt(reinterpret_cast<uintptr_t>(caller), number);
+}
+
+bool SyscallTable::FailsAt(uintptr_t caller, int64_t number) {
+  const auto found =
+      std::lower_bound(by_address_.begin(), by_address_.end(), caller,
+                       [this](size_t site, uintptr_t wanted) {
+                         return sites_[site].returns_to < wanted;
+                       });
+  if (found == by_address_.end() || sites_[*found].returns_to != caller) {
+    return false;
+  }
+  Cell& cell = cells_[*found];
+  if (number >= 0) cell.number = number;
+  if (getpid() != armed) {
+    ++cell.elsewhere;
+    return false;
+  }
+  const int64_t call = ++cell.calls;
+  if (call < cell.first || call >= cell.end) return false;
+  ++cell.failed;
+  errno = cell.error;
+  return true;
+}
+
+}  // namespace brood::testing

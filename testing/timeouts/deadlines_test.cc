@@ -1,0 +1,235 @@
+// Deadlines: a client that is slow, silent or gone costs its own child and
+// nobody else's time, whatever that child does with its signals.
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include <csignal>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "brood/net/connection.h"
+#include "brood/net/instant.h"
+#include "brood/net/io.h"
+#include "brood/server/handler.h"
+#include "brood/server/totals.h"
+#include "brood/testing/server_fixture.h"
+#include "brood/testing/status_matchers.h"
+#include "brood/testing/support/observe.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::testing {
+namespace {
+
+using server::ExitCode;
+using server::KillReason;
+
+class DeadlinesTest : public ServerTest,
+                      public ::testing::WithParamInterface<const char*> {
+ protected:
+  static TestServer::Setup SetupWith() {
+    TestServer::Setup setup;
+    setup.options.strategy = GetParam();
+    return setup;
+  }
+  static uint64_t KilledFor(const TestServer::Report& report,
+                            KillReason reason) {
+    return report.totals.killed_for[static_cast<size_t>(reason)];
+  }
+  // How long until `client` has lost its connection.
+  static absl::Duration TimeToLose(TestClient& client) {
+    const net::Instant start = net::Now();
+    const absl::Status end = client.ExpectEof();
+    EXPECT_TRUE(end.ok() || absl::IsUnavailable(end)) << end;
+    return absl::FromChrono(net::Now() - start);
+  }
+};
+
+TEST_P(DeadlinesTest, ChildrenThatMaskAllSignalsAndSpinAreGoneInTime) {
+  constexpr int kClients = 16;
+  constexpr absl::Duration kLimit = absl::Milliseconds(500);
+  TestServer::Setup setup = SetupWith();
+  setup.options.connection_timeout = kLimit;
+  setup.handler = [](net::Connection& /*connection*/) -> ExitCode {
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, nullptr);
+    for (volatile int spin = 0;; spin = spin + 1) {
+    }
+  };
+  const auto server = StartServer(std::move(setup));
+  std::vector<TestClient> clients;
+  const net::Instant start = net::Now();
+  for (int i = 0; i < kClients; ++i) clients.push_back(ConnectTo(*server));
+  for (TestClient& client : clients) TimeToLose(client);
+  const absl::Duration all_gone = absl::FromChrono(net::Now() - start);
+  EXPECT_GE(all_gone, kLimit);
+  RecordProperty("all gone after ms",
+                 static_cast<int>(absl::ToInt64Milliseconds(all_gone)));
+  // Slack for a machine that has sixteen spinning processes to run, and more.
+  EXPECT_LE(all_gone, 10 * kLimit);
+  const TestServer::Report report = StopAndExpectClean(*server);
+  EXPECT_EQ(report.totals.killed, static_cast<uint64_t>(kClients));
+  EXPECT_EQ(KilledFor(report, KillReason::kConnection),
+            static_cast<uint64_t>(kClients));
+}
+
+TEST_P(DeadlinesTest, AStoppedChildIsGoneInTime) {
+  TestServer::Setup setup = SetupWith();
+  setup.options.connection_timeout = absl::Milliseconds(300);
+  setup.handler = [](net::Connection& /*connection*/) {
+    raise(SIGSTOP);
+    return ExitCode::kServed;
+  };
+  const auto server = StartServer(std::move(setup));
+  TestClient client = ConnectTo(*server);
+  EXPECT_LE(TimeToLose(client), absl::Seconds(5));
+  EXPECT_EQ(StopAndExpectClean(*server).totals.killed, 1u);
+}
+
+TEST_P(DeadlinesTest, SilentClientsMakeRoomForOneThatSpeaks) {
+  constexpr int kCap = 8;
+  TestServer::Setup setup = SetupWith();
+  setup.options.max_connections = kCap;
+  setup.options.workers = kCap;
+  setup.options.first_byte_timeout = absl::Milliseconds(300);
+  const auto server = StartServer(std::move(setup));
+  std::vector<TestClient> silent;
+  for (int i = 0; i < kCap; ++i) silent.push_back(ConnectTo(*server));
+  EXPECT_THAT(server->AwaitLogLines(kCap, "child, handling"), IsOk());
+  const net::Instant start = net::Now();
+  TestClient speaks = ConnectTo(*server);
+  EXPECT_THAT(speaks.Echo("hello"), IsOk());
+  EXPECT_LE(absl::FromChrono(net::Now() - start), absl::Seconds(5));
+  // Who has spoken may be silent for as long as he likes.
+  LetPass(absl::Milliseconds(600));
+  EXPECT_THAT(speaks.Echo("still here"), IsOk());
+  speaks.Close();
+  const TestServer::Report report = StopAndExpectClean(*server);
+  EXPECT_EQ(KilledFor(report, KillReason::kFirstByte),
+            static_cast<uint64_t>(kCap));
+  EXPECT_EQ(report.totals.ended_ok, 1u);
+}
+
+TEST_P(DeadlinesTest, WhoeverKeepsTalkingIsNotIdle) {
+  TestServer::Setup setup = SetupWith();
+  setup.options.idle_timeout = absl::Milliseconds(400);
+  const auto server = StartServer(std::move(setup));
+  TestClient talks = ConnectTo(*server);
+  TestClient falls_silent = ConnectTo(*server);
+  EXPECT_THAT(falls_silent.Echo("hello"), IsOk());
+  for (int i = 0; i < 12; ++i) {
+    LetPass(absl::Milliseconds(100));
+    EXPECT_THAT(talks.Echo("x"), IsOk());
+  }
+  TimeToLose(falls_silent);
+  EXPECT_THAT(talks.Echo("x"), IsOk());
+  talks.Close();
+  const TestServer::Report report = StopAndExpectClean(*server);
+  EXPECT_EQ(KilledFor(report, KillReason::kIdle), 1u);
+  EXPECT_EQ(report.totals.ended_ok, 1u);
+}
+
+TEST_P(DeadlinesTest, AHandlerThatSendsIsNotIdle) {
+  TestServer::Setup setup = SetupWith();
+  setup.options.idle_timeout = absl::Milliseconds(400);
+  setup.handler = [](net::Connection& connection) {
+    for (int i = 0; i < 12; ++i) {
+      LetPass(absl::Milliseconds(100));
+      if (!net::WriteFull(connection.socket(), "x").ok()) {
+        return ExitCode::kPeerLost;
+      }
+    }
+    return ExitCode::kServed;
+  };
+  const auto server = StartServer(std::move(setup));
+  TestClient client = ConnectTo(*server);
+  EXPECT_THAT(client.ReadUntilEof(), IsOkAndHolds(std::string(12, 'x')));
+  client.Close();
+  EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 1u);
+}
+
+TEST_P(DeadlinesTest, ShortConnectionsAreNotKilled) {
+  TestServer::Setup setup = SetupWith();
+  setup.options.first_byte_timeout = absl::Seconds(5);
+  setup.options.idle_timeout = absl::Seconds(5);
+  setup.options.connection_timeout = absl::Seconds(5);
+  const auto server = StartServer(std::move(setup));
+  for (int i = 0; i < 200; ++i) {
+    TestClient client = ConnectTo(*server);
+    ASSERT_THAT(client.Echo("x"), IsOk());
+  }
+  EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 200u);
+}
+
+// To the kernel, one who takes nothing is as good as gone. If it is slower to
+// say so than it should be, the parent does.
+TEST_P(DeadlinesTest, AClientThatTakesNothingIsLostAfterThePeerTimeout) {
+  TestServer::Setup setup = SetupWith();
+  setup.options.peer_timeout = absl::Seconds(1);
+  setup.handler = [](net::Connection& connection) {
+    const std::string bytes(64 << 10, 'x');
+    while (net::WriteFull(connection.socket(), bytes).ok()) {
+    }
+    return ExitCode::kPeerLost;
+  };
+  const auto server = StartServer(std::move(setup));
+  TestClient client = ConnectTo(*server);
+  EXPECT_THAT(server->AwaitLogLine(" after "), IsOk());
+  client.Close();
+  const TestServer::Report report = StopAndExpectClean(*server);
+  EXPECT_EQ(report.totals.ended_error + KilledFor(report, KillReason::kPeer),
+            1u);
+}
+
+// Its child undoes what the kernel was told, so it is the parent's deadline
+// that ends the one; the other, who takes a little every now and then, stays.
+TEST_P(DeadlinesTest, WhoTakesNothingIsLostThoughItsChildForgoesTheTimeout) {
+  TestServer::Setup setup = SetupWith();
+  setup.options.peer_timeout = absl::Seconds(1);
+  setup.handler = [](net::Connection& connection) {
+    const int never = 0;
+    setsockopt(connection.fd(), IPPROTO_TCP, TCP_USER_TIMEOUT, &never,
+               sizeof(never));
+    const std::string bytes(64 << 10, 'x');
+    while (net::WriteFull(connection.socket(), bytes).ok()) {
+    }
+    return ExitCode::kPeerLost;
+  };
+  const auto server = StartServer(std::move(setup));
+  TestClient takes_little = ConnectTo(*server);
+  TestClient takes_nothing = ConnectTo(*server);
+  const std::string lost =
+      absl::StrCat(takes_nothing.endpoint().ToString(), ": peer_timeout");
+  absl::Status one_is_lost = absl::UnknownError("");
+  for (int i = 0; i < 200 && !one_is_lost.ok(); ++i) {
+    ASSERT_THAT(takes_little.ReadExactly(256 << 10), IsOk());
+    one_is_lost = server->AwaitLogLine(lost, absl::Milliseconds(50)).status();
+  }
+  EXPECT_THAT(one_is_lost, IsOk());
+  // Not before it has happened: a connection that ends would be first.
+  EXPECT_THAT(server->AwaitLogLine(absl::StrCat(
+                  takes_nothing.endpoint().ToString(), " killed by SIGKILL")),
+              IsOk());
+  takes_nothing.Close();
+  EXPECT_THAT(takes_little.ReadExactly(256 << 10), IsOk());
+  takes_little.Close();
+  const TestServer::Report report = StopAndExpectClean(*server);
+  EXPECT_EQ(KilledFor(report, KillReason::kPeer), 1u);
+  EXPECT_EQ(report.totals.ended_error, 1u);
+}
+
+INSTANTIATE_TEST_SUITE_P(EachStrategy, DeadlinesTest,
+                         ::testing::Values("fork", "spares", "pool", "zygote"),
+                         [](const auto& row) { return row.param; });
+
+}  // namespace
+}  // namespace brood::testing

@@ -1,0 +1,129 @@
+// A service that is upgraded: its manager hears who is in charge, and the
+// listeners that are no TCP endpoints go along, too.
+
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "brood/net/endpoint.h"
+#include "brood/server/options.h"
+#include "brood/testing/server_fixture.h"
+#include "brood/testing/status_matchers.h"
+#include "brood/testing/support/fake_service_manager.h"
+#include "brood/testing/support/server_program.h"
+#include "brood/testing/support/short_dir.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::testing {
+namespace {
+
+using ::testing::ContainsRegex;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+class ServiceUpgradeTest : public ServerTest {
+ protected:
+  ServiceUpgradeTest() { prctl(PR_SET_CHILD_SUBREAPER, 1); }
+  ~ServiceUpgradeTest() override { prctl(PR_SET_CHILD_SUBREAPER, 0); }
+
+  // A server whose next program is the real one, with the same `listen`.
+  std::unique_ptr<TestServer> StartWithSuccessor(
+      const std::string& listen,
+      std::vector<server::InheritedListener> inherited = {}) {
+    TestServer::Setup setup;
+    setup.options.listen = {listen};
+    setup.options.inherited = std::move(inherited);
+    setup.options.notify_socket = std::string(notify_.path());
+    setup.options.upgrade_command = {ServerProgram::Path(),
+                                     absl::StrCat("--listen=", listen)};
+    return StartServer(std::move(setup));
+  }
+
+  // The successor is an orphan by now, and so ours.
+  static void Bury(pid_t successor) {
+    kill(successor, SIGTERM);
+    int status = -1;
+    EXPECT_EQ(waitpid(successor, &status, __WALL), successor);
+    EXPECT_EQ(status, 0);
+  }
+
+  const ShortDir dir_;
+  const net::Endpoint notify_ = dir_.Socket("notify");
+  const ServiceManagerEnd manager_{notify_};
+};
+
+TEST_F(ServiceUpgradeTest, TheManagerHearsWhoIsTheMainProcess) {
+  const net::Endpoint endpoint = dir_.Socket("s");
+  const auto server = StartWithSuccessor(endpoint.ToString());
+  EXPECT_EQ(manager_.NextWord(), "READY=1");
+  server->Signal(SIGHUP);
+  EXPECT_THAT(manager_.NextWord(),
+              ContainsRegex("^RELOADING=1\nMONOTONIC_USEC=[0-9]+"));
+  EXPECT_EQ(manager_.NextWord(), "READY=1") << "by the new one, of its own";
+  const std::string word = manager_.NextWord();
+  EXPECT_THAT(word, StartsWith("MAINPID="));
+  EXPECT_THAT(word, HasSubstr("\nREADY=1"));
+  ExpectClean(server->AwaitExit());
+
+  pid_t successor = 0;
+  const std::string number = std::string(
+      absl::StripSuffix(absl::StripPrefix(word, "MAINPID="), "\nREADY=1"));
+  ASSERT_TRUE(absl::SimpleAtoi(number, &successor));
+  {
+    auto client = TestClient::Connect(endpoint);
+    ASSERT_THAT(client, IsOk());
+    EXPECT_THAT(client->Echo("by the same file"), IsOk());
+  }
+  Bury(successor);
+  EXPECT_EQ(manager_.NextWord(), "STOPPING=1");
+}
+
+TEST_F(ServiceUpgradeTest, TheManagerHearsThatTheOldOneStays) {
+  TestServer::Setup setup;
+  setup.options.notify_socket = std::string(notify_.path());
+  setup.options.upgrade_command = {"/no/such/program"};
+  const auto server = StartServer(std::move(setup));
+  EXPECT_EQ(manager_.NextWord(), "READY=1");
+  server->Signal(SIGUSR2);
+  EXPECT_THAT(manager_.NextWord(), StartsWith("RELOADING=1"));
+  EXPECT_EQ(manager_.NextWord(), "READY=1");
+  EXPECT_THAT(ConnectTo(*server).Echo("hello"), IsOk());
+  StopAndExpectClean(*server);
+}
+
+// Numbers that the old program had mean nothing in the new one.
+TEST_F(ServiceUpgradeTest, ADescriptorThatWasNamedByNumberGoesAlong) {
+  const int listener = socket(AF_INET, SOCK_STREAM, 0);
+  ASSERT_EQ(listen(listener, 64), 0);
+  std::unique_ptr<TestServer> server;
+  {
+    const net::Socket ours = net::Socket::Adopt(listener);
+    server =
+        StartWithSuccessor(absl::StrCat("fd:", listener), {{listener, ""}});
+  }
+  EXPECT_THAT(ConnectTo(*server).Echo("the old one"), IsOk());
+  server->Signal(SIGUSR2);
+  absl::StatusOr<std::string> line = server->AwaitLogLine("has taken over");
+  ASSERT_THAT(line, IsOk());
+  EXPECT_THAT(ConnectTo(*server).Echo("the new one"), IsOk());
+  server->AwaitExit();
+  const std::vector<std::string> words = absl::StrSplit(*line, ' ');
+  Bury(std::atoi(words[4].c_str()));
+}
+
+}  // namespace
+}  // namespace brood::testing

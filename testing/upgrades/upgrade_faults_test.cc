@@ -1,0 +1,211 @@
+// What a new program can do wrong, while clients come and go: nobody notices,
+// and the old one serves on.
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "brood/server/handler.h"
+#include "brood/server/tcp_server.h"
+#include "brood/testing/status_matchers.h"
+#include "brood/testing/strategies.h"
+#include "brood/testing/support/observe.h"
+#include "brood/testing/support/shared.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::testing {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class UpgradeFaultsTest : public StrategyTest {
+ protected:
+  // A server whose new program will be `script`, run by the shell.
+  std::unique_ptr<TestServer> StartServerWith(const std::string& script,
+                                              TestServer::Setup setup = {}) {
+    setup.options.upgrade_command = {"/bin/sh", "-c", script};
+    return StartServer(std::move(setup));
+  }
+
+  // Serves one client after the other until the upgrade has failed; gives the
+  // line that says so.
+  std::string ServeUntilItFailed(TestServer& server) {
+    std::string line;
+    EXPECT_TRUE(Await([&] {
+      EXPECT_THAT(ConnectTo(server).Echo("meanwhile"), IsOk());
+      absl::StatusOr<std::string> said =
+          server.AwaitLogLine("upgrade failed", absl::ZeroDuration());
+      if (said.ok()) line = *said;
+      return said.ok();
+    }));
+    return line;
+  }
+
+  // Asks `server` to upgrade while a client is being served; expects that this
+  // one, and others, are served on.
+  void ExpectFailure(TestServer& server, const std::string& why) {
+    TestClient held = ConnectTo(server);
+    EXPECT_THAT(held.Echo("before"), IsOk());
+    server.Signal(SIGUSR2);
+    EXPECT_THAT(ServeUntilItFailed(server),
+                AllOf(HasSubstr("error: upgrade failed"), HasSubstr(why)));
+    EXPECT_THAT(held.Echo("after"), IsOk());
+    EXPECT_THAT(ConnectTo(server).Echo("and others"), IsOk());
+    held.Close();
+    const TestServer::Report report = StopAndExpectClean(server);
+    EXPECT_EQ(report.totals.crashed + report.totals.killed, 0u)
+        << "a child of the old program was touched:\n"
+        << report.log;
+  }
+};
+
+TEST_P(UpgradeFaultsTest, AProgramThatIsMissing) {
+  TestServer::Setup setup;
+  setup.options.upgrade_command = {"/no/such/program"};
+  const auto server = StartServer(std::move(setup));
+  ExpectFailure(*server, "posix_spawn /no/such/program: No such file");
+}
+
+TEST_P(UpgradeFaultsTest, AFileThatCannotBeExecuted) {
+  const std::string path = ::testing::TempDir() + "/not_executable";
+  close(open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
+  TestServer::Setup setup;
+  setup.options.upgrade_command = {path};
+  const auto server = StartServer(std::move(setup));
+  ExpectFailure(*server, "not_executable: Permission denied");
+}
+
+TEST_P(UpgradeFaultsTest, AProgramThatEndsWithAnError) {
+  const auto server = StartServerWith("exit 1");
+  ExpectFailure(*server, "exited with code 1 before it was ready");
+}
+
+TEST_P(UpgradeFaultsTest, AProgramThatEndsAsIfAllWereWell) {
+  const auto server = StartServerWith("exit 0");
+  ExpectFailure(*server, "exited with code 0 before it was ready");
+}
+
+TEST_P(UpgradeFaultsTest, AProgramThatHangs) {
+  TestServer::Setup setup;
+  setup.options.upgrade_timeout = absl::Milliseconds(100);
+  const auto server =
+      StartServerWith("trap '' TERM; sleep 1000 & wait", std::move(setup));
+  ExpectFailure(*server, "was not ready within 100ms (upgrade_timeout)");
+}
+
+TEST_P(UpgradeFaultsTest, AProgramThatCrashesAtOnce) {
+  const auto server = StartServerWith("kill -SEGV $$");
+  ExpectFailure(*server, "SIGSEGV (Segmentation fault) before it was ready");
+}
+
+// 01 00 00 00 00 00 00 00: the word that it is ready.
+constexpr char kSayReady[] =
+    "printf '\\001\\000\\000\\000\\000\\000\\000\\000' >&3; ";
+
+TEST_P(UpgradeFaultsTest, AProgramThatCrashesJustAfterItWasReady) {
+  const auto server =
+      StartServerWith(absl::StrCat(kSayReady, "sleep 0.05; kill -SEGV $$"));
+  ExpectFailure(*server, "SIGSEGV (Segmentation fault) just after it was");
+}
+
+TEST_P(UpgradeFaultsTest, AProgramThatTalksNonsenseInsteadOfBeingReady) {
+  TestServer::Setup setup;
+  setup.options.upgrade_timeout = absl::Milliseconds(100);
+  const auto server =
+      StartServerWith("printf x >&3; sleep 1000 & wait", std::move(setup));
+  ExpectFailure(*server, "was not ready within 100ms");
+}
+
+// The listeners stay open, so its clients wait in the queue and lose nothing.
+TEST_P(UpgradeFaultsTest, WhoeverCameMeanwhileIsServedByTheOldOne) {
+  const auto server =
+      StartServerWith(absl::StrCat(kSayReady, "sleep 0.1; exit 3"));
+  server->Signal(SIGUSR2);
+  ASSERT_THAT(server->AwaitLogLine("is ready and accepts"), IsOk());
+  TestClient client = ConnectTo(*server);
+  EXPECT_THAT(client.Echo("waits until the new one has failed"), IsOk());
+  EXPECT_THAT(server->AwaitLogLine("exited with code 3 just after"), IsOk());
+  client.Close();
+  StopAndExpectClean(*server);
+}
+
+TEST_P(UpgradeFaultsTest, EachFailureIsCounted) {
+  Shared<uint64_t> failures;
+  TestServer::Setup setup;
+  setup.options.upgrade_command = {"/no/such/program"};
+  setup.run = [&](server::TcpServer& server) {
+    absl::Status stopped = server.Run();
+    *failures = server.upgrades_failed();
+    return stopped;
+  };
+  const auto server = StartServer(std::move(setup));
+  for (int n = 1; n <= 6; ++n) {
+    server->Signal(n % 2 == 0 ? SIGHUP : SIGUSR2);
+    EXPECT_THAT(server->AwaitLogLine(absl::StrCat("(", n, " failed so far)")),
+                IsOk());
+  }
+  StopAndExpectClean(*server);
+  EXPECT_EQ(*failures, 6u);
+}
+
+TEST_P(UpgradeFaultsTest, OneAtATimeIsInFlight) {
+  const auto server = StartServerWith("sleep 1000 & wait");
+  server->Signal(SIGUSR2);
+  ASSERT_THAT(server->AwaitLogLine("upgrade: started"), IsOk());
+  for (int i = 0; i < 100; ++i) server->Signal(SIGUSR2);
+  ASSERT_THAT(server->AwaitLogLine("ignored, one is in flight"), IsOk());
+  EXPECT_THAT(ConnectTo(*server).Echo("hello"), IsOk());
+  const TestServer::Report report = StopAndExpectClean(*server);
+  EXPECT_THAT(report.log,
+              HasSubstr("upgrade: ignored, this server is stopping"));
+  EXPECT_THAT(server->AwaitLogLine("upgrade: started", absl::ZeroDuration()),
+              Not(IsOk()))
+      << "a second one";
+}
+
+TEST_P(UpgradeFaultsTest, AServerThatStopsStartsNone) {
+  const auto server = StartServerWith("exit 1");
+  TestClient held = ConnectTo(*server);
+  EXPECT_THAT(held.Echo("hello"), IsOk());
+  server->Signal(SIGTERM);
+  ASSERT_THAT(server->AwaitLogLine("draining"), IsOk());
+  server->Signal(SIGUSR2);
+  EXPECT_THAT(server->AwaitLogLine("ignored, this server is stopping"), IsOk());
+  held.Close();
+  const TestServer::Report report = server->AwaitExit();
+  ExpectClean(report);
+  EXPECT_THAT(report.log, Not(HasSubstr("upgrade: started")));
+}
+
+TEST_P(UpgradeFaultsTest, AServerThatWasNotToldHowSaysSo) {
+  const auto server = StartServer();
+  TestClient held = ConnectTo(*server);
+  EXPECT_THAT(held.Echo("hello"), IsOk());
+  for (int signal : {SIGHUP, SIGUSR2}) {
+    server->Signal(signal);
+    EXPECT_THAT(server->AwaitLogLine("ignored, this program was not told how"),
+                IsOk());
+  }
+  EXPECT_THAT(held.Echo("as before"), IsOk());
+  EXPECT_THAT(ConnectTo(*server).Echo("and others"), IsOk());
+  held.Close();
+  StopAndExpectClean(*server);
+}
+
+INSTANTIATE_TEST_SUITE_P(With, UpgradeFaultsTest, EachStrategy(),
+                         StrategyName());
+
+}  // namespace
+}  // namespace brood::testing

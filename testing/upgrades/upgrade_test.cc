@@ -1,0 +1,247 @@
+// One program takes over from another of its kind: nobody who connects, or is
+// connected, notices. With the real program, for each strategy.
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "brood/net/instant.h"
+#include "brood/testing/leak_check.h"
+#include "brood/testing/status_matchers.h"
+#include "brood/testing/strategies.h"
+#include "brood/testing/support/load_clients.h"
+#include "brood/testing/support/observe.h"
+#include "brood/testing/support/server_program.h"
+#include "brood/testing/test_client.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+class UpgradeTest : public LeakCheck,
+                    public ::testing::WithParamInterface<StrategyRow> {
+ protected:
+  UpgradeTest() { program_ = ServerProgram::Path(); }
+
+  std::unique_ptr<ServerProgram> Start(std::vector<std::string> flags = {}) {
+    std::vector<std::string> command = {
+        program_, absl::StrCat("--strategy=", GetParam().name)};
+    for (std::string& flag : flags) command.push_back(std::move(flag));
+    auto server = ServerProgram::Start(std::move(command));
+    if (!server.ok()) throw std::runtime_error(server.status().ToString());
+    return *std::move(server);
+  }
+
+  static TestClient ConnectTo(const ServerProgram& server) {
+    absl::StatusOr<TestClient> client = TestClient::Connect(server.endpoint());
+    if (!client.ok()) throw std::runtime_error(client.status().ToString());
+    return *std::move(client);
+  }
+
+  static void Upgrade(ServerProgram& server) {
+    server.Signal(SIGUSR2);
+    ASSERT_THAT(server.AwaitSuccessor(), IsOk());
+  }
+
+  // A directory of this test's, in which programs may be exchanged.
+  static std::string OwnDirectory() {
+    std::string path = absl::StrCat(::testing::TempDir(), "/XXXXXX");
+    EXPECT_NE(mkdtemp(path.data()), nullptr);
+    return path;
+  }
+
+  std::string program_;
+};
+
+TEST_P(UpgradeTest, TheNewProgramServesWithTheSameListener) {
+  const auto server = Start();
+  EXPECT_THAT(ConnectTo(*server).Echo("the old one"), IsOk());
+  Upgrade(*server);
+  EXPECT_THAT(ConnectTo(*server).Echo("the new one"), IsOk());
+  EXPECT_THAT(server->generations(), SizeIs(2));
+  EXPECT_THAT(server->Stop(), IsOk());
+}
+
+TEST_P(UpgradeTest, AConnectionOfTheOldProgramStaysWithIt) {
+  const auto server = Start();
+  TestClient held = ConnectTo(*server);
+  EXPECT_THAT(held.Echo("before"), IsOk());
+  Upgrade(*server);
+  EXPECT_THAT(ConnectTo(*server).Echo("the new one"), IsOk());
+  EXPECT_THAT(held.Echo("after"), IsOk());
+  held.Close();
+  EXPECT_THAT(server->Stop(), IsOk());
+}
+
+// The row R43. Shorter here than the 30 s and 50 upgrades of the figure, which
+// the environment variable UPGRADES asks for.
+TEST_P(UpgradeTest, NobodyIsLostWhileProgramsAreExchanged) {
+  const char* const asked = std::getenv("UPGRADES");
+  const int upgrades = asked != nullptr ? std::atoi(asked) : 5;
+  const auto server = Start({"--log_level=info", "--max_connections=100"});
+  const net::Instant start = net::Now();
+  ClosedLoops clients(server->endpoint(), /*clients=*/8);
+  for (int i = 1; i <= upgrades; ++i) {
+    Upgrade(*server);
+    if (HasFatalFailure()) break;
+    // 50 in 30 s, if they are to be seen at work between.
+    const net::Instant next = net::After(start, i * absl::Milliseconds(600));
+    if (asked != nullptr) {
+      LetPass(std::max(absl::ZeroDuration(), net::TimeUntil(next, net::Now())));
+    }
+  }
+  clients.Stop();
+  EXPECT_THAT(clients.first_failure(), IsOk());
+  EXPECT_THAT(server->Stop(), IsOk());
+  for (pid_t pid : server->generations()) {
+    EXPECT_THAT(server->log().All(),
+                HasSubstr(absl::StrCat("brood[", pid, "] info: forked pid")))
+        << "a generation that served nobody";
+  }
+  EXPECT_THAT(server->generations(), SizeIs(upgrades + 1));
+  std::printf(
+      "%s: %d upgrades, %d connections, %s\n", GetParam().name, upgrades,
+      clients.served(),
+      absl::FormatDuration(absl::FromChrono(net::Now() - start)).c_str());
+}
+
+// A second USR2 while one is in flight is ignored, and a TERM ends what is
+// left.
+TEST_P(UpgradeTest, ManyRequestsMakeAtMostTwoGenerationsAtATime) {
+  const auto server = Start();
+  {
+    ClosedLoops clients(server->endpoint(), /*clients=*/8);
+    for (int i = 0; i < 100; ++i) {
+      server->Signal(SIGUSR2);
+      LetPass(absl::Milliseconds(10));
+    }
+    clients.Stop();
+    EXPECT_THAT(clients.first_failure(), IsOk());
+  }
+  EXPECT_THAT(server->AwaitSuccessor(), IsOk());
+  EXPECT_THAT(server->Stop(), IsOk());
+  EXPECT_THAT(server->generations(), SizeIs(2)) << "to the first one alone";
+  EXPECT_THAT(server->started(), SizeIs(1)) << "by it";
+}
+
+// Who stops a server means all of it.
+TEST_P(UpgradeTest, AProgramThatHasNotTakenOverYetStopsWithTheOldOne) {
+  const auto server = Start();
+  server->Signal(SIGUSR2);
+  ASSERT_THAT(server->log().Await("is ready and accepts", absl::Seconds(10)),
+              IsOk());
+  TestClient client = ConnectTo(*server);
+  EXPECT_THAT(client.Echo("by the new one"), IsOk());
+  server->Signal(SIGTERM);
+  ASSERT_THAT(server->log().AwaitAll(2, "draining", absl::Seconds(10)), IsOk())
+      << "both";
+  EXPECT_THAT(client.Echo("until it is done"), IsOk());
+  client.Close();
+  EXPECT_THAT(server->AwaitExit(), IsOk());
+  EXPECT_THAT(server->generations(), SizeIs(1));
+}
+
+TEST_P(UpgradeTest, TheProgramAtThePathIsTheOneThatTakesOver) {
+  const std::string directory = OwnDirectory();
+  const std::string current = directory + "/current";
+  ASSERT_EQ(symlink(program_.c_str(), current.c_str()), 0);
+  const std::string original = std::exchange(program_, current);
+  const auto server = Start();
+  // The new version says who it is before it becomes the server.
+  const std::string next = directory + "/next";
+  std::ofstream(next) << "#!/bin/sh\necho 'version 2' >&2\nexec " << original
+                      << " \"$@\"\n";
+  chmod(next.c_str(), 0755);
+  ASSERT_EQ(rename(next.c_str(), current.c_str()), 0);
+  Upgrade(*server);
+  EXPECT_THAT(ConnectTo(*server).Echo("hello"), IsOk());
+  EXPECT_THAT(server->log().All(), HasSubstr("version 2"));
+  EXPECT_THAT(server->Stop(), IsOk());
+}
+
+TEST_P(UpgradeTest, AServerWhoseProgramWasRemovedServesOnAndSaysWhatIsMissing) {
+  const std::string directory = OwnDirectory();
+  const std::string current = directory + "/current";
+  ASSERT_EQ(symlink(program_.c_str(), current.c_str()), 0);
+  program_ = current;
+  const auto server = Start();
+  ASSERT_EQ(unlink(current.c_str()), 0);
+  server->Signal(SIGUSR2);
+  EXPECT_THAT(server->log().Await("current: No such file", absl::Seconds(10)),
+              IsOk());
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_THAT(ConnectTo(*server).Echo("as before"), IsOk());
+  }
+  EXPECT_THAT(server->Stop(), IsOk());
+}
+
+// The flags that the program finds in its file by then are the ones that count.
+TEST_P(UpgradeTest, ReadsTheFlagfileAnew) {
+  const std::string flagfile = OwnDirectory() + "/flags";
+  std::ofstream(flagfile) << "--max_connections=1000\n";
+  const auto server = Start({"--flagfile=" + flagfile});
+  EXPECT_THAT(ConnectTo(*server).Echo("hello"), IsOk());
+  EXPECT_THAT(server->log().Await("of 1", absl::Seconds(10)), IsOk());
+  std::ofstream(flagfile) << "--max_connections=7\n";
+  Upgrade(*server);
+  EXPECT_THAT(ConnectTo(*server).Echo("hello"), IsOk());
+  EXPECT_THAT(server->log().Await("of 7)", absl::Seconds(10)), IsOk());
+  EXPECT_THAT(server->Stop(), IsOk());
+}
+
+// The row R59.
+TEST_P(UpgradeTest, ABrokenConfigurationLeavesTheOldOne) {
+  const std::vector<std::string> broken = {
+      "--max_connections=0", "--max_connections=many",
+      "--no_such_flag",      "--listen=nonsense",
+      "--listen=",           "--strategy=threads",
+      "--drain_grace=10",    "--drain_grace=-1s",
+      "--max_size=0",        "--backlog=-1",
+      "--log_level=loud",    "--min_spares=0",
+      "--max_spares=1",      "--workers=0",
+      "--idle_timeout=soon", "--connection_timeout=-1s",
+      "--peer_timeout=10h",  "--upgrade_timeout=never",
+      "--flagfile=/no/such", "--listen=203.0.113.1:80",
+  };
+  const std::string flagfile = OwnDirectory() + "/flags";
+  std::ofstream(flagfile) << "\n";
+  const auto server = Start({"--flagfile=" + flagfile});
+  ClosedLoops clients(server->endpoint(), /*clients=*/8);
+  int failures = 0;
+  for (const std::string& flag : broken) {
+    std::ofstream(flagfile) << flag << "\n";
+    server->Signal(++failures % 2 == 0 ? SIGHUP : SIGUSR2);
+    ASSERT_THAT(
+        server->log().Await(absl::StrCat("(", failures, " failed so far)"),
+                            absl::Seconds(10)),
+        IsOk())
+        << flag;
+  }
+  clients.Stop();
+  EXPECT_THAT(clients.first_failure(), IsOk());
+  EXPECT_THAT(server->Stop(), IsOk());
+  EXPECT_THAT(server->generations(), SizeIs(1));
+}
+
+INSTANTIATE_TEST_SUITE_P(With, UpgradeTest, EachStrategy(), StrategyName());
+
+}  // namespace
+}  // namespace brood::testing
