@@ -59,7 +59,7 @@ class ChildTable {
 
   size_t size_ = 0;
   size_t mask_;
-  UnforkedVector<Entry> cells_;
+  ParentOnlyVector<Entry> cells_;
 };
 
 }  // namespace brood::proc

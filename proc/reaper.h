@@ -58,7 +58,7 @@
 
 namespace brood::proc {
 
-class Reaper : public Unforked {
+class Reaper : public ParentOnly {
  public:
   enum class Ownership { kOursAlone, kEveryChild };
   using Instant = std::chrono::steady_clock::time_point;

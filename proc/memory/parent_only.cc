@@ -15,7 +15,7 @@ size_t WholePages(size_t size) {
 
 }  // namespace
 
-void* AllocateUnforked(size_t size) {
+void* AllocateParentOnly(size_t size) {
   const size_t length = WholePages(size);
   void* memory = mmap(nullptr, length, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -26,7 +26,7 @@ void* AllocateUnforked(size_t size) {
   return memory;
 }
 
-void FreeUnforked(void* memory, size_t size) {
+void FreeParentOnly(void* memory, size_t size) {
   munmap(memory, WholePages(size));
 }
 

@@ -1,7 +1,7 @@
-// Unforked memory: the parent's books, which children do not get.
+// ParentOnly memory: the parent's books, which children do not get.
 //
-// Lives in the parent. Objects whose class derives from Unforked, and what an
-// UnforkedVector holds, are in pages that a fork leaves out (MADV_DONTFORK).
+// Lives in the parent. Objects whose class derives from ParentOnly, and what an
+// ParentOnlyVector holds, are in pages that a fork leaves out (MADV_DONTFORK).
 // Two things follow:
 //   - a child can't read who else is connected, nor can what it corrupts
 //     confuse anyone: the addresses mean nothing in it, and a touch is a
@@ -13,7 +13,7 @@
 // before the first connection. Errors: std::bad_alloc, as operator new.
 //
 // Example:
-//   class Scoreboard : public Unforked { UnforkedVector<Entry> entries_; };
+//   class Scoreboard : public ParentOnly { ParentOnlyVector<Entry> entries_; };
 //   auto scoreboard = std::make_unique<Scoreboard>();
 
 #ifndef BROOD_PROC_MEMORY_PARENT_ONLY_H_
@@ -25,38 +25,42 @@
 namespace brood::proc {
 
 // Pages for `size` bytes, zeroed.
-void* AllocateUnforked(size_t size);
-void FreeUnforked(void* memory, size_t size);
+void* AllocateParentOnly(size_t size);
+void FreeParentOnly(void* memory, size_t size);
 
-class Unforked {
+class ParentOnly {
  public:
-  static void* operator new(size_t size) { return AllocateUnforked(size); }
+  static void* operator new(size_t size) { return AllocateParentOnly(size); }
   static void operator delete(void* memory, size_t size) {
-    FreeUnforked(memory, size);
+    FreeParentOnly(memory, size);
   }
 };
 
 template <typename T>
-struct UnforkedAllocator {
+struct ParentOnlyAllocator {
   using value_type = T;
 
-  UnforkedAllocator() = default;
+  ParentOnlyAllocator() = default;
   template <typename U>
-  UnforkedAllocator(const UnforkedAllocator<U>& /*other*/) {}
+  ParentOnlyAllocator(const ParentOnlyAllocator<U>& /*other*/) {}
 
   T* allocate(size_t count) {
-    return static_cast<T*>(AllocateUnforked(count * sizeof(T)));
+    return static_cast<T*>(AllocateParentOnly(count * sizeof(T)));
   }
   void deallocate(T* memory, size_t count) {
-    FreeUnforked(memory, count * sizeof(T));
+    FreeParentOnly(memory, count * sizeof(T));
   }
 
-  friend bool operator==(UnforkedAllocator, UnforkedAllocator) { return true; }
-  friend bool operator!=(UnforkedAllocator, UnforkedAllocator) { return false; }
+  friend bool operator==(ParentOnlyAllocator, ParentOnlyAllocator) {
+    return true;
+  }
+  friend bool operator!=(ParentOnlyAllocator, ParentOnlyAllocator) {
+    return false;
+  }
 };
 
 template <typename T>
-using UnforkedVector = std::vector<T, UnforkedAllocator<T>>;
+using ParentOnlyVector = std::vector<T, ParentOnlyAllocator<T>>;
 
 }  // namespace brood::proc
 

@@ -16,7 +16,7 @@ namespace {
 
 constexpr size_t kSize = 3 * 4096 + 1;
 
-class UnforkedTest : public ::brood::testing::LeakCheck {
+class ParentOnlyTest : public ::brood::testing::LeakCheck {
  protected:
   // How a child ends that reads a byte of `memory`; it exits with that byte.
   static int WaitStatusOfAReader(const void* memory) {
@@ -36,46 +36,46 @@ class UnforkedTest : public ::brood::testing::LeakCheck {
   }
 };
 
-TEST_F(UnforkedTest, IsZeroedAndWritableToItsEnd) {
-  auto* memory = static_cast<char*>(AllocateUnforked(kSize));
+TEST_F(ParentOnlyTest, IsZeroedAndWritableToItsEnd) {
+  auto* memory = static_cast<char*>(AllocateParentOnly(kSize));
   for (size_t i = 0; i < kSize; ++i) ASSERT_EQ(memory[i], 0);
   std::memset(memory, 'x', kSize);
-  FreeUnforked(memory, kSize);
+  FreeParentOnly(memory, kSize);
 }
 
-TEST_F(UnforkedTest, IsNotThereInAChildFromItsFirstByteToItsLast) {
+TEST_F(ParentOnlyTest, IsNotThereInAChildFromItsFirstByteToItsLast) {
   if (!CanLeaveOut()) GTEST_SKIP() << "this kernel has no MADV_DONTFORK";
-  auto* memory = static_cast<char*>(AllocateUnforked(kSize));
+  auto* memory = static_cast<char*>(AllocateParentOnly(kSize));
   for (size_t offset : {size_t{0}, kSize / 2, kSize - 1}) {
     const int status = WaitStatusOfAReader(memory + offset);
     ASSERT_TRUE(WIFSIGNALED(status)) << offset;
     EXPECT_EQ(WTERMSIG(status), SIGSEGV);
   }
-  FreeUnforked(memory, kSize);
+  FreeParentOnly(memory, kSize);
 }
 
-TEST_F(UnforkedTest, StaysAsItIsInTheParentWhenAChildIsBorn) {
-  auto* memory = static_cast<char*>(AllocateUnforked(kSize));
+TEST_F(ParentOnlyTest, StaysAsItIsInTheParentWhenAChildIsBorn) {
+  auto* memory = static_cast<char*>(AllocateParentOnly(kSize));
   std::memset(memory, 'x', kSize);
   WaitStatusOfAReader(memory);
   for (size_t i = 0; i < kSize; ++i) ASSERT_EQ(memory[i], 'x');
-  FreeUnforked(memory, kSize);
+  FreeParentOnly(memory, kSize);
 }
 
-struct Book : Unforked {
+struct Book : ParentOnly {
   int pages = 7;
 };
 
-TEST_F(UnforkedTest, HoldsObjectsOfItsClasses) {
+TEST_F(ParentOnlyTest, HoldsObjectsOfItsClasses) {
   if (!CanLeaveOut()) GTEST_SKIP() << "this kernel has no MADV_DONTFORK";
   const auto book = std::make_unique<Book>();
   EXPECT_EQ(book->pages, 7);
   EXPECT_TRUE(WIFSIGNALED(WaitStatusOfAReader(book.get())));
 }
 
-TEST_F(UnforkedTest, HoldsWhatAVectorHoldsHoweverItGrows) {
+TEST_F(ParentOnlyTest, HoldsWhatAVectorHoldsHoweverItGrows) {
   if (!CanLeaveOut()) GTEST_SKIP() << "this kernel has no MADV_DONTFORK";
-  UnforkedVector<int> numbers;
+  ParentOnlyVector<int> numbers;
   for (int i = 0; i < 10000; ++i) numbers.push_back(i);
   for (int i = 0; i < 10000; ++i) ASSERT_EQ(numbers[static_cast<size_t>(i)], i);
   EXPECT_TRUE(WIFSIGNALED(WaitStatusOfAReader(&numbers.front())));
@@ -83,7 +83,7 @@ TEST_F(UnforkedTest, HoldsWhatAVectorHoldsHoweverItGrows) {
 }
 
 // The other tests could pass in a child that dies of anything.
-TEST_F(UnforkedTest, IsToldFromOrdinaryMemoryByThisTest) {
+TEST_F(ParentOnlyTest, IsToldFromOrdinaryMemoryByThisTest) {
   const unsigned char byte = 42;
   const int status = WaitStatusOfAReader(&byte);
   ASSERT_TRUE(WIFEXITED(status));

@@ -52,7 +52,7 @@
 
 namespace brood::server {
 
-class Deadlines : public proc::Unforked {
+class Deadlines : public proc::ParentOnly {
  public:
   using Slot = uint32_t;
   // Null if the options ask for none.
@@ -100,7 +100,7 @@ class Deadlines : public proc::Unforked {
   absl::optional<net::SocketActivity> activity_;
   proc::HiddenFd hidden_;
   TimerWheel wheel_;
-  proc::UnforkedVector<Watched> watched_;
+  proc::ParentOnlyVector<Watched> watched_;
 };
 
 }  // namespace brood::server

@@ -69,7 +69,7 @@ class TimerWheel {
   int64_t now_ = 0;  // every tick before this one has been seen to
   size_t count_ = 0;
   std::array<Slot, kBuckets> heads_;
-  proc::UnforkedVector<Alarm> alarms_;
+  proc::ParentOnlyVector<Alarm> alarms_;
 };
 
 }  // namespace brood::server

@@ -80,9 +80,9 @@ class Scoreboard {
  private:
   void Free(Slot slot);
 
-  proc::UnforkedVector<Entry> entries_;
+  proc::ParentOnlyVector<Entry> entries_;
   // A stack: the slot freed last is taken next, while its memory is warm.
-  proc::UnforkedVector<Slot> free_;
+  proc::ParentOnlyVector<Slot> free_;
   Totals totals_;
 };
 

@@ -40,7 +40,7 @@
 
 namespace brood::server {
 
-class Spares : public Strategy, public proc::Unforked {
+class Spares : public Strategy, public proc::ParentOnly {
  public:
   static constexpr absl::Duration kShrinkPeriod = absl::Seconds(1);
   static constexpr absl::Duration kLull = absl::Milliseconds(5);

@@ -47,7 +47,7 @@
 
 namespace brood::server {
 
-class Crew : public proc::Unforked {
+class Crew : public proc::ParentOnly {
  public:
   using Slot = Strategy::Slot;
   using Index = uint32_t;
@@ -124,10 +124,10 @@ class Crew : public proc::Unforked {
   // Not in this memory: members need it.
   const std::unique_ptr<const Life> life_;
   const int kept_fd_;
-  proc::UnforkedVector<Member> members_;
+  proc::ParentOnlyVector<Member> members_;
   // The one that was idle last is given work first: its memory is warm.
-  proc::UnforkedVector<Index> idle_;
-  proc::UnforkedVector<Index> absent_;
+  proc::ParentOnlyVector<Index> idle_;
+  proc::ParentOnlyVector<Index> absent_;
   size_t unopened_;  // how many have no queue yet
   size_t unproven_ = 0;
   uint32_t last_serial_ = 0;

@@ -57,7 +57,7 @@ class PollSet {
   void Announce(net::Instant alarm) { ready_fd_->Watch(polled_, alarm); }
 
  private:
-  proc::UnforkedVector<pollfd> polled_;
+  proc::ParentOnlyVector<pollfd> polled_;
   bool quiet_ = true;
   absl::optional<ReadyFd> ready_fd_;
 };

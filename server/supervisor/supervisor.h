@@ -55,7 +55,7 @@
 
 namespace brood::server {
 
-class Supervisor final : public proc::Unforked, private Strategy::Events {
+class Supervisor final : public proc::ParentOnly, private Strategy::Events {
  public:
   // What a supervisor is put together from. `log` outlives it; `signals` may be
   // missing. Made in this order: the strategy knows the reaper.
