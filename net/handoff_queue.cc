@@ -22,7 +22,7 @@ constexpr uint32_t kMagic = 0x62726f64;
 struct Wire {
   uint32_t magic;
   uint32_t has_connection;
-  HandOver::Ticket ticket;
+  HandoffQueue::Ticket ticket;
   int64_t accepted_at_ns;
   Endpoint::Packed peer;
   Endpoint::Packed local;
@@ -93,8 +93,8 @@ absl::StatusOr<Socket> TakeDescriptor(msghdr* message) {
 }
 
 // The first message; nothing if there is none and `flags` say not to wait.
-absl::StatusOr<absl::optional<HandOver::Message>> Receive(const Socket& socket,
-                                                          int flags) {
+absl::StatusOr<absl::optional<HandoffQueue::Message>> Receive(
+    const Socket& socket, int flags) {
   Wire wire;
   iovec bytes = {&wire, sizeof(wire)};
   // Room for one descriptor too many, so that it is seen.
@@ -107,7 +107,7 @@ absl::StatusOr<absl::optional<HandOver::Message>> Receive(const Socket& socket,
   const ssize_t size = TEMP_FAILURE_RETRY(
       recvmsg(socket.fd(), &message, flags | MSG_CMSG_CLOEXEC | MSG_TRUNC));
   if (size < 0) {
-    if (errno == EAGAIN) return absl::optional<HandOver::Message>();
+    if (errno == EAGAIN) return absl::optional<HandoffQueue::Message>();
     return absl::ErrnoToStatus(errno, "recvmsg");
   }
   absl::StatusOr<Socket> descriptor = TakeDescriptor(&message);
@@ -118,23 +118,23 @@ absl::StatusOr<absl::optional<HandOver::Message>> Receive(const Socket& socket,
   if (size > static_cast<ssize_t>(sizeof(wire))) {
     return NotAMessage("it is too long");
   }
-  const absl::StatusOr<HandOverBytes> decoded = HandOverBytes::Decode(
+  const absl::StatusOr<HandoffBytes> decoded = HandoffBytes::Decode(
       absl::string_view(reinterpret_cast<const char*>(&wire),
                         static_cast<size_t>(size)),
       descriptor->valid());
   if (!decoded.ok()) return decoded.status();
-  HandOver::Message received = {decoded->ticket, absl::nullopt};
+  HandoffQueue::Message received = {decoded->ticket, absl::nullopt};
   if (decoded->has_connection) {
     received.connection.emplace(*std::move(descriptor), decoded->peer,
                                 decoded->local, decoded->accepted_at);
   }
-  return absl::optional<HandOver::Message>(std::move(received));
+  return absl::optional<HandoffQueue::Message>(std::move(received));
 }
 
 }  // namespace
 
-absl::StatusOr<HandOverBytes> HandOverBytes::Decode(absl::string_view bytes,
-                                                    bool with_descriptor) {
+absl::StatusOr<HandoffBytes> HandoffBytes::Decode(absl::string_view bytes,
+                                                  bool with_descriptor) {
   Wire wire;
   if (bytes.size() != sizeof(wire)) return NotAMessage("its length is wrong");
   std::memcpy(&wire, bytes.data(), sizeof(wire));
@@ -143,8 +143,8 @@ absl::StatusOr<HandOverBytes> HandOverBytes::Decode(absl::string_view bytes,
       (wire.has_connection == 1) != with_descriptor) {
     return NotAMessage("it promises another number of descriptors");
   }
-  HandOverBytes decoded = {wire.ticket, with_descriptor, Endpoint(), Endpoint(),
-                           Instant()};
+  HandoffBytes decoded = {wire.ticket, with_descriptor, Endpoint(), Endpoint(),
+                          Instant()};
   if (!with_descriptor) return decoded;
   const absl::optional<Endpoint> peer = Endpoint::Unpack(wire.peer);
   const absl::optional<Endpoint> local = Endpoint::Unpack(wire.local);
@@ -157,7 +157,7 @@ absl::StatusOr<HandOverBytes> HandOverBytes::Decode(absl::string_view bytes,
   return decoded;
 }
 
-absl::StatusOr<HandOver> HandOver::Create() {
+absl::StatusOr<HandoffQueue> HandoffQueue::Create() {
   int fds[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0) {
     return absl::ErrnoToStatus(errno, "socketpair");
@@ -169,11 +169,11 @@ absl::StatusOr<HandOver> HandOver::Create() {
   if (!offering.valid() || !awaiting.valid()) {
     return absl::ErrnoToStatus(errno, "fcntl F_DUPFD_CLOEXEC");
   }
-  return HandOver(std::move(offering), std::move(awaiting));
+  return HandoffQueue(std::move(offering), std::move(awaiting));
 }
 
-absl::Status HandOver::Offer(Ticket ticket,
-                             const Connection& connection) const {
+absl::Status HandoffQueue::Offer(Ticket ticket,
+                                 const Connection& connection) const {
   Wire wire = {kMagic,
                1,
                ticket,
@@ -185,11 +185,12 @@ absl::Status HandOver::Offer(Ticket ticket,
   return Send(offering_, wire, connection.fd());
 }
 
-absl::Status HandOver::Order(Ticket order) const {
+absl::Status HandoffQueue::Order(Ticket order) const {
   return Send(offering_, {kMagic, 0, order, 0, {}, {}}, -1);
 }
 
-absl::StatusOr<absl::optional<HandOver::Message>> HandOver::TakeBack() const {
+absl::StatusOr<absl::optional<HandoffQueue::Message>> HandoffQueue::TakeBack()
+    const {
   // Looked at first: what could not be received whole, for want of a descriptor
   // perhaps, would be lost once it was removed.
   absl::StatusOr<absl::optional<Message>> message = TryAwait();
@@ -199,30 +200,31 @@ absl::StatusOr<absl::optional<HandOver::Message>> HandOver::TakeBack() const {
   return message;
 }
 
-bool HandOver::Discard() const {
+bool HandoffQueue::Discard() const {
   while (!Empty()) {
     if (!Acknowledge()) return errno == EAGAIN;
   }
   return true;
 }
 
-bool HandOver::Empty() const {
+bool HandoffQueue::Empty() const {
   int waiting = 0;
   return ioctl(awaiting_.fd(), SIOCINQ, &waiting) == 0 && waiting == 0;
 }
 
-absl::StatusOr<HandOver::Message> HandOver::Await() const {
+absl::StatusOr<HandoffQueue::Message> HandoffQueue::Await() const {
   absl::StatusOr<absl::optional<Message>> message =
       Receive(awaiting_, MSG_PEEK);
   if (!message.ok()) return message.status();
   return **std::move(message);
 }
 
-absl::StatusOr<absl::optional<HandOver::Message>> HandOver::TryAwait() const {
+absl::StatusOr<absl::optional<HandoffQueue::Message>> HandoffQueue::TryAwait()
+    const {
   return Receive(awaiting_, MSG_PEEK | MSG_DONTWAIT);
 }
 
-bool HandOver::Acknowledge() const {
+bool HandoffQueue::Acknowledge() const {
   // Without room for it the kernel drops the descriptor that goes with it.
   return TEMP_FAILURE_RETRY(
              recv(awaiting_.fd(), nullptr, 0, MSG_DONTWAIT | MSG_TRUNC)) >= 0;

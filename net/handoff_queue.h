@@ -1,4 +1,4 @@
-// HandOver: a queue in which connections wait for another process of this
+// HandoffQueue: a queue in which connections wait for another process of this
 // program to take them over.
 //
 // The kernel keeps it, a pair of Unix sockets. The parent holds both ends and
@@ -29,11 +29,11 @@
 //   others             the errno of socketpair, sendmsg, recvmsg
 //
 // Example:
-//   absl::StatusOr<HandOver> queue = HandOver::Create();
+//   absl::StatusOr<HandoffQueue> queue = HandoffQueue::Create();
 //   absl::Status offered = queue->Offer({/*slot=*/7, /*serial=*/1},
 //   connection);
 //   ... in the child:
-//   absl::StatusOr<HandOver::Message> message = queue->Await();
+//   absl::StatusOr<HandoffQueue::Message> message = queue->Await();
 //   queue->Acknowledge();
 //   handler(*message->connection);
 
@@ -52,7 +52,7 @@
 
 namespace brood::net {
 
-class HandOver {
+class HandoffQueue {
  public:
   struct Ticket {
     uint32_t slot;
@@ -64,10 +64,10 @@ class HandOver {
     absl::optional<Connection> connection;
   };
 
-  static absl::StatusOr<HandOver> Create();
+  static absl::StatusOr<HandoffQueue> Create();
   // In the child: the end that awaits, by its number.
-  static HandOver AdoptAwaiting(int fd) {
-    return HandOver(Socket(), Socket::Adopt(fd));
+  static HandoffQueue AdoptAwaiting(int fd) {
+    return HandoffQueue(Socket(), Socket::Adopt(fd));
   }
 
   // In the parent. Neither blocks nor takes ownership: the queue gets a copy of
@@ -96,7 +96,7 @@ class HandOver {
   void StopAwaiting() { awaiting_.Close(); }
 
  private:
-  HandOver(Socket offering, Socket awaiting)
+  HandoffQueue(Socket offering, Socket awaiting)
       : offering_(std::move(offering)), awaiting_(std::move(awaiting)) {}
 
   Socket offering_;
@@ -104,16 +104,16 @@ class HandOver {
 };
 
 // What a message's bytes say, given whether a descriptor came with them. Pure;
-// for HandOver, and for whoever wants to try it with bytes of all sorts.
-struct HandOverBytes {
-  HandOver::Ticket ticket;
+// for HandoffQueue, and for whoever wants to try it with bytes of all sorts.
+struct HandoffBytes {
+  HandoffQueue::Ticket ticket;
   bool has_connection;
   Endpoint peer;
   Endpoint local;
   Instant accepted_at;
 
-  static absl::StatusOr<HandOverBytes> Decode(absl::string_view bytes,
-                                              bool with_descriptor);
+  static absl::StatusOr<HandoffBytes> Decode(absl::string_view bytes,
+                                             bool with_descriptor);
 };
 
 }  // namespace brood::net

@@ -20,17 +20,17 @@ using ::brood::testing::IsOk;
 using ::brood::testing::StatusIs;
 using ::testing::HasSubstr;
 
-constexpr HandOver::Ticket kTicket = {7, 42};
+constexpr HandoffQueue::Ticket kTicket = {7, 42};
 // Behind the mark, whether there is a connection.
 constexpr size_t kHasConnectionAt = 4;
 
-class HandOverBytesTest : public ::brood::testing::LeakCheck {
+class HandoffBytesTest : public ::brood::testing::LeakCheck {
  protected:
-  HandOverBytesTest() : pair_(*ConnectionPair::Create()) {}
+  HandoffBytesTest() : pair_(*ConnectionPair::Create()) {}
 
   // The bytes of a message about the connection, as Offer() makes it.
   std::string WholeMessage() {
-    const absl::StatusOr<HandOver> queue = HandOver::Create();
+    const absl::StatusOr<HandoffQueue> queue = HandoffQueue::Create();
     EXPECT_THAT(queue, IsOk());
     EXPECT_THAT(queue->Offer(kTicket, pair_.connection), IsOk());
     char bytes[4096];
@@ -43,8 +43,8 @@ class HandOverBytesTest : public ::brood::testing::LeakCheck {
   ConnectionPair pair_;
 };
 
-TEST_F(HandOverBytesTest, SayWhatWasOffered) {
-  const auto decoded = HandOverBytes::Decode(WholeMessage(), true);
+TEST_F(HandoffBytesTest, SayWhatWasOffered) {
+  const auto decoded = HandoffBytes::Decode(WholeMessage(), true);
   ASSERT_THAT(decoded, IsOk());
   EXPECT_TRUE(decoded->has_connection);
   EXPECT_EQ(decoded->ticket.slot, kTicket.slot);
@@ -54,22 +54,22 @@ TEST_F(HandOverBytesTest, SayWhatWasOffered) {
   EXPECT_EQ(decoded->accepted_at, pair_.connection.accepted_at());
 }
 
-TEST_F(HandOverBytesTest, AreOfOneLengthAlone) {
+TEST_F(HandoffBytesTest, AreOfOneLengthAlone) {
   const std::string bytes = WholeMessage() + "more";
   for (size_t length = 0; length <= bytes.size(); ++length) {
-    EXPECT_EQ(HandOverBytes::Decode(bytes.substr(0, length), true).ok(),
+    EXPECT_EQ(HandoffBytes::Decode(bytes.substr(0, length), true).ok(),
               length == bytes.size() - 4)
         << length;
   }
 }
 
 // Whatever a bit may mean, there is an answer, and the same one each time.
-TEST_F(HandOverBytesTest, AreAMessageOrAnErrorWhateverBitIsWrong) {
+TEST_F(HandoffBytesTest, AreAMessageOrAnErrorWhateverBitIsWrong) {
   const std::string whole = WholeMessage();
   for (size_t bit = 0; bit < 8 * whole.size(); ++bit) {
     std::string bytes = whole;
     bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << bit % 8));
-    const auto decoded = HandOverBytes::Decode(bytes, true);
+    const auto decoded = HandoffBytes::Decode(bytes, true);
     if (bit / 8 < 8) {
       EXPECT_THAT(decoded, StatusIs(absl::StatusCode::kInvalidArgument)) << bit;
     } else if (!decoded.ok()) {
@@ -80,7 +80,7 @@ TEST_F(HandOverBytesTest, AreAMessageOrAnErrorWhateverBitIsWrong) {
       EXPECT_FALSE(decoded->peer.ToString().empty());
       EXPECT_FALSE(decoded->local.ToString().empty());
     }
-    EXPECT_FALSE(HandOverBytes::Decode(bytes, false).ok() &&
+    EXPECT_FALSE(HandoffBytes::Decode(bytes, false).ok() &&
                  bit / 8 != kHasConnectionAt);
   }
 }

@@ -19,8 +19,8 @@
 namespace {
 
 using brood::net::Endpoint;
-using brood::net::HandOver;
-using brood::net::HandOverBytes;
+using brood::net::HandoffBytes;
+using brood::net::HandoffQueue;
 using brood::testing::LowestFreeFd;
 using brood::testing::Require;
 
@@ -37,8 +37,8 @@ void RequireEndpoint(const Endpoint& endpoint) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   const absl::string_view text(reinterpret_cast<const char*>(bytes), size);
   for (const bool with_descriptor : {false, true}) {
-    const absl::StatusOr<HandOverBytes> decoded =
-        HandOverBytes::Decode(text, with_descriptor);
+    const absl::StatusOr<HandoffBytes> decoded =
+        HandoffBytes::Decode(text, with_descriptor);
     if (!decoded.ok()) {
       Require(absl::IsInvalidArgument(decoded.status()),
               "what is no message is an invalid argument");
@@ -51,7 +51,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   }
 
   // The same through a socket, where zero bytes and many are other cases.
-  static const absl::StatusOr<HandOver> queue = HandOver::Create();
+  static const absl::StatusOr<HandoffQueue> queue = HandoffQueue::Create();
   Require(queue.ok(), "there is a queue");
   const int lowest = LowestFreeFd();
   if (send(queue->fd_to_offer(), bytes, size, MSG_DONTWAIT) < 0) return 0;

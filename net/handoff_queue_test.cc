@@ -32,13 +32,13 @@ using ::brood::testing::IsOk;
 using ::brood::testing::StatusIs;
 using ::testing::HasSubstr;
 
-constexpr HandOver::Ticket kTicket = {7, 42};
+constexpr HandoffQueue::Ticket kTicket = {7, 42};
 // Where things are in a message.
 constexpr size_t kMagicAt = 0, kHasConnectionAt = 4, kPeerAt = 24,
                  kLocalAt = 52;
 
 // Takes what is first in the queue, as it is.
-std::string ReadRaw(const HandOver& queue) {
+std::string ReadRaw(const HandoffQueue& queue) {
   char bytes[4096];
   const ssize_t size =
       recv(queue.fd_to_await(), bytes, sizeof(bytes), MSG_DONTWAIT);
@@ -47,7 +47,7 @@ std::string ReadRaw(const HandOver& queue) {
 }
 
 // Sends what Offer() never would.
-void SendRaw(const HandOver& queue, absl::string_view bytes,
+void SendRaw(const HandoffQueue& queue, absl::string_view bytes,
              const std::vector<int>& fds, bool with_credentials = false) {
   AncillaryMessage message{bytes, fds};
   if (with_credentials) message.sender = {getpid(), getuid(), getgid()};
@@ -71,10 +71,10 @@ Endpoint LinkLocal(uint16_t port, uint32_t scope) {
   return Endpoint::FromSockaddr(storage);
 }
 
-class HandOverTest : public ::brood::testing::LeakCheck {
+class HandoffQueueTest : public ::brood::testing::LeakCheck {
  protected:
-  HandOverTest()
-      : queue_(*HandOver::Create()), pair_(*ConnectionPair::Create()) {}
+  HandoffQueueTest()
+      : queue_(*HandoffQueue::Create()), pair_(*ConnectionPair::Create()) {}
 
   void OfferIt() {
     ASSERT_THAT(queue_.Offer(kTicket, pair_.connection), IsOk());
@@ -85,7 +85,7 @@ class HandOverTest : public ::brood::testing::LeakCheck {
     return ReadRaw(queue_);
   }
   // That `message` is the one of OfferIt(), and its connection a working one.
-  void ExpectIsIt(HandOver::Message message) {
+  void ExpectIsIt(HandoffQueue::Message message) {
     EXPECT_EQ(message.ticket.slot, kTicket.slot);
     EXPECT_EQ(message.ticket.serial, kTicket.serial);
     ASSERT_TRUE(message.connection);
@@ -99,32 +99,32 @@ class HandOverTest : public ::brood::testing::LeakCheck {
     EXPECT_EQ(absl::string_view(reply, 4), "ping");
   }
 
-  HandOver queue_;
+  HandoffQueue queue_;
   ConnectionPair pair_;
 };
 
-TEST_F(HandOverTest, GivesWhatWasOffered) {
+TEST_F(HandoffQueueTest, GivesWhatWasOffered) {
   OfferIt();
-  absl::StatusOr<HandOver::Message> message = queue_.Await();
+  absl::StatusOr<HandoffQueue::Message> message = queue_.Await();
   ASSERT_THAT(message, IsOk());
   ExpectIsIt(*std::move(message));
 }
 
-TEST_F(HandOverTest, GivesAnOrderWithoutAConnection) {
+TEST_F(HandoffQueueTest, GivesAnOrderWithoutAConnection) {
   ASSERT_THAT(queue_.Order(kTicket), IsOk());
-  const absl::StatusOr<HandOver::Message> order = queue_.Await();
+  const absl::StatusOr<HandoffQueue::Message> order = queue_.Await();
   ASSERT_THAT(order, IsOk());
   EXPECT_EQ(order->ticket.slot, kTicket.slot);
   EXPECT_EQ(order->ticket.serial, kTicket.serial);
   EXPECT_FALSE(order->connection);
 }
 
-TEST_F(HandOverTest, GivesMessagesInTheOrderOfTheirComing) {
+TEST_F(HandoffQueueTest, GivesMessagesInTheOrderOfTheirComing) {
   for (uint32_t n = 0; n < 5; ++n) {
     ASSERT_THAT(queue_.Order({n, 0}), IsOk());
   }
   for (uint32_t n = 0; n < 5; ++n) {
-    const absl::StatusOr<HandOver::Message> first = queue_.Await();
+    const absl::StatusOr<HandoffQueue::Message> first = queue_.Await();
     ASSERT_THAT(first, IsOk());
     EXPECT_EQ(first->ticket.slot, n);
     queue_.Acknowledge();
@@ -132,12 +132,12 @@ TEST_F(HandOverTest, GivesMessagesInTheOrderOfTheirComing) {
   EXPECT_TRUE(queue_.Empty());
 }
 
-TEST_F(HandOverTest, KeepsAMessageUntilItIsAcknowledged) {
+TEST_F(HandoffQueueTest, KeepsAMessageUntilItIsAcknowledged) {
   EXPECT_TRUE(queue_.Empty());
   OfferIt();
   for (int n = 0; n < 3; ++n) {
     EXPECT_FALSE(queue_.Empty());
-    absl::StatusOr<HandOver::Message> message = queue_.Await();
+    absl::StatusOr<HandoffQueue::Message> message = queue_.Await();
     ASSERT_THAT(message, IsOk());
     ExpectIsIt(*std::move(message));
   }
@@ -146,7 +146,7 @@ TEST_F(HandOverTest, KeepsAMessageUntilItIsAcknowledged) {
   EXPECT_FALSE(queue_.TryAwait()->has_value());
 }
 
-TEST_F(HandOverTest, HasNothingForWhoeverDoesNotWait) {
+TEST_F(HandoffQueueTest, HasNothingForWhoeverDoesNotWait) {
   const auto awaited = queue_.TryAwait();
   ASSERT_THAT(awaited, IsOk());
   EXPECT_FALSE(awaited->has_value());
@@ -157,7 +157,7 @@ TEST_F(HandOverTest, HasNothingForWhoeverDoesNotWait) {
   EXPECT_TRUE(queue_.Empty());
 }
 
-TEST_F(HandOverTest, TakesBackOnce) {
+TEST_F(HandoffQueueTest, TakesBackOnce) {
   OfferIt();
   auto taken = queue_.TakeBack();
   ASSERT_THAT(taken, IsOk());
@@ -167,7 +167,7 @@ TEST_F(HandOverTest, TakesBackOnce) {
   EXPECT_FALSE(queue_.TakeBack()->has_value());
 }
 
-TEST_F(HandOverTest, OutlivesAChildThatDiesBeforeItAcknowledges) {
+TEST_F(HandoffQueueTest, OutlivesAChildThatDiesBeforeItAcknowledges) {
   OfferIt();
   const pid_t child = fork();
   if (child == 0) _exit(queue_.Await().ok() ? 0 : 1);
@@ -180,7 +180,7 @@ TEST_F(HandOverTest, OutlivesAChildThatDiesBeforeItAcknowledges) {
   ExpectIsIt(**std::move(taken));
 }
 
-TEST_F(HandOverTest, SeesAnAcknowledgementOfAnotherProcess) {
+TEST_F(HandoffQueueTest, SeesAnAcknowledgementOfAnotherProcess) {
   OfferIt();
   const pid_t child = fork();
   if (child == 0) {
@@ -195,7 +195,7 @@ TEST_F(HandOverTest, SeesAnAcknowledgementOfAnotherProcess) {
 }
 
 // The kernel's copy is the last one.
-TEST_F(HandOverTest, HoldsTheConnectionForAsLongAsTheMessageWaits) {
+TEST_F(HandoffQueueTest, HoldsTheConnectionForAsLongAsTheMessageWaits) {
   OfferIt();
   { const Connection closed = std::move(pair_.connection); }
   EXPECT_FALSE(HasEnded(pair_.client));
@@ -205,7 +205,7 @@ TEST_F(HandOverTest, HoldsTheConnectionForAsLongAsTheMessageWaits) {
   EXPECT_TRUE(HasEnded(pair_.client));
 }
 
-TEST_F(HandOverTest, KeepsAnIpv6ScopeAndTheTimeToTheNanosecond) {
+TEST_F(HandoffQueueTest, KeepsAnIpv6ScopeAndTheTimeToTheNanosecond) {
   const Instant accepted_at(std::chrono::nanoseconds(1234567890123456789));
   const Connection connection(std::move(pair_.client), LinkLocal(4711, 3),
                               LinkLocal(80, 2), accepted_at);
@@ -220,7 +220,7 @@ TEST_F(HandOverTest, KeepsAnIpv6ScopeAndTheTimeToTheNanosecond) {
   EXPECT_EQ(back.accepted_at(), accepted_at);
 }
 
-TEST_F(HandOverTest, EndsWhenNobodyIsLeftWhoCouldOffer) {
+TEST_F(HandoffQueueTest, EndsWhenNobodyIsLeftWhoCouldOffer) {
   OfferIt();
   const pid_t child = fork();
   if (child == 0) {
@@ -229,13 +229,13 @@ TEST_F(HandOverTest, EndsWhenNobodyIsLeftWhoCouldOffer) {
     queue_.Acknowledge();
     _exit(absl::IsOutOfRange(queue_.Await().status()) ? 0 : 2);
   }
-  { const HandOver gone = std::move(queue_); }
+  { const HandoffQueue gone = std::move(queue_); }
   int status = -1;
   ASSERT_EQ(waitpid(child, &status, 0), child);
   EXPECT_EQ(status, 0);
 }
 
-TEST_F(HandOverTest, SaysThatItIsFullInsteadOfWaiting) {
+TEST_F(HandoffQueueTest, SaysThatItIsFullInsteadOfWaiting) {
   int offered = 0;
   absl::Status status;
   while ((status = queue_.Offer(kTicket, pair_.connection)).ok()) {
@@ -249,7 +249,7 @@ TEST_F(HandOverTest, SaysThatItIsFullInsteadOfWaiting) {
   ExpectIsIt(*queue_.Await());
 }
 
-TEST_F(HandOverTest, LeavesTheConnectionWhereItIsIfNoDescriptorIsFree) {
+TEST_F(HandoffQueueTest, LeavesTheConnectionWhereItIsIfNoDescriptorIsFree) {
   OfferIt();
   rlimit before;
   ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
@@ -280,7 +280,7 @@ struct Forgery {
 
 void LeaveIt(std::string& /*bytes*/) {}
 
-class ForgedMessageTest : public HandOverTest,
+class ForgedMessageTest : public HandoffQueueTest,
                           public ::testing::WithParamInterface<Forgery> {};
 
 TEST_P(ForgedMessageTest, IsAnErrorAndLeavesNoDescriptorBehind) {
@@ -354,7 +354,7 @@ INSTANTIATE_TEST_SUITE_P(
                 absl::StatusCode::kResourceExhausted, true}),
     [](const auto& info) { return info.param.name; });
 
-TEST_F(HandOverTest, DropsCredentialsThatNobodyAskedFor) {
+TEST_F(HandoffQueueTest, DropsCredentialsThatNobodyAskedFor) {
   SendRaw(queue_, WholeMessage(), {pair_.connection.fd()},
           /*with_credentials=*/true);
   ExpectIsIt(*queue_.Await());
@@ -362,7 +362,7 @@ TEST_F(HandOverTest, DropsCredentialsThatNobodyAskedFor) {
 
 // The far end of a unix connection has no name, and ours is a place in a list
 // that the processes share.
-TEST_F(HandOverTest, KeepsTheEndpointsOfAUnixConnection) {
+TEST_F(HandoffQueueTest, KeepsTheEndpointsOfAUnixConnection) {
   int ends[2];
   ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
   const Socket far_end = Socket::Adopt(ends[1]);
@@ -371,7 +371,7 @@ TEST_F(HandOverTest, KeepsTheEndpointsOfAUnixConnection) {
   const Connection connection(
       Socket::Adopt(ends[0]), Endpoint::FromSockaddr(client),
       *Endpoint::Parse("unix:/run/hand_over.sock"), Now());
-  const absl::StatusOr<HandOver> queue = HandOver::Create();
+  const absl::StatusOr<HandoffQueue> queue = HandoffQueue::Create();
   ASSERT_THAT(queue, IsOk());
   ASSERT_THAT(queue->Offer({1, 2}, connection), IsOk());
   const auto message = queue->Await();

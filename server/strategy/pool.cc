@@ -44,17 +44,17 @@ Pool::Pool(size_t workers, int connections_per_worker, ForkPerConnection direct,
       reports_(std::move(reports)),
       crew_(
           workers, reaper, log, program,
-          [this](Crew::Index index, net::HandOver& queue) {
+          [this](Crew::Index index, net::HandoffQueue& queue) {
             return Live(index, queue);
           },
           reports_.fd_to_send()) {}
 
-int Pool::Live(Crew::Index index, const net::HandOver& queue) const {
+int Pool::Live(Crew::Index index, const net::HandoffQueue& queue) const {
   proc::ProcessState pristine;
   rusage before;
   getrusage(RUSAGE_SELF, &before);
   for (int left = HowManyToServe();; --left) {
-    absl::optional<net::HandOver::Message> message =
+    absl::optional<net::HandoffQueue::Message> message =
         Crew::AwaitConnection(queue);
     if (!message) break;
     // From here on it is ours: if we die, it has had its process.

@@ -67,7 +67,7 @@ class Pool : public Strategy {
   bool Short() const { return !closed_ && reaper_->live() < workers_; }
 
   // In the worker.
-  int Live(Crew::Index index, const net::HandOver& queue) const;
+  int Live(Crew::Index index, const net::HandoffQueue& queue) const;
   int HowManyToServe() const;
 
   const size_t workers_;

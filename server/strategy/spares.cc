@@ -12,8 +12,9 @@ namespace brood::server {
 namespace {
 
 // In the child.
-int LiveAsSpare(const ChildProgram& program, net::HandOver& queue) {
-  absl::optional<net::HandOver::Message> message = Crew::AwaitConnection(queue);
+int LiveAsSpare(const ChildProgram& program, net::HandoffQueue& queue) {
+  absl::optional<net::HandoffQueue::Message> message =
+      Crew::AwaitConnection(queue);
   if (!message) return static_cast<int>(ExitCode::kServed);
   // From here on it is ours: if we die, it has had its process.
   queue.Acknowledge();
@@ -31,7 +32,7 @@ Spares::Spares(size_t min, size_t max, ForkPerConnection direct,
       direct_(std::make_unique<ForkPerConnection>(std::move(direct))),
       // As many again may be about to take their connections over.
       crew_(2 * max, reaper, log, program,
-            [program](Crew::Index /*index*/, net::HandOver& queue) {
+            [program](Crew::Index /*index*/, net::HandoffQueue& queue) {
               return LiveAsSpare(*program, queue);
             }),
       wanted_(min) {}

@@ -12,15 +12,15 @@ namespace brood::server {
 namespace {
 
 // What a message without a connection asks of a member.
-constexpr net::HandOver::Ticket kSayReady = {0, 0};
-constexpr net::HandOver::Ticket kLeave = {1, 0};
+constexpr net::HandoffQueue::Ticket kSayReady = {0, 0};
+constexpr net::HandoffQueue::Ticket kLeave = {1, 0};
 
 // How soon to look again whether those forked last are ready: most are, within
 // a fraction of this.
 constexpr absl::Duration kProofPeriod = absl::Milliseconds(2);
 
-bool operator==(const net::HandOver::Ticket& a,
-                const net::HandOver::Ticket& b) {
+bool operator==(const net::HandoffQueue::Ticket& a,
+                const net::HandoffQueue::Ticket& b) {
   return a.slot == b.slot && a.serial == b.serial;
 }
 
@@ -90,7 +90,7 @@ absl::Status Crew::Fork(const proc::Spawner& spawner) {
 
 absl::Status Crew::OpenQueue(Member& member) {
   if (member.queue) return absl::OkStatus();
-  absl::StatusOr<net::HandOver> queue = net::HandOver::Create();
+  absl::StatusOr<net::HandoffQueue> queue = net::HandoffQueue::Create();
   if (!queue.ok()) return queue.status();
   // For all that are still to come: none of them costs an allocation then.
   proc::ReserveHiddenFds(2 * unopened_--);
@@ -112,14 +112,14 @@ void Crew::DropQueue(Member& member) {
 int Crew::Join(const ChildProgram& program, const Life& life, Index index,
                int awaiting_fd) {
   if (const absl::optional<int> failed = program.Begin()) return *failed;
-  net::HandOver queue = net::HandOver::AdoptAwaiting(awaiting_fd);
+  net::HandoffQueue queue = net::HandoffQueue::AdoptAwaiting(awaiting_fd);
   queue.Acknowledge();  // kSayReady
   return life(index, queue);
 }
 
-absl::optional<net::HandOver::Message> Crew::AwaitConnection(
-    const net::HandOver& queue) {
-  absl::StatusOr<net::HandOver::Message> message = queue.Await();
+absl::optional<net::HandoffQueue::Message> Crew::AwaitConnection(
+    const net::HandoffQueue& queue) {
+  absl::StatusOr<net::HandoffQueue::Message> message = queue.Await();
   proc::SyncPoint("crew: member sees a message");
   // The end of the queue is the end of the parent; an order says to leave.
   if (!message.ok() || !message->connection) return absl::nullopt;

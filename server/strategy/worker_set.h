@@ -1,6 +1,6 @@
 // Crew: processes that were forked ahead and wait for connections.
 //
-// Each member has a hand-over queue of its own (net/handoff_queue.h), which the
+// Each member has a handoff queue of its own (net/handoff_queue.h), which the
 // parent made before it and keeps after it: so a connection that was given to a
 // member that died before it took it over is still there, and goes back to the
 // supervisor. The queues are used again for later members.
@@ -16,7 +16,7 @@
 // Lives in the parent, in memory that children do not get, but for the life of
 // a member. Tags
 // of members carry kMemberTag; the rest is the slot of a child that is no
-// member. Errors: those of HandOver::Create and Spawner::Spawn.
+// member. Errors: those of HandoffQueue::Create and Spawner::Spawn.
 //
 // Example: see spares.cc and pool.cc.
 
@@ -52,7 +52,7 @@ class Crew : public proc::ParentOnly {
   using Slot = Strategy::Slot;
   using Index = uint32_t;
   // What a member does once it is ready: gives its exit code.
-  using Life = std::function<int(Index, net::HandOver&)>;
+  using Life = std::function<int(Index, net::HandoffQueue&)>;
 
   static constexpr uint32_t kMemberTag = uint32_t{1} << 31;
   static bool IsMember(uint32_t tag) { return (tag & kMemberTag) != 0; }
@@ -90,15 +90,15 @@ class Crew : public proc::ParentOnly {
 
   // In a member: the connection that it is to serve, to be acknowledged;
   // nothing if it is to leave.
-  static absl::optional<net::HandOver::Message> AwaitConnection(
-      const net::HandOver& queue);
+  static absl::optional<net::HandoffQueue::Message> AwaitConnection(
+      const net::HandoffQueue& queue);
 
   size_t idle() const { return idle_.size(); }
 
  private:
   enum class State { kAbsent, kIdle, kServing, kLeaving };
   struct Member {
-    absl::optional<net::HandOver> queue;
+    absl::optional<net::HandoffQueue> queue;
     proc::HiddenFd hidden_offering, hidden_awaiting;
     State state = State::kAbsent;
     bool proven = false;

@@ -55,9 +55,9 @@ absl::Status Zygote::Start() {
 }
 
 absl::Status Zygote::Open() {
-  absl::StatusOr<net::HandOver> queue = net::HandOver::Create();
+  absl::StatusOr<net::HandoffQueue> queue = net::HandoffQueue::Create();
   if (!queue.ok()) return queue.status();
-  absl::StatusOr<net::HandOver> succession = net::HandOver::Create();
+  absl::StatusOr<net::HandoffQueue> succession = net::HandoffQueue::Create();
   if (!succession.ok()) return succession.status();
   // One cell more, for the heir.
   absl::StatusOr<BirthLedger> ledger = BirthLedger::Create(slots_ + 1);
@@ -278,7 +278,7 @@ int Zygote::LiveAsZygote() {
 // Waits for a connection, or another order, and sees to it. False if it is to
 // leave.
 bool Zygote::DoNextOrder() {
-  const absl::StatusOr<net::HandOver::Message> message = queue_->Await();
+  const absl::StatusOr<net::HandoffQueue::Message> message = queue_->Await();
   if (absl::IsOutOfRange(message.status())) return false;  // no supervisor
   if (absl::IsInvalidArgument(message.status())) {
     queue_->Acknowledge();
@@ -303,7 +303,7 @@ bool Zygote::DoNextOrder() {
   return true;
 }
 
-void Zygote::MakeChild(const net::HandOver::Message& message) {
+void Zygote::MakeChild(const net::HandoffQueue::Message& message) {
   const uint32_t slot = message.ticket.slot;
   pid_t* born = ledger_->Open(slot, message.ticket.serial);
   if (born == nullptr) return;
@@ -335,7 +335,7 @@ void Zygote::MakeHeir(uint32_t serial) {
 }
 
 int Zygote::LiveAsHeir() {
-  const absl::StatusOr<net::HandOver::Message> order = succession_->Await();
+  const absl::StatusOr<net::HandoffQueue::Message> order = succession_->Await();
   if (!order.ok() || order->ticket.slot != kServe) {
     return static_cast<int>(ExitCode::kServed);
   }

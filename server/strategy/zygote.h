@@ -106,7 +106,7 @@ class Zygote : public Strategy {
   int LiveAsZygote();
   int LiveAsHeir();
   bool DoNextOrder();
-  void MakeChild(const net::HandOver::Message& message);
+  void MakeChild(const net::HandoffQueue::Message& message);
   void MakeHeir(uint32_t serial);
   std::array<int, 3> KeptFds() const;
 
@@ -116,8 +116,8 @@ class Zygote : public Strategy {
   const ChildProgram* const program_;
   EventLog* const log_;
 
-  absl::optional<net::HandOver> queue_;
-  absl::optional<net::HandOver> succession_;  // tells the heir
+  absl::optional<net::HandoffQueue> queue_;
+  absl::optional<net::HandoffQueue> succession_;  // tells the heir
   absl::optional<BirthLedger> ledger_;
   net::Socket doorbell_;
   std::array<proc::HiddenFd, 5> hidden_;
