@@ -77,16 +77,16 @@ absl::StatusOr<tcp_info> FindInfo(const char* bytes, size_t size) {
 
 }  // namespace
 
-absl::StatusOr<SocketActivity> SocketActivity::Create() {
+absl::StatusOr<TcpActivity> TcpActivity::Create() {
   Socket socket = Socket::AboveStandardDescriptors(Socket::Adopt(
       ::socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG)));
   if (!socket.valid()) {
     return absl::ErrnoToStatus(errno, "socket NETLINK_SOCK_DIAG");
   }
-  return SocketActivity(std::move(socket));
+  return TcpActivity(std::move(socket));
 }
 
-absl::StatusOr<SocketActivity::Answer> SocketActivity::Ask(
+absl::StatusOr<TcpActivity::Answer> TcpActivity::Ask(
     const Endpoint& local, const Endpoint& peer) const {
   Question question = {};
   question.header.nlmsg_len = sizeof(question);

@@ -1,4 +1,4 @@
-// SocketActivity: whether and when bytes moved on a connection that another
+// TcpActivity: whether and when bytes moved on a connection that another
 // process holds.
 //
 // Asks the kernel (sock_diag, what ss(8) uses) by the two addresses of the
@@ -13,8 +13,8 @@
 // otherwise the errno of the call or of the kernel's answer.
 //
 // Example:
-//   absl::StatusOr<SocketActivity> activity = SocketActivity::Create();
-//   absl::StatusOr<SocketActivity::Answer> answer =
+//   absl::StatusOr<TcpActivity> activity = TcpActivity::Create();
+//   absl::StatusOr<TcpActivity::Answer> answer =
 //       activity->Ask(connection.local(), connection.peer());
 //   if (answer.ok() && answer->bytes_received == 0) ...
 
@@ -31,7 +31,7 @@
 
 namespace brood::net {
 
-class SocketActivity {
+class TcpActivity {
  public:
   struct Answer {
     uint64_t bytes_received;
@@ -44,14 +44,14 @@ class SocketActivity {
     bool more_waits;
   };
 
-  static absl::StatusOr<SocketActivity> Create();
+  static absl::StatusOr<TcpActivity> Create();
 
   absl::StatusOr<Answer> Ask(const Endpoint& local, const Endpoint& peer) const;
 
   int fd() const { return socket_.fd(); }
 
  private:
-  explicit SocketActivity(Socket socket) : socket_(std::move(socket)) {}
+  explicit TcpActivity(Socket socket) : socket_(std::move(socket)) {}
 
   Socket socket_;
 };

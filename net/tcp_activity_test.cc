@@ -32,21 +32,20 @@ using ::brood::testing::IsOk;
 using ::brood::testing::StatusIs;
 using ::brood::testing::TestClient;
 
-class SocketActivityTest : public ::brood::testing::LeakCheck {
+class TcpActivityTest : public ::brood::testing::LeakCheck {
  protected:
-  SocketActivityTest()
-      : activity_(*SocketActivity::Create()),
-        pair_(*ConnectionPair::Create()) {}
+  TcpActivityTest()
+      : activity_(*TcpActivity::Create()), pair_(*ConnectionPair::Create()) {}
 
-  absl::StatusOr<SocketActivity::Answer> Ask() {
+  absl::StatusOr<TcpActivity::Answer> Ask() {
     return activity_.Ask(pair_.connection.local(), pair_.connection.peer());
   }
 
-  SocketActivity activity_;
+  TcpActivity activity_;
   ConnectionPair pair_;
 };
 
-TEST_F(SocketActivityTest, CountsWhatTheClientSentThoughNobodyReadIt) {
+TEST_F(TcpActivityTest, CountsWhatTheClientSentThoughNobodyReadIt) {
   ASSERT_THAT(Ask(), IsOk());
   EXPECT_EQ(Ask()->bytes_received, 0u);
   ASSERT_THAT(WriteFull(pair_.client, "hello"), IsOk());
@@ -54,7 +53,7 @@ TEST_F(SocketActivityTest, CountsWhatTheClientSentThoughNobodyReadIt) {
 }
 
 // A client of a listener on every address may come by IPv4 to an IPv6 socket.
-TEST_F(SocketActivityTest, KnowsConnectionsOfEveryFamily) {
+TEST_F(TcpActivityTest, KnowsConnectionsOfEveryFamily) {
   const struct {
     const char *listens, *host;
   } kFamilies[] = {{"[::1]:0", "[::1]"}, {":0", "[::1]"}, {":0", "127.0.0.1"}};
@@ -76,7 +75,7 @@ TEST_F(SocketActivityTest, KnowsConnectionsOfEveryFamily) {
   }
 }
 
-TEST_F(SocketActivityTest, IsIdleSinceTheLastByteInEitherDirection) {
+TEST_F(TcpActivityTest, IsIdleSinceTheLastByteInEitherDirection) {
   constexpr absl::Duration kPause = absl::Milliseconds(60);
   const Socket* const ends[] = {&pair_.client, &pair_.connection.socket()};
   for (const Socket* from : ends) {
@@ -87,7 +86,7 @@ TEST_F(SocketActivityTest, IsIdleSinceTheLastByteInEitherDirection) {
   }
 }
 
-TEST_F(SocketActivityTest, TellsWhatWaitsForTheClientToTakeIt) {
+TEST_F(TcpActivityTest, TellsWhatWaitsForTheClientToTakeIt) {
   const auto before = Ask();
   ASSERT_THAT(before, IsOk());
   EXPECT_FALSE(before->more_waits);
@@ -120,14 +119,14 @@ TEST_F(SocketActivityTest, TellsWhatWaitsForTheClientToTakeIt) {
             static_cast<uint64_t>(sent));
 }
 
-TEST_F(SocketActivityTest, FindsNoConnectionThatHasEnded) {
+TEST_F(TcpActivityTest, FindsNoConnectionThatHasEnded) {
   pair_.client.Close();
   pair_.connection = Connection(Socket(), pair_.connection.peer(),
                                 pair_.connection.local(), Instant());
   EXPECT_THAT(Ask(), StatusIs(absl::StatusCode::kNotFound));
 }
 
-TEST_F(SocketActivityTest, AnswersForAConnectionThatAnotherProcessHolds) {
+TEST_F(TcpActivityTest, AnswersForAConnectionThatAnotherProcessHolds) {
   ASSERT_THAT(WriteFull(pair_.client, "hello"), IsOk());
   const Endpoint peer = pair_.connection.peer();
   const Endpoint local = pair_.connection.local();

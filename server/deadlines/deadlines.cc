@@ -28,9 +28,9 @@ absl::StatusOr<std::unique_ptr<Deadlines>> Deadlines::Create(
   if (!asks && options.connection_timeout == none) {
     return std::unique_ptr<Deadlines>();
   }
-  absl::optional<net::SocketActivity> activity;
+  absl::optional<net::TcpActivity> activity;
   if (asks) {
-    absl::StatusOr<net::SocketActivity> created = net::SocketActivity::Create();
+    absl::StatusOr<net::TcpActivity> created = net::TcpActivity::Create();
     if (!created.ok()) return created.status();
     activity.emplace(*std::move(created));
   }
@@ -39,7 +39,7 @@ absl::StatusOr<std::unique_ptr<Deadlines>> Deadlines::Create(
 }
 
 Deadlines::Deadlines(const Options& options, size_t slots, net::Instant now,
-                     absl::optional<net::SocketActivity> activity)
+                     absl::optional<net::TcpActivity> activity)
     : first_byte_(options.first_byte_timeout),
       idle_(options.idle_timeout),
       peer_(options.peer_timeout),
@@ -102,7 +102,7 @@ Deadlines::Verdict Deadlines::Judge(Watched& watched, net::Instant now) const {
 // Asks the kernel, and says when to ask again.
 Deadlines::Verdict Deadlines::JudgeActivity(Watched& watched,
                                             net::Instant now) const {
-  const absl::StatusOr<net::SocketActivity::Answer> answer =
+  const absl::StatusOr<net::TcpActivity::Answer> answer =
       activity_->Ask(watched.local, watched.peer);
   if (absl::IsNotFound(answer.status())) {
     watched.asks = false;  // the child closed it, and does something else
@@ -135,7 +135,7 @@ Deadlines::Verdict Deadlines::JudgeActivity(Watched& watched,
 
 // What began to wait since the last question is taken to begin now.
 void Deadlines::NoteWhetherPeerTakes(Watched& watched,
-                                     const net::SocketActivity::Answer& answer,
+                                     const net::TcpActivity::Answer& answer,
                                      net::Instant now) {
   if (!answer.more_waits) {
     watched.waits_since = net::Never();

@@ -19,7 +19,7 @@
 // leave this machine, and a child may set it back; this one's does not.
 //
 // Lives in the parent, in memory that children do not get. Errors: Create()
-// gives those of SocketActivity::Create(), if it is needed.
+// gives those of TcpActivity::Create(), if it is needed.
 //
 // Example:
 //   auto deadlines = Deadlines::Create(options, slots, now);
@@ -82,14 +82,14 @@ class Deadlines : public proc::ParentOnly {
   };
 
   Deadlines(const Options& options, size_t slots, net::Instant now,
-            absl::optional<net::SocketActivity> activity);
+            absl::optional<net::TcpActivity> activity);
 
   using Verdict = absl::optional<KillReason>;
 
   Verdict Judge(Watched& watched, net::Instant now) const;
   Verdict JudgeActivity(Watched& watched, net::Instant now) const;
   static void NoteWhetherPeerTakes(Watched& watched,
-                                   const net::SocketActivity::Answer& answer,
+                                   const net::TcpActivity::Answer& answer,
                                    net::Instant now);
   void SetAlarm(Slot slot);
 
@@ -97,7 +97,7 @@ class Deadlines : public proc::ParentOnly {
   const absl::Duration idle_;
   const absl::Duration peer_;
   const absl::Duration connection_;
-  absl::optional<net::SocketActivity> activity_;
+  absl::optional<net::TcpActivity> activity_;
   proc::HiddenFd hidden_;
   TimerWheel wheel_;
   proc::ParentOnlyVector<Watched> watched_;
