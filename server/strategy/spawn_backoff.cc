@@ -4,12 +4,12 @@
 
 namespace brood::server {
 
-void BirthPacing::Proven() {
+void SpawnBackoff::BecameReady() {
   at_once_ = std::min(2 * at_once_, kMostAtOnce);
   pause_ = absl::ZeroDuration();
 }
 
-absl::Duration BirthPacing::DiedAtStart(net::Instant now) {
+absl::Duration SpawnBackoff::DiedAtStart(net::Instant now) {
   at_once_ = 1;
   // Several that were forked at once are one failure.
   if (now < resume_at_) return pause_;

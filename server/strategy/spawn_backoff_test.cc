@@ -17,97 +17,97 @@ net::Instant At(absl::Duration since_start) {
   return net::After(kStart, since_start);
 }
 
-TEST(BirthPacingTest, BeginsWithOneAndDoublesUpToABound) {
-  BirthPacing pacing;
+TEST(SpawnBackoffTest, BeginsWithOneAndDoublesUpToABound) {
+  SpawnBackoff backoff;
   for (size_t allowed : {1u, 2u, 4u, 8u, 8u, 8u}) {
-    EXPECT_EQ(pacing.Allowance(/*unproven=*/0, kStart), allowed);
-    pacing.Proven();
+    EXPECT_EQ(backoff.Allowance(/*starting=*/0, kStart), allowed);
+    backoff.BecameReady();
   }
-  EXPECT_EQ(BirthPacing::kMostAtOnce, 8u);
+  EXPECT_EQ(SpawnBackoff::kMostAtOnce, 8u);
 }
 
-TEST(BirthPacingTest, CountsThoseThatAreStillUnproven) {
-  BirthPacing pacing;
-  for (int i = 0; i < 3; ++i) pacing.Proven();
-  EXPECT_EQ(pacing.Allowance(0, kStart), 8u);
-  EXPECT_EQ(pacing.Allowance(5, kStart), 3u);
-  EXPECT_EQ(pacing.Allowance(8, kStart), 0u);
-  EXPECT_EQ(pacing.Allowance(100, kStart), 0u);
+TEST(SpawnBackoffTest, CountsThoseThatAreStillUnproven) {
+  SpawnBackoff backoff;
+  for (int i = 0; i < 3; ++i) backoff.BecameReady();
+  EXPECT_EQ(backoff.Allowance(0, kStart), 8u);
+  EXPECT_EQ(backoff.Allowance(5, kStart), 3u);
+  EXPECT_EQ(backoff.Allowance(8, kStart), 0u);
+  EXPECT_EQ(backoff.Allowance(100, kStart), 0u);
 }
 
-TEST(BirthPacingTest, PausesLongerEachTimeUpToABound) {
-  BirthPacing pacing;
+TEST(SpawnBackoffTest, PausesLongerEachTimeUpToABound) {
+  SpawnBackoff backoff;
   net::Instant now = kStart;
   for (int ms : {100, 200, 400, 800, 1600, 1600, 1600}) {
-    EXPECT_EQ(pacing.DiedAtStart(now), absl::Milliseconds(ms));
+    EXPECT_EQ(backoff.DiedAtStart(now), absl::Milliseconds(ms));
     const net::Instant end = net::After(now, absl::Milliseconds(ms));
-    EXPECT_EQ(pacing.resume_at(), end);
-    EXPECT_EQ(pacing.Allowance(0, now), 0u);
-    EXPECT_EQ(pacing.Allowance(0, end - std::chrono::nanoseconds(1)), 0u);
-    EXPECT_EQ(pacing.Allowance(0, end), 1u);
+    EXPECT_EQ(backoff.resume_at(), end);
+    EXPECT_EQ(backoff.Allowance(0, now), 0u);
+    EXPECT_EQ(backoff.Allowance(0, end - std::chrono::nanoseconds(1)), 0u);
+    EXPECT_EQ(backoff.Allowance(0, end), 1u);
     now = end;
   }
 }
 
-TEST(BirthPacingTest, HasNoPauseBeforeTheFirstDeath) {
-  EXPECT_EQ(BirthPacing().resume_at(), net::Instant::min());
-  EXPECT_EQ(BirthPacing().Allowance(0, net::Instant()), 1u);
+TEST(SpawnBackoffTest, HasNoPauseBeforeTheFirstDeath) {
+  EXPECT_EQ(SpawnBackoff().resume_at(), net::Instant::min());
+  EXPECT_EQ(SpawnBackoff().Allowance(0, net::Instant()), 1u);
 }
 
-TEST(BirthPacingTest, TakesDeathsOfThoseForkedAtOnceForOneFailure) {
-  BirthPacing pacing;
-  for (int i = 0; i < 3; ++i) pacing.Proven();
+TEST(SpawnBackoffTest, TakesDeathsOfThoseForkedAtOnceForOneFailure) {
+  SpawnBackoff backoff;
+  for (int i = 0; i < 3; ++i) backoff.BecameReady();
   for (int i = 0; i < 8; ++i) {
-    EXPECT_EQ(pacing.DiedAtStart(At(absl::Milliseconds(i))),
+    EXPECT_EQ(backoff.DiedAtStart(At(absl::Milliseconds(i))),
               absl::Milliseconds(100));
   }
-  EXPECT_EQ(pacing.resume_at(), At(absl::Milliseconds(100)));
+  EXPECT_EQ(backoff.resume_at(), At(absl::Milliseconds(100)));
   // The next one is another.
-  EXPECT_EQ(pacing.DiedAtStart(At(absl::Milliseconds(100))),
+  EXPECT_EQ(backoff.DiedAtStart(At(absl::Milliseconds(100))),
             absl::Milliseconds(200));
 }
 
-TEST(BirthPacingTest, ForgetsTheLastPausesWhenOneIsReady) {
-  BirthPacing pacing;
-  pacing.DiedAtStart(kStart);
-  pacing.DiedAtStart(At(absl::Milliseconds(100)));
-  pacing.Proven();
-  EXPECT_EQ(pacing.DiedAtStart(At(absl::Seconds(1))), absl::Milliseconds(100));
+TEST(SpawnBackoffTest, ForgetsTheLastPausesWhenOneIsReady) {
+  SpawnBackoff backoff;
+  backoff.DiedAtStart(kStart);
+  backoff.DiedAtStart(At(absl::Milliseconds(100)));
+  backoff.BecameReady();
+  EXPECT_EQ(backoff.DiedAtStart(At(absl::Seconds(1))), absl::Milliseconds(100));
 }
 
 // A program whose children die, or live, at once: the times of all births.
 std::vector<net::Instant> BirthsUntil(net::Instant end, net::Instant cured,
-                                      BirthPacing pacing) {
+                                      SpawnBackoff backoff) {
   std::vector<net::Instant> births;
   for (net::Instant now = kStart; now < end;
        now += std::chrono::milliseconds(1)) {
-    const size_t forked = pacing.Allowance(0, now);
+    const size_t forked = backoff.Allowance(0, now);
     births.insert(births.end(), forked, now);
     for (size_t i = 0; i < forked; ++i) {
-      if (now < cured) pacing.DiedAtStart(now);
+      if (now < cured) backoff.DiedAtStart(now);
     }
-    if (forked > 0 && now >= cured) pacing.Proven();
+    if (forked > 0 && now >= cured) backoff.BecameReady();
   }
   return births;
 }
 
-TEST(BirthPacingTest, AllowsAtMostTwelveBirthsInTenSecondsIfAllDieAtStart) {
+TEST(SpawnBackoffTest, AllowsAtMostTwelveBirthsInTenSecondsIfAllDieAtStart) {
   EXPECT_LE(
-      BirthsUntil(At(absl::Seconds(10)), net::Never(), BirthPacing()).size(),
+      BirthsUntil(At(absl::Seconds(10)), net::Never(), SpawnBackoff()).size(),
       12u);
   // One that was at its full strength loses those that it forked last, too.
-  BirthPacing strong;
-  for (int i = 0; i < 3; ++i) strong.Proven();
+  SpawnBackoff strong;
+  for (int i = 0; i < 3; ++i) strong.BecameReady();
   EXPECT_LE(BirthsUntil(At(absl::Seconds(10)), net::Never(), strong).size(),
-            12u + BirthPacing::kMostAtOnce);
+            12u + SpawnBackoff::kMostAtOnce);
 }
 
-TEST(BirthPacingTest, IsAtFullSpeedWithinTwoSecondsOfBeingCured) {
+TEST(SpawnBackoffTest, IsAtFullSpeedWithinTwoSecondsOfBeingCured) {
   for (int ms = 0; ms < 10000; ms += 17) {
     const net::Instant cured = At(absl::Milliseconds(ms));
     const net::Instant deadline = net::After(cured, absl::Seconds(2));
     const std::vector<net::Instant> births =
-        BirthsUntil(deadline, cured, BirthPacing());
+        BirthsUntil(deadline, cured, SpawnBackoff());
     EXPECT_EQ(std::count(births.begin(), births.end(), births.back()), 8)
         << "cured after " << ms << " ms";
   }

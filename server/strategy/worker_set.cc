@@ -44,17 +44,17 @@ Crew::Crew(size_t size, proc::Reaper* reaper, EventLog* log,
 
 void Crew::ForkUpTo(size_t wanted_idle, const proc::Spawner& spawner,
                     net::Instant now) {
-  CountProven();
+  CountReady();
   next_fork_ = net::Instant::min();
-  for (size_t left = pacing_.Allowance(unproven_, now);
+  for (size_t left = backoff_.Allowance(starting_, now);
        left > 0 && idle_.size() < wanted_idle && !absent_.empty(); --left) {
     const absl::Status forked = Fork(spawner);
     if (forked.ok()) continue;
-    log_->NoneAhead(forked, pacing_.DiedAtStart(now));
+    log_->NoneAhead(forked, backoff_.DiedAtStart(now));
     break;
   }
   if (idle_.size() >= wanted_idle) return;
-  next_fork_ = std::max(pacing_.resume_at(), net::After(now, kProofPeriod));
+  next_fork_ = std::max(backoff_.resume_at(), net::After(now, kProofPeriod));
 }
 
 absl::Status Crew::Fork(const proc::Spawner& spawner) {
@@ -79,12 +79,12 @@ absl::Status Crew::Fork(const proc::Spawner& spawner) {
   }
   absent_.pop_back();
   member.state = State::kIdle;
-  member.proven = false;
+  member.ready = false;
   member.pid = child->pid();
   member.generation = generation_;
   reaper_->Adopt(*std::move(child), kMemberTag | index);
   idle_.push_back(index);
-  ++unproven_;
+  ++starting_;
   return absl::OkStatus();
 }
 
@@ -128,16 +128,16 @@ absl::optional<net::HandoffQueue::Message> Crew::AwaitConnection(
 
 // Some may have been given a connection before they were looked at, and hold it
 // for long.
-void Crew::CountProven() {
-  if (unproven_ == 0) return;
-  const size_t before = unproven_;
+void Crew::CountReady() {
+  if (starting_ == 0) return;
+  const size_t before = starting_;
   for (Member& member : members_) {
-    if (member.state == State::kAbsent || member.proven) continue;
+    if (member.state == State::kAbsent || member.ready) continue;
     if (!member.queue->Empty()) continue;
-    member.proven = true;
-    --unproven_;
+    member.ready = true;
+    --starting_;
   }
-  if (unproven_ < before) pacing_.Proven();
+  if (starting_ < before) backoff_.BecameReady();
 }
 
 bool Crew::Assign(Slot slot, const net::Connection& connection,
@@ -165,7 +165,7 @@ absl::optional<Crew::Slot> Crew::Finished(Index index, pid_t pid,
       member.serial != serial) {
     return absl::nullopt;
   }
-  Prove(member);
+  MarkReady(member);
   if (leaves) {
     member.state = State::kLeaving;
   } else {
@@ -180,7 +180,7 @@ void Crew::ReleaseThoseServing() {
   for (Index index = 0; index < members_.size(); ++index) {
     Member& member = members_[index];
     if (member.state != State::kServing || !member.queue->Empty()) continue;
-    Prove(member);
+    MarkReady(member);
     reaper_->Retag(member.pid, member.slot);
     Vacate(index);
   }
@@ -216,9 +216,9 @@ void Crew::Ended(const proc::Reaper::Ended& ended, net::Instant now,
     idle_.erase(std::find(idle_.begin(), idle_.end(), index));
   }
   if (!was_ready) {
-    log_->DiedAtStart(ended.pid, ended.status, pacing_.DiedAtStart(now));
+    log_->DiedAtStart(ended.pid, ended.status, backoff_.DiedAtStart(now));
   }
-  if (!member.proven) --unproven_;
+  if (!member.ready) --starting_;
   Vacate(index);
   next_fork_ = net::Instant::min();
   if (state != State::kServing) return;
@@ -250,11 +250,11 @@ void Crew::Dismiss(Index index) {
   }
 }
 
-void Crew::Prove(Member& member) {
-  if (member.proven) return;
-  member.proven = true;
-  --unproven_;
-  pacing_.Proven();
+void Crew::MarkReady(Member& member) {
+  if (member.ready) return;
+  member.ready = true;
+  --starting_;
+  backoff_.BecameReady();
 }
 
 void Crew::Vacate(Index index) {

@@ -62,7 +62,7 @@ class Crew : public proc::ParentOnly {
   Crew(size_t size, proc::Reaper* reaper, EventLog* log,
        const ChildProgram* program, Life life, int kept_fd = -1);
 
-  // Forks until `wanted_idle` are idle, as far as the pacing allows now.
+  // Forks until `wanted_idle` are idle, as far as the backoff allows now.
   void ForkUpTo(size_t wanted_idle, const proc::Spawner& spawner,
                 net::Instant now);
   // When to call it again, though nothing happens.
@@ -101,7 +101,7 @@ class Crew : public proc::ParentOnly {
     absl::optional<net::HandoffQueue> queue;
     proc::HiddenFd hidden_offering, hidden_awaiting;
     State state = State::kAbsent;
-    bool proven = false;
+    bool ready = false;
     pid_t pid = 0;
     Slot slot = 0;
     uint32_t serial = 0;
@@ -113,8 +113,8 @@ class Crew : public proc::ParentOnly {
   void DropQueue(Member& member);
   static int Join(const ChildProgram& program, const Life& life, Index index,
                   int awaiting_fd);
-  void CountProven();
-  void Prove(Member& member);
+  void CountReady();
+  void MarkReady(Member& member);
   void Dismiss(Index index);
   void Vacate(Index index);
 
@@ -129,10 +129,10 @@ class Crew : public proc::ParentOnly {
   proc::ParentOnlyVector<Index> idle_;
   proc::ParentOnlyVector<Index> absent_;
   size_t unopened_;  // how many have no queue yet
-  size_t unproven_ = 0;
+  size_t starting_ = 0;
   uint32_t last_serial_ = 0;
   uint32_t generation_ = 0;
-  BirthPacing pacing_;
+  SpawnBackoff backoff_;
   net::Instant next_fork_ = net::Instant::min();
 };
 
