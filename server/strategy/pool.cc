@@ -35,27 +35,27 @@ constexpr int kReportBatch = 64;
 Pool::Pool(size_t workers, int connections_per_worker, ForkPerConnection direct,
            WorkerReports reports, proc::Reaper* reaper,
            const ChildProgram* program, EventLog* log)
-    : workers_(workers),
+    : max_workers_(workers),
       connections_per_worker_(connections_per_worker),
       reaper_(reaper),
       program_(program),
       log_(log),
       direct_(std::move(direct)),
       reports_(std::move(reports)),
-      crew_(
+      workers_(
           workers, reaper, log, program,
-          [this](Crew::Index index, net::HandoffQueue& queue) {
+          [this](WorkerSet::Index index, net::HandoffQueue& queue) {
             return Live(index, queue);
           },
           reports_.fd_to_send()) {}
 
-int Pool::Live(Crew::Index index, const net::HandoffQueue& queue) const {
+int Pool::Live(WorkerSet::Index index, const net::HandoffQueue& queue) const {
   proc::ProcessState pristine;
   rusage before;
   getrusage(RUSAGE_SELF, &before);
   for (int left = HowManyToServe();; --left) {
     absl::optional<net::HandoffQueue::Message> message =
-        Crew::AwaitConnection(queue);
+        WorkerSet::AwaitConnection(queue);
     if (!message) break;
     // From here on it is ours: if we die, it has had its process.
     queue.Acknowledge();
@@ -87,15 +87,15 @@ int Pool::HowManyToServe() const {
 }
 
 void Pool::Dispatch(Slot slot, net::Connection connection, Events& events) {
-  if (crew_.Assign(slot, connection, events)) return;
+  if (workers_.Assign(slot, connection, events)) return;
   direct_.Dispatch(slot, std::move(connection), events);
 }
 
 // A worker that reports and ends did so in this order; so its report is there.
 void Pool::ChildEnded(const proc::Reaper::Ended& ended, Events& events) {
-  if (Crew::IsMember(ended.tag)) {
+  if (WorkerSet::IsWorker(ended.tag)) {
     TakeReports(events);
-    crew_.Ended(ended, net::Now(), events);
+    workers_.Ended(ended, net::Now(), events);
   } else {
     direct_.ChildEnded(ended, events);
   }
@@ -112,7 +112,7 @@ void Pool::TakeReports(Events& events) {
       return;
     }
     const WorkerReports::Report& report = received->report;
-    const absl::optional<Slot> slot = crew_.Finished(
+    const absl::optional<Slot> slot = workers_.Finished(
         report.index, received->sender, report.serial, report.leaves != 0);
     if (!slot) continue;
     events.Ended(*slot, received->sender,
@@ -123,25 +123,25 @@ void Pool::TakeReports(Events& events) {
 
 void Pool::Maintain(net::Instant now, bool /*quiet*/, Events& /*events*/) {
   if (closed_) {
-    crew_.DismissIdle(0);
+    workers_.DismissIdle(0);
   } else if (Short()) {
-    crew_.ForkUpTo(crew_.idle() + workers_ - reaper_->live(), direct_.spawner(),
-                   now);
+    workers_.ForkUpTo(workers_.idle() + max_workers_ - reaper_->live(),
+                      direct_.spawner(), now);
   }
 }
 
 net::Instant Pool::next_maintenance() const {
-  return Short() ? crew_.next_fork() : net::Never();
+  return Short() ? workers_.next_fork() : net::Never();
 }
 
 absl::Status Pool::BeginGeneration() {
-  crew_.BeginGeneration();
+  workers_.BeginGeneration();
   return absl::OkStatus();
 }
 
 void Pool::Close() {
   closed_ = true;
-  crew_.DismissIdle(0);
+  workers_.DismissIdle(0);
 }
 
 }  // namespace brood::server

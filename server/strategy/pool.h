@@ -15,7 +15,7 @@
 //
 // While workers are missing a connection gets a process of its own, as with
 // ForkPerConnection. Lives in the parent, which must be single-threaded. The
-// tag of a child is its slot, or a member's of the crew.
+// tag of a child is its slot, or a worker's of the worker set.
 //
 // Example:
 //   Pool pool(16, 1000, std::move(direct), *std::move(reports), &reaper,
@@ -53,7 +53,7 @@ class Pool : public Strategy {
   void ChildEnded(const proc::Reaper::Ended& ended, Events& events) override;
   int fd() const override { return reports_.fd(); }
   // Somebody may be idle and we do not know it yet.
-  bool Urgent() const override { return crew_.idle() == 0; }
+  bool Urgent() const override { return workers_.idle() == 0; }
   void Attend(Events& events) override { TakeReports(events); }
   void Maintain(net::Instant now, bool quiet, Events& events) override;
   net::Instant next_maintenance() const override;
@@ -64,20 +64,20 @@ class Pool : public Strategy {
   void TakeReports(Events& events);
   // A connection that came before there was a worker for it has a process that
   // counts as one as long as it lives.
-  bool Short() const { return !closed_ && reaper_->live() < workers_; }
+  bool Short() const { return !closed_ && reaper_->live() < max_workers_; }
 
   // In the worker.
-  int Live(Crew::Index index, const net::HandoffQueue& queue) const;
+  int Live(WorkerSet::Index index, const net::HandoffQueue& queue) const;
   int HowManyToServe() const;
 
-  const size_t workers_;
+  const size_t max_workers_;
   const int connections_per_worker_;
   proc::Reaper* const reaper_;
   const ChildProgram* const program_;
   EventLog* const log_;
   ForkPerConnection direct_;
   WorkerReports reports_;
-  Crew crew_;
+  WorkerSet workers_;
   bool closed_ = false;
 };
 

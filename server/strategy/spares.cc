@@ -14,7 +14,7 @@ namespace {
 // In the child.
 int LiveAsSpare(const ChildProgram& program, net::HandoffQueue& queue) {
   absl::optional<net::HandoffQueue::Message> message =
-      Crew::AwaitConnection(queue);
+      WorkerSet::AwaitConnection(queue);
   if (!message) return static_cast<int>(ExitCode::kServed);
   // From here on it is ours: if we die, it has had its process.
   queue.Acknowledge();
@@ -31,22 +31,22 @@ Spares::Spares(size_t min, size_t max, ForkPerConnection direct,
       max_(max),
       direct_(std::make_unique<ForkPerConnection>(std::move(direct))),
       // As many again may be about to take their connections over.
-      crew_(2 * max, reaper, log, program,
-            [program](Crew::Index /*index*/, net::HandoffQueue& queue) {
-              return LiveAsSpare(*program, queue);
-            }),
+      workers_(2 * max, reaper, log, program,
+               [program](WorkerSet::Index /*index*/, net::HandoffQueue& queue) {
+                 return LiveAsSpare(*program, queue);
+               }),
       wanted_(min) {}
 
 void Spares::Dispatch(Slot slot, net::Connection connection, Events& events) {
   lull_at_ = net::After(connection.accepted_at(), kLull);
-  if (crew_.Assign(slot, connection, events)) return;
+  if (workers_.Assign(slot, connection, events)) return;
   were_too_few_ = true;
   direct_->Dispatch(slot, std::move(connection), events);
 }
 
 void Spares::ChildEnded(const proc::Reaper::Ended& ended, Events& events) {
-  if (Crew::IsMember(ended.tag)) {
-    crew_.Ended(ended, net::Now(), events);
+  if (WorkerSet::IsWorker(ended.tag)) {
+    workers_.Ended(ended, net::Now(), events);
   } else {
     direct_->ChildEnded(ended, events);
   }
@@ -62,29 +62,29 @@ void Spares::Maintain(net::Instant now, bool quiet, Events& /*events*/) {
   } else if (now >= shrink_at_) {
     wanted_ = std::max(wanted_ / 2, min_);
     shrink_at_ = wanted_ > min_ ? net::After(now, kShrinkPeriod) : net::Never();
-    crew_.DismissIdle(wanted_);
+    workers_.DismissIdle(wanted_);
   }
-  if (crew_.idle() >= wanted_ || !(Refills() || now >= lull_at_)) return;
-  crew_.ReleaseThoseServing();
-  crew_.ForkUpTo(wanted_, direct_->spawner(), now);
-  refilling_ = crew_.idle() < wanted_;
+  if (workers_.idle() >= wanted_ || !(Refills() || now >= lull_at_)) return;
+  workers_.ReleaseThoseServing();
+  workers_.ForkUpTo(wanted_, direct_->spawner(), now);
+  refilling_ = workers_.idle() < wanted_;
 }
 
 net::Instant Spares::next_maintenance() const {
   if (closed_) return net::Never();
-  if (crew_.idle() >= wanted_) return shrink_at_;
+  if (workers_.idle() >= wanted_) return shrink_at_;
   const net::Instant refill_at = Refills() ? net::Instant::min() : lull_at_;
-  return std::min(std::max(refill_at, crew_.next_fork()), shrink_at_);
+  return std::min(std::max(refill_at, workers_.next_fork()), shrink_at_);
 }
 
 absl::Status Spares::BeginGeneration() {
-  crew_.BeginGeneration();
+  workers_.BeginGeneration();
   return absl::OkStatus();
 }
 
 void Spares::Close() {
   closed_ = true;
-  crew_.DismissIdle(0);
+  workers_.DismissIdle(0);
 }
 
 }  // namespace brood::server

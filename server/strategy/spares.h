@@ -14,7 +14,7 @@
 //
 // Lives in the parent, which must be single-threaded, in memory that children
 // do not get. The tag of a child is its
-// slot, or a member's of the crew.
+// slot, or a worker's of the worker set.
 //
 // Example:
 //   Spares spares(4, 32, std::move(direct), &reaper, &program, &log);
@@ -62,8 +62,8 @@ class Spares : public Strategy, public proc::ParentOnly {
   const size_t max_;
   // Not in this memory: children need it.
   const std::unique_ptr<ForkPerConnection> direct_;
-  Crew crew_;
-  bool Refills() const { return refilling_ || 4 * crew_.idle() <= wanted_; }
+  WorkerSet workers_;
+  bool Refills() const { return refilling_ || 4 * workers_.idle() <= wanted_; }
 
   size_t wanted_;
   bool were_too_few_ = false;

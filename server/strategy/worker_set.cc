@@ -11,7 +11,7 @@
 namespace brood::server {
 namespace {
 
-// What a message without a connection asks of a member.
+// What a message without a connection asks of a worker.
 constexpr net::HandoffQueue::Ticket kSayReady = {0, 0};
 constexpr net::HandoffQueue::Ticket kLeave = {1, 0};
 
@@ -26,14 +26,14 @@ bool operator==(const net::HandoffQueue::Ticket& a,
 
 }  // namespace
 
-Crew::Crew(size_t size, proc::Reaper* reaper, EventLog* log,
-           const ChildProgram* program, Life life, int kept_fd)
+WorkerSet::WorkerSet(size_t size, proc::Reaper* reaper, EventLog* log,
+                     const ChildProgram* program, Body body, int kept_fd)
     : reaper_(reaper),
       log_(log),
       program_(program),
-      life_(std::make_unique<const Life>(std::move(life))),
+      body_(std::make_unique<const Body>(std::move(body))),
       kept_fd_(kept_fd),
-      members_(size),
+      workers_(size),
       unopened_(size) {
   idle_.reserve(size);
   absent_.reserve(size);
@@ -42,8 +42,8 @@ Crew::Crew(size_t size, proc::Reaper* reaper, EventLog* log,
   }
 }
 
-void Crew::ForkUpTo(size_t wanted_idle, const proc::Spawner& spawner,
-                    net::Instant now) {
+void WorkerSet::ForkUpTo(size_t wanted_idle, const proc::Spawner& spawner,
+                         net::Instant now) {
   CountReady();
   next_fork_ = net::Instant::min();
   for (size_t left = backoff_.Allowance(starting_, now);
@@ -57,70 +57,70 @@ void Crew::ForkUpTo(size_t wanted_idle, const proc::Spawner& spawner,
   next_fork_ = std::max(backoff_.resume_at(), net::After(now, kProofPeriod));
 }
 
-absl::Status Crew::Fork(const proc::Spawner& spawner) {
+absl::Status WorkerSet::Fork(const proc::Spawner& spawner) {
   const Index index = absent_.back();
-  Member& member = members_[index];
-  absl::Status opened = OpenQueue(member);
+  Worker& worker = workers_[index];
+  absl::Status opened = OpenQueue(worker);
   if (!opened.ok()) return opened;
   // In its queue before it is born: it can't overtake it.
-  absl::Status ordered = member.queue->Order(kSayReady);
+  absl::Status ordered = worker.queue->Order(kSayReady);
   if (!ordered.ok()) return ordered;
-  std::array<int, 2> kept = {member.queue->fd_to_await(), kept_fd_};
+  std::array<int, 2> kept = {worker.queue->fd_to_await(), kept_fd_};
   std::sort(kept.begin(), kept.end());
-  // By value: the child can't look at our members.
-  const int awaiting_fd = member.queue->fd_to_await();
+  // By value: the child can't look at our workers.
+  const int awaiting_fd = worker.queue->fd_to_await();
   const ChildProgram& program = *program_;
-  const Life& life = *life_;
+  const Body& body = *body_;
   absl::StatusOr<proc::Child> child = spawner.Spawn(
-      [&] { return Join(program, life, index, awaiting_fd); }, kept);
+      [&] { return Join(program, body, index, awaiting_fd); }, kept);
   if (!child.ok()) {
-    if (!member.queue->Acknowledge()) DropQueue(member);
+    if (!worker.queue->Acknowledge()) DropQueue(worker);
     return child.status();
   }
   absent_.pop_back();
-  member.state = State::kIdle;
-  member.ready = false;
-  member.pid = child->pid();
-  member.generation = generation_;
-  reaper_->Adopt(*std::move(child), kMemberTag | index);
+  worker.state = State::kIdle;
+  worker.ready = false;
+  worker.pid = child->pid();
+  worker.generation = generation_;
+  reaper_->Adopt(*std::move(child), kWorkerTag | index);
   idle_.push_back(index);
   ++starting_;
   return absl::OkStatus();
 }
 
-absl::Status Crew::OpenQueue(Member& member) {
-  if (member.queue) return absl::OkStatus();
+absl::Status WorkerSet::OpenQueue(Worker& worker) {
+  if (worker.queue) return absl::OkStatus();
   absl::StatusOr<net::HandoffQueue> queue = net::HandoffQueue::Create();
   if (!queue.ok()) return queue.status();
   // For all that are still to come: none of them costs an allocation then.
   proc::ReserveHiddenFds(2 * unopened_--);
-  member.hidden_offering = proc::HiddenFd(queue->fd_to_offer());
-  member.hidden_awaiting = proc::HiddenFd(queue->fd_to_await());
-  member.queue.emplace(*std::move(queue));
+  worker.hidden_offering = proc::HiddenFd(queue->fd_to_offer());
+  worker.hidden_awaiting = proc::HiddenFd(queue->fd_to_await());
+  worker.queue.emplace(*std::move(queue));
   return absl::OkStatus();
 }
 
 // One that cannot be emptied would tell the next one what was for the last.
-void Crew::DropQueue(Member& member) {
-  member.hidden_offering = proc::HiddenFd();
-  member.hidden_awaiting = proc::HiddenFd();
-  member.queue.reset();
+void WorkerSet::DropQueue(Worker& worker) {
+  worker.hidden_offering = proc::HiddenFd();
+  worker.hidden_awaiting = proc::HiddenFd();
+  worker.queue.reset();
   ++unopened_;
 }
 
 // In the child.
-int Crew::Join(const ChildProgram& program, const Life& life, Index index,
-               int awaiting_fd) {
+int WorkerSet::Join(const ChildProgram& program, const Body& body, Index index,
+                    int awaiting_fd) {
   if (const absl::optional<int> failed = program.Begin()) return *failed;
   net::HandoffQueue queue = net::HandoffQueue::AdoptAwaiting(awaiting_fd);
   queue.Acknowledge();  // kSayReady
-  return life(index, queue);
+  return body(index, queue);
 }
 
-absl::optional<net::HandoffQueue::Message> Crew::AwaitConnection(
+absl::optional<net::HandoffQueue::Message> WorkerSet::AwaitConnection(
     const net::HandoffQueue& queue) {
   absl::StatusOr<net::HandoffQueue::Message> message = queue.Await();
-  proc::SyncPoint("crew: member sees a message");
+  proc::SyncPoint("worker set: worker sees a message");
   // The end of the queue is the end of the parent; an order says to leave.
   if (!message.ok() || !message->connection) return absl::nullopt;
   return *std::move(message);
@@ -128,76 +128,77 @@ absl::optional<net::HandoffQueue::Message> Crew::AwaitConnection(
 
 // Some may have been given a connection before they were looked at, and hold it
 // for long.
-void Crew::CountReady() {
+void WorkerSet::CountReady() {
   if (starting_ == 0) return;
   const size_t before = starting_;
-  for (Member& member : members_) {
-    if (member.state == State::kAbsent || member.ready) continue;
-    if (!member.queue->Empty()) continue;
-    member.ready = true;
+  for (Worker& worker : workers_) {
+    if (worker.state == State::kAbsent || worker.ready) continue;
+    if (!worker.queue->Empty()) continue;
+    worker.ready = true;
     --starting_;
   }
   if (starting_ < before) backoff_.BecameReady();
 }
 
-bool Crew::Assign(Slot slot, const net::Connection& connection,
-                  Strategy::Events& events) {
+bool WorkerSet::Assign(Slot slot, const net::Connection& connection,
+                       Strategy::Events& events) {
   if (idle_.empty()) return false;
   const Index index = idle_.back();
-  Member& member = members_[index];
+  Worker& worker = workers_[index];
   if (++last_serial_ == 0) ++last_serial_;
   const net::Instant since = net::Now();  // it may be done before we are back
-  if (!member.queue->Offer({slot, last_serial_}, connection).ok()) return false;
-  proc::SyncPoint("crew: offered");
+  if (!worker.queue->Offer({slot, last_serial_}, connection).ok()) return false;
+  proc::SyncPoint("worker set: offered");
   idle_.pop_back();
-  member.state = State::kServing;
-  member.slot = slot;
-  member.serial = last_serial_;
-  events.Serving(slot, member.pid, since);
+  worker.state = State::kServing;
+  worker.slot = slot;
+  worker.serial = last_serial_;
+  events.Serving(slot, worker.pid, since);
   return true;
 }
 
-absl::optional<Crew::Slot> Crew::Finished(Index index, pid_t pid,
-                                          uint32_t serial, bool leaves) {
-  if (index >= members_.size()) return absl::nullopt;
-  Member& member = members_[index];
-  if (member.state != State::kServing || member.pid != pid ||
-      member.serial != serial) {
+absl::optional<WorkerSet::Slot> WorkerSet::Finished(Index index, pid_t pid,
+                                                    uint32_t serial,
+                                                    bool leaves) {
+  if (index >= workers_.size()) return absl::nullopt;
+  Worker& worker = workers_[index];
+  if (worker.state != State::kServing || worker.pid != pid ||
+      worker.serial != serial) {
     return absl::nullopt;
   }
-  MarkReady(member);
+  MarkReady(worker);
   if (leaves) {
-    member.state = State::kLeaving;
+    worker.state = State::kLeaving;
   } else {
-    member.state = State::kIdle;
+    worker.state = State::kIdle;
     idle_.push_back(index);
-    if (member.generation != generation_) Dismiss(index);
+    if (worker.generation != generation_) Dismiss(index);
   }
-  return member.slot;
+  return worker.slot;
 }
 
-void Crew::ReleaseThoseServing() {
-  for (Index index = 0; index < members_.size(); ++index) {
-    Member& member = members_[index];
-    if (member.state != State::kServing || !member.queue->Empty()) continue;
-    MarkReady(member);
-    reaper_->Retag(member.pid, member.slot);
+void WorkerSet::ReleaseThoseServing() {
+  for (Index index = 0; index < workers_.size(); ++index) {
+    Worker& worker = workers_[index];
+    if (worker.state != State::kServing || !worker.queue->Empty()) continue;
+    MarkReady(worker);
+    reaper_->Retag(worker.pid, worker.slot);
     Vacate(index);
   }
 }
 
-void Crew::Ended(const proc::Reaper::Ended& ended, net::Instant now,
-                 Strategy::Events& events) {
-  const Index index = ended.tag & ~kMemberTag;
-  Member& member = members_[index];
-  const State state = member.state;
-  const Slot slot = member.slot;
+void WorkerSet::Ended(const proc::Reaper::Ended& ended, net::Instant now,
+                      Strategy::Events& events) {
+  const Index index = ended.tag & ~kWorkerTag;
+  Worker& worker = workers_[index];
+  const State state = worker.state;
+  const Slot slot = worker.slot;
   // What is still in the queue it had not got round to.
   bool was_ready = true;
   absl::optional<net::Connection> not_taken;
   absl::Status lost;
-  while (!member.queue->Empty()) {
-    auto left = member.queue->TakeBack();
+  while (!worker.queue->Empty()) {
+    auto left = worker.queue->TakeBack();
     if (left.ok() && *left) {
       if ((*left)->connection) {
         not_taken = std::move((*left)->connection);
@@ -208,8 +209,8 @@ void Crew::Ended(const proc::Reaper::Ended& ended, net::Instant now,
     }
     // No descriptor is free to take it back with, perhaps: drop it, and say so.
     if (!left.ok()) lost = left.status();
-    if (member.queue->Acknowledge()) continue;
-    DropQueue(member);
+    if (worker.queue->Acknowledge()) continue;
+    DropQueue(worker);
     break;
   }
   if (state == State::kIdle) {
@@ -218,7 +219,7 @@ void Crew::Ended(const proc::Reaper::Ended& ended, net::Instant now,
   if (!was_ready) {
     log_->DiedAtStart(ended.pid, ended.status, backoff_.DiedAtStart(now));
   }
-  if (!member.ready) --starting_;
+  if (!worker.ready) --starting_;
   Vacate(index);
   next_fork_ = net::Instant::min();
   if (state != State::kServing) return;
@@ -231,35 +232,35 @@ void Crew::Ended(const proc::Reaper::Ended& ended, net::Instant now,
   }
 }
 
-void Crew::DismissIdle(size_t left) {
+void WorkerSet::DismissIdle(size_t left) {
   while (idle_.size() > left) Dismiss(idle_.front());
 }
 
-void Crew::BeginGeneration() {
+void WorkerSet::BeginGeneration() {
   ++generation_;
   DismissIdle(0);
   next_fork_ = net::Instant::min();
 }
 
-void Crew::Dismiss(Index index) {
-  Member& member = members_[index];
+void WorkerSet::Dismiss(Index index) {
+  Worker& worker = workers_[index];
   idle_.erase(std::find(idle_.begin(), idle_.end(), index));
-  member.state = State::kLeaving;
-  if (!member.queue->Order(kLeave).ok()) {
-    reaper_->Signal(member.pid, SIGTERM).IgnoreError();
+  worker.state = State::kLeaving;
+  if (!worker.queue->Order(kLeave).ok()) {
+    reaper_->Signal(worker.pid, SIGTERM).IgnoreError();
   }
 }
 
-void Crew::MarkReady(Member& member) {
-  if (member.ready) return;
-  member.ready = true;
+void WorkerSet::MarkReady(Worker& worker) {
+  if (worker.ready) return;
+  worker.ready = true;
   --starting_;
   backoff_.BecameReady();
 }
 
-void Crew::Vacate(Index index) {
-  members_[index].state = State::kAbsent;
-  members_[index].pid = 0;
+void WorkerSet::Vacate(Index index) {
+  workers_[index].state = State::kAbsent;
+  workers_[index].pid = 0;
   absent_.push_back(index);
 }
 

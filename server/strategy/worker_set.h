@@ -1,22 +1,22 @@
-// Crew: processes that were forked ahead and wait for connections.
+// WorkerSet: processes that were forked ahead and wait for connections.
 //
-// Each member has a handoff queue of its own (net/handoff_queue.h), which the
+// Each worker has a handoff queue of its own (net/handoff_queue.h), which the
 // parent made before it and keeps after it: so a connection that was given to a
-// member that died before it took it over is still there, and goes back to the
-// supervisor. The queues are used again for later members.
+// worker that died before it took it over is still there, and goes back to the
+// supervisor. The queues are used again for later workers.
 //
 //   absent ──Fork──▶ idle ──Assign──▶ serving ──┬─ Finished ──▶ idle again
 //      ▲              │                         ├─ ReleaseThoseServing ─┐
 //      └──── it ended, or was dismissed ◀───────┴───────────────────────┘
 //
-// What the members do once they have a connection is the caller's. A member
+// What the workers do once they have a connection is the caller's. A worker
 // proves that it is ready by acknowledging an order that waits for it in its
 // queue; no message to the parent is needed for that.
 //
-// Lives in the parent, in memory that children do not get, but for the life of
-// a member. Tags
-// of members carry kMemberTag; the rest is the slot of a child that is no
-// member. Errors: those of HandoffQueue::Create and Spawner::Spawn.
+// Lives in the parent, in memory that children do not get, but for the body of
+// a worker. Tags
+// of workers carry kWorkerTag; the rest is the slot of a child that is no
+// worker. Errors: those of HandoffQueue::Create and Spawner::Spawn.
 //
 // Example: see spares.cc and pool.cc.
 
@@ -47,20 +47,20 @@
 
 namespace brood::server {
 
-class Crew : public proc::ParentOnly {
+class WorkerSet : public proc::ParentOnly {
  public:
   using Slot = Strategy::Slot;
   using Index = uint32_t;
-  // What a member does once it is ready: gives its exit code.
-  using Life = std::function<int(Index, net::HandoffQueue&)>;
+  // What a worker does once it is ready: gives its exit code.
+  using Body = std::function<int(Index, net::HandoffQueue&)>;
 
-  static constexpr uint32_t kMemberTag = uint32_t{1} << 31;
-  static bool IsMember(uint32_t tag) { return (tag & kMemberTag) != 0; }
+  static constexpr uint32_t kWorkerTag = uint32_t{1} << 31;
+  static bool IsWorker(uint32_t tag) { return (tag & kWorkerTag) != 0; }
 
-  // `reaper`, `log` and `program` outlive the crew. Members have descriptor
-  // `kept_fd` too, if that is one.
-  Crew(size_t size, proc::Reaper* reaper, EventLog* log,
-       const ChildProgram* program, Life life, int kept_fd = -1);
+  // `reaper`, `log` and `program` outlive the worker set. Workers have
+  // descriptor `kept_fd` too, if that is one.
+  WorkerSet(size_t size, proc::Reaper* reaper, EventLog* log,
+            const ChildProgram* program, Body body, int kept_fd = -1);
 
   // Forks until `wanted_idle` are idle, as far as the backoff allows now.
   void ForkUpTo(size_t wanted_idle, const proc::Spawner& spawner,
@@ -68,27 +68,27 @@ class Crew : public proc::ParentOnly {
   // When to call it again, though nothing happens.
   net::Instant next_fork() const { return next_fork_; }
 
-  // Gives `connection` to an idle member. False if none can have it.
+  // Gives `connection` to an idle worker. False if none can have it.
   bool Assign(Slot slot, const net::Connection& connection,
               Strategy::Events& events);
-  // Member `index`, which is process `pid`, says it is done with the connection
+  // Worker `index`, which is process `pid`, says it is done with the connection
   // that it was given as number `serial`, and whether it leaves. Gives that
   // one's slot, or nothing if this can't be.
   absl::optional<Slot> Finished(Index index, pid_t pid, uint32_t serial,
                                 bool leaves);
-  // Those that took their connection over are no members any more: their ends
+  // Those that took their connection over are no workers any more: their ends
   // will be delivered with their slots for tags.
   void ReleaseThoseServing();
-  // A member ended.
+  // A worker ended.
   void Ended(const proc::Reaper::Ended& ended, net::Instant now,
              Strategy::Events& events);
 
-  // Sends idle members home until `left` are left.
+  // Sends idle workers home until `left` are left.
   void DismissIdle(size_t left);
-  // Members of today get no connection from now on.
+  // Workers of today get no connection from now on.
   void BeginGeneration();
 
-  // In a member: the connection that it is to serve, to be acknowledged;
+  // In a worker: the connection that it is to serve, to be acknowledged;
   // nothing if it is to leave.
   static absl::optional<net::HandoffQueue::Message> AwaitConnection(
       const net::HandoffQueue& queue);
@@ -97,7 +97,7 @@ class Crew : public proc::ParentOnly {
 
  private:
   enum class State { kAbsent, kIdle, kServing, kLeaving };
-  struct Member {
+  struct Worker {
     absl::optional<net::HandoffQueue> queue;
     proc::HiddenFd hidden_offering, hidden_awaiting;
     State state = State::kAbsent;
@@ -109,22 +109,22 @@ class Crew : public proc::ParentOnly {
   };
 
   absl::Status Fork(const proc::Spawner& spawner);
-  absl::Status OpenQueue(Member& member);
-  void DropQueue(Member& member);
-  static int Join(const ChildProgram& program, const Life& life, Index index,
+  absl::Status OpenQueue(Worker& worker);
+  void DropQueue(Worker& worker);
+  static int Join(const ChildProgram& program, const Body& body, Index index,
                   int awaiting_fd);
   void CountReady();
-  void MarkReady(Member& member);
+  void MarkReady(Worker& worker);
   void Dismiss(Index index);
   void Vacate(Index index);
 
   proc::Reaper* const reaper_;
   EventLog* const log_;
   const ChildProgram* const program_;
-  // Not in this memory: members need it.
-  const std::unique_ptr<const Life> life_;
+  // Not in this memory: workers need it.
+  const std::unique_ptr<const Body> body_;
   const int kept_fd_;
-  proc::ParentOnlyVector<Member> members_;
+  proc::ParentOnlyVector<Worker> workers_;
   // The one that was idle last is given work first: its memory is warm.
   proc::ParentOnlyVector<Index> idle_;
   proc::ParentOnlyVector<Index> absent_;
