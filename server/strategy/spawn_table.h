@@ -1,8 +1,8 @@
-// BirthLedger: which process a zygote made for which slot.
+// SpawnTable: which process a zygote made for which slot.
 //
 // Memory that the zygote and the supervisor share, a cell for each slot. It is
 // the kernel that writes a newborn's pid into it, before the newborn runs; so
-// there is no moment at which a child lives and the ledger does not say so,
+// there is no moment at which a child lives and the table does not say so,
 // even if the zygote is killed while it makes one. A zygote that takes over can
 // tell from it what the one before had finished.
 //
@@ -13,12 +13,12 @@
 // Errors: Create() names the call.
 //
 // Example:
-//   absl::StatusOr<BirthLedger> ledger = BirthLedger::Create(slots);
+//   absl::StatusOr<SpawnTable> table = SpawnTable::Create(slots);
 //   ... in the zygote:
-//   if (pid_t* pid = ledger->Open(slot, serial)) spawner.SpawnSibling(body,
+//   if (pid_t* pid = table->Begin(slot, serial)) spawner.SpawnSibling(body,
 //   pid);
 //   ... in the supervisor:
-//   BirthLedger::Birth birth = ledger->Read(slot, serial);
+//   SpawnTable::Record birth = table->Read(slot, serial);
 
 #ifndef BROOD_SERVER_STRATEGY_SPAWN_TABLE_H_
 #define BROOD_SERVER_STRATEGY_SPAWN_TABLE_H_
@@ -34,30 +34,30 @@
 
 namespace brood::server {
 
-class BirthLedger {
+class SpawnTable {
  public:
   // pid: of the process that was made; error: the errno if none could be. Both
   // zero: not yet. at: when it was made, in nanoseconds of the monotonic clock;
   // zero if the zygote had no time to say.
-  struct Birth {
+  struct Record {
     pid_t pid;
     int error;
     int64_t at;
   };
 
-  static absl::StatusOr<BirthLedger> Create(size_t slots);
-  BirthLedger(BirthLedger&& other) noexcept;
-  BirthLedger& operator=(BirthLedger&&) = delete;
-  ~BirthLedger();
+  static absl::StatusOr<SpawnTable> Create(size_t slots);
+  SpawnTable(SpawnTable&& other) noexcept;
+  SpawnTable& operator=(SpawnTable&&) = delete;
+  ~SpawnTable();
 
   // In the zygote: where the pid goes of the process to be made for number
   // `serial` in `slot`. Null if that was made, or given up, already.
-  pid_t* Open(uint32_t slot, uint32_t serial);
-  void Done(uint32_t slot, int64_t at);
-  void GiveUp(uint32_t slot, int error);
+  pid_t* Begin(uint32_t slot, uint32_t serial);
+  void Complete(uint32_t slot, int64_t at);
+  void Fail(uint32_t slot, int error);
 
   // In the supervisor.
-  Birth Read(uint32_t slot, uint32_t serial) const;
+  Record Read(uint32_t slot, uint32_t serial) const;
 
   // Whether processes forked from now on get it. At first they do not. To share
   // it can fail, and whoever is forked without it must not touch it; not to
@@ -73,7 +73,7 @@ class BirthLedger {
     std::atomic<int64_t> at;
   };
 
-  BirthLedger(Cell* cells, size_t size) : cells_(cells), size_(size) {}
+  SpawnTable(Cell* cells, size_t size) : cells_(cells), size_(size) {}
 
   Cell* cells_;
   size_t size_;  // in bytes

@@ -18,12 +18,12 @@ namespace {
 
 using ::brood::testing::IsOk;
 
-class BirthLedgerTest : public ::brood::testing::LeakCheck {
+class SpawnTableTest : public ::brood::testing::LeakCheck {
  protected:
-  BirthLedgerTest() : ledger_(*BirthLedger::Create(4)) {}
+  SpawnTableTest() : spawn_table_(*SpawnTable::Create(4)) {}
 
   void ExpectBirth(uint32_t slot, uint32_t serial, pid_t pid, int error) {
-    const BirthLedger::Birth birth = ledger_.Read(slot, serial);
+    const SpawnTable::Record birth = spawn_table_.Read(slot, serial);
     EXPECT_EQ(birth.pid, pid);
     EXPECT_EQ(birth.error, error);
   }
@@ -32,81 +32,81 @@ class BirthLedgerTest : public ::brood::testing::LeakCheck {
     const pid_t child = fork();
     if (child == 0) {
       signal(SIGSEGV, SIG_DFL);  // a sanitizer's would say a lot
-      _exit(ledger_.Read(0, 1).pid == 4711 ? 0 : 1);
+      _exit(spawn_table_.Read(0, 1).pid == 4711 ? 0 : 1);
     }
     int status = -1;
     EXPECT_EQ(waitpid(child, &status, 0), child);
     return status;
   }
 
-  BirthLedger ledger_;
+  SpawnTable spawn_table_;
 };
 
-TEST_F(BirthLedgerTest, KnowsOfNobodyAtFirst) {
+TEST_F(SpawnTableTest, KnowsOfNobodyAtFirst) {
   for (uint32_t slot = 0; slot < 4; ++slot) ExpectBirth(slot, 1, 0, 0);
 }
 
-TEST_F(BirthLedgerTest, SaysWhoWasBornInWhichSlot) {
-  *ledger_.Open(0, 1) = 4711;
-  *ledger_.Open(3, 2) = 4712;
+TEST_F(SpawnTableTest, SaysWhoWasBornInWhichSlot) {
+  *spawn_table_.Begin(0, 1) = 4711;
+  *spawn_table_.Begin(3, 2) = 4712;
   ExpectBirth(0, 1, 4711, 0);
   ExpectBirth(1, 1, 0, 0);
   ExpectBirth(3, 2, 4712, 0);
 }
 
-TEST_F(BirthLedgerTest, SaysWhyNobodyWasBorn) {
-  ASSERT_NE(ledger_.Open(2, 5), nullptr);
-  ledger_.GiveUp(2, static_cast<int>(absl::StatusCode::kUnavailable));
+TEST_F(SpawnTableTest, SaysWhyNobodyWasBorn) {
+  ASSERT_NE(spawn_table_.Begin(2, 5), nullptr);
+  spawn_table_.Fail(2, static_cast<int>(absl::StatusCode::kUnavailable));
   ExpectBirth(2, 5, 0, static_cast<int>(absl::StatusCode::kUnavailable));
 }
 
 // A zygote that takes over asks again for what the last one was asked.
-TEST_F(BirthLedgerTest, IsOpenForEachNumberUntilThatIsDoneWith) {
-  pid_t* const born = ledger_.Open(1, 7);
+TEST_F(SpawnTableTest, IsOpenForEachNumberUntilThatIsDoneWith) {
+  pid_t* const born = spawn_table_.Begin(1, 7);
   ASSERT_NE(born, nullptr);
-  EXPECT_EQ(ledger_.Open(1, 7), born);
+  EXPECT_EQ(spawn_table_.Begin(1, 7), born);
   *born = 4711;
-  EXPECT_EQ(ledger_.Open(1, 7), nullptr);
-  ASSERT_NE(ledger_.Open(1, 8), nullptr);
-  ledger_.GiveUp(1, 14);
-  EXPECT_EQ(ledger_.Open(1, 8), nullptr);
-  EXPECT_NE(ledger_.Open(1, 9), nullptr);
+  EXPECT_EQ(spawn_table_.Begin(1, 7), nullptr);
+  ASSERT_NE(spawn_table_.Begin(1, 8), nullptr);
+  spawn_table_.Fail(1, 14);
+  EXPECT_EQ(spawn_table_.Begin(1, 8), nullptr);
+  EXPECT_NE(spawn_table_.Begin(1, 9), nullptr);
 }
 
-TEST_F(BirthLedgerTest, TakesNoOldEntryForANewOneNorTheOtherWayRound) {
-  *ledger_.Open(0, 1) = 4711;
+TEST_F(SpawnTableTest, TakesNoOldEntryForANewOneNorTheOtherWayRound) {
+  *spawn_table_.Begin(0, 1) = 4711;
   ExpectBirth(0, 2, 0, 0);
-  ASSERT_NE(ledger_.Open(0, 2), nullptr);
+  ASSERT_NE(spawn_table_.Begin(0, 2), nullptr);
   ExpectBirth(0, 1, 0, 0);
   ExpectBirth(0, 2, 0, 0);
-  ledger_.GiveUp(0, 14);
-  ASSERT_NE(ledger_.Open(0, 3), nullptr);
+  spawn_table_.Fail(0, 14);
+  ASSERT_NE(spawn_table_.Begin(0, 3), nullptr);
   ExpectBirth(0, 3, 0, 0);
 }
 
-TEST_F(BirthLedgerTest, StaysWhereItIsWhenMoved) {
-  pid_t* const born = ledger_.Open(0, 1);
-  const BirthLedger moved = std::move(ledger_);
+TEST_F(SpawnTableTest, StaysWhereItIsWhenMoved) {
+  pid_t* const born = spawn_table_.Begin(0, 1);
+  const SpawnTable moved = std::move(spawn_table_);
   *born = 4711;
   EXPECT_EQ(moved.Read(0, 1).pid, 4711);
 }
 
-TEST_F(BirthLedgerTest, IsNotSharedWithChildrenUnlessAsked) {
-  *ledger_.Open(0, 1) = 4711;
+TEST_F(SpawnTableTest, IsNotSharedWithChildrenUnlessAsked) {
+  *spawn_table_.Begin(0, 1) = 4711;
   const int unshared = StatusOfChildThatReads();
   EXPECT_FALSE(WIFEXITED(unshared)) << "it was there";
-  ASSERT_THAT(ledger_.ShareWithChildren(), IsOk());
+  ASSERT_THAT(spawn_table_.ShareWithChildren(), IsOk());
   const int shared = StatusOfChildThatReads();
   EXPECT_TRUE(WIFEXITED(shared) && WEXITSTATUS(shared) == 0);
-  ledger_.HideFromChildren();
+  spawn_table_.HideFromChildren();
   EXPECT_FALSE(WIFEXITED(StatusOfChildThatReads()));
 }
 
 // The kernel writes it: before the newborn runs, and before the zygote, which
 // may be killed meanwhile, could.
-TEST_F(BirthLedgerTest, NamesASiblingBeforeThatRuns) {
-  ASSERT_THAT(ledger_.ShareWithChildren(), IsOk());
-  brood::testing::Shared<BirthLedger::Birth> seen;
+TEST_F(SpawnTableTest, NamesASiblingBeforeThatRuns) {
+  ASSERT_THAT(spawn_table_.ShareWithChildren(), IsOk());
+  brood::testing::Shared<SpawnTable::Record> seen;
   auto spawner = proc::Spawner::Create(SIGCHLD);
   ASSERT_THAT(spawner, IsOk());
   const pid_t zygote = fork();
@@ -114,10 +114,10 @@ TEST_F(BirthLedgerTest, NamesASiblingBeforeThatRuns) {
     if (!spawner->Prepare().ok()) _exit(1);
     const auto sibling = spawner->SpawnSibling(
         [&] {
-          *seen = ledger_.Read(2, 9);
+          *seen = spawn_table_.Read(2, 9);
           return seen->pid == getpid() ? 7 : 8;
         },
-        ledger_.Open(2, 9));
+        spawn_table_.Begin(2, 9));
     // Also if it dies at once.
     raise(SIGKILL);
     _exit(sibling.ok() ? 0 : 2);
@@ -125,7 +125,7 @@ TEST_F(BirthLedgerTest, NamesASiblingBeforeThatRuns) {
   int status = -1;
   ASSERT_EQ(waitpid(zygote, &status, 0), zygote);
   EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-  const pid_t sibling = ledger_.Read(2, 9).pid;
+  const pid_t sibling = spawn_table_.Read(2, 9).pid;
   ASSERT_GT(sibling, 0);
   ASSERT_EQ(waitpid(sibling, &status, __WALL), sibling) << "not our child";
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 7);

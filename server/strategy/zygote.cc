@@ -20,7 +20,7 @@ namespace brood::server {
 namespace {
 
 // What a message without a connection asks of the zygote or of its heir.
-enum Order : uint32_t { kServe, kMakeHeir, kLeave };
+enum Order : uint32_t { kServe, kMakeStandby, kLeave };
 
 // How soon after one repair there may be another.
 constexpr absl::Duration kRepairPeriod = absl::Milliseconds(20);
@@ -50,7 +50,7 @@ absl::Status Zygote::Start() {
   absl::Status opened = Open();
   if (!opened.ok()) return opened;
   dismissed_ = false;
-  reaper_->SetLateAdoption([this] { AdoptBirths(); });
+  reaper_->SetLateAdoption([this] { AdoptSpawned(); });
   return Spawn();
 }
 
@@ -60,8 +60,8 @@ absl::Status Zygote::Open() {
   absl::StatusOr<net::HandoffQueue> succession = net::HandoffQueue::Create();
   if (!succession.ok()) return succession.status();
   // One cell more, for the heir.
-  absl::StatusOr<BirthLedger> ledger = BirthLedger::Create(slots_ + 1);
-  if (!ledger.ok()) return ledger.status();
+  absl::StatusOr<SpawnTable> table = SpawnTable::Create(slots_ + 1);
+  if (!table.ok()) return table.status();
   doorbell_ = net::Socket::AboveStandardDescriptors(
       net::Socket::Adopt(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)));
   if (!doorbell_.valid()) return absl::ErrnoToStatus(errno, "eventfd");
@@ -72,7 +72,7 @@ absl::Status Zygote::Open() {
              proc::HiddenFd(doorbell_.fd())};
   queue_.emplace(*std::move(queue));
   succession_.emplace(*std::move(succession));
-  ledger_.emplace(*std::move(ledger));
+  spawn_table_.emplace(*std::move(table));
   return absl::OkStatus();
 }
 
@@ -87,7 +87,7 @@ std::array<int, 3> Zygote::KeptFds() const {
 absl::Status Zygote::Spawn() {
   absl::Status prepared = spawner_.Prepare();
   if (!prepared.ok()) return prepared;
-  absl::Status spawned = ledger_->ShareWithChildren();
+  absl::Status spawned = spawn_table_->ShareWithChildren();
   if (!spawned.ok()) return spawned;
   if (zygote_pid_ == 0) {
     absl::StatusOr<proc::Child> zygote =
@@ -109,7 +109,7 @@ absl::Status Zygote::Spawn() {
       reaper_->Adopt(*std::move(heir), kHeirTag);
     }
   }
-  ledger_->HideFromChildren();
+  spawn_table_->HideFromChildren();
   return spawned;
 }
 
@@ -129,11 +129,11 @@ void Zygote::Dispatch(Slot slot, net::Connection connection, Events& events) {
 }
 
 // Puts on the reaper's books who has been born, without telling anybody yet.
-void Zygote::AdoptBirths() {
+void Zygote::AdoptSpawned() {
   proc::SyncPoint("zygote: about to read births");
   for (; known_ < pending_count_; ++known_) {
     Pending& next = pending(known_);
-    next.birth = ledger_->Read(next.slot, next.serial);
+    next.birth = spawn_table_->Read(next.slot, next.serial);
     if (next.birth.pid != 0) {
       reaper_->Adopt(proc::Child::Adopt(next.birth.pid), next.slot);
     } else if (next.birth.error == 0) {
@@ -141,8 +141,8 @@ void Zygote::AdoptBirths() {
     }
   }
   if (heir_serial_ == 0) return;
-  const BirthLedger::Birth heir =
-      ledger_->Read(static_cast<uint32_t>(slots_), heir_serial_);
+  const SpawnTable::Record heir =
+      spawn_table_->Read(static_cast<uint32_t>(slots_), heir_serial_);
   if (heir.pid == 0 && heir.error == 0) return;
   heir_serial_ = 0;
   if (heir.pid == 0) return;
@@ -187,7 +187,7 @@ void Zygote::ChildEnded(const proc::Reaper::Ended& ended, Events& events) {
 // one must be known first: it may have been an heir.
 void Zygote::ZygoteEnded() {
   zygote_pid_ = 0;
-  AdoptBirths();
+  AdoptSpawned();
   if (dismissed_) return;
   // An order that this one did not live to read is not for the next heir.
   if (!succession_->Discard() || heir_pid_ == 0) return;
@@ -206,7 +206,7 @@ absl::Status Zygote::MakeComplete() {
   if (zygote_pid_ == 0) return Spawn();
   if (++last_serial_ == 0) ++last_serial_;
   heir_serial_ = last_serial_;
-  absl::Status ordered = queue_->Order({kMakeHeir, heir_serial_});
+  absl::Status ordered = queue_->Order({kMakeStandby, heir_serial_});
   if (!ordered.ok()) heir_serial_ = 0;
   return ordered;
 }
@@ -214,7 +214,7 @@ absl::Status Zygote::MakeComplete() {
 void Zygote::Attend(Events& events) {
   eventfd_t rings;
   eventfd_read(doorbell_.fd(), &rings);
-  AdoptBirths();
+  AdoptSpawned();
   Announce(events);
 }
 
@@ -263,7 +263,7 @@ absl::Status Zygote::BeginGeneration() {
 // From here on in the zygote, whose children shall have none of its
 // descriptors.
 int Zygote::LiveAsZygote() {
-  ledger_->HideFromChildren();
+  spawn_table_->HideFromChildren();
   if (!spawner_.Prepare().ok()) return static_cast<int>(ExitCode::kBug);
   std::array<proc::HiddenFd, 3> hidden;
   const std::array<int, 3> kept = KeptFds();
@@ -290,13 +290,13 @@ bool Zygote::DoNextOrder() {
   }
   if (message->connection) {
     MakeChild(*message);
-  } else if (message->ticket.slot == kMakeHeir) {
-    MakeHeir(message->ticket.serial);
+  } else if (message->ticket.slot == kMakeStandby) {
+    MakeStandby(message->ticket.serial);
   } else {
     return false;
   }
   // If we are killed before this line, our heir finds the message again, and in
-  // the ledger what we had done about it.
+  // the table what we had done about it.
   proc::SyncPoint("zygote: about to acknowledge");
   queue_->Acknowledge();
   eventfd_write(doorbell_.fd(), 1);
@@ -305,7 +305,7 @@ bool Zygote::DoNextOrder() {
 
 void Zygote::MakeChild(const net::HandoffQueue::Message& message) {
   const uint32_t slot = message.ticket.slot;
-  pid_t* born = ledger_->Open(slot, message.ticket.serial);
+  pid_t* born = spawn_table_->Begin(slot, message.ticket.serial);
   if (born == nullptr) return;
   const absl::StatusOr<pid_t> child = spawner_.SpawnSibling(
       [&] {
@@ -314,24 +314,24 @@ void Zygote::MakeChild(const net::HandoffQueue::Message& message) {
       },
       born);
   if (child.ok()) {
-    ledger_->Done(slot, net::Now().time_since_epoch().count());
+    spawn_table_->Complete(slot, net::Now().time_since_epoch().count());
   } else {
-    ledger_->GiveUp(slot, WhyNot());
+    spawn_table_->Fail(slot, WhyNot());
   }
 }
 
-void Zygote::MakeHeir(uint32_t serial) {
+void Zygote::MakeStandby(uint32_t serial) {
   const auto cell = static_cast<uint32_t>(slots_);
-  pid_t* born = ledger_->Open(cell, serial);
+  pid_t* born = spawn_table_->Begin(cell, serial);
   if (born == nullptr) return;
-  if (!ledger_->ShareWithChildren().ok()) {
-    ledger_->GiveUp(cell, WhyNot());
+  if (!spawn_table_->ShareWithChildren().ok()) {
+    spawn_table_->Fail(cell, WhyNot());
     return;
   }
   const absl::StatusOr<pid_t> heir =
       spawner_.SpawnSibling([&] { return LiveAsHeir(); }, born, KeptFds());
-  if (!heir.ok()) ledger_->GiveUp(cell, WhyNot());
-  ledger_->HideFromChildren();
+  if (!heir.ok()) spawn_table_->Fail(cell, WhyNot());
+  spawn_table_->HideFromChildren();
 }
 
 int Zygote::LiveAsHeir() {

@@ -7,7 +7,7 @@
 //
 //   supervisor ──connection──▶ [queue] ──▶ zygote ──fork──▶ child
 //        ▲                                    │ (doorbell)     │
-//        └────────────birth ledger◀───────────┘                │
+//        └────────────birth table◀───────────┘                │
 //        └──────────────────────its end, by the kernel◀────────┘
 //
 // The children are the supervisor's own (the kernel's CLONE_PARENT): it reaps
@@ -86,13 +86,13 @@ class Zygote : public Strategy {
   struct Pending {
     Slot slot;
     uint32_t serial;
-    BirthLedger::Birth birth;
+    SpawnTable::Record birth;
   };
 
   // In the supervisor.
   absl::Status Open();
   absl::Status Spawn();
-  void AdoptBirths();
+  void AdoptSpawned();
   void Announce(Events& events);
   void ZygoteEnded();
   bool Complete() const;
@@ -107,7 +107,7 @@ class Zygote : public Strategy {
   int LiveAsHeir();
   bool DoNextOrder();
   void MakeChild(const net::HandoffQueue::Message& message);
-  void MakeHeir(uint32_t serial);
+  void MakeStandby(uint32_t serial);
   std::array<int, 3> KeptFds() const;
 
   const size_t slots_;
@@ -118,7 +118,7 @@ class Zygote : public Strategy {
 
   absl::optional<net::HandoffQueue> queue_;
   absl::optional<net::HandoffQueue> succession_;  // tells the heir
-  absl::optional<BirthLedger> ledger_;
+  absl::optional<SpawnTable> spawn_table_;
   net::Socket doorbell_;
   std::array<proc::HiddenFd, 5> hidden_;
 
