@@ -23,7 +23,7 @@ int64_t OwnMemory() {
 
 }  // namespace
 
-absl::Status ChooseForSize::Prepare() {
+absl::Status AutoStrategy::Prepare() {
   if (!has_chosen_) {
     has_chosen_ = true;
     if (fork_.Prepare().ok() && OwnMemory() <= largest_to_fork_) {
@@ -34,8 +34,8 @@ absl::Status ChooseForSize::Prepare() {
   return chosen_->Prepare();
 }
 
-void ChooseForSize::ChildEnded(const proc::Reaper::Ended& ended,
-                               Events& events) {
+void AutoStrategy::ChildEnded(const proc::Reaper::Ended& ended,
+                              Events& events) {
   if (ended.tag == Zygote::kZygoteTag || ended.tag == Zygote::kHeirTag) {
     zygote_->ChildEnded(ended, events);
   } else {

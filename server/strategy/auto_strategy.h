@@ -1,4 +1,4 @@
-// ChooseForSize: the strategy "auto".
+// AutoStrategy: the strategy "auto".
 //
 // Makes a zygote when the server is created, for then is the time for it, and
 // decides when the server begins to serve: if the process has threads by then,
@@ -26,11 +26,11 @@
 
 namespace brood::server {
 
-class ChooseForSize : public Strategy {
+class AutoStrategy : public Strategy {
  public:
   // A process with more than `largest_to_fork` bytes of its own is not forked.
-  ChooseForSize(std::unique_ptr<Zygote> zygote, ForkPerConnection fork,
-                int64_t largest_to_fork)
+  AutoStrategy(std::unique_ptr<Zygote> zygote, ForkPerConnection fork,
+               int64_t largest_to_fork)
       : zygote_(std::move(zygote)),
         fork_(std::move(fork)),
         largest_to_fork_(largest_to_fork) {}

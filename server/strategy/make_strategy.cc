@@ -39,8 +39,8 @@ absl::StatusOr<std::unique_ptr<Strategy>> MakeStrategy(
     if (name == "zygote") {
       made = std::move(zygote);
     } else {
-      made = std::make_unique<ChooseForSize>(std::move(zygote), std::move(fork),
-                                             Options::kLargestToFork);
+      made = std::make_unique<AutoStrategy>(std::move(zygote), std::move(fork),
+                                            Options::kLargestToFork);
     }
   } else {
     made = std::make_unique<ForkPerConnection>(std::move(fork));
