@@ -36,7 +36,7 @@ absl::Status AutoStrategy::Prepare() {
 
 void AutoStrategy::ChildEnded(const proc::Reaper::Ended& ended,
                               Events& events) {
-  if (ended.tag == Zygote::kZygoteTag || ended.tag == Zygote::kHeirTag) {
+  if (ended.tag == Zygote::kZygoteTag || ended.tag == Zygote::kStandbyTag) {
     zygote_->ChildEnded(ended, events);
   } else {
     chosen_->ChildEnded(ended, events);

@@ -19,7 +19,7 @@
 namespace brood::server {
 namespace {
 
-// What a message without a connection asks of the zygote or of its heir.
+// What a message without a connection asks of the zygote or of its standby.
 enum Order : uint32_t { kServe, kMakeStandby, kLeave };
 
 // How soon after one repair there may be another.
@@ -57,9 +57,9 @@ absl::Status Zygote::Start() {
 absl::Status Zygote::Open() {
   absl::StatusOr<net::HandoffQueue> queue = net::HandoffQueue::Create();
   if (!queue.ok()) return queue.status();
-  absl::StatusOr<net::HandoffQueue> succession = net::HandoffQueue::Create();
-  if (!succession.ok()) return succession.status();
-  // One cell more, for the heir.
+  absl::StatusOr<net::HandoffQueue> standby_queue = net::HandoffQueue::Create();
+  if (!standby_queue.ok()) return standby_queue.status();
+  // One cell more, for the standby.
   absl::StatusOr<SpawnTable> table = SpawnTable::Create(slots_ + 1);
   if (!table.ok()) return table.status();
   doorbell_ = net::Socket::AboveStandardDescriptors(
@@ -67,18 +67,18 @@ absl::Status Zygote::Open() {
   if (!doorbell_.valid()) return absl::ErrnoToStatus(errno, "eventfd");
   hidden_ = {proc::HiddenFd(queue->fd_to_offer()),
              proc::HiddenFd(queue->fd_to_await()),
-             proc::HiddenFd(succession->fd_to_offer()),
-             proc::HiddenFd(succession->fd_to_await()),
+             proc::HiddenFd(standby_queue->fd_to_offer()),
+             proc::HiddenFd(standby_queue->fd_to_await()),
              proc::HiddenFd(doorbell_.fd())};
   queue_.emplace(*std::move(queue));
-  succession_.emplace(*std::move(succession));
+  standby_queue_.emplace(*std::move(standby_queue));
   spawn_table_.emplace(*std::move(table));
   return absl::OkStatus();
 }
 
 std::array<int, 3> Zygote::KeptFds() const {
-  std::array<int, 3> kept = {queue_->fd_to_await(), succession_->fd_to_await(),
-                             doorbell_.fd()};
+  std::array<int, 3> kept = {queue_->fd_to_await(),
+                             standby_queue_->fd_to_await(), doorbell_.fd()};
   std::sort(kept.begin(), kept.end());
   return kept;
 }
@@ -91,7 +91,7 @@ absl::Status Zygote::Spawn() {
   if (!spawned.ok()) return spawned;
   if (zygote_pid_ == 0) {
     absl::StatusOr<proc::Child> zygote =
-        spawner_.Spawn([this] { return LiveAsZygote(); }, KeptFds());
+        spawner_.Spawn([this] { return RunZygote(); }, KeptFds());
     spawned = zygote.status();
     if (zygote.ok()) {
       zygote_pid_ = zygote->pid();
@@ -100,13 +100,13 @@ absl::Status Zygote::Spawn() {
     }
   }
   // One that was ordered and not made yet will be: the order is in the queue.
-  if (spawned.ok() && heir_pid_ == 0 && heir_serial_ == 0) {
-    absl::StatusOr<proc::Child> heir =
-        spawner_.Spawn([this] { return LiveAsHeir(); }, KeptFds());
-    spawned = heir.status();
-    if (heir.ok()) {
-      heir_pid_ = heir->pid();
-      reaper_->Adopt(*std::move(heir), kHeirTag);
+  if (spawned.ok() && standby_pid_ == 0 && standby_serial_ == 0) {
+    absl::StatusOr<proc::Child> standby =
+        spawner_.Spawn([this] { return RunStandby(); }, KeptFds());
+    spawned = standby.status();
+    if (standby.ok()) {
+      standby_pid_ = standby->pid();
+      reaper_->Adopt(*std::move(standby), kStandbyTag);
     }
   }
   spawn_table_->HideFromChildren();
@@ -140,14 +140,14 @@ void Zygote::AdoptSpawned() {
       break;  // the zygote goes by the order, too
     }
   }
-  if (heir_serial_ == 0) return;
-  const SpawnTable::Record heir =
-      spawn_table_->Read(static_cast<uint32_t>(slots_), heir_serial_);
-  if (heir.pid == 0 && heir.error == 0) return;
-  heir_serial_ = 0;
-  if (heir.pid == 0) return;
-  heir_pid_ = heir.pid;
-  reaper_->Adopt(proc::Child::Adopt(heir_pid_), kHeirTag);
+  if (standby_serial_ == 0) return;
+  const SpawnTable::Record standby =
+      spawn_table_->Read(static_cast<uint32_t>(slots_), standby_serial_);
+  if (standby.pid == 0 && standby.error == 0) return;
+  standby_serial_ = 0;
+  if (standby.pid == 0) return;
+  standby_pid_ = standby.pid;
+  reaper_->Adopt(proc::Child::Adopt(standby_pid_), kStandbyTag);
 }
 
 void Zygote::Announce(Events& events) {
@@ -173,8 +173,8 @@ void Zygote::ChildEnded(const proc::Reaper::Ended& ended, Events& events) {
       if (!dismissed_) log_->ZygoteEnded(ended.pid, ended.status);
       ZygoteEnded();
       break;
-    case kHeirTag:
-      heir_pid_ = 0;
+    case kStandbyTag:
+      standby_pid_ = 0;
       break;
     default:
       // The end of a child whose birth was not announced yet, perhaps.
@@ -183,31 +183,31 @@ void Zygote::ChildEnded(const proc::Reaper::Ended& ended, Events& events) {
   }
 }
 
-// The heir takes over where the zygote was interrupted. The last birth of that
-// one must be known first: it may have been an heir.
+// The standby takes over where the zygote was interrupted. The last birth of
+// that one must be known first: it may have been an standby.
 void Zygote::ZygoteEnded() {
   zygote_pid_ = 0;
   AdoptSpawned();
   if (dismissed_) return;
-  // An order that this one did not live to read is not for the next heir.
-  if (!succession_->Discard() || heir_pid_ == 0) return;
-  if (!succession_->Order({kServe, 0}).ok()) return;
-  zygote_pid_ = std::exchange(heir_pid_, 0);
+  // An order that this one did not live to read is not for the next standby.
+  if (!standby_queue_->Discard() || standby_pid_ == 0) return;
+  if (!standby_queue_->Order({kServe, 0}).ok()) return;
+  zygote_pid_ = std::exchange(standby_pid_, 0);
   reaper_->Retag(zygote_pid_, kZygoteTag);
   log_->ZygoteServes(zygote_pid_);
 }
 
 bool Zygote::Complete() const {
-  return zygote_pid_ != 0 && (heir_pid_ != 0 || heir_serial_ != 0);
+  return zygote_pid_ != 0 && (standby_pid_ != 0 || standby_serial_ != 0);
 }
 
-// The zygote makes its heir, if there is one to make it.
+// The zygote makes its standby, if there is one to make it.
 absl::Status Zygote::MakeComplete() {
   if (zygote_pid_ == 0) return Spawn();
   if (++last_serial_ == 0) ++last_serial_;
-  heir_serial_ = last_serial_;
-  absl::Status ordered = queue_->Order({kMakeStandby, heir_serial_});
-  if (!ordered.ok()) heir_serial_ = 0;
+  standby_serial_ = last_serial_;
+  absl::Status ordered = queue_->Order({kMakeStandby, standby_serial_});
+  if (!ordered.ok()) standby_serial_ = 0;
   return ordered;
 }
 
@@ -224,7 +224,7 @@ void Zygote::Maintain(net::Instant now, bool /*quiet*/, Events& events) {
   // Those that wait are served first. Then nobody is made any more.
   if (closed_ && pending_count_ == 0) {
     dismissed_ = true;
-    for (const auto* told : {&*queue_, &*succession_}) {
+    for (const auto* told : {&*queue_, &*standby_queue_}) {
       told->Order({kLeave, 0}).IgnoreError();
     }
   }
@@ -262,7 +262,7 @@ absl::Status Zygote::BeginGeneration() {
 
 // From here on in the zygote, whose children shall have none of its
 // descriptors.
-int Zygote::LiveAsZygote() {
+int Zygote::RunZygote() {
   spawn_table_->HideFromChildren();
   if (!spawner_.Prepare().ok()) return static_cast<int>(ExitCode::kBug);
   std::array<proc::HiddenFd, 3> hidden;
@@ -295,8 +295,8 @@ bool Zygote::DoNextOrder() {
   } else {
     return false;
   }
-  // If we are killed before this line, our heir finds the message again, and in
-  // the table what we had done about it.
+  // If we are killed before this line, our standby finds the message again, and
+  // in the table what we had done about it.
   proc::SyncPoint("zygote: about to acknowledge");
   queue_->Acknowledge();
   eventfd_write(doorbell_.fd(), 1);
@@ -328,19 +328,20 @@ void Zygote::MakeStandby(uint32_t serial) {
     spawn_table_->Fail(cell, WhyNot());
     return;
   }
-  const absl::StatusOr<pid_t> heir =
-      spawner_.SpawnSibling([&] { return LiveAsHeir(); }, born, KeptFds());
-  if (!heir.ok()) spawn_table_->Fail(cell, WhyNot());
+  const absl::StatusOr<pid_t> standby =
+      spawner_.SpawnSibling([&] { return RunStandby(); }, born, KeptFds());
+  if (!standby.ok()) spawn_table_->Fail(cell, WhyNot());
   spawn_table_->HideFromChildren();
 }
 
-int Zygote::LiveAsHeir() {
-  const absl::StatusOr<net::HandoffQueue::Message> order = succession_->Await();
+int Zygote::RunStandby() {
+  const absl::StatusOr<net::HandoffQueue::Message> order =
+      standby_queue_->Await();
   if (!order.ok() || order->ticket.slot != kServe) {
     return static_cast<int>(ExitCode::kServed);
   }
-  succession_->Acknowledge();
-  return LiveAsZygote();
+  standby_queue_->Acknowledge();
+  return RunZygote();
 }
 
 }  // namespace brood::server

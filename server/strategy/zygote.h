@@ -13,13 +13,13 @@
 // The children are the supervisor's own (the kernel's CLONE_PARENT): it reaps
 // and signals them as if it had forked them itself, and when the zygote is
 // killed, nothing happens to them at all. What waits in the queue stays there.
-// A second process, the heir, was forked from the same small program; it takes
-// over, and makes an heir for itself. Only if both are gone at once must the
-// supervisor make new ones, and can do so only while it is single-threaded;
-// until then it accepts nothing.
+// A second process, the standby, was forked from the same small program; it
+// takes over, and makes an standby for itself. Only if both are gone at once
+// must the supervisor make new ones, and can do so only while it is
+// single-threaded; until then it accepts nothing.
 //
 // Lives in the parent, which may have threads. The tag of a child is its slot;
-// kZygoteTag and kHeirTag are those two's.
+// kZygoteTag and kStandbyTag are those two's.
 //
 // Errors: Start() gives those of the queues and of proc::Spawner::Spawn, so
 // FailedPrecondition in a process that has threads.
@@ -61,7 +61,7 @@ class Zygote : public Strategy {
   // queue.
   static constexpr size_t kMostQueued = 64;
   static constexpr uint32_t kZygoteTag = uint32_t{1} << 31;
-  static constexpr uint32_t kHeirTag = kZygoteTag + 1;
+  static constexpr uint32_t kStandbyTag = kZygoteTag + 1;
 
   // For slots 0 to `slots - 1`. Those given by pointer outlive the strategy.
   Zygote(size_t slots, proc::Spawner spawner, proc::Reaper* reaper,
@@ -102,9 +102,9 @@ class Zygote : public Strategy {
     return pending_[(first_pending_ + place) % kMostQueued];
   }
 
-  // In the zygote and its heir.
-  int LiveAsZygote();
-  int LiveAsHeir();
+  // In the zygote and its standby.
+  int RunZygote();
+  int RunStandby();
   bool DoNextOrder();
   void MakeChild(const net::HandoffQueue::Message& message);
   void MakeStandby(uint32_t serial);
@@ -117,15 +117,15 @@ class Zygote : public Strategy {
   EventLog* const log_;
 
   absl::optional<net::HandoffQueue> queue_;
-  absl::optional<net::HandoffQueue> succession_;  // tells the heir
+  absl::optional<net::HandoffQueue> standby_queue_;  // tells the standby
   absl::optional<SpawnTable> spawn_table_;
   net::Socket doorbell_;
   std::array<proc::HiddenFd, 5> hidden_;
 
   pid_t zygote_pid_ = 0;
-  pid_t heir_pid_ = 0;
+  pid_t standby_pid_ = 0;
   uint32_t last_serial_ = 0;
-  uint32_t heir_serial_ = 0;  // of the heir that was ordered last
+  uint32_t standby_serial_ = 0;  // of the standby that was ordered last
 
   // Given to the zygote and not announced yet, in this order; of the first
   // known_ of them it is known what became of them.

@@ -102,7 +102,7 @@ class Storm {
   }
 
   // A child of the generation that serves: one with a connection, a spare, a
-  // worker, the zygote or its heir. Not the next generation.
+  // worker, the zygote or its standby. Not the next generation.
   absl::optional<pid_t> Victim(int64_t whom) {
     // In this order: one that was born since is not among them.
     const std::vector<pid_t> children =

@@ -269,7 +269,7 @@ TEST_F(AutoTest, AProgramThatHasGrownIsNotForked) {
   const auto server = StartServer(std::move(setup));
   EXPECT_THAT(ConnectTo(*server).Echo("hello"), IsOk());
   EXPECT_TRUE(Await([&] { return server->children().size() == 2; }))
-      << "the zygote and its heir";
+      << "the zygote and its standby";
   StopAndExpectClean(*server);
 }
 

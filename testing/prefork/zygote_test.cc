@@ -120,7 +120,8 @@ TEST_F(ZygoteTest, KilledFiftyTimesItLosesNobodyAndNoStatus) {
 TEST_F(ZygoteTest, KilledAsSoonAsItServesItLosesNobody) {
   const auto server = StartServer(ZygoteSetup());
   Load load(*server);
-  // Its heir had no time to be born, often enough: the supervisor makes both.
+  // Its standby had no time to be born, often enough: the supervisor makes
+  // both.
   for (int kills = 0; kills < 30; ++kills) {
     const pid_t zygote = AwaitZygote(*server);
     ASSERT_NE(zygote, 0);
