@@ -24,7 +24,7 @@
 namespace brood::proc {
 namespace {
 
-using ::brood::testing::Nursery;
+using ::brood::testing::ReaperHarness;
 
 constexpr uid_t kNobody = 65534;
 
@@ -32,9 +32,9 @@ class ProcessStateTest : public ::brood::testing::LeakCheck {
  protected:
   // Runs `body` in a child, and gives what it returns.
   static int InAChild(const std::function<int()>& body) {
-    Nursery nursery(Reaper::Ownership::kOursAlone);
-    nursery.Spawn(body);
-    const auto ended = nursery.AwaitEnded(1);
+    ReaperHarness harness(Reaper::Ownership::kOursAlone);
+    harness.Spawn(body);
+    const auto ended = harness.AwaitEnded(1);
     if (ended.size() != 1 || !ended[0].status.exited()) return -1;
     return ended[0].status.code();
   }
@@ -271,7 +271,7 @@ INSTANTIATE_TEST_SUITE_P(
              [] {
                const pid_t pid = fork();
                if (pid == 0) _exit(0);
-               Nursery::AwaitZombie(pid);
+               ReaperHarness::AwaitZombie(pid);
              }},
         Dirt{"AThreadIsLeft",
              [] {

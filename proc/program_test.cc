@@ -23,7 +23,7 @@ namespace brood::proc {
 namespace {
 
 using ::brood::testing::IsOk;
-using ::brood::testing::Nursery;
+using ::brood::testing::ReaperHarness;
 using ::brood::testing::StatusIs;
 using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
@@ -42,16 +42,16 @@ class ProgramTest : public ::brood::testing::LeakCheck {
   }
 
   ExitStatus RunToTheEnd(const Program& program) {
-    Nursery nursery(Reaper::Ownership::kOursAlone);
+    ReaperHarness harness(Reaper::Ownership::kOursAlone);
     absl::StatusOr<Child> child = StartProgram(program);
     EXPECT_THAT(child, IsOk());
     if (!child.ok()) return ExitStatus::Unknown();
     const pid_t pid = child->pid();
-    nursery.reaper().Adopt(*std::move(child), /*tag=*/0);
-    Nursery::AwaitZombie(pid);
+    harness.reaper().Adopt(*std::move(child), /*tag=*/0);
+    ReaperHarness::AwaitZombie(pid);
     ExitStatus status = ExitStatus::Unknown();
-    nursery.reaper().CleanupChildren(
-        nursery.reaper().next_check(),
+    harness.reaper().CleanupChildren(
+        harness.reaper().next_check(),
         [&](const Reaper::Ended& ended) { status = ended.status; });
     return status;
   }

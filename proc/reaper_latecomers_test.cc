@@ -24,7 +24,7 @@ namespace brood::proc {
 namespace {
 
 using ::brood::testing::IsOk;
-using ::brood::testing::Nursery;
+using ::brood::testing::ReaperHarness;
 using ::testing::SizeIs;
 using Ownership = Reaper::Ownership;
 using Instant = Reaper::Instant;
@@ -45,24 +45,24 @@ INSTANTIATE_TEST_SUITE_P(Children, ReaperOfOthersTest,
 
 // A child that a zygote made is put on the books when somebody looks.
 TEST_P(ReaperOfOthersTest, AdoptsAChildThatEndedBeforeItWasKnown) {
-  Nursery nursery(GetParam());
+  ReaperHarness harness(GetParam());
   pid_t latecomer = 0;
   int asked = 0;
-  nursery.reaper().SetLateAdoption([&] {
+  harness.reaper().SetLateAdoption([&] {
     ++asked;
     if (latecomer == 0) return;
-    nursery.reaper().Adopt(Child::Adopt(latecomer), /*tag=*/9);
+    harness.reaper().Adopt(Child::Adopt(latecomer), /*tag=*/9);
     latecomer = 0;
   });
-  auto spawner = Spawner::Create(nursery.reaper().exit_signal());
+  auto spawner = Spawner::Create(harness.reaper().exit_signal());
   ASSERT_THAT(spawner, IsOk());
   ASSERT_THAT(spawner->Prepare(), IsOk());
   absl::StatusOr<Child> child = spawner->Spawn([] { return 5; });
   ASSERT_THAT(child, IsOk());
   const pid_t pid = latecomer = std::move(*child).Release();
-  Nursery::AwaitZombie(pid);
+  ReaperHarness::AwaitZombie(pid);
   std::vector<Reaper::Ended> delivered;
-  nursery.reaper().CleanupChildren(
+  harness.reaper().CleanupChildren(
       Reaper::Instant::clock::now(),
       [&](const Reaper::Ended& ended) { delivered.push_back(ended); });
   ASSERT_THAT(delivered, SizeIs(1));
@@ -74,20 +74,20 @@ TEST_P(ReaperOfOthersTest, AdoptsAChildThatEndedBeforeItWasKnown) {
 
 // The wait for any child takes it first, and asks only then who it was.
 TEST_F(ReaperOfEveryChildTest, AdoptsAChildWhoseNoticeWasLost) {
-  Nursery nursery(Ownership::kEveryChild);
+  ReaperHarness harness(Ownership::kEveryChild);
   absl::StatusOr<Spawner> spawner = Spawner::Create(/*exit_signal=*/0);
   ASSERT_THAT(spawner, IsOk());
   ASSERT_THAT(spawner->Prepare(), IsOk());
   absl::StatusOr<Child> child = spawner->Spawn([] { return 5; });
   ASSERT_THAT(child, IsOk());
   const pid_t pid = std::move(*child).Release();
-  nursery.reaper().SetLateAdoption([&, adopted = false]() mutable {
-    if (!adopted) nursery.reaper().Adopt(Child::Adopt(pid), /*tag=*/9);
+  harness.reaper().SetLateAdoption([&, adopted = false]() mutable {
+    if (!adopted) harness.reaper().Adopt(Child::Adopt(pid), /*tag=*/9);
     adopted = true;
   });
-  Nursery::AwaitZombie(pid);
+  ReaperHarness::AwaitZombie(pid);
   std::vector<Reaper::Ended> delivered;
-  nursery.reaper().CleanupChildren(
+  harness.reaper().CleanupChildren(
       Instant::clock::now() + std::chrono::hours(1),
       [&](const Reaper::Ended& ended) { delivered.push_back(ended); });
   ASSERT_THAT(delivered, SizeIs(1));
@@ -96,28 +96,28 @@ TEST_F(ReaperOfEveryChildTest, AdoptsAChildWhoseNoticeWasLost) {
 }
 
 TEST_P(ReaperOfOthersTest, DoesNotAskForLatecomersWhenItKnowsWhoEnded) {
-  Nursery nursery(GetParam());
-  nursery.reaper().SetLateAdoption([] { ADD_FAILURE() << "it asks"; });
-  nursery.SpawnZombie([] { return 0; });
-  EXPECT_THAT(nursery.CleanupByQueue(), SizeIs(1));
+  ReaperHarness harness(GetParam());
+  harness.reaper().SetLateAdoption([] { ADD_FAILURE() << "it asks"; });
+  harness.SpawnZombie([] { return 0; });
+  EXPECT_THAT(harness.CleanupByQueue(), SizeIs(1));
 }
 
 TEST_P(ReaperOfOthersTest, DeliversAChildWithTheTagThatItHadLast) {
-  Nursery nursery(GetParam());
-  const pid_t pid = nursery.SpawnIdle(/*tag=*/1);
-  const pid_t other = nursery.SpawnIdle(/*tag=*/2);
-  nursery.reaper().Retag(pid, 7);
-  nursery.reaper().Retag(5000001, 8);  // nobody's: no harm
-  nursery.reaper().SignalAll(SIGKILL);
+  ReaperHarness harness(GetParam());
+  const pid_t pid = harness.SpawnIdle(/*tag=*/1);
+  const pid_t other = harness.SpawnIdle(/*tag=*/2);
+  harness.reaper().Retag(pid, 7);
+  harness.reaper().Retag(5000001, 8);  // nobody's: no harm
+  harness.reaper().SignalAll(SIGKILL);
   std::map<pid_t, uint32_t> tags;
-  for (const Reaper::Ended& ended : nursery.AwaitEnded(2)) {
+  for (const Reaper::Ended& ended : harness.AwaitEnded(2)) {
     tags[ended.pid] = ended.tag;
   }
   EXPECT_EQ(tags, (std::map<pid_t, uint32_t>{{pid, 7}, {other, 2}}));
 }
 
 TEST_P(ReaperOfOthersTest, NeitherSignalsNorDeliversWhomItHasDisowned) {
-  Nursery nursery(GetParam());
+  ReaperHarness harness(GetParam());
   auto spawner = Spawner::Create(/*exit_signal=*/0);
   ASSERT_THAT(spawner, IsOk());
   ASSERT_THAT(spawner->Prepare(), IsOk());
@@ -126,42 +126,42 @@ TEST_P(ReaperOfOthersTest, NeitherSignalsNorDeliversWhomItHasDisowned) {
   });
   ASSERT_THAT(child, IsOk());
   const pid_t pid = child->pid();
-  nursery.reaper().Adopt(*std::move(child), /*tag=*/1);
-  EXPECT_FALSE(nursery.reaper().Disown(pid));
-  EXPECT_EQ(nursery.reaper().live(), 0u);
-  nursery.reaper().SignalAll(SIGKILL);
-  EXPECT_FALSE(nursery.reaper().Signal(pid, SIGKILL).ok());
-  EXPECT_THAT(nursery.Cleanup(Instant::clock::now() + std::chrono::hours(1)),
+  harness.reaper().Adopt(*std::move(child), /*tag=*/1);
+  EXPECT_FALSE(harness.reaper().Disown(pid));
+  EXPECT_EQ(harness.reaper().live(), 0u);
+  harness.reaper().SignalAll(SIGKILL);
+  EXPECT_FALSE(harness.reaper().Signal(pid, SIGKILL).ok());
+  EXPECT_THAT(harness.Cleanup(Instant::clock::now() + std::chrono::hours(1)),
               SizeIs(0));
   EXPECT_EQ(kill(pid, SIGKILL), 0) << "it lived";
   EXPECT_EQ(waitpid(pid, nullptr, __WALL), pid) << "and is ours to reap";
-  EXPECT_FALSE(nursery.reaper().Disown(5000001)) << "nobody's";
+  EXPECT_FALSE(harness.reaper().Disown(5000001)) << "nobody's";
 }
 
 TEST_P(ReaperOfOthersTest, TellsHowAChildEndedThatItCannotDisownAnyMore) {
-  Nursery nursery(GetParam());
+  ReaperHarness harness(GetParam());
   auto spawner = Spawner::Create(/*exit_signal=*/0);
   ASSERT_THAT(spawner, IsOk());
   ASSERT_THAT(spawner->Prepare(), IsOk());
   absl::StatusOr<Child> child = spawner->Spawn([] { return 6; });
   ASSERT_THAT(child, IsOk());
   const pid_t pid = child->pid();
-  nursery.reaper().Adopt(*std::move(child), /*tag=*/1);
-  Nursery::AwaitZombie(pid);
-  const absl::optional<ExitStatus> status = nursery.reaper().Disown(pid);
+  harness.reaper().Adopt(*std::move(child), /*tag=*/1);
+  ReaperHarness::AwaitZombie(pid);
+  const absl::optional<ExitStatus> status = harness.reaper().Disown(pid);
   ASSERT_TRUE(status);
   EXPECT_EQ(status->code(), 6);
-  EXPECT_EQ(nursery.reaper().live(), 0u);
+  EXPECT_EQ(harness.reaper().live(), 0u);
 }
 
 TEST_P(ReaperOfOthersTest, SignalsEachChildAndNobodyElse) {
-  Nursery nursery(GetParam()), neighbour(Ownership::kOursAlone);
-  for (int i = 0; i < 40; ++i) nursery.SpawnIdle();
+  ReaperHarness harness(GetParam()), neighbour(Ownership::kOursAlone);
+  for (int i = 0; i < 40; ++i) harness.SpawnIdle();
   const pid_t stranger = neighbour.SpawnIdle();
-  nursery.SpawnZombie([] { return 3; });  // one that can't hear it any more
-  nursery.reaper().SignalAll(SIGTERM);
+  harness.SpawnZombie([] { return 3; });  // one that can't hear it any more
+  harness.reaper().SignalAll(SIGTERM);
   int terminated = 0;
-  for (const Reaper::Ended& ended : nursery.AwaitEnded(41)) {
+  for (const Reaper::Ended& ended : harness.AwaitEnded(41)) {
     if (!ended.status.exited()) terminated += ended.status.signal() == SIGTERM;
   }
   EXPECT_EQ(terminated, 40);
@@ -170,7 +170,7 @@ TEST_P(ReaperOfOthersTest, SignalsEachChildAndNobodyElse) {
                    WEXITED | WNOHANG | WNOWAIT | __WALL),
             0);
   EXPECT_EQ(info.si_pid, 0) << "the other reaper's has ended, too";
-  nursery.reaper().SignalAll(SIGTERM);  // to nobody
+  harness.reaper().SignalAll(SIGTERM);  // to nobody
 }
 
 }  // namespace

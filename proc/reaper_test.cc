@@ -28,7 +28,7 @@ namespace brood::proc {
 namespace {
 
 using ::brood::testing::IsOk;
-using ::brood::testing::Nursery;
+using ::brood::testing::ReaperHarness;
 using ::brood::testing::StatusIs;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
@@ -60,29 +60,29 @@ INSTANTIATE_TEST_SUITE_P(OfBothKinds, ReaperOfBothKindsTest,
                          });
 
 TEST_P(ReaperOfBothKindsTest, DeliversEachExitExactlyOnce) {
-  Nursery nursery(GetParam());
+  ReaperHarness harness(GetParam());
   std::map<uint32_t, int> codes;
   for (uint32_t tag = 0; tag < 60; ++tag) {
-    nursery.Spawn([tag] { return static_cast<int>(tag); }, tag);
+    harness.Spawn([tag] { return static_cast<int>(tag); }, tag);
   }
-  EXPECT_EQ(nursery.reaper().live(), 60u);
-  for (const Reaper::Ended& ended : nursery.AwaitEnded(60)) {
+  EXPECT_EQ(harness.reaper().live(), 60u);
+  for (const Reaper::Ended& ended : harness.AwaitEnded(60)) {
     EXPECT_TRUE(ended.status.exited());
     codes[ended.tag] = ended.status.code();
   }
   EXPECT_THAT(codes, SizeIs(60));
   for (const auto& [tag, code] : codes) EXPECT_EQ(code, static_cast<int>(tag));
-  EXPECT_EQ(nursery.reaper().live(), 0u);
-  EXPECT_THAT(nursery.Cleanup(Instant::clock::now() + std::chrono::hours(1)),
+  EXPECT_EQ(harness.reaper().live(), 0u);
+  EXPECT_THAT(harness.Cleanup(Instant::clock::now() + std::chrono::hours(1)),
               IsEmpty());
   EXPECT_FALSE(HasChild());
 }
 
 TEST_P(ReaperOfBothKindsTest, SaysWhoEndedAndHow) {
-  Nursery nursery(GetParam());
-  const pid_t killed = nursery.SpawnIdle(/*tag=*/7);
-  ASSERT_THAT(nursery.reaper().Signal(killed, SIGKILL), IsOk());
-  const std::vector<Reaper::Ended> ended = nursery.AwaitEnded(1);
+  ReaperHarness harness(GetParam());
+  const pid_t killed = harness.SpawnIdle(/*tag=*/7);
+  ASSERT_THAT(harness.reaper().Signal(killed, SIGKILL), IsOk());
+  const std::vector<Reaper::Ended> ended = harness.AwaitEnded(1);
   ASSERT_THAT(ended, SizeIs(1));
   EXPECT_EQ(ended[0].pid, killed);
   EXPECT_EQ(ended[0].tag, 7u);
@@ -92,38 +92,38 @@ TEST_P(ReaperOfBothKindsTest, SaysWhoEndedAndHow) {
 
 // A wait that blocked would never come to its end.
 TEST_P(ReaperOfBothKindsTest, NeverWaitsForAChildThatLives) {
-  Nursery nursery(GetParam());
-  const pid_t pid = nursery.SpawnIdle();
-  EXPECT_FALSE(nursery.HasNotice());
-  EXPECT_THAT(nursery.CleanupByQueue(), IsEmpty());
-  EXPECT_THAT(nursery.CleanupByNet(), IsEmpty());
-  EXPECT_EQ(nursery.reaper().live(), 1u);
-  ASSERT_THAT(nursery.reaper().Signal(pid, SIGKILL), IsOk());
-  nursery.AwaitEnded(1);
+  ReaperHarness harness(GetParam());
+  const pid_t pid = harness.SpawnIdle();
+  EXPECT_FALSE(harness.HasNotice());
+  EXPECT_THAT(harness.CleanupByQueue(), IsEmpty());
+  EXPECT_THAT(harness.CleanupByNet(), IsEmpty());
+  EXPECT_EQ(harness.reaper().live(), 1u);
+  ASSERT_THAT(harness.reaper().Signal(pid, SIGKILL), IsOk());
+  harness.AwaitEnded(1);
 }
 
 TEST_P(ReaperOfBothKindsTest, HasANoticeOfEachDeath) {
-  Nursery nursery(GetParam());
+  ReaperHarness harness(GetParam());
   for (uint32_t tag = 0; tag < 3; ++tag) {
-    nursery.SpawnZombie([] { return 0; }, tag);
+    harness.SpawnZombie([] { return 0; }, tag);
   }
-  EXPECT_TRUE(nursery.HasNotice());
-  EXPECT_THAT(nursery.CleanupByQueue(), SizeIs(3));
-  EXPECT_FALSE(nursery.HasNotice());
-  EXPECT_EQ(nursery.reaper().found_by_net(), 0u);
+  EXPECT_TRUE(harness.HasNotice());
+  EXPECT_THAT(harness.CleanupByQueue(), SizeIs(3));
+  EXPECT_FALSE(harness.HasNotice());
+  EXPECT_EQ(harness.reaper().found_by_net(), 0u);
 }
 
 TEST_P(ReaperOfBothKindsTest, TakesABatchAtATimeHoweverManyDiedAtOnce) {
-  Nursery nursery(GetParam());
+  ReaperHarness harness(GetParam());
   constexpr size_t kDeaths = 1000;
   std::vector<pid_t> pids;
   for (size_t i = 0; i < kDeaths; ++i) {
-    pids.push_back(nursery.Spawn([] { return 0; }));
+    pids.push_back(harness.Spawn([] { return 0; }));
   }
-  for (pid_t pid : pids) Nursery::AwaitZombie(pid);
+  for (pid_t pid : pids) ReaperHarness::AwaitZombie(pid);
   size_t delivered = 0;
   for (int call = 0; delivered < kDeaths && call < 8; ++call) {
-    const size_t batch = nursery.CleanupByNet().size();
+    const size_t batch = harness.CleanupByNet().size();
     EXPECT_GT(batch, 0u);
     EXPECT_LE(batch, static_cast<size_t>(Reaper::kBatch));
     delivered += batch;
@@ -135,42 +135,42 @@ TEST_P(ReaperOfBothKindsTest, LosesNothingWhenTheQueueOverflows) {
   rlimit before;
   ASSERT_EQ(getrlimit(RLIMIT_SIGPENDING, &before), 0);
   const rlimit one = {1, before.rlim_max};
-  Nursery nursery(GetParam());
+  ReaperHarness harness(GetParam());
   ASSERT_EQ(setrlimit(RLIMIT_SIGPENDING, &one), 0);
-  for (int i = 0; i < 20; ++i) nursery.SpawnZombie([] { return 0; });
-  size_t delivered = nursery.CleanupByQueue().size();
+  for (int i = 0; i < 20; ++i) harness.SpawnZombie([] { return 0; });
+  size_t delivered = harness.CleanupByQueue().size();
   EXPECT_LT(delivered, 20u);
-  delivered += nursery.CleanupByNet().size();
+  delivered += harness.CleanupByNet().size();
   ASSERT_EQ(setrlimit(RLIMIT_SIGPENDING, &before), 0);
   EXPECT_EQ(delivered, 20u);
-  EXPECT_GT(nursery.reaper().found_by_net(), 0u);
+  EXPECT_GT(harness.reaper().found_by_net(), 0u);
 }
 
 // An exec resets the exit signal to SIGCHLD: there is no notice of ours.
 TEST_P(ReaperOfBothKindsTest, FindsAChildThatHasBecomeAnotherProgram) {
-  Nursery nursery(GetParam());
-  nursery.SpawnZombie([] {
+  ReaperHarness harness(GetParam());
+  harness.SpawnZombie([] {
     execl("/bin/sh", "sh", "-c", "exit 7", nullptr);
     return 127;
   });
-  const std::vector<Reaper::Ended> ended = nursery.CleanupByNet();
+  const std::vector<Reaper::Ended> ended = harness.CleanupByNet();
   ASSERT_THAT(ended, SizeIs(1));
   EXPECT_EQ(ended[0].status.code(), 7);
 }
 
 TEST_P(ReaperOfBothKindsTest, DeliversAnEndWhoseStatusSomebodyElseTook) {
-  Nursery nursery(GetParam());
+  ReaperHarness harness(GetParam());
   sigset_t notices;
   sigemptyset(&notices);
-  sigaddset(&notices, nursery.reaper().exit_signal());
+  sigaddset(&notices, harness.reaper().exit_signal());
   for (const bool notice_too : {false, true}) {
-    const pid_t pid = nursery.SpawnZombie([] { return 0; }, /*tag=*/3);
+    const pid_t pid = harness.SpawnZombie([] { return 0; }, /*tag=*/3);
     ASSERT_EQ(waitpid(pid, nullptr, __WALL), pid);
     if (notice_too) {
       ASSERT_GT(sigwaitinfo(&notices, nullptr), 0);
     }
     const std::vector<Reaper::Ended> ended =
-        notice_too ? nursery.CleanupByNet() : nursery.CleanupByQueue();
+        notice_too ? harness.CleanupByNet() : harness.CleanupByQueue();
     ASSERT_THAT(ended, SizeIs(1));
     EXPECT_TRUE(ended[0].status.unknown());
     EXPECT_EQ(ended[0].tag, 3u);
@@ -178,11 +178,11 @@ TEST_P(ReaperOfBothKindsTest, DeliversAnEndWhoseStatusSomebodyElseTook) {
 }
 
 TEST_P(ReaperOfBothKindsTest, IsNotFooledByForgedNotices) {
-  Nursery nursery(GetParam());
-  const pid_t alive = nursery.SpawnIdle(), dead = nursery.SpawnIdle();
+  ReaperHarness harness(GetParam());
+  const pid_t alive = harness.SpawnIdle(), dead = harness.SpawnIdle();
   for (pid_t named : {alive, getpid(), pid_t{1}, pid_t{0}, pid_t{-1}}) {
     siginfo_t forged = {};
-    forged.si_signo = nursery.reaper().exit_signal();
+    forged.si_signo = harness.reaper().exit_signal();
     forged.si_code = SI_QUEUE;
     forged.si_pid = named;
     for (int i = 0; i < 100; ++i) {
@@ -190,33 +190,33 @@ TEST_P(ReaperOfBothKindsTest, IsNotFooledByForgedNotices) {
           syscall(SYS_rt_sigqueueinfo, getpid(), forged.si_signo, &forged), 0);
     }
   }
-  nursery.reaper().Signal(dead, SIGKILL).IgnoreError();
-  std::vector<Reaper::Ended> ended = nursery.AwaitEnded(1);
+  harness.reaper().Signal(dead, SIGKILL).IgnoreError();
+  std::vector<Reaper::Ended> ended = harness.AwaitEnded(1);
   ASSERT_THAT(ended, SizeIs(1));
   EXPECT_EQ(ended[0].pid, dead);
-  EXPECT_EQ(nursery.reaper().live(), 1u);
-  nursery.reaper().Signal(alive, SIGKILL).IgnoreError();
-  EXPECT_THAT(nursery.AwaitEnded(1), SizeIs(1));
+  EXPECT_EQ(harness.reaper().live(), 1u);
+  harness.reaper().Signal(alive, SIGKILL).IgnoreError();
+  EXPECT_THAT(harness.AwaitEnded(1), SizeIs(1));
 }
 
 TEST_P(ReaperOfBothKindsTest, SignalsItsChildrenUntilTheyAreReaped) {
-  Nursery nursery(GetParam());
-  const pid_t pid = nursery.SpawnIdle();
-  EXPECT_THAT(nursery.reaper().Signal(pid, SIGKILL), IsOk());
-  Nursery::AwaitZombie(pid);
-  EXPECT_THAT(nursery.reaper().Signal(pid, SIGKILL), IsOk());
-  nursery.AwaitEnded(1);
-  EXPECT_THAT(nursery.reaper().Signal(pid, SIGKILL),
+  ReaperHarness harness(GetParam());
+  const pid_t pid = harness.SpawnIdle();
+  EXPECT_THAT(harness.reaper().Signal(pid, SIGKILL), IsOk());
+  ReaperHarness::AwaitZombie(pid);
+  EXPECT_THAT(harness.reaper().Signal(pid, SIGKILL), IsOk());
+  harness.AwaitEnded(1);
+  EXPECT_THAT(harness.reaper().Signal(pid, SIGKILL),
               StatusIs(absl::StatusCode::kNotFound));
 }
 
 TEST_P(ReaperOfBothKindsTest, AlwaysSleepsWhenNoChildLives) {
-  Nursery nursery(GetParam());
-  EXPECT_EQ(nursery.reaper().next_check(), Instant::max());
-  nursery.SpawnZombie([] { return 0; });
-  EXPECT_LT(nursery.reaper().next_check(), Instant::max());
-  nursery.AwaitEnded(1);
-  EXPECT_EQ(nursery.reaper().next_check(), Instant::max());
+  ReaperHarness harness(GetParam());
+  EXPECT_EQ(harness.reaper().next_check(), Instant::max());
+  harness.SpawnZombie([] { return 0; });
+  EXPECT_LT(harness.reaper().next_check(), Instant::max());
+  harness.AwaitEnded(1);
+  EXPECT_EQ(harness.reaper().next_check(), Instant::max());
 }
 
 // A guest in somebody's process, who may do anything with SIGCHLD.
@@ -246,9 +246,9 @@ TEST_F(ReaperTest, NeedsNothingOfSigchld) {
   for (const auto& [name, deed] : deeds) {
     deed();
     {
-      Nursery nursery(Ownership::kOursAlone);
-      for (int i = 0; i < 5; ++i) nursery.SpawnZombie([] { return 7; });
-      const std::vector<Reaper::Ended> ended = nursery.CleanupByQueue();
+      ReaperHarness harness(Ownership::kOursAlone);
+      for (int i = 0; i < 5; ++i) harness.SpawnZombie([] { return 7; });
+      const std::vector<Reaper::Ended> ended = harness.CleanupByQueue();
       EXPECT_THAT(ended, SizeIs(5)) << name;
       for (const Reaper::Ended& each : ended) {
         EXPECT_EQ(each.status.ToString(), "exited with code 7") << name;
@@ -260,29 +260,29 @@ TEST_F(ReaperTest, NeedsNothingOfSigchld) {
 }
 
 TEST_F(ReaperTest, LeavesTheEmbeddersChildrenToTheEmbedder) {
-  Nursery nursery(Ownership::kOursAlone);
+  ReaperHarness harness(Ownership::kOursAlone);
   std::set<pid_t> theirs;
   for (int i = 0; i < 20; ++i) {
     const pid_t pid = fork();
     if (pid == 0) _exit(i);
     theirs.insert(pid);
-    Nursery::AwaitZombie(pid);
-    nursery.SpawnZombie([] { return 0; });
+    ReaperHarness::AwaitZombie(pid);
+    harness.SpawnZombie([] { return 0; });
   }
-  EXPECT_THAT(nursery.CleanupByNet(), SizeIs(20));
+  EXPECT_THAT(harness.CleanupByNet(), SizeIs(20));
   // Nor does the embedder's wait see ours.
-  nursery.SpawnZombie([] { return 0; });
+  harness.SpawnZombie([] { return 0; });
   for (int i = 0; i < 20; ++i) {
     EXPECT_EQ(theirs.erase(waitpid(-1, nullptr, WNOHANG)), 1u);
   }
   EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1);
   EXPECT_EQ(errno, ECHILD);
-  EXPECT_THAT(nursery.CleanupByQueue(), SizeIs(1));
+  EXPECT_THAT(harness.CleanupByQueue(), SizeIs(1));
 }
 
 // A grandchild that outlives its parent, and ends when `gate` is closed.
-void LeaveOrphan(Nursery& nursery, int gate[2]) {
-  nursery.Spawn([&] {
+void LeaveOrphan(ReaperHarness& harness, int gate[2]) {
+  harness.Spawn([&] {
     if (fork() == 0) {
       char ignored;
       close(gate[1]);
@@ -291,22 +291,22 @@ void LeaveOrphan(Nursery& nursery, int gate[2]) {
     }
     return 0;
   });
-  nursery.AwaitEnded(1);
+  harness.AwaitEnded(1);
 }
 
 TEST_F(ReaperTest, BuriesOrphansWhenEveryChildIsItsOwn) {
   ASSERT_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
   {
-    Nursery nursery(Ownership::kEveryChild);
+    ReaperHarness harness(Ownership::kEveryChild);
     int gate[2];
     ASSERT_EQ(pipe2(gate, O_CLOEXEC), 0);
-    LeaveOrphan(nursery, gate);
+    LeaveOrphan(harness, gate);
     EXPECT_TRUE(HasChild());
     close(gate[1]);
     close(gate[0]);
-    pollfd notices = {nursery.reaper().fd(), POLLIN, 0};
+    pollfd notices = {harness.reaper().fd(), POLLIN, 0};
     while (HasChild() && poll(&notices, 1, 10000) == 1) {
-      EXPECT_THAT(nursery.Cleanup(std::chrono::steady_clock::now()), IsEmpty());
+      EXPECT_THAT(harness.Cleanup(std::chrono::steady_clock::now()), IsEmpty());
     }
     EXPECT_FALSE(HasChild());
   }
@@ -316,15 +316,15 @@ TEST_F(ReaperTest, BuriesOrphansWhenEveryChildIsItsOwn) {
 TEST_F(ReaperTest, LeavesOrphansAloneWhenOnlyItsOwnAreItsOwn) {
   ASSERT_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
   {
-    Nursery nursery(Ownership::kOursAlone);
+    ReaperHarness harness(Ownership::kOursAlone);
     int gate[2];
     ASSERT_EQ(pipe2(gate, O_CLOEXEC), 0);
-    LeaveOrphan(nursery, gate);
+    LeaveOrphan(harness, gate);
     close(gate[1]);
     close(gate[0]);
     siginfo_t orphan;
     ASSERT_EQ(waitid(P_ALL, 0, &orphan, WEXITED | WNOWAIT | __WALL), 0);
-    EXPECT_THAT(nursery.Cleanup(Instant::clock::now() + std::chrono::hours(1)),
+    EXPECT_THAT(harness.Cleanup(Instant::clock::now() + std::chrono::hours(1)),
                 IsEmpty());
     EXPECT_EQ(waitpid(orphan.si_pid, nullptr, 0), orphan.si_pid);
   }
@@ -332,7 +332,7 @@ TEST_F(ReaperTest, LeavesOrphansAloneWhenOnlyItsOwnAreItsOwn) {
 }
 
 TEST_F(ReaperTest, DoesNotDisturbAnotherInTheSameProcess) {
-  Nursery one(Ownership::kOursAlone), other(Ownership::kOursAlone);
+  ReaperHarness one(Ownership::kOursAlone), other(Ownership::kOursAlone);
   EXPECT_NE(one.reaper().exit_signal(), other.reaper().exit_signal());
   one.SpawnZombie([] { return 1; });
   other.SpawnZombie([] { return 2; });
@@ -347,7 +347,7 @@ TEST_F(ReaperTest, ClaimsASignalThatNobodyUses) {
   sigaddset(&blocked, SIGRTMAX);
   sigprocmask(SIG_BLOCK, &blocked, nullptr);
   std::signal(SIGRTMAX - 1, SIG_IGN);
-  EXPECT_EQ(Nursery(Ownership::kOursAlone).reaper().exit_signal(),
+  EXPECT_EQ(ReaperHarness(Ownership::kOursAlone).reaper().exit_signal(),
             SIGRTMAX - 2);
   std::signal(SIGRTMAX - 1, SIG_DFL);
   sigprocmask(SIG_UNBLOCK, &blocked, nullptr);

@@ -37,7 +37,7 @@ struct Waits {
 // One direction of a connection. Never blocks.
 class Flow {
  public:
-  Flow(const ChaosPlan::Direction& plan, int from, int to, FarEnd reader)
+  Flow(const ChaosPlan::Direction& plan, int from, int to, PeerProgress reader)
       : plan_(plan), from_(from), to_(to), reader_(std::move(reader)) {}
 
   // Goes on as far as it can; false when the connection is to be reset.
@@ -59,7 +59,7 @@ class Flow {
   const ChaosPlan::Direction& plan_;
   const int from_;
   const int to_;
-  FarEnd reader_;
+  PeerProgress reader_;
   Phase phase_ = Phase::kSend;  // of nothing yet: there may be a reset at once
   std::string bytes_;           // received, and not yet sent
   uint64_t passed_ = 0;
@@ -170,7 +170,7 @@ void ResetAtClose(int fd) {
 class Relay {
  public:
   Relay(const ChaosPlan& plan, net::Connection client, net::Socket server,
-        FarEnd client_reader, FarEnd server_reader)
+        PeerProgress client_reader, PeerProgress server_reader)
       : client_(std::move(client)),
         server_(std::move(server)),
         up_(plan.to_server, client_.fd(), server_.fd(),
@@ -223,8 +223,9 @@ net::Socket ConnectTo(const net::Endpoint& server) {
 void Begin(net::Connection client, const net::Endpoint& server,
            const ChaosPlan& plan, std::list<Relay>& relays) {
   net::Socket socket = ConnectTo(server);
-  absl::StatusOr<FarEnd> client_reader = FarEnd::Of(client.socket());
-  absl::StatusOr<FarEnd> server_reader = FarEnd::Of(socket);
+  absl::StatusOr<PeerProgress> client_reader =
+      PeerProgress::Of(client.socket());
+  absl::StatusOr<PeerProgress> server_reader = PeerProgress::Of(socket);
   if (!client_reader.ok() || !server_reader.ok()) {
     ResetAtClose(client.fd());
     ResetAtClose(socket.fd());
@@ -291,7 +292,7 @@ std::ostream& operator<<(std::ostream& stream, const ChaosPlan& plan) {
   return stream << plan.ToString();
 }
 
-absl::Status ChaosProxy::Supported() { return FarEnd::Supported(); }
+absl::Status ChaosProxy::Supported() { return PeerProgress::Supported(); }
 
 absl::StatusOr<std::unique_ptr<ChaosProxy>> ChaosProxy::Start(
     const net::Endpoint& server, ChaosPlan plan) {

@@ -33,13 +33,13 @@ class TestClientTest : public LeakCheck {
     EXPECT_THAT(client, IsOk());
     pollfd queue = {listener_.fd(), POLLIN, 0};
     EXPECT_EQ(poll(&queue, 1, 10000), 1);
-    far_end_ = std::move(listener_.Accept().connection);
+    peer_progress_ = std::move(listener_.Accept().connection);
     return *std::move(client);
   }
-  const net::Socket& far_end() { return far_end_->socket(); }
+  const net::Socket& far_end() { return peer_progress_->socket(); }
 
   net::Listener listener_;
-  absl::optional<net::Connection> far_end_;
+  absl::optional<net::Connection> peer_progress_;
 };
 
 TEST_F(TestClientTest, SendsAndReadsExactlyWhatItIsTold) {
@@ -77,7 +77,7 @@ TEST_F(TestClientTest, WaitsNoLongerThanItsPatience) {
 
 TEST_F(TestClientTest, TellsAnOrderlyEndFromAReset) {
   TestClient client = Connect();
-  far_end_.reset();
+  peer_progress_.reset();
   EXPECT_THAT(client.ExpectReset(),
               StatusIs(absl::StatusCode::kFailedPrecondition));
   EXPECT_THAT(client.ExpectEof(), IsOk());
@@ -86,7 +86,7 @@ TEST_F(TestClientTest, TellsAnOrderlyEndFromAReset) {
   ASSERT_THAT(reset.Send("unread"), IsOk());
   char first;
   ASSERT_THAT(net::ReadFull(far_end(), absl::MakeSpan(&first, 1)), IsOk());
-  far_end_.reset();
+  peer_progress_.reset();
   EXPECT_THAT(reset.ExpectEof(), StatusIs(absl::StatusCode::kUnavailable));
 }
 
@@ -95,14 +95,14 @@ TEST_F(TestClientTest, SeesAReset) {
   ASSERT_THAT(client.Send("unread"), IsOk());
   char first;
   ASSERT_THAT(net::ReadFull(far_end(), absl::MakeSpan(&first, 1)), IsOk());
-  far_end_.reset();
+  peer_progress_.reset();
   EXPECT_THAT(client.ExpectReset(), IsOk());
 }
 
 TEST_F(TestClientTest, QuotesWhatCameBeforeTheEnd) {
   TestClient client = Connect();
   ASSERT_THAT(net::WriteFull(far_end(), "late"), IsOk());
-  far_end_.reset();
+  peer_progress_.reset();
   EXPECT_THAT(client.ExpectEof(),
               StatusIs(absl::StatusCode::kFailedPrecondition,
                        HasSubstr("\"late\" (4 bytes)")));
@@ -115,7 +115,7 @@ TEST_F(TestClientTest, ReadsOnAfterItEndedItsSide) {
   EXPECT_THAT(net::ReadSome(far_end(), absl::MakeSpan(&ignored, 1)),
               IsOkAndHolds(0));
   ASSERT_THAT(net::WriteFull(far_end(), "reply"), IsOk());
-  far_end_.reset();
+  peer_progress_.reset();
   EXPECT_THAT(client.ReadUntilEof(), IsOkAndHolds("reply"));
 }
 
@@ -146,7 +146,7 @@ TEST_F(TestClientTest, SaysThatItWasRefused) {
 
 TEST_F(TestClientTest, IsThePeerThatTheServerSees) {
   TestClient client = Connect();
-  EXPECT_EQ(client.endpoint(), far_end_->peer());
+  EXPECT_EQ(client.endpoint(), peer_progress_->peer());
 }
 
 }  // namespace

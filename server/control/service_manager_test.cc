@@ -20,8 +20,8 @@
 namespace brood::server {
 namespace {
 
+using ::brood::testing::FakeServiceManager;
 using ::brood::testing::IsOk;
-using ::brood::testing::ServiceManagerEnd;
 using ::brood::testing::ShortDir;
 using ::brood::testing::StatusIs;
 using ::testing::AllOf;
@@ -42,7 +42,7 @@ class ServiceManagerTest : public ::brood::testing::LeakCheck {
   }
 
   const ShortDir dir_;
-  ServiceManagerEnd manager_;
+  FakeServiceManager manager_;
   EventLog log_{LogLevel::kWarning};
 };
 
@@ -63,7 +63,7 @@ TEST_F(ServiceManagerTest, HearsEachWordAsItIsSaid) {
 
 TEST_F(ServiceManagerTest, MayHaveANameWithoutAFile) {
   const std::string name = absl::StrCat("@brood.notify.", getpid());
-  const ServiceManagerEnd manager(
+  const FakeServiceManager manager(
       *net::Endpoint::Parse(absl::StrCat("unix:", name)));
   const auto us = ServiceManager::Create(name, &log_);
   ASSERT_THAT(us, IsOk());
@@ -74,7 +74,7 @@ TEST_F(ServiceManagerTest, MayHaveANameWithoutAFile) {
 TEST_F(ServiceManagerTest, MayBeStartedAnew) {
   const auto us = Create();
   unlink(dir_.File("notify").c_str());
-  const ServiceManagerEnd anew(dir_.Socket("notify"));
+  const FakeServiceManager anew(dir_.Socket("notify"));
   us->Stopping();
   EXPECT_EQ(anew.NextWord(kNow), "STOPPING=1");
 }

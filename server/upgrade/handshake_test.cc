@@ -23,7 +23,7 @@ namespace brood::server {
 namespace {
 
 using ::brood::testing::IsOk;
-using ::brood::testing::Nursery;
+using ::brood::testing::ReaperHarness;
 using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
@@ -34,13 +34,13 @@ class PredecessorTest : public ::brood::testing::LeakCheck {
   // Runs `body` in a process that has nothing open above its standard
   // descriptors but `fds`, as a program that was started with them.
   int RunWith(int fds, const std::function<int()>& body) {
-    Nursery nursery(proc::Reaper::Ownership::kOursAlone);
-    nursery.SpawnZombie([&] {
+    ReaperHarness harness(proc::Reaper::Ownership::kOursAlone);
+    harness.SpawnZombie([&] {
       for (int fd = 3; fd < 100; ++fd) close(fd);
       for (int i = 0; i < fds; ++i) eventfd(0, EFD_NONBLOCK);
       return body();
     });
-    return nursery.AwaitEnded(1)[0].status.code();
+    return harness.AwaitEnded(1)[0].status.code();
   }
 };
 

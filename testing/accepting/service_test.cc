@@ -135,7 +135,7 @@ TEST_P(ServiceTest, StopsAtOnceWithAListenerThatUsedToBlock) {
 // R46: whoever is told that the server is ready may connect.
 TEST_P(ServiceTest, AcceptsConnectionsWhenItSaysThatItIsReady) {
   const net::Endpoint notify = dir_.Socket("notify");
-  const ServiceManagerEnd manager(notify);
+  const FakeServiceManager manager(notify);
   constexpr int kStarts = 40;  // with each of five strategies
   for (int i = 0; i < kStarts; ++i) {
     TestServer::Setup setup;

@@ -160,7 +160,7 @@ TEST_P(StormTest, EndsWithBalancedAccountsAndNoFailureButOfKilledProcesses) {
     SCOPED_TRACE(absl::StrCat("STORM_SEED=", seed));
     const auto server = Start();
     Storm storm(seed, server.get());
-    ClosedLoops clients(server->endpoint(), /*clients=*/4);
+    LoadClients clients(server->endpoint(), /*clients=*/4);
     storm.Rage(length);
     clients.Stop();
     EXPECT_THAT(server->Stop(), IsOk());

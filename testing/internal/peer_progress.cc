@@ -73,10 +73,10 @@ bool ToldToHaveRead(const nlmsghdr& header, uint64_t bytes) {
 
 }  // namespace
 
-absl::Status FarEnd::Supported() {
+absl::Status PeerProgress::Supported() {
   const absl::StatusOr<ConnectionPair> pair = ConnectionPair::Create();
   if (!pair.ok()) return pair.status();
-  absl::StatusOr<FarEnd> far_end = Of(pair->client);
+  absl::StatusOr<PeerProgress> far_end = Of(pair->client);
   if (!far_end.ok()) return far_end.status();
   const absl::StatusOr<bool> has_read = far_end->HasRead(1);
   if (!has_read.ok()) return has_read.status();
@@ -85,7 +85,7 @@ absl::Status FarEnd::Supported() {
   return absl::UnimplementedError("sock_diag does not know of TCP connections");
 }
 
-absl::StatusOr<FarEnd> FarEnd::Of(const net::Socket& near) {
+absl::StatusOr<PeerProgress> PeerProgress::Of(const net::Socket& near) {
   sockaddr_storage here = {}, there = {};
   socklen_t length = sizeof(here);
   if (getsockname(near.fd(), reinterpret_cast<sockaddr*>(&here), &length) < 0) {
@@ -98,10 +98,10 @@ absl::StatusOr<FarEnd> FarEnd::Of(const net::Socket& near) {
   }
   absl::StatusOr<net::Socket> kernel = AskableKernel();
   if (!kernel.ok()) return kernel.status();
-  return FarEnd(*std::move(kernel), here, there);
+  return PeerProgress(*std::move(kernel), here, there);
 }
 
-absl::StatusOr<bool> FarEnd::HasRead(uint64_t bytes) {
+absl::StatusOr<bool> PeerProgress::HasRead(uint64_t bytes) {
   Request request = {};
   request.header.nlmsg_len = sizeof(request);
   request.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;

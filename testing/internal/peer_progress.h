@@ -1,4 +1,5 @@
-// FarEnd: how much of what was sent on a connection its other end has read.
+// PeerProgress: how much of what was sent on a connection its other end has
+// read.
 //
 // "Sent" and even "acknowledged" say only that bytes lie in the other end's
 // queue, where the next ones may join them. The kernel tells of any connection
@@ -13,7 +14,7 @@
 // Supported() first, which is Unimplemented there.
 //
 // Example:
-//   absl::StatusOr<FarEnd> client = FarEnd::Of(connection.socket());
+//   absl::StatusOr<PeerProgress> client = PeerProgress::Of(connection.socket());
 //   ASSERT_THAT(client, IsOk());
 //   ASSERT_THAT(net::WriteFull(connection.socket(), "hello"), IsOk());
 //   EXPECT_TRUE(Await([&] { return client->HasRead(5).value(); }));
@@ -32,21 +33,21 @@
 
 namespace brood::testing {
 
-class FarEnd {
+class PeerProgress {
  public:
   // Whether this machine can tell; OK, or why not.
   static absl::Status Supported();
 
   // The other end of `near`, a TCP connection.
-  static absl::StatusOr<FarEnd> Of(const net::Socket& near);
+  static absl::StatusOr<PeerProgress> Of(const net::Socket& near);
 
   // Whether it has read so many bytes since the connection began, or never will
   // because it is gone.
   absl::StatusOr<bool> HasRead(uint64_t bytes);
 
  private:
-  FarEnd(net::Socket kernel, const sockaddr_storage& here,
-         const sockaddr_storage& there)
+  PeerProgress(net::Socket kernel, const sockaddr_storage& here,
+               const sockaddr_storage& there)
       : kernel_(std::move(kernel)), here_(here), there_(there) {}
 
   net::Socket kernel_;

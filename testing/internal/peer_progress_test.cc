@@ -17,18 +17,19 @@
 namespace brood::testing {
 namespace {
 
-class FarEndTest : public LeakCheck {
+class PeerProgressTest : public LeakCheck {
  protected:
   void SetUp() override {
-    const absl::Status supported = FarEnd::Supported();
+    const absl::Status supported = PeerProgress::Supported();
     if (!supported.ok()) GTEST_SKIP() << supported;
   }
 };
 
-TEST_F(FarEndTest, HasReadWhatItHasReadAndNoMore) {
+TEST_F(PeerProgressTest, HasReadWhatItHasReadAndNoMore) {
   absl::StatusOr<ConnectionPair> pair = ConnectionPair::Create();
   ASSERT_THAT(pair, IsOk());
-  absl::StatusOr<FarEnd> client = FarEnd::Of(pair->connection.socket());
+  absl::StatusOr<PeerProgress> client =
+      PeerProgress::Of(pair->connection.socket());
   ASSERT_THAT(client, IsOk());
   EXPECT_THAT(client->HasRead(0), IsOkAndHolds(true));
   EXPECT_THAT(client->HasRead(1), IsOkAndHolds(false));
@@ -44,11 +45,12 @@ TEST_F(FarEndTest, HasReadWhatItHasReadAndNoMore) {
   EXPECT_THAT(client->HasRead(6), IsOkAndHolds(false));
 }
 
-TEST_F(FarEndTest, IsOneOfTwo) {
+TEST_F(PeerProgressTest, IsOneOfTwo) {
   absl::StatusOr<ConnectionPair> pair = ConnectionPair::Create();
   ASSERT_THAT(pair, IsOk());
-  absl::StatusOr<FarEnd> client = FarEnd::Of(pair->connection.socket());
-  absl::StatusOr<FarEnd> server = FarEnd::Of(pair->client);
+  absl::StatusOr<PeerProgress> client =
+      PeerProgress::Of(pair->connection.socket());
+  absl::StatusOr<PeerProgress> server = PeerProgress::Of(pair->client);
   ASSERT_THAT(client, IsOk());
   ASSERT_THAT(server, IsOk());
   std::array<char, 1> byte;
@@ -59,10 +61,11 @@ TEST_F(FarEndTest, IsOneOfTwo) {
   EXPECT_THAT(client->HasRead(1), IsOkAndHolds(false));
 }
 
-TEST_F(FarEndTest, HasReadEverythingOnceItIsGone) {
+TEST_F(PeerProgressTest, HasReadEverythingOnceItIsGone) {
   absl::StatusOr<ConnectionPair> pair = ConnectionPair::Create();
   ASSERT_THAT(pair, IsOk());
-  absl::StatusOr<FarEnd> client = FarEnd::Of(pair->connection.socket());
+  absl::StatusOr<PeerProgress> client =
+      PeerProgress::Of(pair->connection.socket());
   ASSERT_THAT(client, IsOk());
   ASSERT_THAT(net::WriteFull(pair->connection.socket(), "hello"), IsOk());
   EXPECT_THAT(client->HasRead(5), IsOkAndHolds(false));
@@ -70,8 +73,8 @@ TEST_F(FarEndTest, HasReadEverythingOnceItIsGone) {
   EXPECT_TRUE(Await([&] { return client->HasRead(5).value_or(false); }));
 }
 
-TEST_F(FarEndTest, IsNotOfASocketThatIsNotConnected) {
-  EXPECT_THAT(FarEnd::Of(net::Socket()),
+TEST_F(PeerProgressTest, IsNotOfASocketThatIsNotConnected) {
+  EXPECT_THAT(PeerProgress::Of(net::Socket()),
               StatusIs(absl::ErrnoToStatus(EBADF, "").code()));
 }
 

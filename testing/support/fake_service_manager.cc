@@ -9,14 +9,14 @@
 
 namespace brood::testing {
 
-ServiceManagerEnd::ServiceManagerEnd(const net::Endpoint& endpoint)
+FakeServiceManager::FakeServiceManager(const net::Endpoint& endpoint)
     : socket_(net::Socket::Adopt(
           socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0))) {
   EXPECT_EQ(bind(socket_.fd(), endpoint.address(), endpoint.address_length()),
             0);
 }
 
-std::string ServiceManagerEnd::NextWord(absl::Duration patience) const {
+std::string FakeServiceManager::NextWord(absl::Duration patience) const {
   pollfd told = {socket_.fd(), POLLIN, 0};
   poll(&told, 1, static_cast<int>(absl::ToInt64Milliseconds(patience)));
   char word[256];

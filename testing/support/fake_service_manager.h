@@ -1,4 +1,4 @@
-// ServiceManagerEnd: where a service manager hears from its services, the
+// FakeServiceManager: where a service manager hears from its services, the
 // socket that NOTIFY_SOCKET names.
 //
 // Lives in the test process, and in its children. Owns the socket; the file of
@@ -6,7 +6,7 @@
 //
 // Example:
 //   const net::Endpoint notify = dir.Socket("notify");
-//   const ServiceManagerEnd manager(notify);
+//   const FakeServiceManager manager(notify);
 //   setup.options.notify_socket = std::string(notify.path());
 //   EXPECT_EQ(manager.NextWord(), "READY=1");
 
@@ -21,9 +21,9 @@
 
 namespace brood::testing {
 
-class ServiceManagerEnd {
+class FakeServiceManager {
  public:
-  explicit ServiceManagerEnd(const net::Endpoint& endpoint);
+  explicit FakeServiceManager(const net::Endpoint& endpoint);
 
   // What it is told next; empty if that is not within `patience`.
   std::string NextWord(absl::Duration patience = absl::Seconds(10)) const;

@@ -21,27 +21,27 @@ absl::Status BeServed(const net::Endpoint& server) {
 
 }  // namespace
 
-ClosedLoops::ClosedLoops(const net::Endpoint& server, int clients)
+LoadClients::LoadClients(const net::Endpoint& server, int clients)
     : server_(server) {
   for (int i = 0; i < clients; ++i) {
     threads_.emplace_back([this] { Loop(); });
   }
 }
 
-ClosedLoops::~ClosedLoops() { Stop(); }
+LoadClients::~LoadClients() { Stop(); }
 
-void ClosedLoops::Stop() {
+void LoadClients::Stop() {
   stopping_ = true;
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
 }
 
-absl::Status ClosedLoops::first_failure() const {
+absl::Status LoadClients::first_failure() const {
   const std::lock_guard<std::mutex> lock(mutex_);
   return first_failure_;
 }
 
-void ClosedLoops::Loop() {
+void LoadClients::Loop() {
   while (!stopping_) {
     const absl::Status served = BeServed(server_);
     if (served.ok()) {

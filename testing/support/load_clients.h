@@ -1,4 +1,4 @@
-// ClosedLoops: clients that come one after the other, without a pause, while a
+// LoadClients: clients that come one after the other, without a pause, while a
 // test does something to their server.
 //
 // Each of them is a thread of the test process: connects, sends something,
@@ -10,7 +10,7 @@
 // failure kept.
 //
 // Example:
-//   ClosedLoops clients(server.endpoint(), /*clients=*/8);
+//   LoadClients clients(server.endpoint(), /*clients=*/8);
 //   Upgrade(server);
 //   clients.Stop();
 //   EXPECT_THAT(clients.first_failure(), IsOk());
@@ -28,12 +28,12 @@
 
 namespace brood::testing {
 
-class ClosedLoops {
+class LoadClients {
  public:
-  ClosedLoops(const net::Endpoint& server, int clients);
-  ClosedLoops(const ClosedLoops&) = delete;
-  ClosedLoops& operator=(const ClosedLoops&) = delete;
-  ~ClosedLoops();
+  LoadClients(const net::Endpoint& server, int clients);
+  LoadClients(const LoadClients&) = delete;
+  LoadClients& operator=(const LoadClients&) = delete;
+  ~LoadClients();
 
   // Returns when every client is done; from then on the counts are final.
   void Stop();

@@ -24,19 +24,19 @@ constexpr size_t kExpectedChildren = 16;
 
 }  // namespace
 
-Nursery::Nursery(Reaper::Ownership ownership)
+ReaperHarness::ReaperHarness(Reaper::Ownership ownership)
     : reaper_(*Reaper::Create(ownership, kExpectedChildren)),
       spawner_(*proc::Spawner::Create(reaper_->exit_signal())) {
   EXPECT_THAT(spawner_.Prepare(), IsOk());
   Cleanup(Clock::now());  // the net's first time comes at once: let it be over
 }
 
-Nursery::~Nursery() {
+ReaperHarness::~ReaperHarness() {
   for (pid_t pid : pids_) reaper_->Signal(pid, SIGKILL).IgnoreError();
   if (!pids_.empty()) AwaitEnded(pids_.size());
 }
 
-pid_t Nursery::Spawn(const std::function<int()>& body, uint32_t tag) {
+pid_t ReaperHarness::Spawn(const std::function<int()>& body, uint32_t tag) {
   absl::StatusOr<proc::Child> child = spawner_.Spawn(body);
   EXPECT_THAT(child, IsOk());
   const pid_t pid = child->pid();
@@ -45,7 +45,7 @@ pid_t Nursery::Spawn(const std::function<int()>& body, uint32_t tag) {
   return pid;
 }
 
-pid_t Nursery::SpawnIdle(uint32_t tag) {
+pid_t ReaperHarness::SpawnIdle(uint32_t tag) {
   return Spawn(
       []() -> int {
         for (;;) pause();
@@ -53,20 +53,21 @@ pid_t Nursery::SpawnIdle(uint32_t tag) {
       tag);
 }
 
-pid_t Nursery::SpawnZombie(const std::function<int()>& body, uint32_t tag) {
+pid_t ReaperHarness::SpawnZombie(const std::function<int()>& body,
+                                 uint32_t tag) {
   const pid_t pid = Spawn(body, tag);
   AwaitZombie(pid);
   return pid;
 }
 
-void Nursery::AwaitZombie(pid_t pid) {
+void ReaperHarness::AwaitZombie(pid_t pid) {
   siginfo_t ignored;
   EXPECT_EQ(TEMP_FAILURE_RETRY(waitid(P_PID, static_cast<id_t>(pid), &ignored,
                                       WEXITED | WNOWAIT | __WALL)),
             0);
 }
 
-std::vector<Reaper::Ended> Nursery::Cleanup(Reaper::Instant now) {
+std::vector<Reaper::Ended> ReaperHarness::Cleanup(Reaper::Instant now) {
   std::vector<Reaper::Ended> delivered;
   reaper_->CleanupChildren(now, [&](const Reaper::Ended& ended) {
     EXPECT_EQ(pids_.erase(ended.pid), 1u) << "delivered twice, or a stranger";
@@ -75,15 +76,15 @@ std::vector<Reaper::Ended> Nursery::Cleanup(Reaper::Instant now) {
   return delivered;
 }
 
-std::vector<Reaper::Ended> Nursery::CleanupByQueue() {
+std::vector<Reaper::Ended> ReaperHarness::CleanupByQueue() {
   return Cleanup(reaper_->next_check() - std::chrono::milliseconds(1));
 }
 
-std::vector<Reaper::Ended> Nursery::CleanupByNet() {
+std::vector<Reaper::Ended> ReaperHarness::CleanupByNet() {
   return Cleanup(reaper_->next_check());
 }
 
-std::vector<Reaper::Ended> Nursery::AwaitEnded(size_t count) {
+std::vector<Reaper::Ended> ReaperHarness::AwaitEnded(size_t count) {
   const Clock::time_point deadline = Clock::now() + std::chrono::seconds(10);
   std::vector<Reaper::Ended> all;
   while (all.size() < count && Clock::now() < deadline) {
@@ -99,7 +100,7 @@ std::vector<Reaper::Ended> Nursery::AwaitEnded(size_t count) {
   return all;
 }
 
-bool Nursery::HasNotice() const {
+bool ReaperHarness::HasNotice() const {
   pollfd notices = {reaper_->fd(), POLLIN, 0};
   return poll(&notices, 1, 0) == 1;
 }

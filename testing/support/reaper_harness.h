@@ -1,13 +1,14 @@
-// Nursery: a reaper, its spawner and their children, for tests of reaping.
+// ReaperHarness: a reaper, its spawner and their children, for tests of
+// reaping.
 //
 // Lives in the test process, which becomes the parent. Every end is counted:
 // one that is delivered twice, or is a stranger's, fails the test. Children
 // that are left when it is destroyed are killed and reaped.
 //
 // Example:
-//   Nursery nursery(proc::Reaper::Ownership::kOursAlone);
-//   nursery.SpawnZombie([] { return 7; });
-//   EXPECT_THAT(nursery.CleanupByQueue(), SizeIs(1));
+//   ReaperHarness harness(proc::Reaper::Ownership::kOursAlone);
+//   harness.SpawnZombie([] { return 7; });
+//   EXPECT_THAT(harness.CleanupByQueue(), SizeIs(1));
 
 #ifndef BROOD_TESTING_SUPPORT_REAPER_HARNESS_H_
 #define BROOD_TESTING_SUPPORT_REAPER_HARNESS_H_
@@ -26,12 +27,12 @@
 
 namespace brood::testing {
 
-class Nursery {
+class ReaperHarness {
  public:
-  explicit Nursery(proc::Reaper::Ownership ownership);
-  Nursery(const Nursery&) = delete;
-  Nursery& operator=(const Nursery&) = delete;
-  ~Nursery();
+  explicit ReaperHarness(proc::Reaper::Ownership ownership);
+  ReaperHarness(const ReaperHarness&) = delete;
+  ReaperHarness& operator=(const ReaperHarness&) = delete;
+  ~ReaperHarness();
 
   pid_t Spawn(const std::function<int()>& body, uint32_t tag = 0);
   // One that lives until it is killed.

@@ -63,7 +63,7 @@ class ServiceUpgradeTest : public ServerTest {
 
   const ShortDir dir_;
   const net::Endpoint notify_ = dir_.Socket("notify");
-  const ServiceManagerEnd manager_{notify_};
+  const FakeServiceManager manager_{notify_};
 };
 
 TEST_F(ServiceUpgradeTest, TheManagerHearsWhoIsTheMainProcess) {

@@ -98,7 +98,7 @@ TEST_P(UpgradeTest, NobodyIsLostWhileProgramsAreExchanged) {
   const int upgrades = asked != nullptr ? std::atoi(asked) : 5;
   const auto server = Start({"--log_level=info", "--max_connections=100"});
   const net::Instant start = net::Now();
-  ClosedLoops clients(server->endpoint(), /*clients=*/8);
+  LoadClients clients(server->endpoint(), /*clients=*/8);
   for (int i = 1; i <= upgrades; ++i) {
     Upgrade(*server);
     if (HasFatalFailure()) break;
@@ -128,7 +128,7 @@ TEST_P(UpgradeTest, NobodyIsLostWhileProgramsAreExchanged) {
 TEST_P(UpgradeTest, ManyRequestsMakeAtMostTwoGenerationsAtATime) {
   const auto server = Start();
   {
-    ClosedLoops clients(server->endpoint(), /*clients=*/8);
+    LoadClients clients(server->endpoint(), /*clients=*/8);
     for (int i = 0; i < 100; ++i) {
       server->Signal(SIGUSR2);
       LetPass(absl::Milliseconds(10));
@@ -224,7 +224,7 @@ TEST_P(UpgradeTest, ABrokenConfigurationLeavesTheOldOne) {
   const std::string flagfile = OwnDirectory() + "/flags";
   std::ofstream(flagfile) << "\n";
   const auto server = Start({"--flagfile=" + flagfile});
-  ClosedLoops clients(server->endpoint(), /*clients=*/8);
+  LoadClients clients(server->endpoint(), /*clients=*/8);
   int failures = 0;
   for (const std::string& flag : broken) {
     std::ofstream(flagfile) << flag << "\n";
