@@ -1,7 +1,7 @@
 // The counters moved to totals.h; this header forwards to it until 0.3.
 //
 // Example:
-//   const Totals& totals = server->totals();
+//   Totals totals;
 
 #ifndef BROOD_SERVER_SCOREBOARD_H_
 #define BROOD_SERVER_SCOREBOARD_H_

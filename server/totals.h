@@ -1,3 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The numbers of connections by outcome, as TcpServer::totals() returns them.
+//
+// Values of the parent's. At any time
+//
+//   accepted = running + ended_ok + ended_error + crashed + killed + unknown
+//            + shed + fork_failed
+//
+// Example:
+//   const Totals& totals = server.totals();
+//   const uint64_t crashes = totals.crashed_by[SIGSEGV];
+//   const uint64_t idle =
+//       totals.killed_for[static_cast<size_t>(KillReason::kIdle)];
+
 #ifndef BROOD_SERVER_TOTALS_H_
 #define BROOD_SERVER_TOTALS_H_
 

@@ -26,6 +26,7 @@
 #include "brood/server/options.h"
 #include "brood/server/own_command.h"
 #include "brood/server/readiness.h"
+#include "brood/server/scoreboard.h"
 #include "brood/server/socket_activation.h"
 #include "brood/server/tcp_server.h"
 #include "brood/server/totals.h"
@@ -98,22 +99,27 @@ TEST_F(ServerExamplesTest, ConnectionReportsCountTheCrashesOfAPeer) {
   EXPECT_EQ(crashes["127.0.0.1:7000"], 1);
 }
 
-TEST_F(ServerExamplesTest, ScoreboardTellsTheFate) {
-  Scoreboard scoreboard(1);
-  const absl::StatusOr<testing::ConnectionPair> pair =
-      testing::ConnectionPair::Create();
-  ASSERT_THAT(pair, IsOk());
-  const net::Connection& connection = pair->connection;
-  const pid_t pid = getpid();
-  const net::Instant now = net::Now();
-  // Example of server/scoreboard.h.
-  Scoreboard::Slot slot = scoreboard.Claim(connection);
-  scoreboard.Started(slot, pid, now);
-  const auto status = proc::ExitStatus::FromWait(0, rusage());
-  scoreboard.Retire(slot, status);
+TEST_F(ServerExamplesTest, TotalsBalance) {
+  Options options;
+  options.listen = {"127.0.0.1:0"};
+  auto created = TcpServer::Create(options, EchoHandler(1024));
+  ASSERT_THAT(created, IsOk());
+  const TcpServer& server = **created;
+  // Example of server/totals.h.
+  const Totals& totals = server.totals();
+  const uint64_t crashes = totals.crashed_by[SIGSEGV];
+  const uint64_t idle =
+      totals.killed_for[static_cast<size_t>(KillReason::kIdle)];
   // End of the example.
-  EXPECT_EQ(scoreboard.totals().ended_ok, 1u);
-  EXPECT_TRUE(scoreboard.totals().Balanced());
+  EXPECT_EQ(crashes + idle, 0u);
+  EXPECT_TRUE(totals.Balanced());
+}
+
+TEST_F(ServerExamplesTest, TotalsAreFoundUnderTheirOldName) {
+  // Example of server/scoreboard.h.
+  Totals totals;
+  // End of the example.
+  EXPECT_TRUE(totals.Balanced());
 }
 
 TEST_F(ServerExamplesTest, EchoHandlerIsServedAndAnnounced) {
