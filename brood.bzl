@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How libraries and fuzz tests of this tree are declared."""
 
 load("@rules_cc//cc:defs.bzl", "cc_library", "cc_test")
@@ -27,28 +28,81 @@ _STRICT = ["-Wall", "-Wextra", "-Wshadow"] + (
     ["-Wpedantic"] if hasattr(native, "package_relative_label") else []
 )
 
-def brood_library(name, hdrs, deps = [], **kwargs):
+# Symbols of Bazel's own from 4 to 8; the rules_cc of Bazel 4 has none to load.
+_CcInfo = CcInfo  # buildifier: disable=native-cc-info
+_cc_common = cc_common  # buildifier: disable=native-cc-common
+
+def _link_only_impl(ctx):
+    runfiles = ctx.runfiles()
+    for dep in ctx.attr.deps:
+        runfiles = runfiles.merge(dep[DefaultInfo].default_runfiles)
+    merged = _cc_common.merge_cc_infos(cc_infos = [dep[_CcInfo] for dep in ctx.attr.deps])
+    return [
+        DefaultInfo(
+            files = depset(transitive = [dep[DefaultInfo].files for dep in ctx.attr.deps]),
+            runfiles = runfiles,
+        ),
+        _CcInfo(linking_context = merged.linking_context),
+        coverage_common.instrumented_files_info(ctx, dependency_attributes = ["deps"]),
+    ]
+
+# Libraries that are linked into what depends on this target, and whose headers cannot
+# be included there: visibility alone does not prevent that, because the headers of
+# all transitive dependencies are there when a source is compiled. (Bazel 6 has
+# implementation_deps for this; Bazel 4 has not.)
+link_only = rule(
+    implementation = _link_only_impl,
+    attrs = {"deps": attr.label_list(providers = [_CcInfo])},
+)
+
+def brood_library(name, hdrs, srcs = [], deps = [], private_deps = [], **kwargs):
     """A cc_library whose headers are included as "brood/PACKAGE/x.h".
 
     An embedder's tree may well have a net/listener.h or a server/options.h of
     its own; with the prefix the two can never be taken for one another.
 
     Each header is also compiled alone, twice in a row, and with the warnings of a
-    strict embedder: NAME_alone is built with //... and by nobody else.
+    strict embedder: NAME_alone is built with //... and by no other target.
+
+    With private_deps, what depends on NAME cannot include a header of theirs. The
+    sources are then compiled in NAME_implementation, which NAME only links.
 
     Args:
       name: the target's name, which is the header's.
       hdrs: its headers, files of this package.
-      deps: what headers and sources include.
+      srcs: its sources.
+      deps: what the headers include, and the sources may.
+      private_deps: what only the sources include.
       **kwargs: what else a cc_library takes.
     """
+    prefixes = {
+        "include_prefix": "brood/" + native.package_name(),
+        "strip_include_prefix": "/" + native.package_name(),
+    }
+    if private_deps:
+        cc_library(
+            name = name + "_implementation",
+            testonly = kwargs.get("testonly"),
+            srcs = srcs,
+            hdrs = hdrs,
+            visibility = ["//visibility:private"],
+            deps = deps + private_deps,
+            **prefixes
+        )
+        link_only(
+            name = name + "_link_only",
+            testonly = kwargs.get("testonly"),
+            visibility = ["//visibility:private"],
+            deps = [":%s_implementation" % name],
+        )
+        srcs = []
+        deps = deps + [":%s_link_only" % name]
     cc_library(
         name = name,
+        srcs = srcs,
         hdrs = hdrs,
-        include_prefix = "brood/" + native.package_name(),
-        strip_include_prefix = "/" + native.package_name(),
         deps = deps,
-        **kwargs
+        **dict(kwargs, **prefixes)
     )
     alone = name + "_alone"
     for header in hdrs:
