@@ -1,27 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/server/tcp_server.h"
 
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <new>
 #include <utility>
 
+#include "absl/types/optional.h"
 #include "brood/net/instant.h"
+#include "brood/net/listener.h"
+#include "brood/net/socket.h"
 #include "brood/proc/reaper.h"
+#include "brood/server/child/child_program.h"
 #include "brood/server/control/request_signals.h"
+#include "brood/server/control/requests.h"
 #include "brood/server/control/service_manager.h"
 #include "brood/server/deadlines/deadlines.h"
 #include "brood/server/listening/open_listeners.h"
+#include "brood/server/log/event_log.h"
 #include "brood/server/strategy/make_strategy.h"
 #include "brood/server/strategy/strategy.h"
+#include "brood/server/supervisor/supervisor.h"
 #include "brood/server/upgrade/handshake.h"
 #include "brood/server/upgrade/upgrade.h"
 
 namespace brood::server {
 namespace {
 
-// Each death of a child waits in a queue that the kernel bounds.
+// Stores what `made` holds in `part`, or returns why there is none.
+template <typename Made, typename Part>
+absl::Status Keep(absl::StatusOr<Made> made, Part* part) {
+  if (!made.ok()) return made.status();
+  *part = *std::move(made);
+  return absl::OkStatus();
+}
+
+// Warns if the queue in which the kernel keeps the deaths of children, and
+// which it bounds, is too short.
 void CheckExitQueue(const Options& options, EventLog* log) {
   rlimit pending;
   const auto cap = static_cast<size_t>(options.max_connections);
@@ -32,101 +51,206 @@ void CheckExitQueue(const Options& options, EventLog* log) {
 
 }  // namespace
 
-// The books are large, and mapped before anybody is served: a machine that has
-// no room for them refuses the server, and not the program.
+// What a server consists of, and how it is put together. Children use the log
+// and the program, so this is not parent-only memory; the supervisor's is.
+class TcpServer::Impl final {
+ public:
+  static absl::StatusOr<std::unique_ptr<Impl>> Create(
+      const Options& options, std::vector<TakenOver> inherited,
+      Handler handler);
+
+  const std::vector<net::Endpoint>& endpoints() const { return endpoints_; }
+  const Requests& requests() const { return requests_; }
+  const EventLog& log() const { return log_; }
+  Supervisor& supervisor() const { return *supervisor_; }
+
+ private:
+  Impl(const Options& options, Requests requests, Handler handler);
+
+  absl::Status Assemble(const Options& options,
+                        std::vector<TakenOver> inherited);
+  // The steps of Assemble(), in its order. Each adds to `parts` what it made,
+  // of which the later ones make use.
+  absl::Status TakeSignals(const Options& options, Supervisor::Parts* parts);
+  absl::Status OwnChildren(const Options& options, Supervisor::Parts* parts);
+  absl::Status FindPredecessor(const Options& options,
+                               std::vector<TakenOver>* inherited,
+                               Supervisor::Parts* parts);
+  absl::Status Listen(const Options& options, std::vector<TakenOver> inherited,
+                      Supervisor::Parts* parts);
+  absl::Status ChooseStrategy(const Options& options, Supervisor::Parts* parts);
+  absl::Status PrepareUpgrades(const Options& options,
+                               Supervisor::Parts* parts);
+
+  EventLog log_;
+  const Requests requests_;
+  const ChildProgram program_;
+  std::vector<net::Endpoint> endpoints_;
+  // Ends first: its children run the program and write to the log.
+  std::unique_ptr<Supervisor> supervisor_;
+};
+
+TcpServer::Impl::Impl(const Options& options, Requests requests,
+                      Handler handler)
+    : log_(options.log_level),
+      requests_(std::move(requests)),
+      program_(std::move(handler), static_cast<size_t>(options.max_size),
+               options.prepare_child, &log_, options.on_parent_death) {}
+
+absl::StatusOr<std::unique_ptr<TcpServer::Impl>> TcpServer::Impl::Create(
+    const Options& options, std::vector<TakenOver> inherited, Handler handler) {
+  absl::Status valid = options.Validate();
+  if (!valid.ok()) return valid;
+  absl::StatusOr<Requests> requests = Requests::Create();
+  if (!requests.ok()) return requests.status();
+  std::unique_ptr<Impl> impl(
+      new Impl(options, *std::move(requests), std::move(handler)));
+  absl::Status assembled = impl->Assemble(options, std::move(inherited));
+  if (!assembled.ok()) return assembled;
+  return impl;
+}
+
+absl::Status TcpServer::Impl::Assemble(const Options& options,
+                                       std::vector<TakenOver> inherited) {
+  CheckExitQueue(options, &log_);
+  Supervisor::Parts parts;
+  parts.log = &log_;
+  parts.requests = &requests_;
+  // Signals first: one that comes while the listeners are bound is not lost.
+  absl::Status made = TakeSignals(options, &parts);
+  if (made.ok()) made = OwnChildren(options, &parts);
+  if (made.ok()) made = FindPredecessor(options, &inherited, &parts);
+  if (made.ok()) made = Listen(options, std::move(inherited), &parts);
+  if (made.ok()) made = ChooseStrategy(options, &parts);
+  if (made.ok()) {
+    made = Keep(Deadlines::Create(options, options.Capacity(), net::Now()),
+                &parts.deadlines);
+  }
+  if (made.ok()) made = PrepareUpgrades(options, &parts);
+  if (!made.ok()) return made;
+  supervisor_ = std::make_unique<Supervisor>(options, std::move(parts));
+  return supervisor_->Start();
+}
+
+absl::Status TcpServer::Impl::TakeSignals(const Options& options,
+                                          Supervisor::Parts* parts) {
+  if (!options.take_signals) return absl::OkStatus();
+  absl::StatusOr<RequestSignals> joined = RequestSignals::Join(&requests_);
+  if (!joined.ok()) return joined.status();
+  parts->signals.emplace(*std::move(joined));
+  return absl::OkStatus();
+}
+
+absl::Status TcpServer::Impl::OwnChildren(const Options& options,
+                                          Supervisor::Parts* parts) {
+  if (options.init && prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
+    return absl::ErrnoToStatus(errno, "prctl PR_SET_CHILD_SUBREAPER");
+  }
+  return Keep(
+      proc::Reaper::Create(options.owns_all_children || options.init
+                               ? proc::Reaper::Ownership::kEveryChild
+                               : proc::Reaper::Ownership::kOursAlone,
+                           static_cast<size_t>(options.max_connections)),
+      &parts->reaper);
+}
+
+// The listeners of the program that this one replaces are added to `inherited`.
+absl::Status TcpServer::Impl::FindPredecessor(const Options& options,
+                                              std::vector<TakenOver>* inherited,
+                                              Supervisor::Parts* parts) {
+  if (options.upgrade_command.empty()) return absl::OkStatus();
+  absl::Status found = Keep(Predecessor::Find(), &parts->predecessor);
+  if (!found.ok() || !parts->predecessor) return found;
+  for (HandedListener& handed : parts->predecessor->TakeListeners()) {
+    inherited->push_back(
+        {net::Socket::Adopt(handed.fd), std::move(handed.entry)});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TcpServer::Impl::Listen(const Options& options,
+                                     std::vector<TakenOver> inherited,
+                                     Supervisor::Parts* parts) {
+  absl::Status opened = Keep(
+      OpenListeners(options, std::move(inherited), &log_), &parts->listeners);
+  for (const net::Listener& listener : parts->listeners.listeners) {
+    endpoints_.push_back(listener.endpoint());
+  }
+  return opened;
+}
+
+absl::Status TcpServer::Impl::ChooseStrategy(const Options& options,
+                                             Supervisor::Parts* parts) {
+  return Keep(MakeStrategy(options, parts->reaper.get(), &program_, &log_),
+              &parts->strategy);
+}
+
+// The service manager is notified of an upgrade, and of the start and the stop
+// also without one.
+absl::Status TcpServer::Impl::PrepareUpgrades(const Options& options,
+                                              Supervisor::Parts* parts) {
+  absl::Status made;
+  if (!options.notify_socket.empty()) {
+    made = Keep(ServiceManager::Create(options.notify_socket, &log_),
+                &parts->service_manager);
+  }
+  if (made.ok() && !options.upgrade_command.empty()) {
+    made = Keep(Upgrade::Create(options, parts->service_manager.get(),
+                                parts->reaper.get(), &log_),
+                &parts->upgrade);
+  }
+  return made;
+}
+
+// The supervisor's tables are large, and mapped before any connection is
+// served: a machine without room for them refuses the server, and not the
+// program.
 absl::StatusOr<std::unique_ptr<TcpServer>> TcpServer::Create(
     const Options& options, Handler handler) {
-  // First of all: they are ours, whatever goes wrong.
+  // First of all: the descriptors are the server's, whatever fails.
   std::vector<TakenOver> inherited = TakeOver(options);
   try {
-    return Make(options, std::move(inherited), std::move(handler));
+    absl::StatusOr<std::unique_ptr<Impl>> impl =
+        Impl::Create(options, std::move(inherited), std::move(handler));
+    if (!impl.ok()) return impl.status();
+    return std::unique_ptr<TcpServer>(new TcpServer(*std::move(impl)));
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError("mmap: no memory for a server");
   }
 }
 
-absl::StatusOr<std::unique_ptr<TcpServer>> TcpServer::Make(
-    const Options& options, std::vector<TakenOver> inherited, Handler handler) {
-  absl::Status valid = options.Validate();
-  if (!valid.ok()) return valid;
+TcpServer::TcpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-  std::unique_ptr<TcpServer> server(new TcpServer);
-  server->log_ = std::make_unique<EventLog>(options.log_level);
-  CheckExitQueue(options, server->log_.get());
+TcpServer::~TcpServer() = default;
 
-  absl::StatusOr<Requests> requests = Requests::Create();
-  if (!requests.ok()) return requests.status();
-  server->requests_.emplace(*std::move(requests));
-  // Signals first: one that comes while we bind must find the inbox.
-  absl::optional<RequestSignals> signals;
-  if (options.take_signals) {
-    absl::StatusOr<RequestSignals> joined =
-        RequestSignals::Join(&*server->requests_);
-    if (!joined.ok()) return joined.status();
-    signals.emplace(*std::move(joined));
-  }
-  if (options.init && prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
-    return absl::ErrnoToStatus(errno, "prctl PR_SET_CHILD_SUBREAPER");
-  }
-  auto reaper =
-      proc::Reaper::Create(options.owns_all_children || options.init
-                               ? proc::Reaper::Ownership::kEveryChild
-                               : proc::Reaper::Ownership::kOursAlone,
-                           static_cast<size_t>(options.max_connections));
-  if (!reaper.ok()) return reaper.status();
-  absl::StatusOr<absl::optional<Predecessor>> predecessor =
-      options.upgrade_command.empty() ? absl::optional<Predecessor>()
-                                      : Predecessor::Find();
-  if (!predecessor.ok()) return predecessor.status();
-  if (*predecessor) {
-    for (HandedListener& handed : (*predecessor)->TakeListeners()) {
-      inherited.push_back(
-          {net::Socket::Adopt(handed.fd), std::move(handed.entry)});
-    }
-  }
-  absl::StatusOr<Listeners> opened =
-      OpenListeners(options, std::move(inherited), server->log_.get());
-  if (!opened.ok()) return opened.status();
-  for (const net::Listener& listener : opened->listeners) {
-    server->endpoints_.push_back(listener.endpoint());
-  }
-
-  server->program_ = std::make_unique<ChildProgram>(
-      std::move(handler), static_cast<size_t>(options.max_size),
-      options.prepare_child, server->log_.get(), options.on_parent_death);
-  absl::StatusOr<std::unique_ptr<Strategy>> strategy = MakeStrategy(
-      options, reaper->get(), server->program_.get(), server->log_.get());
-  if (!strategy.ok()) return strategy.status();
-  absl::StatusOr<std::unique_ptr<Deadlines>> deadlines =
-      Deadlines::Create(options, options.Capacity(), net::Now());
-  if (!deadlines.ok()) return deadlines.status();
-  std::unique_ptr<ServiceManager> service_manager;
-  if (!options.notify_socket.empty()) {
-    auto created =
-        ServiceManager::Create(options.notify_socket, server->log_.get());
-    if (!created.ok()) return created.status();
-    service_manager = *std::move(created);
-  }
-  std::unique_ptr<Upgrade> upgrade;
-  if (!options.upgrade_command.empty()) {
-    auto created = Upgrade::Create(options, service_manager.get(),
-                                   reaper->get(), server->log_.get());
-    if (!created.ok()) return created.status();
-    upgrade = *std::move(created);
-  }
-  server->supervisor_ = std::make_unique<Supervisor>(
-      options,
-      Supervisor::Parts{*std::move(opened), &*server->requests_,
-                        std::move(signals), *std::move(reaper),
-                        *std::move(strategy), *std::move(deadlines),
-                        std::move(upgrade), *std::move(predecessor),
-                        std::move(service_manager), server->log_.get()});
-  absl::Status started = server->supervisor_->Start();
-  if (!started.ok()) return started;
-  return server;
+const std::vector<net::Endpoint>& TcpServer::endpoints() const {
+  return impl_->endpoints();
 }
 
-// The supervisor first: its children run the program and write to the log.
-TcpServer::~TcpServer() { supervisor_.reset(); }
+absl::Status TcpServer::Run() { return impl_->supervisor().Run(); }
+
+absl::StatusOr<bool> TcpServer::Step(absl::Duration timeout) {
+  return impl_->supervisor().Step(timeout);
+}
+
+absl::StatusOr<int> TcpServer::PollableFd() {
+  return impl_->supervisor().PollableFd();
+}
+
+void TcpServer::RequestDrain() { impl_->requests().AskToDrain(); }
+
+void TcpServer::RequestUpgrade() { impl_->requests().AskToUpgrade(); }
+
+uint64_t TcpServer::upgrades_failed() const {
+  return impl_->supervisor().upgrades_failed();
+}
+
+absl::Status TcpServer::BeginGeneration() {
+  return impl_->supervisor().BeginGeneration();
+}
+
+const Totals& TcpServer::totals() const { return impl_->supervisor().totals(); }
+
+uint64_t TcpServer::log_lines_dropped() const { return impl_->log().dropped(); }
 
 }  // namespace brood::server
