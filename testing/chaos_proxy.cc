@@ -16,6 +16,7 @@
 #include "absl/strings/str_join.h"
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
+#include "brood/net/listener.h"
 #include "brood/testing/internal/peer_progress.h"
 
 namespace brood::testing {
@@ -307,15 +308,17 @@ absl::StatusOr<std::unique_ptr<ChaosProxy>> ChaosProxy::Start(
   net::Socket stop = net::Socket::Adopt(eventfd(0, EFD_CLOEXEC));
   if (!stop.valid()) return absl::ErrnoToStatus(errno, "eventfd");
   return std::unique_ptr<ChaosProxy>(new ChaosProxy(
-      server, std::move(plan), *std::move(listener), std::move(stop)));
+      server, std::move(plan),
+      std::make_unique<net::Listener>(*std::move(listener)), std::move(stop)));
 }
 
 ChaosProxy::ChaosProxy(const net::Endpoint& server, ChaosPlan plan,
-                       net::Listener listener, net::Socket stop)
+                       std::unique_ptr<net::Listener> listener,
+                       net::Socket stop)
     : server_(server),
       plan_(std::move(plan)),
       listener_(std::move(listener)),
-      endpoint_(listener_.endpoint()),
+      endpoint_(listener_->endpoint()),
       stop_(std::move(stop)),
       thread_([this] { Run(); }) {}
 
@@ -329,15 +332,15 @@ void ChaosProxy::Run() {
   for (;;) {
     Waits waits;
     waits.For(stop_.fd(), POLLIN);
-    waits.For(listener_.fd(), POLLIN);
+    waits.For(listener_->fd(), POLLIN);
     for (const Relay& relay : relays) relay.AddTo(waits);
     const timespec left = absl::ToTimespec(
         std::min(net::TimeUntil(waits.wake, net::Now()), absl::Hours(1)));
     // A relay's steps don't block, so it need not know which of them it was.
     ppoll(waits.fds.data(), waits.fds.size(), &left, nullptr);
     if (waits.fds[0].revents != 0) break;
-    for (net::Accepted client = listener_.Accept(); client.connection;
-         client = listener_.Accept()) {
+    for (net::Accepted client = listener_->Accept(); client.connection;
+         client = listener_->Accept()) {
       Begin(*std::move(client.connection), server_, plan_, relays);
     }
     relays.remove_if([](Relay& relay) { return !relay.Advance(); });

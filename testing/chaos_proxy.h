@@ -55,8 +55,11 @@
 #include "absl/time/time.h"
 #include "absl/types/optional.h"
 #include "brood/net/endpoint.h"
-#include "brood/net/listener.h"
 #include "brood/net/socket.h"
+
+namespace brood::net {
+class Listener;
+}
 
 namespace brood::testing {
 
@@ -108,12 +111,12 @@ class ChaosProxy {
 
  private:
   ChaosProxy(const net::Endpoint& server, ChaosPlan plan,
-             net::Listener listener, net::Socket stop);
+             std::unique_ptr<net::Listener> listener, net::Socket stop);
   void Run();
 
   const net::Endpoint server_;
   const ChaosPlan plan_;
-  net::Listener listener_;
+  const std::unique_ptr<net::Listener> listener_;
   const net::Endpoint endpoint_;
   const net::Socket stop_;  // an eventfd, readable at the end
   std::thread thread_;

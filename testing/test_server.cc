@@ -24,6 +24,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "brood/server/echo_handler.h"
+#include "brood/testing/internal/log_lines.h"
 #include "brood/testing/internal/proc_files.h"
 #include "brood/testing/internal/shared_texts.h"
 #include "brood/testing/leak_check.h"
@@ -103,7 +104,7 @@ absl::StatusOr<std::unique_ptr<TestServer>> TestServer::Start(Setup setup) {
   net::Socket log_end;
   absl::StatusOr<LogLines> log = LogLines::Create(&log_end);
   if (!log.ok()) return log.status();
-  server->log_ = *std::move(log);
+  *server->log_ = *std::move(log);
   int ready[2];
   if (pipe2(ready, O_CLOEXEC) < 0) return absl::ErrnoToStatus(errno, "pipe2");
   const absl::Cleanup close_ready = [&] { close(ready[0]); };
@@ -114,7 +115,7 @@ absl::StatusOr<std::unique_ptr<TestServer>> TestServer::Start(Setup setup) {
   if (server->pid_ == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != test_process) _exit(0);  // it died before we said so
-    server->log_ = LogLines();
+    *server->log_ = LogLines();
     close(ready[0]);
     dup2(setup.stderr_fd >= 0 ? setup.stderr_fd : log_end.fd(), STDERR_FILENO);
     log_end.Close();
@@ -228,6 +229,8 @@ absl::Status TestServer::AwaitReady(int ready_fd) {
                    report.exit_status.ToString(), "\n", state, report.log));
 }
 
+TestServer::TestServer() : log_(std::make_unique<LogLines>()) {}
+
 TestServer::~TestServer() {
   if (!reaped_) Stop();
   Bury();
@@ -249,6 +252,18 @@ std::vector<pid_t> TestServer::children() const {
 std::vector<pid_t> TestServer::zombies() const {
   return ChildrenWhoseState(pid_, [](char state) { return state == 'Z'; });
 }
+
+absl::StatusOr<std::string> TestServer::AwaitLogLine(absl::string_view text,
+                                                     absl::Duration timeout) {
+  return log_->Await(text, timeout);
+}
+
+absl::Status TestServer::AwaitLogLines(int count, absl::string_view text,
+                                       absl::Duration timeout) {
+  return log_->AwaitAll(count, text, timeout);
+}
+
+std::string TestServer::log() { return log_->All(); }
 
 TestServer::Report TestServer::Stop() {
   if (!reaped_) Signal(SIGTERM);
@@ -309,8 +324,8 @@ void TestServer::KillAndKeepOrphans() {
 // pipe could be what keeps a handler from ending.
 bool TestServer::AwaitEnd(net::Instant deadline) {
   for (;;) {
-    log_.Read();
-    pollfd waiting[] = {{pid_fd_, POLLIN, 0}, {log_.fd(), POLLIN, 0}};
+    log_->Read();
+    pollfd waiting[] = {{pid_fd_, POLLIN, 0}, {log_->fd(), POLLIN, 0}};
     const int ready =
         TEMP_FAILURE_RETRY(poll(waiting, 2, MillisecondsUntil(deadline)));
     if (waiting[0].revents != 0) return true;
@@ -353,8 +368,9 @@ std::vector<std::string> TestServer::Leaks() {
   const auto stays = [this](const std::string& leak) {
     const std::vector<std::string> words = absl::StrSplit(leak, ' ');
     return words[0] == "child" &&
-           absl::StrContains(log_.All(), absl::StrCat("upgrade: pid ", words[1],
-                                                      " has taken over"));
+           absl::StrContains(
+               log_->All(),
+               absl::StrCat("upgrade: pid ", words[1], " has taken over"));
   };
   leaks.erase(std::remove_if(leaks.begin(), leaks.end(), stays), leaks.end());
   return leaks;
@@ -369,7 +385,7 @@ TestServer::Report TestServer::MakeReport() {
   report.balanced = shared_->totals.Balanced();
   report.log_lines_dropped = shared_->log_lines_dropped;
   report.leaks = Leaks();
-  report.log = log_.All();
+  report.log = log_->All();
   return report;
 }
 

@@ -60,9 +60,10 @@
 #include "brood/server/options.h"
 #include "brood/server/tcp_server.h"
 #include "brood/server/totals.h"
-#include "brood/testing/internal/log_lines.h"
 
 namespace brood::testing {
+
+class LogLines;
 
 class TestServer {
  public:
@@ -136,16 +137,13 @@ class TestServer {
   // once, and those without `text` stay for other calls: so the order of
   // parent's and child's lines is no matter, and three calls wait for three
   // lines.
-  absl::StatusOr<std::string> AwaitLogLine(
-      absl::string_view text, absl::Duration patience = kPatience) {
-    return log_.Await(text, patience);
-  }
+  absl::StatusOr<std::string> AwaitLogLine(absl::string_view text,
+                                           absl::Duration timeout = kPatience);
+  // Does the same for `count` lines.
   absl::Status AwaitLogLines(int count, absl::string_view text,
-                             absl::Duration patience = kPatience) {
-    return log_.AwaitAll(count, text, patience);
-  }
-  // Everything so far.
-  std::string log() { return log_.All(); }
+                             absl::Duration timeout = kPatience);
+  // Returns everything logged so far.
+  std::string log();
 
   // SIGTERM, unless it has ended already, then AwaitExit().
   Report Stop();
@@ -157,7 +155,7 @@ class TestServer {
 
  private:
   struct Shared;
-  TestServer() = default;
+  TestServer();
 
   [[noreturn]] static void LiveAsServer(const Setup& setup, Shared* shared,
                                         int ready_fd);
@@ -181,7 +179,7 @@ class TestServer {
   int pid_fd_ = -1;
   Shared* shared_ = nullptr;
   std::vector<net::Endpoint> endpoints_;
-  LogLines log_;
+  const std::unique_ptr<LogLines> log_;
   proc::ExitStatus exit_status_ = proc::ExitStatus::Unknown();
   std::vector<int> orphans_;  // pidfds of children that outlived the server
 };
