@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The inside of server: its parts, and the edges between them.
+
+    main, command_line > facade > supervisor
+      > strategy, upgrade, listening, control, deadlines, status, admission
+      > child > log > vocabulary > net, proc
+
+Of what lies directly in server/, the program ("main"), the facade and the
+vocabulary are parts; each sub-folder is one.
+"""
+
+load("//:brood.bzl", "SHIPPED_PACKAGES")
+
+_BELOW_SUPERVISOR = [
+    "admission",
+    "child",
+    "control",
+    "deadlines",
+    "listening",
+    "log",
+    "status",
+    "strategy",
+    "upgrade",
+    "vocabulary",
+]
+
+# For each part, the parts to which a path may go. Beside each other on one level
+# are only those that are named here.
+_MAY_GO_TO = {
+    "main": ["command_line", "facade", "supervisor"] + _BELOW_SUPERVISOR,
+    "command_line": ["facade", "supervisor"] + _BELOW_SUPERVISOR,
+    "facade": ["supervisor"] + _BELOW_SUPERVISOR,
+    "supervisor": _BELOW_SUPERVISOR,
+    "strategy": ["child", "log", "vocabulary"],
+    "upgrade": ["control", "log", "vocabulary"],
+    "listening": ["control", "log", "upgrade", "vocabulary"],
+    "control": ["log", "vocabulary"],
+    "deadlines": ["log", "status", "vocabulary"],
+    "status": ["log", "vocabulary"],
+    "admission": ["vocabulary"],
+    "child": ["log", "vocabulary"],
+    "log": ["vocabulary"],
+    "vocabulary": [],
+}
+
+# Edges that must be found: without one of these a part would have no targets, and
+# nothing would be proved of it.
+_MUST_GO_TO = [
+    ("main", "command_line"),
+    ("main", "facade"),
+    ("facade", "supervisor"),
+    ("supervisor", "strategy"),
+    ("supervisor", "upgrade"),
+    ("supervisor", "listening"),
+    ("supervisor", "control"),
+    ("supervisor", "deadlines"),
+    ("supervisor", "status"),
+    ("supervisor", "admission"),
+    ("strategy", "child"),
+    ("upgrade", "control"),
+    ("listening", "log"),
+    ("control", "log"),
+    ("deadlines", "status"),
+    ("status", "vocabulary"),
+    ("child", "log"),
+    ("log", "vocabulary"),
+]
+
+_MAIN = "(server|main[.]cc)$"
+_FACADE = "(tcp_server|echo_handler|readiness|socket_activation|own_command)" + \
+          "(_implementation|_link_only|[.]h|[.]cc)?$"
+
+def _targets_of(part, everything):
+    """A query for what of `everything` lies in this part."""
+    if part == "main":
+        return "filter('^@*//server:%s', %s)" % (_MAIN, everything)
+    if part == "facade":
+        return "filter('^@*//server:%s', %s)" % (_FACADE, everything)
+    if part == "vocabulary":
+        return "(filter('^@*//server:', {all}) - filter('^@*//server:({others})', {all}))".format(
+            all = everything,
+            others = _MAIN + "|" + _FACADE,
+        )
+    return "filter('^@*//server/%s[/:]', %s)" % (part, everything)
+
+def server_part_queries(name, everything, scope):
+    """Declares a genquery for each rule above.
+
+    Args:
+      name: what the names of the queries begin with.
+      everything: a query for what the rules are about.
+      scope: the targets that it names.
+
+    Returns:
+      The names of the queries that must find nothing, and of those that must
+      find a path.
+    """
+    for package in SHIPPED_PACKAGES:
+        if package.startswith("server/") and package[len("server/"):] not in _MAY_GO_TO:
+            fail("//testing/layering does not know the part " + package)
+    nothing = []
+    for part, may_go_to in _MAY_GO_TO.items():
+        above = [
+            _targets_of(other, everything)
+            for other in _MAY_GO_TO
+            if other != part and other not in may_go_to
+        ]
+        if above:
+            nothing.append("%s_%s_to_above" % (name, part))
+            native.genquery(
+                name = nothing[-1],
+                expression = "somepath(%s, %s)" % (
+                    _targets_of(part, everything),
+                    " + ".join(above),
+                ),
+                scope = scope,
+            )
+    path = []
+    for above, below in _MUST_GO_TO:
+        path.append("%s_%s_to_%s" % (name, above, below))
+        native.genquery(
+            name = path[-1],
+            expression = "somepath(%s, %s)" % (
+                _targets_of(above, everything),
+                _targets_of(below, everything),
+            ),
+            scope = scope,
+        )
+    return nothing, path
