@@ -3,9 +3,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
-#include <semaphore.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,7 +16,6 @@
 #include <cstdlib>
 #include <fstream>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -27,8 +24,8 @@
 #include "brood/proc/private_fds.h"
 #include "brood/testing/leak_check.h"
 #include "brood/testing/status_matchers.h"
-#include "brood/testing/support/refuse_calls.h"
 #include "brood/testing/support/shared.h"
+#include "brood/testing/support/spawner_harness.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -37,58 +34,11 @@ namespace {
 
 using ::brood::testing::Census;
 using ::brood::testing::IsOk;
-using ::brood::testing::RefuseCalls;
 using ::brood::testing::Shared;
-using ::brood::testing::StatusIs;
+using ::brood::testing::SpawnerTest;
 using ::testing::ExitedWithCode;
-using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::KilledBySignal;
-
-int WaitFor(pid_t pid) {
-  int status = -1;
-  EXPECT_EQ(TEMP_FAILURE_RETRY(waitpid(pid, &status, __WALL)), pid);
-  return status;
-}
-
-// The parameter: whether there is a clone3, as on Linux since 5.5, or the
-// spawner has to do without, as in some containers.
-class SpawnerTest : public ::brood::testing::LeakCheck,
-                    public ::testing::WithParamInterface<bool> {
- protected:
-  // Runs `test` as a parent of its own, whose signals, limits and threads are
-  // nobody else's. What fails there fails here.
-  static void Apart(absl::FunctionRef<void()> test) {
-    std::fflush(nullptr);
-    const pid_t pid = fork();
-    if (pid == 0) {
-      if (!GetParam()) RefuseCalls({SYS_clone3}, ENOSYS);
-      test();
-      std::fflush(nullptr);
-      _exit(HasFailure() ? 1 : 0);
-    }
-    EXPECT_PRED1(ExitedWithCode(0), WaitFor(pid));
-  }
-  static Spawner Prepared(int exit_signal = SIGCHLD) {
-    Spawner spawner = *Spawner::Create(exit_signal);
-    EXPECT_THAT(spawner.Prepare(), IsOk());
-    return spawner;
-  }
-  // The wait status of a child that runs `body`.
-  static int Run(const Spawner& spawner, absl::FunctionRef<int()> body) {
-    absl::StatusOr<Child> child = spawner.Spawn(body);
-    EXPECT_THAT(child, IsOk());
-    return child.ok() ? WaitFor((*std::move(child)).Release()) : -1;
-  }
-  // Runs expectations in a child.
-  static void ExpectInChild(const Spawner& spawner,
-                            absl::FunctionRef<void()> expectations) {
-    EXPECT_PRED1(ExitedWithCode(0), Run(spawner, [&] {
-                   expectations();
-                   return HasFailure() ? 1 : 0;
-                 }));
-  }
-};
 
 INSTANTIATE_TEST_SUITE_P(WithAndWithoutClone3, SpawnerTest, ::testing::Bool(),
                          [](const auto& info) {
@@ -397,64 +347,6 @@ TEST_P(SpawnerTest, TheExitSignalSaysWhichChildHasEnded) {
     // Nobody's ordinary wait sees such a child.
     EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1);
     EXPECT_PRED1(ExitedWithCode(7), WaitFor((*std::move(child)).Release()));
-  });
-}
-
-TEST_P(SpawnerTest, RefusesAProcessWithThreadsUntilTheyAreJoined) {
-  Apart([] {
-    Spawner spawner = Prepared();
-    sem_t gate;
-    sem_init(&gate, 0, 0);
-    std::thread thread([&] { TEMP_FAILURE_RETRY(sem_wait(&gate)); });
-    EXPECT_THAT(spawner.Prepare(),
-                StatusIs(absl::StatusCode::kFailedPrecondition));
-    EXPECT_THAT(spawner.Spawn([] { return 0; }),
-                StatusIs(absl::StatusCode::kFailedPrecondition,
-                         HasSubstr("2 threads")));
-    sem_post(&gate);
-    thread.join();
-    EXPECT_PRED1(ExitedWithCode(0), Run(spawner, [] { return 0; }));
-  });
-}
-
-// The kernel lists a thread for a moment longer when it was joined.
-TEST_P(SpawnerTest, AThreadThatWasJoinedIsNoneAnyMore) {
-  Apart([] {
-    Spawner spawner = Prepared();
-    for (int i = 0; i < 200; ++i) {
-      std::thread([] {}).join();
-      ASSERT_THAT(spawner.Prepare(), IsOk());
-    }
-  });
-}
-
-TEST_P(SpawnerTest, WhatTheKernelRefusesIsAStatus) {
-  const std::pair<int, absl::StatusCode> kRefusals[] = {
-      {EAGAIN, absl::StatusCode::kUnavailable},
-      {ENOMEM, absl::StatusCode::kResourceExhausted},
-  };
-  for (const auto& [error, code] : kRefusals) {
-    Apart([error = error, code = code] {
-      const Spawner spawner = Prepared();
-      RefuseCalls({SYS_clone3, SYS_clone}, error);
-      EXPECT_THAT(spawner.Spawn([] { return 0; }),
-                  StatusIs(code, HasSubstr("clone")));
-    });
-  }
-}
-
-TEST_P(SpawnerTest, AFullProcessLimitIsAStatus) {
-  constexpr uid_t kNobody = 65534;
-  if (geteuid() != 0) GTEST_SKIP() << "only root can become nobody";
-  Apart([] {
-    const Spawner spawner = Prepared();
-    const rlimit none = {0, 0};
-    ASSERT_EQ(setrlimit(RLIMIT_NPROC, &none), 0);
-    // A sandbox's user namespace may have no user but root, who has no limit;
-    // the test above is for there.
-    if (setresuid(kNobody, kNobody, kNobody) != 0) return;
-    EXPECT_THAT(spawner.Spawn([] { return 0; }),
-                StatusIs(absl::StatusCode::kUnavailable, HasSubstr("clone")));
   });
 }
 

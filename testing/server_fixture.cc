@@ -54,6 +54,13 @@ TestClient ServerTest::ConnectTo(const TestServer& server,
   return ValueOrEndTest(TestClient::Connect(server.endpoint(), patience));
 }
 
+std::vector<TestClient> ServerTest::ConnectMany(const TestServer& server,
+                                                int count) {
+  std::vector<TestClient> clients;
+  for (int i = 0; i < count; ++i) clients.push_back(ConnectTo(server));
+  return clients;
+}
+
 TestServer::Report ServerTest::StopAndExpectClean(TestServer& server) {
   TestServer::Report report = server.Stop();
   ExpectClean(report);

@@ -18,6 +18,7 @@
 #define BROOD_TESTING_SERVER_FIXTURE_H_
 
 #include <memory>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -40,6 +41,8 @@ class ServerTest : public LeakCheck {
       TestServer::Setup setup = TestServer::Setup());
   TestClient ConnectTo(const TestServer& server,
                        absl::Duration patience = TestClient::kPatience);
+  // Connects `count` clients, one after the other.
+  std::vector<TestClient> ConnectMany(const TestServer& server, int count);
 
   // Stops the server, and expects all that ExpectClean() does.
   TestServer::Report StopAndExpectClean(TestServer& server);

@@ -22,7 +22,9 @@ _USUAL_DEPS = [
     "//server:totals",
     "//testing:kit",
     "//testing/internal:proc_files",
+    "//testing/support:handlers",
     "//testing/support:observe",
+    "//testing/support:quiet_setup",
     "//testing/support:shared",
     "@com_google_absl//absl/base:config",
     "@com_google_absl//absl/status",
@@ -45,7 +47,7 @@ def server_test(name, srcs = None, per_strategy = False, size = "small", deps = 
         then dealt out to as many shards.
       size: as in cc_test.
       deps: what its sources include beyond the kit, the public headers of net
-        and server, testing/support:observe and :shared, abseil and GoogleTest.
+        and server, the usual of testing/support, abseil and GoogleTest.
       **kwargs: other attributes of cc_test.
     """
     if per_strategy:

@@ -32,6 +32,7 @@
 #include "brood/testing/internal/proc_files.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/strategies.h"
+#include "brood/testing/support/handlers.h"
 #include "brood/testing/support/observe.h"
 #include "brood/testing/support/shared.h"
 #include "gmock/gmock.h"
@@ -44,30 +45,7 @@ using server::ExitCode;
 using ::testing::IsSupersetOf;
 using ::testing::SizeIs;
 
-class ConcurrencyTest : public StrategyTest {
- protected:
-  std::vector<TestClient> ConnectMany(const TestServer& server, int count) {
-    std::vector<TestClient> clients;
-    for (int i = 0; i < count; ++i) clients.push_back(ConnectTo(server));
-    return clients;
-  }
-};
-
-// What the child says of itself: its pid, ten digits.
-std::string PidText() { return absl::StrFormat("%010d", getpid()); }
-
-// Gives back every 8 bytes that it reads, and the number of its process.
-ExitCode AnswerWithPid(net::Connection& connection) {
-  char question[8];
-  while (net::ReadFull(connection.socket(), absl::MakeSpan(question)).ok()) {
-    const std::string answer =
-        absl::StrCat(absl::string_view(question, sizeof(question)), PidText());
-    if (!net::WriteFull(connection.socket(), answer).ok()) {
-      return ExitCode::kPeerLost;
-    }
-  }
-  return ExitCode::kServed;
-}
+class ConcurrencyTest : public StrategyTest {};
 
 // How often a queue of this network namespace was full: the test's own, in the
 // sandbox.

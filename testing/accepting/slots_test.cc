@@ -33,14 +33,7 @@ namespace {
 
 using server::ExitCode;
 
-class SlotsTest : public StrategyTest {
- protected:
-  std::vector<TestClient> ConnectMany(const TestServer& server, int count) {
-    std::vector<TestClient> clients;
-    for (int i = 0; i < count; ++i) clients.push_back(ConnectTo(server));
-    return clients;
-  }
-};
+class SlotsTest : public StrategyTest {};
 
 // The ways in which a child can end; the client's first byte chooses.
 enum Ending : char {

@@ -26,6 +26,7 @@
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/strategies.h"
 #include "brood/testing/support/observe.h"
+#include "brood/testing/support/quiet_setup.h"
 #include "brood/testing/support/shared.h"
 #include "gtest/gtest.h"
 
@@ -34,12 +35,6 @@ namespace {
 
 class EmbedderTest : public StrategyTest {
  protected:
-  static TestServer::Setup QuietSetup() {
-    TestServer::Setup setup;
-    setup.options.log_level = server::LogLevel::kWarning;
-    return setup;
-  }
-
   // `count` clients, one after the other.
   void Visit(const TestServer& server, int count, absl::string_view bytes) {
     for (int i = 0; i < count; ++i) {

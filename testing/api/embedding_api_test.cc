@@ -24,16 +24,18 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "brood/net/connection.h"
-#include "brood/net/io.h"
 #include "brood/server/connection_report.h"
 #include "brood/server/handler.h"
 #include "brood/server/options.h"
 #include "brood/server/tcp_server.h"
 #include "brood/server/totals.h"
-#include "brood/testing/server_fixture.h"
 #include "brood/testing/status_matchers.h"
+#include "brood/testing/strategies.h"
+#include "brood/testing/support/handlers.h"
 #include "brood/testing/support/observe.h"
+#include "brood/testing/support/quiet_setup.h"
 #include "brood/testing/support/shared.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 namespace brood::testing {
@@ -42,6 +44,7 @@ namespace {
 using server::ConnectionReport;
 using server::ExitCode;
 using server::TcpServer;
+using ::testing::Ne;
 
 // A report, as it can be kept in shared memory.
 struct Told {
@@ -72,19 +75,11 @@ struct AllTold {
   }
 };
 
-ExitCode Say(net::Connection& connection, const std::string& text) {
-  return net::WriteFull(connection.socket(), text).ok() ? ExitCode::kServed
-                                                        : ExitCode::kPeerLost;
-}
-ExitCode SayPid(net::Connection& connection) {
-  return Say(connection, absl::StrCat(getpid()));
-}
-
-class EmbeddingApiTest : public ServerTest {
+// For each way in which processes are made.
+class EmbeddingApiTest : public StrategyTest {
  protected:
-  static TestServer::Setup QuietSetup() {
-    TestServer::Setup setup;
-    setup.options.log_level = server::LogLevel::kWarning;
+  static TestServer::Setup FewProcessesSetup() {
+    TestServer::Setup setup = QuietSetup();
     setup.options.min_spares = 2;
     setup.options.workers = 3;
     return setup;
@@ -96,27 +91,13 @@ class EmbeddingApiTest : public ServerTest {
   }
 };
 
-// The same for each way in which processes are made.
-class EachStrategyTest : public EmbeddingApiTest,
-                         public ::testing::WithParamInterface<const char*> {
- protected:
-  static TestServer::Setup QuietSetup() {
-    TestServer::Setup setup = EmbeddingApiTest::QuietSetup();
-    setup.options.strategy = GetParam();
-    return setup;
-  }
-};
+INSTANTIATE_TEST_SUITE_P(With, EmbeddingApiTest, EachStrategy(),
+                         StrategyName());
 
-INSTANTIATE_TEST_SUITE_P(With, EachStrategyTest,
-                         ::testing::Values("fork", "spares", "pool", "zygote"),
-                         [](const auto& info) {
-                           return std::string(info.param);
-                         });
-
-TEST_P(EachStrategyTest, TellsOfTheEndOfEachConnectionOnce) {
+TEST_P(EmbeddingApiTest, TellsOfTheEndOfEachConnectionOnce) {
   Shared<AllTold> told;
-  TestServer::Setup setup = QuietSetup();
-  setup.handler = SayPid;
+  TestServer::Setup setup = FewProcessesSetup();
+  setup.handler = ReplyWithPid;
   setup.options.on_connection_end = [&](const ConnectionReport& report) {
     told->Add(report);
   };
@@ -144,9 +125,9 @@ TEST_P(EachStrategyTest, TellsOfTheEndOfEachConnectionOnce) {
   }
 }
 
-TEST_P(EachStrategyTest, TellsThatItEndedAConnectionItself) {
+TEST_P(EmbeddingApiTest, TellsThatItEndedAConnectionItself) {
   Shared<AllTold> told;
-  TestServer::Setup setup = QuietSetup();
+  TestServer::Setup setup = FewProcessesSetup();
   setup.options.drain_grace = absl::ZeroDuration();
   setup.options.on_connection_end = [&](const ConnectionReport& report) {
     told->Add(report);
@@ -163,9 +144,9 @@ TEST_P(EachStrategyTest, TellsThatItEndedAConnectionItself) {
 }
 
 // The safety net, which comes every 50 ms, would find out too.
-TEST_P(EachStrategyTest, HearsOfABirthWhenItHappens) {
+TEST_P(EmbeddingApiTest, HearsOfABirthWhenItHappens) {
   Shared<AllTold> told;
-  TestServer::Setup setup = QuietSetup();
+  TestServer::Setup setup = FewProcessesSetup();
   setup.options.log_level = server::LogLevel::kInfo;
   setup.options.workers = 9;
   setup.options.on_connection_end = [&](const ConnectionReport& report) {
@@ -190,25 +171,25 @@ TEST_P(EachStrategyTest, HearsOfABirthWhenItHappens) {
 
 pid_t prepared_for = 0;
 
-TEST_P(EachStrategyTest, PreparesEachChildBeforeItsHandler) {
-  TestServer::Setup setup = QuietSetup();
+TEST_P(EmbeddingApiTest, PreparesEachChildBeforeItsHandler) {
+  TestServer::Setup setup = FewProcessesSetup();
   setup.options.prepare_child = [] {
     EXPECT_EQ(prepared_for, 0) << "twice, or in the parent";
     prepared_for = getpid();
     return absl::OkStatus();
   };
   setup.handler = [](net::Connection& connection) {
-    return Say(connection, prepared_for == getpid() ? "prepared" : "raw");
+    return Reply(connection, prepared_for == getpid() ? "prepared" : "raw");
   };
   const auto server = StartServer(std::move(setup));
   for (int i = 0; i < 10; ++i) EXPECT_EQ(Ask(*server), "prepared");
   StopAndExpectClean(*server);
 }
 
-TEST_P(EachStrategyTest, ServesNobodyInAChildThatCouldNotBePrepared) {
+TEST_P(EmbeddingApiTest, ServesNobodyInAChildThatCouldNotBePrepared) {
   for (const bool throws : {false, true}) {
     Shared<AllTold> told;
-    TestServer::Setup setup = QuietSetup();
+    TestServer::Setup setup = FewProcessesSetup();
     setup.options.log_level = server::LogLevel::kOff;
     setup.options.prepare_child = [throws]() -> absl::Status {
       if (throws) throw std::runtime_error("no");
@@ -247,9 +228,9 @@ absl::Status PollAndStep(TcpServer& server, Turned turned) {
   }
 }
 
-TEST_P(EachStrategyTest, ServesInAForeignLoopThatSleepsWhenThereIsNothingToDo) {
+TEST_P(EmbeddingApiTest, ServesInAForeignLoopThatSleepsWhenThereIsNothingToDo) {
   Shared<std::atomic<int>> turns;
-  TestServer::Setup setup = QuietSetup();
+  TestServer::Setup setup = FewProcessesSetup();
   setup.run = [&](TcpServer& server) {
     return PollAndStep(server, [&] { ++*turns; });
   };
@@ -275,9 +256,9 @@ TEST_P(EachStrategyTest, ServesInAForeignLoopThatSleepsWhenThereIsNothingToDo) {
 }
 
 // A full server is no reason to turn, though somebody waits at the door.
-TEST_P(EachStrategyTest, SleepsInAForeignLoopWhileItIsFull) {
+TEST_P(EmbeddingApiTest, SleepsInAForeignLoopWhileItIsFull) {
   Shared<std::atomic<int>> turns;
-  TestServer::Setup setup = QuietSetup();
+  TestServer::Setup setup = FewProcessesSetup();
   setup.options.max_connections = 1;
   setup.run = [&](TcpServer& server) {
     return PollAndStep(server, [&] { ++*turns; });
@@ -311,10 +292,10 @@ struct Bell {
 
 int generation = 0;
 
-TEST_P(EachStrategyTest, ServesNobodyByAProcessOfAnOlderGeneration) {
-  if (GetParam() == std::string("zygote")) GTEST_SKIP() << "it has but one";
+TEST_P(EmbeddingApiTest, ServesNobodyByAProcessOfAnOlderGeneration) {
+  if (!row().forks_itself) GTEST_SKIP() << "it has but one";
   Shared<Bell> bell;
-  TestServer::Setup setup = QuietSetup();
+  TestServer::Setup setup = FewProcessesSetup();
   setup.options.min_spares = 8;
   setup.options.workers = 8;
   setup.run = [&](TcpServer& server) -> absl::Status {
@@ -329,7 +310,7 @@ TEST_P(EachStrategyTest, ServesNobodyByAProcessOfAnOlderGeneration) {
     }
   };
   setup.handler = [](net::Connection& connection) {
-    const ExitCode said = Say(connection, absl::StrCat(generation));
+    const ExitCode said = Reply(connection, absl::StrCat(generation));
     char byte;
     recv(connection.fd(), &byte, 1, 0);  // until the client closes
     return said;
@@ -350,7 +331,9 @@ TEST_P(EachStrategyTest, ServesNobodyByAProcessOfAnOlderGeneration) {
   StopAndExpectClean(*server);
 }
 
-TEST_F(EmbeddingApiTest, AZygoteSaysThatItHasOneGenerationAlone) {
+class ZygoteApiTest : public ServerTest {};
+
+TEST_F(ZygoteApiTest, AZygoteSaysThatItHasOneGenerationAlone) {
   TestServer::Setup setup = QuietSetup();
   setup.options.strategy = "zygote";
   setup.run = [](TcpServer& server) {
@@ -358,9 +341,9 @@ TEST_F(EmbeddingApiTest, AZygoteSaysThatItHasOneGenerationAlone) {
                 StatusIs(absl::StatusCode::kUnimplemented));
     return server.Run();
   };
-  setup.handler = SayPid;
+  setup.handler = ReplyWithPid;
   const auto server = StartServer(std::move(setup));
-  EXPECT_NE(Ask(*server), "");
+  EXPECT_THAT(ConnectTo(*server).ReadUntilEof(), IsOkAndHolds(Ne("")));
   StopAndExpectClean(*server);
 }
 

@@ -28,8 +28,9 @@
 #include "brood/server/options.h"
 #include "brood/server/tcp_server.h"
 #include "brood/server/totals.h"
-#include "brood/testing/server_fixture.h"
 #include "brood/testing/status_matchers.h"
+#include "brood/testing/strategies.h"
+#include "brood/testing/support/handlers.h"
 #include "brood/testing/support/observe.h"
 #include "brood/testing/support/shared.h"
 #include "gtest/gtest.h"
@@ -40,31 +41,25 @@ namespace {
 using server::ExitCode;
 using server::TcpServer;
 
-// With each strategy, by name.
-class NeighboursTest : public ServerTest,
-                       public ::testing::WithParamInterface<const char*> {
+class NeighboursTest : public StrategyTest {
  protected:
-  static server::Options QuietOptions() {
+  static server::Options SilentOptions() {
     server::Options options;
     options.listen = {"127.0.0.1:0"};
     options.log_level = server::LogLevel::kOff;
-    options.strategy = GetParam();
+    options.strategy = row().name;
     options.min_spares = 2;
     options.workers = 6;
     return options;
   }
-  static TestServer::Setup QuietSetup() {
+  static TestServer::Setup SilentSetup() {
     TestServer::Setup setup;
-    setup.options = QuietOptions();
+    setup.options = SilentOptions();
     return setup;
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(With, NeighboursTest,
-                         ::testing::Values("fork", "spares", "pool", "zygote"),
-                         [](const auto& info) {
-                           return std::string(info.param);
-                         });
+INSTANTIATE_TEST_SUITE_P(With, NeighboursTest, EachStrategy(), StrategyName());
 
 // The second server of a program, as the test process sees it.
 struct Second {
@@ -115,9 +110,9 @@ absl::Status RunBoth(TcpServer& first, const server::Options& options,
 
 TEST_P(NeighboursTest, OneSignalStopsBothServersOfAProgram) {
   Shared<Second> second;
-  TestServer::Setup setup = QuietSetup();
+  TestServer::Setup setup = SilentSetup();
   setup.run = [&](TcpServer& server) {
-    return RunBoth(server, QuietOptions(), *second);
+    return RunBoth(server, SilentOptions(), *second);
   };
   const auto server = StartServer(std::move(setup));
   TestClient here = ConnectTo(*server);
@@ -140,9 +135,9 @@ TEST_P(NeighboursTest, OneSignalStopsBothServersOfAProgram) {
 
 TEST_P(NeighboursTest, ChildrenOfOneServerDoNotHoldThePortOfTheOther) {
   Shared<Second> second;
-  TestServer::Setup setup = QuietSetup();
+  TestServer::Setup setup = SilentSetup();
   setup.run = [&](TcpServer& server) {
-    return RunBoth(server, QuietOptions(), *second);
+    return RunBoth(server, SilentOptions(), *second);
   };
   const auto server = StartServer(std::move(setup));
   const net::Endpoint endpoint = second->endpoint();
@@ -194,7 +189,7 @@ Ends* ends = nullptr;
 TEST_P(NeighboursTest, AHandlerMayEndAsItLikesAndTheProgramsExitIsNotItsOwn) {
   Shared<Ends> shared;
   ends = &*shared;
-  TestServer::Setup setup = QuietSetup();
+  TestServer::Setup setup = SilentSetup();
   setup.before = [] { EXPECT_EQ(std::atexit([] { ++ends->at_exit; }), 0); };
   setup.options.on_connection_end = [](const server::ConnectionReport& report) {
     ++ends->codes[report.status.exited() ? report.status.code()
@@ -226,10 +221,7 @@ class Dictionary {
   }
   ExitCode operator()(net::Connection& connection) {
     ++asked_;
-    const std::string reply = absl::StrCat(words_.at(asked_ + 400));
-    return net::WriteFull(connection.socket(), reply).ok()
-               ? ExitCode::kServed
-               : ExitCode::kPeerLost;
+    return Reply(connection, words_.at(asked_ + 400));
   }
 
  private:
@@ -238,7 +230,7 @@ class Dictionary {
 };
 
 TEST_P(NeighboursTest, AHandlerHasTheStateThatItWasMadeWith) {
-  TestServer::Setup setup = QuietSetup();
+  TestServer::Setup setup = SilentSetup();
   setup.handler = Dictionary(500);
   const auto server = StartServer(std::move(setup));
   std::set<std::string> replies;
@@ -250,7 +242,7 @@ TEST_P(NeighboursTest, AHandlerHasTheStateThatItWasMadeWith) {
   // And what it does to it is its own process's matter: a pool's next
   // connection sees it, another strategy's does not.
   EXPECT_EQ(replies.count("word 401"), 1u);
-  if (GetParam() != std::string("pool")) {
+  if (row().one_each) {
     EXPECT_EQ(replies.size(), 1u);
   }
   StopAndExpectClean(*server);

@@ -12,7 +12,6 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/numbers.h"
 #include "absl/time/time.h"
 #include "brood/net/instant.h"
 #include "brood/server/totals.h"
@@ -20,6 +19,7 @@
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/strategies.h"
 #include "brood/testing/support/observe.h"
+#include "brood/testing/support/zygote_log.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -38,12 +38,9 @@ class ForkFaultsTest : public StrategyTest {
     setup.before = [this] { faults_.Install(); };
     auto server = StartServer(std::move(setup));
     if (!row().forks_itself) {
-      // brood[1] info: zygote is pid 2
-      const auto line = server->AwaitLogLine("zygote is pid ");
-      pid_t zygote = 0;
-      EXPECT_TRUE(line.ok() &&
-                  absl::SimpleAtoi(line->substr(line->rfind(' ')), &zygote));
-      faults_.AimAt(zygote);
+      const absl::StatusOr<pid_t> zygote = AwaitZygote(*server);
+      EXPECT_THAT(zygote, IsOk());
+      faults_.AimAt(zygote.ok() ? *zygote : 0);
     }
     return server;
   }

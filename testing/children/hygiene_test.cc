@@ -35,7 +35,9 @@
 #include "brood/testing/internal/proc_files.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/strategies.h"
+#include "brood/testing/support/handlers.h"
 #include "brood/testing/support/observe.h"
+#include "brood/testing/support/quiet_setup.h"
 #include "brood/testing/support/shared.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -47,20 +49,7 @@ using server::ExitCode;
 using ::testing::HasSubstr;
 using ::testing::IsSupersetOf;
 
-class HygieneTest : public StrategyTest {
- protected:
-  static TestServer::Setup QuietSetup() {
-    TestServer::Setup setup;
-    setup.options.log_level = server::LogLevel::kError;
-    return setup;
-  }
-};
-
-// Replies with `text` and ends.
-ExitCode Tell(net::Connection& connection, const std::string& text) {
-  return net::WriteFull(connection.socket(), text).ok() ? ExitCode::kServed
-                                                        : ExitCode::kPeerLost;
-}
+class HygieneTest : public StrategyTest {};
 
 // Until the client goes.
 ExitCode AwaitClient(net::Connection& connection) {
@@ -78,7 +67,7 @@ TEST_P(HygieneTest, WhatTheParentHadPrintedOrRegisteredIsNotDoneAgain) {
   fcntl(file, F_SETFL, O_APPEND);  // or two children may write to one place
   Shared<std::atomic<int>> exit_handlers_run;
   exits = &exit_handlers_run;
-  TestServer::Setup setup = QuietSetup();
+  TestServer::Setup setup = QuietSetup(server::LogLevel::kError);
   setup.before = [&] {
     dup2(file, STDOUT_FILENO);
     static char buffer[4096];
@@ -88,7 +77,7 @@ TEST_P(HygieneTest, WhatTheParentHadPrintedOrRegisteredIsNotDoneAgain) {
   };
   setup.handler = [](net::Connection& connection) {
     std::printf("child\n");  // which is flushed when it ends
-    return Tell(connection, "hello");
+    return Reply(connection, "hello");
   };
   const auto server = StartServer(std::move(setup));
   constexpr int kClients = 200 / kCostOfFork;
@@ -110,7 +99,7 @@ TEST_P(HygieneTest, WhatTheParentHadPrintedOrRegisteredIsNotDoneAgain) {
 }
 
 TEST_P(HygieneTest, AClientThatIsGoneEndsItsOwnChildAlone) {
-  TestServer::Setup setup = QuietSetup();
+  TestServer::Setup setup = QuietSetup(server::LogLevel::kError);
   // Plain write, and for ever: what a handler does that knows no better.
   setup.handler = [](net::Connection& connection) {
     const std::string bytes(64 << 10, 'x');
@@ -149,7 +138,7 @@ uint64_t SignalsIn(const std::string& status, const std::string& field) {
 }
 
 TEST_P(HygieneTest, AChildHasNoSignalBlockedIgnoredOrHandled) {
-  TestServer::Setup setup = QuietSetup();
+  TestServer::Setup setup = QuietSetup(server::LogLevel::kError);
   setup.before = [] {
     sigset_t blocked;
     sigemptyset(&blocked);
@@ -161,7 +150,7 @@ TEST_P(HygieneTest, AChildHasNoSignalBlockedIgnoredOrHandled) {
     signal(SIGRTMIN + 3, [](int) {});
   };
   setup.handler = [](net::Connection& connection) {
-    return Tell(connection, ReadProcFile("/proc/self/status"));
+    return Reply(connection, ReadProcFile("/proc/self/status"));
   };
   const auto server = StartServer(std::move(setup));
   const absl::StatusOr<std::string> status = ConnectTo(*server).ReadUntilEof();
@@ -177,7 +166,7 @@ TEST_P(HygieneTest, AChildSeesTheEmbeddersDescriptorsAndItsConnectionAlone) {
   // again for something else.
   std::map<int, std::string> given;
   std::vector<int> opened;
-  TestServer::Setup setup = QuietSetup();
+  TestServer::Setup setup = QuietSetup(server::LogLevel::kError);
   // To a pipe, for which the log has a descriptor of its own to hide.
   setup.options.log_level = server::LogLevel::kInfo;
   setup.options.listen = {"127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"};
@@ -200,8 +189,8 @@ TEST_P(HygieneTest, AChildSeesTheEmbeddersDescriptorsAndItsConnectionAlone) {
     const auto missing =
         std::count_if(opened.begin(), opened.end(),
                       [](int fd) { return fcntl(fd, F_GETFD) < 0; });
-    Tell(connection,
-         absl::StrCat("strange ", strange.size(), " missing ", missing, "\n"));
+    Reply(connection,
+          absl::StrCat("strange ", strange.size(), " missing ", missing, "\n"));
     return AwaitClient(connection);
   };
   const auto server = StartServer(std::move(setup));
@@ -223,7 +212,7 @@ TEST_P(HygieneTest, AChildSeesTheEmbeddersDescriptorsAndItsConnectionAlone) {
 TEST_P(HygieneTest, AnotherProgramGetsItsConnectionAndWhatTheEmbedderGaveIt) {
   // By number; the standard ones are among them.
   Shared<std::array<std::atomic<bool>, 1024>> given;
-  TestServer::Setup setup = QuietSetup();
+  TestServer::Setup setup = QuietSetup(server::LogLevel::kError);
   setup.options.log_level = server::LogLevel::kInfo;
   setup.options.listen = {"127.0.0.1:0", "127.0.0.1:0"};
   setup.options.workers = 4;
@@ -271,7 +260,7 @@ TEST_P(HygieneTest, NoHandlerOfTheParentsEverRunsInAChild) {
   static Shared<Runs>* runs;
   Shared<Runs> shared;
   runs = &shared;
-  TestServer::Setup setup = QuietSetup();
+  TestServer::Setup setup = QuietSetup(server::LogLevel::kError);
   setup.before = [] {
     setpgid(0, 0);
     (*runs)->parent = getpid();
@@ -304,7 +293,7 @@ TEST_P(HygieneTest, AProcessWithThreadsIsRefusedAndMayTryAgainWithout) {
   if (!row().refuses_threads) {
     GTEST_SKIP() << "see AProcessMayHaveThreads";
   }
-  TestServer::Setup setup = QuietSetup();
+  TestServer::Setup setup = QuietSetup(server::LogLevel::kError);
   setup.run = [](server::TcpServer& server) {
     std::atomic<bool> ended{false};
     std::thread thread([&] {
@@ -327,7 +316,7 @@ TEST_P(HygieneTest, AProcessWithThreadsIsRefusedAndMayTryAgainWithout) {
 
 TEST_P(HygieneTest, AProcessMayHaveThreads) {
   if (row().refuses_threads) GTEST_SKIP() << "see the test before";
-  TestServer::Setup setup = QuietSetup();
+  TestServer::Setup setup = QuietSetup(server::LogLevel::kError);
   setup.run = [](server::TcpServer& server) {
     std::atomic<bool> ended{false};
     std::thread thread([&] {
@@ -339,7 +328,7 @@ TEST_P(HygieneTest, AProcessMayHaveThreads) {
     return stopped;
   };
   setup.handler = [](net::Connection& connection) {
-    return Tell(connection, absl::StrCat(ThreadsOf("self").size()));
+    return Reply(connection, absl::StrCat(ThreadsOf("self").size()));
   };
   const auto server = StartServer(std::move(setup));
   for (int i = 0; i < 10; ++i) {

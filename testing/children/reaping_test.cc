@@ -28,6 +28,7 @@
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/strategies.h"
 #include "brood/testing/support/observe.h"
+#include "brood/testing/support/quiet_setup.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -40,18 +41,6 @@ constexpr int kThousand = 1000 / kCostOfFork;
 
 class ReapingTest : public StrategyTest {
  protected:
-  static TestServer::Setup QuietSetup() {
-    TestServer::Setup setup;
-    setup.options.log_level = server::LogLevel::kWarning;
-    return setup;
-  }
-
-  std::vector<TestClient> ConnectMany(const TestServer& server, int count) {
-    std::vector<TestClient> clients;
-    for (int i = 0; i < count; ++i) clients.push_back(ConnectTo(server));
-    return clients;
-  }
-
   // As many clients whose children are known to live.
   std::vector<TestClient> ConnectAndEcho(const TestServer& server, int count) {
     std::vector<TestClient> clients = ConnectMany(server, count);

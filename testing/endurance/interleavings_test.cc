@@ -3,7 +3,6 @@
 // it ends with a balanced account, leaves nothing behind, and no client fails
 // whose child was not killed.
 
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,6 +30,7 @@
 #include "brood/testing/support/observe.h"
 #include "brood/testing/support/server_program.h"
 #include "brood/testing/support/shared.h"
+#include "brood/testing/support/subreaper.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -170,9 +170,6 @@ void AtSyncPoint(const char* name) {
 class InterleavingsTest : public ServerTest,
                           public ::testing::WithParamInterface<Place> {
  protected:
-  InterleavingsTest() { prctl(PR_SET_CHILD_SUBREAPER, 1); }
-  ~InterleavingsTest() override { prctl(PR_SET_CHILD_SUBREAPER, 0); }
-
   static bool Has(const Pair& events, Event event) {
     return events.first == event || events.second == event;
   }
@@ -188,6 +185,9 @@ class InterleavingsTest : public ServerTest,
 
   int failed_ = 0;
   absl::Status first_failure_;
+
+ private:
+  const Subreaper subreaper_;
 };
 
 TestServer::Setup InterleavingsTest::SetupFor(const Pair& events) {

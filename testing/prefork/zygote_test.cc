@@ -26,8 +26,10 @@
 #include "brood/server/tcp_server.h"
 #include "brood/testing/server_fixture.h"
 #include "brood/testing/status_matchers.h"
+#include "brood/testing/support/load_clients.h"
 #include "brood/testing/support/observe.h"
 #include "brood/testing/support/shared.h"
+#include "brood/testing/support/zygote_log.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -44,64 +46,19 @@ class ZygoteTest : public ServerTest {
     return setup;
   }
 
-  // The zygote that serves from now on.
-  static pid_t AwaitZygote(TestServer& server) {
-    const absl::string_view before = "zygote is pid ";
-    const absl::StatusOr<std::string> line = server.AwaitLogLine(before);
-    EXPECT_THAT(line, IsOk());
-    pid_t pid = 0;
-    if (line.ok()) {
-      const size_t number = line->find(std::string(before)) + before.size();
-      EXPECT_TRUE(absl::SimpleAtoi(line->substr(number), &pid)) << *line;
-    }
-    return pid;
+  // Returns the pid of the zygote that serves from now on, or 0.
+  static pid_t ExpectZygote(TestServer& server) {
+    const absl::StatusOr<pid_t> pid = AwaitZygote(server);
+    EXPECT_THAT(pid, IsOk());
+    return pid.ok() ? *pid : 0;
   }
-
-  // Clients that connect, echo and close, one after the other in each of four
-  // threads, until told to end; and what became of them.
-  class Load {
-   public:
-    explicit Load(const TestServer& server) {
-      for (int i = 0; i < 4; ++i) {
-        threads_.emplace_back([this, endpoint = server.endpoint()] {
-          while (!ended_) {
-            absl::StatusOr<TestClient> client = TestClient::Connect(endpoint);
-            absl::Status echoed =
-                client.ok() ? client->Echo("hello") : client.status();
-            if (echoed.ok()) {
-              ++served_;
-            } else {
-              ++failed_;
-              ADD_FAILURE() << echoed;
-            }
-          }
-        });
-      }
-    }
-    ~Load() { End(); }
-
-    void End() {
-      ended_ = true;
-      for (std::thread& thread : threads_) {
-        if (thread.joinable()) thread.join();
-      }
-    }
-    int served() const { return served_; }
-    int failed() const { return failed_; }
-
-   private:
-    std::atomic<bool> ended_{false};
-    std::atomic<int> served_{0};
-    std::atomic<int> failed_{0};
-    std::vector<std::thread> threads_;
-  };
 };
 
 TEST_F(ZygoteTest, KilledFiftyTimesItLosesNobodyAndNoStatus) {
   const auto server = StartServer(ZygoteSetup());
-  Load load(*server);
+  LoadClients load(server->endpoint(), /*clients=*/4);
   for (int kills = 0; kills < 50; ++kills) {
-    const pid_t zygote = AwaitZygote(*server);
+    const pid_t zygote = ExpectZygote(*server);
     ASSERT_NE(zygote, 0);
     const int before = load.served();
     ASSERT_TRUE(
@@ -109,9 +66,9 @@ TEST_F(ZygoteTest, KilledFiftyTimesItLosesNobodyAndNoStatus) {
     ASSERT_EQ(kill(zygote, SIGKILL), 0);
   }
   EXPECT_GE(load.served(), 5000 / kCostOfFork - 50);
-  load.End();
+  load.Stop();
   const TestServer::Report report = StopAndExpectClean(*server);
-  EXPECT_EQ(load.failed(), 0);
+  EXPECT_EQ(load.failed(), 0) << load.first_failure();
   // Each of them, and no status was lost.
   EXPECT_EQ(report.totals.ended_ok, static_cast<uint64_t>(load.served()));
   EXPECT_EQ(report.totals.accepted, report.totals.ended_ok);
@@ -119,29 +76,29 @@ TEST_F(ZygoteTest, KilledFiftyTimesItLosesNobodyAndNoStatus) {
 
 TEST_F(ZygoteTest, KilledAsSoonAsItServesItLosesNobody) {
   const auto server = StartServer(ZygoteSetup());
-  Load load(*server);
+  LoadClients load(server->endpoint(), /*clients=*/4);
   // Its standby had no time to be born, often enough: the supervisor makes
   // both.
   for (int kills = 0; kills < 30; ++kills) {
-    const pid_t zygote = AwaitZygote(*server);
+    const pid_t zygote = ExpectZygote(*server);
     ASSERT_NE(zygote, 0);
     kill(zygote, SIGKILL);
   }
   const int before = load.served();
   ASSERT_TRUE(Await([&] { return load.served() >= before + 100; }));
-  load.End();
+  load.Stop();
   const TestServer::Report report = StopAndExpectClean(*server);
-  EXPECT_EQ(load.failed(), 0);
+  EXPECT_EQ(load.failed(), 0) << load.first_failure();
   EXPECT_EQ(report.totals.ended_ok, report.totals.accepted);
 }
 
 TEST_F(ZygoteTest, ChildrenOfAKilledZygoteLiveOnAndAreReaped) {
   const auto server = StartServer(ZygoteSetup());
-  const pid_t zygote = AwaitZygote(*server);
+  const pid_t zygote = ExpectZygote(*server);
   TestClient client = ConnectTo(*server);
   ASSERT_THAT(client.Echo("before"), IsOk());
   ASSERT_EQ(kill(zygote, SIGKILL), 0);
-  EXPECT_NE(AwaitZygote(*server), 0);
+  EXPECT_NE(ExpectZygote(*server), 0);
   EXPECT_THAT(client.Echo("after"), IsOk());
   client.Close();
   EXPECT_THAT(server->AwaitLogLine("exited with code 0"), IsOk());
@@ -150,7 +107,7 @@ TEST_F(ZygoteTest, ChildrenOfAKilledZygoteLiveOnAndAreReaped) {
 
 TEST_F(ZygoteTest, AKilledHeirIsReplaced) {
   const auto server = StartServer(ZygoteSetup());
-  pid_t zygote = AwaitZygote(*server);
+  pid_t zygote = ExpectZygote(*server);
   for (int round = 0; round < 5; ++round) {
     ASSERT_TRUE(Await([&] { return server->children().size() == 2; }));
     for (const pid_t child : server->children()) {
@@ -161,7 +118,7 @@ TEST_F(ZygoteTest, AKilledHeirIsReplaced) {
   }
   // Also when both go at once.
   for (const pid_t child : server->children()) kill(child, SIGKILL);
-  EXPECT_NE(AwaitZygote(*server), 0);
+  EXPECT_NE(ExpectZygote(*server), 0);
   TestClient client = ConnectTo(*server);
   EXPECT_THAT(client.Echo("hello"), IsOk());
   client.Close();
@@ -170,7 +127,7 @@ TEST_F(ZygoteTest, AKilledHeirIsReplaced) {
 
 TEST_F(ZygoteTest, AConnectionWaitsForAStoppedZygoteAndGoesToItsHeir) {
   const auto server = StartServer(ZygoteSetup());
-  const pid_t zygote = AwaitZygote(*server);
+  const pid_t zygote = ExpectZygote(*server);
   Freeze(zygote);
   std::vector<TestClient> clients;
   // More than there is room for in the zygote's queue.

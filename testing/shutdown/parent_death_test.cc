@@ -46,6 +46,7 @@
 #include "brood/testing/strategies.h"
 #include "brood/testing/support/observe.h"
 #include "brood/testing/support/shared.h"
+#include "brood/testing/support/subreaper.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -80,9 +81,6 @@ void ExpectTransfer(TestClient& client) {
 
 class ParentDeathTest : public StrategyTest {
  protected:
-  ParentDeathTest() { prctl(PR_SET_CHILD_SUBREAPER, 1); }
-  ~ParentDeathTest() override { prctl(PR_SET_CHILD_SUBREAPER, 0); }
-
   static TestServer::Setup SetupFor(OnParentDeath policy) {
     TestServer::Setup setup;
     setup.options.on_parent_death = policy;
@@ -116,6 +114,9 @@ class ParentDeathTest : public StrategyTest {
     }
     return ends;
   }
+
+ private:
+  const Subreaper subreaper_;
 };
 
 TEST_P(ParentDeathTest, EndsEveryChildThatIsToDie) {

@@ -24,6 +24,7 @@
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/strategies.h"
 #include "brood/testing/support/observe.h"
+#include "brood/testing/support/quiet_setup.h"
 #include "brood/testing/support/shared.h"
 #include "gtest/gtest.h"
 
@@ -32,9 +33,8 @@ namespace {
 
 class SignalStormTest : public StrategyTest {
  protected:
-  static TestServer::Setup QuietSetup() {
-    TestServer::Setup setup;
-    setup.options.log_level = server::LogLevel::kError;
+  static TestServer::Setup StormSetup() {
+    TestServer::Setup setup = QuietSetup(server::LogLevel::kError);
     setup.options.workers = 4;
     return setup;
   }
@@ -65,7 +65,7 @@ TEST_P(SignalStormTest, AHundredThousandSignalsAreNobodysLoss) {
   static Shared<std::atomic<int>>* handled;
   Shared<std::atomic<int>> runs;
   handled = &runs;
-  TestServer::Setup setup = QuietSetup();
+  TestServer::Setup setup = StormSetup();
   setup.before = [] {
     struct sigaction action = {};
     action.sa_handler = [](int) { ++**handled; };  // without SA_RESTART
@@ -108,7 +108,7 @@ TEST_P(SignalStormTest, TheOneThatSaysStopIsNeverOverlooked) {
   std::minstd_rand random(16);
   absl::Duration slowest = absl::ZeroDuration();
   for (int run = 0; run < kRuns && !HasFailure(); ++run) {
-    const auto server = StartServer(QuietSetup());
+    const auto server = StartServer(StormSetup());
     TestClient client = ConnectTo(*server);
     EXPECT_THAT(client.Echo("hello"), IsOk());
     client.Close();

@@ -1,7 +1,6 @@
 #include "brood/testing/support/server_program.h"
 
 #include <poll.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -58,7 +57,6 @@ absl::StatusOr<std::unique_ptr<ServerProgram>> ServerProgram::Start(
   const net::Socket out_reader = net::Socket::Adopt(out[0]);
   net::Socket out_writer = net::Socket::Adopt(out[1]);
 
-  prctl(PR_SET_CHILD_SUBREAPER, 1);
   command.insert(command.begin() + 1, "--listen=127.0.0.1:0");
   if (const char* const under = getenv("SERVER_UNDER"); under != nullptr) {
     const std::vector<std::string> words =
@@ -112,7 +110,6 @@ absl::Status ServerProgram::AwaitListening(int stdout_fd) {
 
 ServerProgram::~ServerProgram() {
   if (!over_) KillAll();
-  prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 
 void ServerProgram::Signal(int signal) const { kill(pid(), signal); }

@@ -7,7 +7,7 @@
 // (a pipe: their standard error).
 //
 // Lives in the test process, which adopts what the generations leave behind
-// (PR_SET_CHILD_SUBREAPER) while an object of this class lives: one at a time.
+// (see subreaper.h) while an object of this class lives: one at a time.
 // With SERVER_UNDER="valgrind -q" in the environment the program runs under
 // that one, as its successors do if it sees to that.
 //
@@ -39,6 +39,7 @@
 #include "absl/time/time.h"
 #include "brood/net/endpoint.h"
 #include "brood/testing/internal/log_lines.h"
+#include "brood/testing/support/subreaper.h"
 
 namespace brood::testing {
 
@@ -85,6 +86,7 @@ class ServerProgram {
   void StopTheLast();
   void KillAll();
 
+  const Subreaper subreaper_;
   net::Endpoint endpoint_;
   LogLines log_;
   std::vector<pid_t> generations_;

@@ -10,7 +10,6 @@
 //
 // With BROOD_FAULT_SITES=TEXT only at the sites whose names contain the text.
 
-#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -29,7 +28,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
@@ -38,6 +36,8 @@
 #include "brood/testing/leak_check.h"
 #include "brood/testing/support/observe.h"
 #include "brood/testing/support/short_dir.h"
+#include "brood/testing/support/subreaper.h"
+#include "brood/testing/support/zygote_log.h"
 #include "brood/testing/syscalls/syscall_errors.h"
 #include "brood/testing/syscalls/syscall_scenarios.h"
 #include "brood/testing/syscalls/syscall_table.h"
@@ -66,9 +66,6 @@ struct Runs {
 
 class SyscallFaultsTest : public LeakCheck {
  protected:
-  SyscallFaultsTest() { prctl(PR_SET_CHILD_SUBREAPER, 1); }
-  ~SyscallFaultsTest() override { prctl(PR_SET_CHILD_SUBREAPER, 0); }
-
   // Calls that fail at the site, in a life of a server; true if they did.
   bool Fail(const Scenario& scenario, const Fault& fault);
   // The same without; says what was run.
@@ -92,6 +89,7 @@ class SyscallFaultsTest : public LeakCheck {
   TestServer::Report Stop(const Scenario& scenario, TestServer& server,
                           absl::Duration patience, Clients* clients);
   static void ExpectNobodyLeft();
+  const Subreaper subreaper_;
 };
 
 // Whether `text` tells what it was: the call, or what that said.
@@ -133,12 +131,8 @@ void SyscallFaultsTest::Talk(const Scenario& scenario, TestServer& server,
   };
   one_after_the_other(3);
   if (scenario.kills_zygote) {
-    const auto line = server.AwaitLogLine("zygote is pid ", patience);
-    pid_t zygote = 0;
-    if (line.ok() &&
-        absl::SimpleAtoi(line->substr(line->rfind(' ')), &zygote)) {
-      kill(zygote, SIGKILL);
-    }
+    const absl::StatusOr<pid_t> zygote = AwaitZygote(server, patience);
+    if (zygote.ok()) kill(*zygote, SIGKILL);
   }
   {
     std::vector<absl::StatusOr<TestClient>> together;

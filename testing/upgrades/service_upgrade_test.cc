@@ -1,7 +1,6 @@
 // A service that is upgraded: its manager hears who is in charge, and the
 // listeners that are no TCP endpoints go along, too.
 
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,6 +24,7 @@
 #include "brood/testing/support/fake_service_manager.h"
 #include "brood/testing/support/server_program.h"
 #include "brood/testing/support/short_dir.h"
+#include "brood/testing/support/subreaper.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -37,9 +37,6 @@ using ::testing::StartsWith;
 
 class ServiceUpgradeTest : public ServerTest {
  protected:
-  ServiceUpgradeTest() { prctl(PR_SET_CHILD_SUBREAPER, 1); }
-  ~ServiceUpgradeTest() override { prctl(PR_SET_CHILD_SUBREAPER, 0); }
-
   // A server whose next program is the real one, with the same `listen`.
   std::unique_ptr<TestServer> StartWithSuccessor(
       const std::string& listen,
@@ -64,6 +61,9 @@ class ServiceUpgradeTest : public ServerTest {
   const ShortDir dir_;
   const net::Endpoint notify_ = dir_.Socket("notify");
   const FakeServiceManager manager_{notify_};
+
+ private:
+  const Subreaper subreaper_;
 };
 
 TEST_F(ServiceUpgradeTest, TheManagerHearsWhoIsTheMainProcess) {

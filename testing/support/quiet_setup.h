@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef BROOD_TESTING_SUPPORT_QUIET_SETUP_H_
+#define BROOD_TESTING_SUPPORT_QUIET_SETUP_H_
+
+#include "brood/server/options.h"
+#include "brood/testing/test_server.h"
+
+namespace brood::testing {
+
+// Returns the usual setup of a test server, which logs nothing below `level`:
+// for tests that read no log lines, or serve so many clients that the log's
+// pipe would be full.
+//
+// Example:
+//   TestServer::Setup setup = QuietSetup();
+inline TestServer::Setup QuietSetup(
+    server::LogLevel level = server::LogLevel::kWarning) {
+  TestServer::Setup setup;
+  setup.options.log_level = level;
+  return setup;
+}
+
+}  // namespace brood::testing
+
+#endif  // BROOD_TESTING_SUPPORT_QUIET_SETUP_H_

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef BROOD_TESTING_SUPPORT_SPAWNER_HARNESS_H_
+#define BROOD_TESTING_SUPPORT_SPAWNER_HARNESS_H_
+
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <utility>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
+#include "brood/proc/child.h"
+#include "brood/proc/spawn.h"
+#include "brood/testing/leak_check.h"
+#include "brood/testing/status_matchers.h"
+#include "brood/testing/support/refuse_calls.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::testing {
+
+// The fixture of the tests of proc::Spawner. Its parameter tells whether there
+// is a clone3, as on Linux since 5.5, or the spawner has to do without, as in
+// some containers.
+//
+// Example:
+//   TEST_P(SpawnerTest, Spawns) {
+//     Apart([] {
+//       const proc::Spawner spawner = Prepared();
+//       EXPECT_PRED1(ExitedWithCode(7), Run(spawner, [] { return 7; }));
+//     });
+//   }
+class SpawnerTest : public LeakCheck,
+                    public ::testing::WithParamInterface<bool> {
+ protected:
+  // Waits for the end of the child `pid`, and returns its wait status.
+  static int WaitFor(pid_t pid) {
+    int status = -1;
+    EXPECT_EQ(TEMP_FAILURE_RETRY(waitpid(pid, &status, __WALL)), pid);
+    return status;
+  }
+  // Runs `test` in a process of its own, the parent of what it spawns, with
+  // signals, limits and threads of its own. Fails if an expectation fails
+  // there.
+  static void Apart(absl::FunctionRef<void()> test) {
+    std::fflush(nullptr);
+    const pid_t pid = fork();
+    if (pid == 0) {
+      if (!GetParam()) RefuseCalls({SYS_clone3}, ENOSYS);
+      test();
+      std::fflush(nullptr);
+      _exit(HasFailure() ? 1 : 0);
+    }
+    EXPECT_PRED1(::testing::ExitedWithCode(0), WaitFor(pid));
+  }
+  // Returns a spawner that is prepared.
+  static proc::Spawner Prepared(int exit_signal = SIGCHLD) {
+    proc::Spawner spawner = *proc::Spawner::Create(exit_signal);
+    EXPECT_THAT(spawner.Prepare(), IsOk());
+    return spawner;
+  }
+  // Returns the wait status of a child that runs `body`.
+  static int Run(const proc::Spawner& spawner, absl::FunctionRef<int()> body) {
+    absl::StatusOr<proc::Child> child = spawner.Spawn(body);
+    EXPECT_THAT(child, IsOk());
+    return child.ok() ? WaitFor((*std::move(child)).Release()) : -1;
+  }
+  // Runs `expectations` in a child, and fails if one of them fails.
+  static void ExpectInChild(const proc::Spawner& spawner,
+                            absl::FunctionRef<void()> expectations) {
+    EXPECT_PRED1(::testing::ExitedWithCode(0), Run(spawner, [&] {
+                   expectations();
+                   return HasFailure() ? 1 : 0;
+                 }));
+  }
+};
+
+}  // namespace brood::testing
+
+#endif  // BROOD_TESTING_SUPPORT_SPAWNER_HARNESS_H_
