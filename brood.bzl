@@ -22,6 +22,30 @@ SHIPPED_PACKAGES = [
     "server/upgrade",
 ]
 
+# The packages of the kit, of the helpers and of the tests of whole servers: each has
+# brood_file_list().
+TESTING_PACKAGES = [
+    "testing",
+    "testing/accepting",
+    "testing/api",
+    "testing/children",
+    "testing/endurance",
+    "testing/fuzz",
+    "testing/header_examples",
+    "testing/internal",
+    "testing/layering",
+    "testing/machine",
+    "testing/polyglot",
+    "testing/prefork",
+    "testing/program",
+    "testing/rules",
+    "testing/shutdown",
+    "testing/support",
+    "testing/syscalls",
+    "testing/timeouts",
+    "testing/upgrades",
+]
+
 # Warnings that an embedder may have on. -Wpedantic is told what is not ours only by
 # Bazel 5 and later (see .bazelrc); this function came with Bazel 6.
 _STRICT = ["-Wall", "-Wextra", "-Wshadow"] + (
@@ -166,6 +190,18 @@ def brood_fuzz_test(name, srcs, corpus, deps, **kwargs):
         **kwargs
     )
 
+def brood_file_list(name):
+    """The files that lie directly in a package, for //testing/rules.
+
+    Args:
+      name: "files", where the test looks for it.
+    """
+    native.filegroup(
+        name = name,
+        srcs = native.glob(["*"]),
+        visibility = ["//testing/rules:__pkg__"],
+    )
+
 def brood_source_lists(name, not_linked = []):
     """The sources of a package, for the tests that look at each of them.
 
@@ -188,3 +224,4 @@ def brood_source_lists(name, not_linked = []):
         srcs = native.glob(["*.cc"], exclude = ["*_test.cc"] + not_linked),
         visibility = ["//testing/syscalls:__pkg__"],
     )
+    brood_file_list(name = "files")
