@@ -38,6 +38,7 @@ TESTING_PACKAGES = [
     "testing/polyglot",
     "testing/prefork",
     "testing/program",
+    "testing/recipes",
     "testing/rules",
     "testing/shutdown",
     "testing/support",

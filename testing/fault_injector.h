@@ -33,8 +33,9 @@
 // Supported() says so beforehand. An errno is a positive number. A call that
 // the constructor was not told of is std::out_of_range.
 //
-// To fail one call site and not another, or many thousand times in a row, see
-// syscall_table.h, which says when to use which.
+// To fail one call site and not another, or many thousand times in a row,
+// Brood's own tests have syscalls/syscall_table.h, which tells when to use
+// which.
 //
 // Example:
 //   TEST_F(ServerTest, ServesOnWhenAcceptForkAndWaitFail) {

@@ -1,6 +1,6 @@
 #!/bin/bash
 #
-# check_examples.sh FILE...
+# check_examples.sh [--also=HEADER]... FILE...
 #
 # That every public header has an example, and that every example is compiled.
 #
@@ -13,7 +13,8 @@
 # An example is the indented part of the comment below a line that begins with
 # "// Example", in the header. It must be there word for word; only white space
 # is no matter. A line of it that begins with "..." stands for something left
-# out. A public header that is not among the files is an error too.
+# out. A public header that is not among the files is an error too. A header that
+# is given by --also= is held to the same, though it is private.
 
 set -euo pipefail
 
@@ -59,9 +60,13 @@ compiled_for() {
   done
 }
 
-builds=() sources=() given=' '
+builds=() sources=() also=() given=' '
 for file in "$@"; do
   case "${file}" in
+    --also=*)
+      also+=("${file#*=}")
+      given+="${file#*=} "
+      ;;
     */BUILD) builds+=("${file}") ;;
     *.h) given+="${file} " ;;
     *.cc) sources+=("${file}") ;;
@@ -113,5 +118,8 @@ done
 if ((checked == 0)); then
   complain "no public header was found"
 fi
+for header in "${also[@]}"; do
+  check "${header}"
+done
 echo "${checked} public headers were looked at"
 exit "${failed}"

@@ -40,6 +40,8 @@ source='int main() {
   // End of the example.
 }'
 
+also=()
+
 # expect VERDICT WORDS: the check of what is in the variables passes or fails,
 # and says so.
 expect() {
@@ -48,7 +50,7 @@ expect() {
   printf '%s\n' "${header}" >room/x.h
   printf '%s\n' "${source}" >room/x_test.cc
   : >room/hidden.h
-  if said="$("${check}" room/BUILD room/x_test.cc room/*.h 2>&1)"; then
+  if said="$("${check}" "${also[@]}" room/BUILD room/x_test.cc room/*.h 2>&1)"; then
     verdict=passes
   fi
   if [[ ${verdict} != "$1" || ${said} != *"$2"* ]]; then
@@ -111,6 +113,12 @@ ${build}"
   expect fails 'room/hidden.h: has no example'
 }
 package_becomes_public
+
+private_header_is_given_too() {
+  local also=(--also=room/hidden.h)
+  expect fails 'room/hidden.h: has no example'
+}
+private_header_is_given_too
 
 nothing_is_public() {
   local build=''

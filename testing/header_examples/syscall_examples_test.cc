@@ -14,7 +14,7 @@
 namespace brood::testing {
 namespace {
 
-// Example of testing/syscall_table.h.
+// Example of testing/syscalls/syscall_table.h.
 TEST_F(ServerTest, LosesNobodyForWantOfDescriptors) {
   SyscallTable calls({"brood::net"});
   calls.Fail("Listener::Accept accept4", EMFILE, /*first=*/2, /*count=*/3);

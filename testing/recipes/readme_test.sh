@@ -1,0 +1,49 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# readme_test.sh README
+#
+# Each block of code in the README that comes after a line
+#
+#   <!-- recipes/FILE -->
+#
+# stands in that file of this folder word for word; a source is shown whole, but for its
+# licence. Every source here is shown.
+
+set -euo pipefail
+
+cd "${BASH_SOURCE[0]%/*}"
+readonly licence=$'// SPDX-License-Identifier: Apache-2.0\n\n'
+failed=0 shown=' '
+complain() {
+  echo "$*" >&2
+  failed=1
+}
+
+file=
+block=
+while IFS= read -r line; do
+  if [[ ${line} =~ ^'<!-- recipes/'([^ ]+)' -->'$ ]]; then
+    file="${BASH_REMATCH[1]}"
+  elif [[ -z ${file} ]]; then
+    continue
+  elif [[ ${line} == '```' ]]; then
+    content="$(<"${file}")"$'\n'
+    case "${file}" in
+      *.cc | *.h) [[ ${content} == "${licence}${block}" ]] ;;
+      *) [[ $'\n'"${content}" == *$'\n'"${block}"* ]] ;;
+    esac || complain "the README shows a ${file} that is not the one here"
+    shown+="${file} "
+    file=
+    block=
+  elif [[ ${line} != '```'* ]]; then
+    block+="${line}"$'\n'
+  fi
+done <"${OLDPWD}/$1"
+
+for file in *.h *_test.cc; do
+  [[ ${shown} == *" ${file} "* ]] || complain "${file} is not shown"
+done
+echo "checked${shown}"
+[[ ${shown} == *' BUILD '* ]] || complain 'the README shows nothing of BUILD'
+exit "${failed}"
