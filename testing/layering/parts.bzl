@@ -33,7 +33,7 @@ _MAY_GO_TO = {
     "supervisor": _BELOW_SUPERVISOR,
     "strategy": ["child", "log", "vocabulary"],
     "upgrade": ["control", "log", "vocabulary"],
-    "listening": ["control", "log", "upgrade", "vocabulary"],
+    "listening": ["log", "vocabulary"],
     "control": ["log", "vocabulary"],
     "deadlines": ["log", "status", "vocabulary"],
     "status": ["log", "vocabulary"],
