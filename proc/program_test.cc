@@ -50,9 +50,10 @@ class ProgramTest : public ::brood::testing::LeakCheck {
     harness.reaper().Adopt(*std::move(child), /*tag=*/0);
     ReaperHarness::AwaitZombie(pid);
     ExitStatus status = ExitStatus::Unknown();
-    harness.reaper().CleanupChildren(
-        harness.reaper().next_check(),
-        [&](const Reaper::Ended& ended) { status = ended.status; });
+    for (const Reaper::Ended& ended :
+         harness.reaper().CleanupChildren(harness.reaper().next_check())) {
+      status = ended.status;
+    }
     return status;
   }
 

@@ -1,37 +1,4 @@
-// Reaper: waits for children, each exactly once, without ever blocking.
-//
-// Lives in the parent, in the thread that spawns. The only wait calls of the
-// tree are in reaper.cc.
-//
-// How it learns of a death. Children are cloned with a real-time exit signal of
-// this reaper's own, which is blocked, so that the kernel queues one notice for
-// each death with the pid in it; CleanupChildren() takes the notices and waits
-// for just those pids. That costs the same with ten children alive as with ten
-// thousand, and the embedder's own wait calls do not even see our children, nor
-// does it matter what the embedder does with SIGCHLD.
-//
-// The queue is bounded (RLIMIT_SIGPENDING) and a child that execs falls back to
-// SIGCHLD, so there is a safety net behind it, every 50 ms while children live.
-// Whose children this process has decides which, and is said once, here:
-//   kOursAlone     an embedded server: a roll call of the pids that we know
-//   kEveryChild    this process owns all its children (the standalone server,
-//                  PID 1 of a container): wait for any child until there is
-//                  none; strangers' orphans are buried too, and SIGCHLD is
-//                  taken
-//
-// Ownership: Adopt() takes a Child from the caller until its end is delivered.
-// Destroying a reaper with live children aborts (see child.h).
-// Errors: Create() names the call. CleanupChildren() can't fail: a child whose
-// status somebody else took is delivered with ExitStatus::Unknown().
-//
-// Example:
-//   auto reaper = Reaper::Create(Reaper::Ownership::kOursAlone, 1000);
-//   auto spawner = Spawner::Create((*reaper)->exit_signal());
-//   (*reaper)->Adopt(*spawner->Spawn(body), /*tag=*/7);
-//   ... poll (*reaper)->fd() until (*reaper)->next_check() ...
-//   (*reaper)->CleanupChildren(now, [](const Reaper::Ended& ended) {
-//     Retire(ended.tag, ended.status);
-//   });
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef BROOD_PROC_REAPER_H_
 #define BROOD_PROC_REAPER_H_
@@ -39,107 +6,103 @@
 #include <sys/types.h>
 
 #include <chrono>  // NOLINT(build/c++11): the monotonic clock.
-#include <csignal>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
-#include <utility>
 
-#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/optional.h"
+#include "absl/types/span.h"
 #include "brood/proc/child.h"
-#include "brood/proc/child_table.h"
 #include "brood/proc/exit_status.h"
-#include "brood/proc/memory/parent_only.h"
-#include "brood/proc/signals.h"
 
 namespace brood::proc {
 
-class Reaper : public ParentOnly {
+// Reaper waits for children, each exactly once, without ever blocking.
+//
+// Process: the parent, in the thread that spawns. How the reaper of Create()
+// learns of an exit is described in reaper.cc; tests have a FakeReaper.
+// Ownership: Adopt() takes a Child until its end is returned by
+// CleanupChildren(). Destroying a reaper with live children aborts (child.h).
+// The reaper never calls its caller: what ended is returned and not delivered.
+// Errors: Create() names the call. CleanupChildren() cannot fail: a child whose
+// status another wait call took is returned with ExitStatus::Unknown().
+//
+// Example:
+//   auto reaper = Reaper::Create(Reaper::Ownership::kOursAlone, 1000);
+//   auto spawner = CloneSpawner::Create((*reaper)->exit_signal());
+//   (*reaper)->Adopt(*spawner->Spawn(body), /*tag=*/7);
+//   ... poll (*reaper)->fd() until (*reaper)->next_check() ...
+//   for (const Reaper::Ended& ended : (*reaper)->CleanupChildren(now)) {
+//     Retire(ended.tag, ended.status);
+//   }
+class Reaper {
  public:
-  enum class Ownership { kOursAlone, kEveryChild };
+  // Whose children this process has.
+  enum class Ownership {
+    kOursAlone,   // an embedded server: the others are never waited for
+    kEveryChild,  // all are the server's (the standalone program, PID 1 of a
+                  // container): orphans are reaped as well
+  };
   using Instant = std::chrono::steady_clock::time_point;
 
+  // The end of a child.
   struct Ended {
-    pid_t pid;  // for the log only: the kernel may give it to anyone now
+    pid_t pid;  // for the log only: the kernel may give it to another process
     uint32_t tag;
     ExitStatus status;
   };
-  using Deliver = absl::FunctionRef<void(const Ended&)>;
 
-  // Claims an exit signal that nobody in this process uses, so that several
-  // reapers do not disturb each other. Up to `expected_children` at a time are
-  // kept without allocating.
-  static absl::StatusOr<std::unique_ptr<Reaper>> Create(
-      Ownership ownership, size_t expected_children);
-  ~Reaper();
-
-  // What children must be cloned with.
-  int exit_signal() const { return exit_signal_; }
-  // Readable while a notice waits. Poll it; do not read it.
-  int fd() const { return inbox_.fd(); }
-  // When the safety net wants CleanupChildren() called, notice or not; the end
-  // of time if no child lives.
-  Instant next_check() const;
-
-  // Takes `child` over; its end will be delivered with `tag`.
-  void Adopt(Child child, uint32_t tag);
-  // For children that this process did not spawn itself (Spawner's siblings):
-  // `adopt` is called when a process ends that is not on the books, and adopts
-  // those that have been born meanwhile. So none is ever taken for a stranger,
-  // however soon it ends.
-  void SetLateAdoption(std::function<void()> adopt) {
-    adopt_latecomers_ = std::move(adopt);
-  }
-  // From now on the end of the child `pid` is delivered with `tag`.
-  void Retag(pid_t pid, uint32_t tag);
-
-  // The child `pid` is no concern of this reaper any more: it may outlive this
-  // process, and its end is not delivered. If it has ended already, it is
-  // reaped, and this is how.
-  absl::optional<ExitStatus> Disown(pid_t pid);
-
-  // Delivers the children that have ended, at most kBatch of them; what is left
-  // keeps fd() readable or next_check() in the past.
-  void CleanupChildren(Instant now, Deliver deliver);
-
-  // Sends `signal` to the child `pid`; NotFound if it is none of ours (any
-  // more).
-  absl::Status Signal(pid_t pid, int signal);
-  // The same to every child.
-  void SignalAll(int signal);
-
-  // Children adopted and not delivered yet.
-  size_t live() const { return table_.size(); }
-  // Deaths that the safety net found, and not the queue.
-  uint64_t found_by_net() const { return found_by_net_; }
-
+  // The most ends that one CleanupChildren() returns.
   static constexpr int kBatch = 256;
 
- private:
-  Reaper(Ownership ownership, size_t expected_children, int exit_signal,
-         SignalInbox inbox);
+  // Claims an exit signal that is unused in this process, so that several
+  // reapers do not disturb each other. Keeps up to `expected_children` at a
+  // time without allocating.
+  static absl::StatusOr<std::unique_ptr<Reaper>> Create(
+      Ownership ownership, size_t expected_children);
+  virtual ~Reaper() = default;
 
-  int TakeNotices(Instant now, Deliver deliver);
-  ChildTable::Entry* FindOrAdopt(pid_t pid);
-  bool TryReap(ChildTable::Entry* entry, Deliver deliver);
-  void DeliverEnd(ChildTable::Entry* entry, const ExitStatus& status,
-                  Deliver deliver);
-  int CallRoll(int at_most, Deliver deliver);
-  int WaitForAny(int at_most, Deliver deliver);
+  // Returns the signal with which children must be cloned.
+  virtual int exit_signal() const = 0;
+  // Returns a descriptor that is readable while a notice waits. Poll it; do not
+  // read it.
+  virtual int fd() const = 0;
+  // Returns when CleanupChildren() must be called, with or without a notice;
+  // the end of time if no child lives.
+  virtual Instant next_check() const = 0;
 
-  const Ownership ownership_;
-  const int exit_signal_;
-  struct sigaction old_action_ = {};
-  SignalInbox inbox_;
-  ChildTable table_;
-  std::function<void()> adopt_latecomers_;
-  Instant next_check_;
-  size_t roll_cursor_ = 0;
-  uint64_t found_by_net_ = 0;
+  // Takes ownership of `child`; its end will be returned with `tag`. If the
+  // last CleanupChildren() met the end of this pid without knowing it, the next
+  // one returns it, and is due at once.
+  virtual void Adopt(Child child, uint32_t tag) = 0;
+  // Returns the end of the child `pid` with `tag` from now on. Does nothing for
+  // another pid.
+  virtual void Retag(pid_t pid, uint32_t tag) = 0;
+  // Stops watching the child `pid`, which may outlive this process. Returns its
+  // status if it has ended already; it is reaped then.
+  virtual absl::optional<ExitStatus> Disown(pid_t pid) = 0;
+
+  // Reaps children that have ended, at most kBatch of them, and returns them
+  // until the next call. What is left keeps fd() readable or next_check() due.
+  virtual absl::Span<const Ended> CleanupChildren(Instant now) = 0;
+
+  // Forgets the pids that the last CleanupChildren() did not know. Must be
+  // called once a fork server's children have been adopted: from then on such
+  // a pid may be given to another process.
+  virtual void ForgetUnclaimed() = 0;
+
+  // Sends `signal` to the child `pid`. NotFound if this reaper has no such
+  // child (any more).
+  virtual absl::Status Signal(pid_t pid, int signal) = 0;
+  // Sends `signal` to every child.
+  virtual void SignalAll(int signal) = 0;
+
+  // Returns the number of children whose ends have not been returned yet.
+  virtual size_t live() const = 0;
+  // Returns how many ends the periodic sweep found, and not a notice.
+  virtual uint64_t found_by_sweep() const = 0;
 };
 
 }  // namespace brood::proc

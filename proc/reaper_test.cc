@@ -96,7 +96,7 @@ TEST_P(ReaperOfBothKindsTest, NeverWaitsForAChildThatLives) {
   const pid_t pid = harness.SpawnIdle();
   EXPECT_FALSE(harness.HasNotice());
   EXPECT_THAT(harness.CleanupByQueue(), IsEmpty());
-  EXPECT_THAT(harness.CleanupByNet(), IsEmpty());
+  EXPECT_THAT(harness.CleanupBySweep(), IsEmpty());
   EXPECT_EQ(harness.reaper().live(), 1u);
   ASSERT_THAT(harness.reaper().Signal(pid, SIGKILL), IsOk());
   harness.AwaitEnded(1);
@@ -110,7 +110,7 @@ TEST_P(ReaperOfBothKindsTest, HasANoticeOfEachDeath) {
   EXPECT_TRUE(harness.HasNotice());
   EXPECT_THAT(harness.CleanupByQueue(), SizeIs(3));
   EXPECT_FALSE(harness.HasNotice());
-  EXPECT_EQ(harness.reaper().found_by_net(), 0u);
+  EXPECT_EQ(harness.reaper().found_by_sweep(), 0u);
 }
 
 TEST_P(ReaperOfBothKindsTest, TakesABatchAtATimeHoweverManyDiedAtOnce) {
@@ -123,7 +123,7 @@ TEST_P(ReaperOfBothKindsTest, TakesABatchAtATimeHoweverManyDiedAtOnce) {
   for (pid_t pid : pids) ReaperHarness::AwaitZombie(pid);
   size_t delivered = 0;
   for (int call = 0; delivered < kDeaths && call < 8; ++call) {
-    const size_t batch = harness.CleanupByNet().size();
+    const size_t batch = harness.CleanupBySweep().size();
     EXPECT_GT(batch, 0u);
     EXPECT_LE(batch, static_cast<size_t>(Reaper::kBatch));
     delivered += batch;
@@ -140,10 +140,10 @@ TEST_P(ReaperOfBothKindsTest, LosesNothingWhenTheQueueOverflows) {
   for (int i = 0; i < 20; ++i) harness.SpawnZombie([] { return 0; });
   size_t delivered = harness.CleanupByQueue().size();
   EXPECT_LT(delivered, 20u);
-  delivered += harness.CleanupByNet().size();
+  delivered += harness.CleanupBySweep().size();
   ASSERT_EQ(setrlimit(RLIMIT_SIGPENDING, &before), 0);
   EXPECT_EQ(delivered, 20u);
-  EXPECT_GT(harness.reaper().found_by_net(), 0u);
+  EXPECT_GT(harness.reaper().found_by_sweep(), 0u);
 }
 
 // An exec resets the exit signal to SIGCHLD: there is no notice of ours.
@@ -153,7 +153,7 @@ TEST_P(ReaperOfBothKindsTest, FindsAChildThatHasBecomeAnotherProgram) {
     execl("/bin/sh", "sh", "-c", "exit 7", nullptr);
     return 127;
   });
-  const std::vector<Reaper::Ended> ended = harness.CleanupByNet();
+  const std::vector<Reaper::Ended> ended = harness.CleanupBySweep();
   ASSERT_THAT(ended, SizeIs(1));
   EXPECT_EQ(ended[0].status.code(), 7);
 }
@@ -170,7 +170,7 @@ TEST_P(ReaperOfBothKindsTest, DeliversAnEndWhoseStatusSomebodyElseTook) {
       ASSERT_GT(sigwaitinfo(&notices, nullptr), 0);
     }
     const std::vector<Reaper::Ended> ended =
-        notice_too ? harness.CleanupByNet() : harness.CleanupByQueue();
+        notice_too ? harness.CleanupBySweep() : harness.CleanupByQueue();
     ASSERT_THAT(ended, SizeIs(1));
     EXPECT_TRUE(ended[0].status.unknown());
     EXPECT_EQ(ended[0].tag, 3u);
@@ -269,7 +269,7 @@ TEST_F(ReaperTest, LeavesTheEmbeddersChildrenToTheEmbedder) {
     ReaperHarness::AwaitZombie(pid);
     harness.SpawnZombie([] { return 0; });
   }
-  EXPECT_THAT(harness.CleanupByNet(), SizeIs(20));
+  EXPECT_THAT(harness.CleanupBySweep(), SizeIs(20));
   // Nor does the embedder's wait see ours.
   harness.SpawnZombie([] { return 0; });
   for (int i = 0; i < 20; ++i) {
@@ -336,7 +336,7 @@ TEST_F(ReaperTest, DoesNotDisturbAnotherInTheSameProcess) {
   EXPECT_NE(one.reaper().exit_signal(), other.reaper().exit_signal());
   one.SpawnZombie([] { return 1; });
   other.SpawnZombie([] { return 2; });
-  EXPECT_THAT(one.CleanupByNet(), SizeIs(1));
+  EXPECT_THAT(one.CleanupBySweep(), SizeIs(1));
   EXPECT_EQ(other.reaper().live(), 1u);
   EXPECT_THAT(other.CleanupByQueue(), SizeIs(1));
 }

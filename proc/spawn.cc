@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/proc/spawn.h"
 
 #include <dirent.h>
@@ -10,6 +12,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>  // NOLINT(build/c++11): the monotonic clock.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -129,8 +132,8 @@ void GuardExit() {
 
 }  // namespace
 
-absl::StatusOr<Spawner> Spawner::Create(int exit_signal) {
-  Spawner spawner(exit_signal);
+absl::StatusOr<CloneSpawner> CloneSpawner::Create(int exit_signal) {
+  CloneSpawner spawner(exit_signal);
   if (prctl(PR_GET_TID_ADDRESS, &spawner.tid_address_) < 0) {
     return absl::ErrnoToStatus(errno, "prctl PR_GET_TID_ADDRESS");
   }
@@ -145,7 +148,7 @@ absl::StatusOr<Spawner> Spawner::Create(int exit_signal) {
   return spawner;
 }
 
-absl::Status Spawner::Prepare() {
+absl::Status CloneSpawner::Prepare() {
   ForgetFdsHiddenByParent();
   GuardExit();
   ignored_signals_.clear();
@@ -155,28 +158,28 @@ absl::Status Spawner::Prepare() {
   return CheckSingleThreaded();
 }
 
-absl::StatusOr<Child> Spawner::Spawn(absl::FunctionRef<int()> body,
-                                     absl::Span<const int> kept_fds) const {
+absl::StatusOr<SpawnedChild> CloneSpawner::Spawn(
+    absl::FunctionRef<int()> body, absl::Span<const int> kept_fds) const {
   absl::Status alone = CheckSingleThreaded();
   if (!alone.ok()) return alone;
 
   SyncPoint("spawn: about to clone");
   const pid_t pid = Clone(0, exit_signal_, nullptr);
-  if (pid == 0) LiveAsChild(body, kept_fds);
+  if (pid == 0) RunChild(body, kept_fds);
   SyncPoint("spawn: cloned");
   if (pid < 0) return absl::ErrnoToStatus(errno, "clone");
-  return Child::Adopt(pid);
+  return SpawnedChild(Child::Adopt(pid), std::chrono::steady_clock::now());
 }
 
-absl::StatusOr<pid_t> Spawner::SpawnSibling(
-    absl::FunctionRef<int()> body, pid_t* born,
+absl::StatusOr<pid_t> CloneSpawner::SpawnSibling(
+    absl::FunctionRef<int()> body, pid_t* spawned,
     absl::Span<const int> kept_fds) const {
   absl::Status alone = CheckSingleThreaded();
   if (!alone.ok()) return alone;
 
   SyncPoint("spawn: about to clone a sibling");
-  const pid_t pid = Clone(CLONE_PARENT | CLONE_PARENT_SETTID, 0, born);
-  if (pid == 0) LiveAsChild(body, kept_fds);
+  const pid_t pid = Clone(CLONE_PARENT | CLONE_PARENT_SETTID, 0, spawned);
+  if (pid == 0) RunChild(body, kept_fds);
   SyncPoint("spawn: cloned a sibling");
   if (pid < 0) return absl::ErrnoToStatus(errno, "clone");
   return pid;
@@ -185,16 +188,17 @@ absl::StatusOr<pid_t> Spawner::SpawnSibling(
 // As fork() does it, but with an exit signal of our own. The raw call leaves
 // the C library's copy of the thread id alone, so the kernel is told to write
 // the child's id there, and to clear it when the child ends.
-pid_t Spawner::Clone(uint64_t flags, int exit_signal, pid_t* born) const {
+pid_t CloneSpawner::Clone(uint64_t flags, int exit_signal,
+                          pid_t* spawned) const {
   flags |= CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
   if (has_clear_sighand_) {
-    // The child is born with every handler reset. There is no moment at which a
-    // signal could run a handler of the parent's in it, so none need be
+    // The child is spawned with every handler reset. There is no moment at
+    // which a signal could run a handler of the parent's in it, so none need be
     // blocked.
     clone_args args = {};
     args.flags = flags | CLONE_CLEAR_SIGHAND;
     args.child_tid = reinterpret_cast<uintptr_t>(tid_address_);
-    args.parent_tid = reinterpret_cast<uintptr_t>(born);
+    args.parent_tid = reinterpret_cast<uintptr_t>(spawned);
     args.exit_signal = static_cast<uint64_t>(exit_signal);
     return static_cast<pid_t>(syscall(SYS_clone3, &args, sizeof(args)));
   }
@@ -206,10 +210,10 @@ pid_t Spawner::Clone(uint64_t flags, int exit_signal, pid_t* born) const {
   flags |= static_cast<uint64_t>(exit_signal);
 #if defined(__x86_64__)
   const long pid =
-      syscall(SYS_clone, flags, nullptr, born, tid_address_, nullptr);
+      syscall(SYS_clone, flags, nullptr, spawned, tid_address_, nullptr);
 #else
   const long pid =
-      syscall(SYS_clone, flags, nullptr, born, nullptr, tid_address_);
+      syscall(SYS_clone, flags, nullptr, spawned, nullptr, tid_address_);
 #endif
   if (pid != 0) {
     const int error = errno;
@@ -221,8 +225,8 @@ pid_t Spawner::Clone(uint64_t flags, int exit_signal, pid_t* born) const {
 
 // From here on we are the child. noexcept is the wall that keeps an exception
 // of the body out of the parent's frames, which lie copied below this one.
-void Spawner::LiveAsChild(absl::FunctionRef<int()> body,
-                          absl::Span<const int> kept_fds) const noexcept {
+void CloneSpawner::RunChild(absl::FunctionRef<int()> body,
+                            absl::Span<const int> kept_fds) const noexcept {
   CloseHiddenFds(kept_fds);
   syscall(SYS_set_robust_list, robust_list_, robust_list_size_);
   // Touched only if need be: a page that is written is a page that is copied.
@@ -236,7 +240,7 @@ void Spawner::LiveAsChild(absl::FunctionRef<int()> body,
 
 // Dispositions first, the mask last: nothing that was ignored or handled by the
 // parent can get at the child in between.
-void Spawner::ResetSignals() const {
+void CloneSpawner::ResetSignals() const {
   if (!has_clear_sighand_) {
     for (int signal = 1; signal <= SIGRTMAX; ++signal) {
       SetDefault(signal);

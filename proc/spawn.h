@@ -1,4 +1,6 @@
-// Spawner: gives birth to children that run a body of this program.
+// SPDX-License-Identifier: Apache-2.0
+//
+// Spawner: creates child processes that run a function of this program.
 //
 // Spawn() is called in the parent; the body runs in the child, which starts as
 // a process of its own should:
@@ -24,7 +26,7 @@
 // or Unavailable when the kernel refuses for now (ENOMEM, EAGAIN).
 //
 // Example:
-//   absl::StatusOr<Spawner> spawner = Spawner::Create(reaper.exit_signal());
+//   auto spawner = CloneSpawner::Create(reaper.exit_signal());
 //   absl::Status ready = spawner->Prepare();
 //   absl::StatusOr<Child> child =
 //       spawner->Spawn([&] { return Serve(connection); });
@@ -34,9 +36,11 @@
 
 #include <sys/types.h>
 
+#include <chrono>  // NOLINT(build/c++11): the monotonic clock.
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -47,36 +51,69 @@
 
 namespace brood::proc {
 
-class Spawner {
+// SpawnedChild is a Child that also says when it was created.
+class SpawnedChild : public Child {
  public:
-  // `exit_signal` is what the kernel sends this process when a child ends.
-  static absl::StatusOr<Spawner> Create(int exit_signal);
+  using Instant = std::chrono::steady_clock::time_point;
 
-  // To be called before the first Spawn(), and again when other code has run:
-  // looks up which signals this process ignores, for children to undo (handlers
-  // need no look-up), and sees to it that exit() ends a child at once. Fails as
-  // Spawn() would in a process that has threads.
-  absl::Status Prepare();
+  SpawnedChild(Child child, Instant started_at)
+      : Child(std::move(child)), started_at_(started_at) {}
 
-  // Runs `body` in a child, whose exit code is what it returns. Of what is
-  // hidden the child keeps `kept_fds` (in ascending order).
-  absl::StatusOr<Child> Spawn(absl::FunctionRef<int()> body,
-                              absl::Span<const int> kept_fds = {}) const;
-
-  // The same, but the new process becomes a child of this one's parent, as if
-  // that had spawned it: it must reap it, and gets the exit signal that this
-  // process was itself cloned with. The kernel writes the pid to `*born` before
-  // the new process runs its first instruction, so that `*born` is right even
-  // if this process is killed at that moment.
-  absl::StatusOr<pid_t> SpawnSibling(absl::FunctionRef<int()> body, pid_t* born,
-                                     absl::Span<const int> kept_fds = {}) const;
+  Instant started_at() const { return started_at_; }
 
  private:
-  explicit Spawner(int exit_signal) : exit_signal_(exit_signal) {}
+  Instant started_at_;
+};
 
-  pid_t Clone(uint64_t flags, int exit_signal, pid_t* born) const;
-  [[noreturn]] void LiveAsChild(absl::FunctionRef<int()> body,
-                                absl::Span<const int> kept_fds) const noexcept;
+// Spawner creates processes from this one: an interface, so that what decides
+// when to create them can be tested without a fork. Process: see each call.
+class Spawner {
+ public:
+  virtual ~Spawner() = default;
+
+  // Records which signals this process ignores, for children to undo (handlers
+  // need no look-up), and makes exit() end a child at once. Must be called
+  // before the first Spawn(), and again when foreign code has run. Fails as
+  // Spawn() would in a process that has threads.
+  virtual absl::Status Prepare() = 0;
+
+  // Runs `body` in a child, whose exit code is what it returns. The child keeps
+  // those private descriptors that are in `kept_fds` (in ascending order).
+  virtual absl::StatusOr<SpawnedChild> Spawn(
+      absl::FunctionRef<int()> body,
+      absl::Span<const int> kept_fds = {}) const = 0;
+
+  // Creates the process as a child of this one's parent, as if that had spawned
+  // it: the parent must reap it, and gets the exit signal with which this
+  // process was itself cloned. The kernel writes the pid to `*spawned` before
+  // the new process runs its first instruction, so that `*spawned` is right
+  // even if this process is killed at that moment.
+  virtual absl::StatusOr<pid_t> SpawnSibling(
+      absl::FunctionRef<int()> body, pid_t* spawned,
+      absl::Span<const int> kept_fds = {}) const = 0;
+};
+
+// CloneSpawner creates processes by the kernel's clone3 or clone. A value: each
+// process that spawns may have a copy.
+class CloneSpawner final : public Spawner {
+ public:
+  // Children notify this process of their end by `exit_signal`.
+  static absl::StatusOr<CloneSpawner> Create(int exit_signal);
+
+  absl::Status Prepare() override;
+  absl::StatusOr<SpawnedChild> Spawn(
+      absl::FunctionRef<int()> body,
+      absl::Span<const int> kept_fds = {}) const override;
+  absl::StatusOr<pid_t> SpawnSibling(
+      absl::FunctionRef<int()> body, pid_t* spawned,
+      absl::Span<const int> kept_fds = {}) const override;
+
+ private:
+  explicit CloneSpawner(int exit_signal) : exit_signal_(exit_signal) {}
+
+  pid_t Clone(uint64_t flags, int exit_signal, pid_t* spawned) const;
+  [[noreturn]] void RunChild(absl::FunctionRef<int()> body,
+                             absl::Span<const int> kept_fds) const noexcept;
   void ResetSignals() const;
 
   int exit_signal_;

@@ -34,7 +34,7 @@ INSTANTIATE_TEST_SUITE_P(WithAndWithoutClone3, SpawnerTest, ::testing::Bool(),
 
 TEST_P(SpawnerTest, RefusesAProcessWithThreadsUntilTheyAreJoined) {
   Apart([] {
-    Spawner spawner = Prepared();
+    CloneSpawner spawner = Prepared();
     sem_t gate;
     sem_init(&gate, 0, 0);
     std::thread thread([&] { TEMP_FAILURE_RETRY(sem_wait(&gate)); });
@@ -52,7 +52,7 @@ TEST_P(SpawnerTest, RefusesAProcessWithThreadsUntilTheyAreJoined) {
 // The kernel lists a thread for a moment longer when it was joined.
 TEST_P(SpawnerTest, AThreadThatWasJoinedIsNoneAnyMore) {
   Apart([] {
-    Spawner spawner = Prepared();
+    CloneSpawner spawner = Prepared();
     for (int i = 0; i < 200; ++i) {
       std::thread([] {}).join();
       ASSERT_THAT(spawner.Prepare(), IsOk());
@@ -67,7 +67,7 @@ TEST_P(SpawnerTest, WhatTheKernelRefusesIsAStatus) {
   };
   for (const auto& [error, code] : kRefusals) {
     Apart([error = error, code = code] {
-      const Spawner spawner = Prepared();
+      const CloneSpawner spawner = Prepared();
       RefuseCalls({SYS_clone3, SYS_clone}, error);
       EXPECT_THAT(spawner.Spawn([] { return 0; }),
                   StatusIs(code, HasSubstr("clone")));
@@ -79,7 +79,7 @@ TEST_P(SpawnerTest, AFullProcessLimitIsAStatus) {
   constexpr uid_t kNobody = 65534;
   if (geteuid() != 0) GTEST_SKIP() << "only root can become nobody";
   Apart([] {
-    const Spawner spawner = Prepared();
+    const CloneSpawner spawner = Prepared();
     const rlimit none = {0, 0};
     ASSERT_EQ(setrlimit(RLIMIT_NPROC, &none), 0);
     // A sandbox's user namespace may have no user but root, who has no limit;

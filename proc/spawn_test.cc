@@ -47,7 +47,7 @@ INSTANTIATE_TEST_SUITE_P(WithAndWithoutClone3, SpawnerTest, ::testing::Bool(),
 
 TEST_P(SpawnerTest, TheChildsExitCodeIsWhatTheBodyReturns) {
   Apart([] {
-    const Spawner spawner = Prepared();
+    const CloneSpawner spawner = Prepared();
     for (int code : {0, 1, 111, 255}) {
       EXPECT_PRED1(ExitedWithCode(code), Run(spawner, [code] { return code; }));
     }
@@ -87,7 +87,7 @@ TEST_P(SpawnerTest, AChildStartsWithNoSignalBlockedHandledOrIgnored) {
 
 TEST_P(SpawnerTest, PrepareSeesWhatIsIgnoredByNow) {
   Apart([] {
-    Spawner spawner = Prepared();
+    CloneSpawner spawner = Prepared();
     std::signal(SIGUSR1, SIG_IGN);
     ASSERT_THAT(spawner.Prepare(), IsOk());
     ExpectInChild(
@@ -103,7 +103,7 @@ TEST_P(SpawnerTest, TheParentsSignalsStayAsTheyAre) {
     sigemptyset(&blocked);
     sigaddset(&blocked, SIGHUP);
     sigprocmask(SIG_SETMASK, &blocked, nullptr);
-    const Spawner spawner = Prepared();
+    const CloneSpawner spawner = Prepared();
     const Census before = Census::Take();
     Run(spawner, [] { return 0; });
     EXPECT_THAT(Census::Difference(before, Census::Take()), IsEmpty());
@@ -128,7 +128,7 @@ TEST_P(SpawnerTest, NoHandlerOfTheParentEverRunsInAChild) {
     }
     const pid_t storm = fork();
     while (storm == 0) sched_yield(), kill(getppid(), SIGUSR1);
-    const Spawner spawner = Prepared();
+    const CloneSpawner spawner = Prepared();
     for (int i = 0; i < 100; ++i) {
       const int signal = i % 2 == 0 ? SIGUSR1 : SIGTERM;
       absl::StatusOr<Child> child = spawner.Spawn([]() -> int {
@@ -151,7 +151,7 @@ TEST_P(SpawnerTest, HiddenDescriptorsAreClosedInAChildAndNoOthers) {
   Apart([] {
     int fds[10];
     for (int& fd : fds) fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    const Spawner spawner = Prepared();
+    const CloneSpawner spawner = Prepared();
     // Neighbours in every order, and one alone.
     std::vector<HiddenFd> hidden;
     for (int i : {4, 2, 3, 7, 9, 8}) hidden.emplace_back(fds[i]);
@@ -167,7 +167,7 @@ TEST_P(SpawnerTest, ADescriptorThatIsHiddenNoMoreIsSeen) {
   Apart([] {
     int fds[3];
     for (int& fd : fds) fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    const Spawner spawner = Prepared();
+    const CloneSpawner spawner = Prepared();
     std::vector<HiddenFd> hidden;
     for (int fd : fds) hidden.emplace_back(fd);
     hidden[1] = HiddenFd();
@@ -183,7 +183,7 @@ TEST_P(SpawnerTest, AChildKeepsTheOneHiddenDescriptorThatItIsGiven) {
   Apart([] {
     int fds[5];
     for (int& fd : fds) fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    const Spawner spawner = Prepared();
+    const CloneSpawner spawner = Prepared();
     std::vector<HiddenFd> hidden;
     for (int fd : fds) hidden.emplace_back(fd);
     for (int kept = 0; kept < 5; ++kept) {
@@ -217,9 +217,9 @@ TEST_P(SpawnerTest, ASiblingIsAChildOfThisProcesssParent) {
   Apart([] {
     Shared<pid_t> born;
     Shared<pid_t> parent_of_sibling;
-    const Spawner spawner = Prepared();
+    const CloneSpawner spawner = Prepared();
     ExpectInChild(spawner, [&] {
-      const Spawner own = Prepared(SIGUSR1);
+      const CloneSpawner own = Prepared(SIGUSR1);
       const absl::StatusOr<pid_t> sibling = own.SpawnSibling(
           [&] {
             *parent_of_sibling = getppid();
@@ -251,7 +251,7 @@ TEST_P(SpawnerTest, ABodyThatExitsEndsThereAndRunsNothingOfTheParents) {
 
 TEST_P(SpawnerTest, TheCLibraryKnowsTheChildsThread) {
   Apart([] {
-    const Spawner spawner = Prepared();
+    const CloneSpawner spawner = Prepared();
     ExpectInChild(spawner, [] {
       EXPECT_EQ(gettid(), getpid());
       EXPECT_EQ(syscall(SYS_gettid), getpid());

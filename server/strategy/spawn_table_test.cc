@@ -107,7 +107,7 @@ TEST_F(SpawnTableTest, IsNotSharedWithChildrenUnlessAsked) {
 TEST_F(SpawnTableTest, NamesASiblingBeforeThatRuns) {
   ASSERT_THAT(spawn_table_.ShareWithChildren(), IsOk());
   brood::testing::Shared<SpawnTable::Record> seen;
-  auto spawner = proc::Spawner::Create(SIGCHLD);
+  auto spawner = proc::CloneSpawner::Create(SIGCHLD);
   ASSERT_THAT(spawner, IsOk());
   const pid_t zygote = fork();
   if (zygote == 0) {

@@ -26,9 +26,9 @@ constexpr size_t kExpectedChildren = 16;
 
 ReaperHarness::ReaperHarness(Reaper::Ownership ownership)
     : reaper_(*Reaper::Create(ownership, kExpectedChildren)),
-      spawner_(*proc::Spawner::Create(reaper_->exit_signal())) {
+      spawner_(*proc::CloneSpawner::Create(reaper_->exit_signal())) {
   EXPECT_THAT(spawner_.Prepare(), IsOk());
-  Cleanup(Clock::now());  // the net's first time comes at once: let it be over
+  Cleanup(Clock::now());  // the first sweep is due at once
 }
 
 ReaperHarness::~ReaperHarness() {
@@ -68,19 +68,18 @@ void ReaperHarness::AwaitZombie(pid_t pid) {
 }
 
 std::vector<Reaper::Ended> ReaperHarness::Cleanup(Reaper::Instant now) {
-  std::vector<Reaper::Ended> delivered;
-  reaper_->CleanupChildren(now, [&](const Reaper::Ended& ended) {
-    EXPECT_EQ(pids_.erase(ended.pid), 1u) << "delivered twice, or a stranger";
-    delivered.push_back(ended);
-  });
-  return delivered;
+  const absl::Span<const Reaper::Ended> ended = reaper_->CleanupChildren(now);
+  for (const Reaper::Ended& each : ended) {
+    EXPECT_EQ(pids_.erase(each.pid), 1u) << "returned twice, or not a child";
+  }
+  return {ended.begin(), ended.end()};
 }
 
 std::vector<Reaper::Ended> ReaperHarness::CleanupByQueue() {
   return Cleanup(reaper_->next_check() - std::chrono::milliseconds(1));
 }
 
-std::vector<Reaper::Ended> ReaperHarness::CleanupByNet() {
+std::vector<Reaper::Ended> ReaperHarness::CleanupBySweep() {
   return Cleanup(reaper_->next_check());
 }
 

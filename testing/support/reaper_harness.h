@@ -46,8 +46,8 @@ class ReaperHarness {
   std::vector<proc::Reaper::Ended> Cleanup(proc::Reaper::Instant now);
   // At a time when only the queue of notices can make it deliver anything.
   std::vector<proc::Reaper::Ended> CleanupByQueue();
-  // When the safety net is due.
-  std::vector<proc::Reaper::Ended> CleanupByNet();
+  // When the sweep is due.
+  std::vector<proc::Reaper::Ended> CleanupBySweep();
   // As a loop does it that waits for nothing but the reaper, for 10 s at most.
   std::vector<proc::Reaper::Ended> AwaitEnded(size_t count);
 
@@ -56,7 +56,7 @@ class ReaperHarness {
 
  private:
   std::unique_ptr<proc::Reaper> reaper_;
-  proc::Spawner spawner_;
+  proc::CloneSpawner spawner_;
   std::set<pid_t> pids_;
 };
 

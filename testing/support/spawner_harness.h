@@ -25,14 +25,14 @@
 
 namespace brood::testing {
 
-// The fixture of the tests of proc::Spawner. Its parameter tells whether there
-// is a clone3, as on Linux since 5.5, or the spawner has to do without, as in
-// some containers.
+// The fixture of the tests of proc::CloneSpawner. Its parameter tells whether
+// there is a clone3, as on Linux since 5.5, or the spawner has to do without,
+// as in some containers.
 //
 // Example:
 //   TEST_P(SpawnerTest, Spawns) {
 //     Apart([] {
-//       const proc::Spawner spawner = Prepared();
+//       const proc::CloneSpawner spawner = Prepared();
 //       EXPECT_PRED1(ExitedWithCode(7), Run(spawner, [] { return 7; }));
 //     });
 //   }
@@ -60,19 +60,20 @@ class SpawnerTest : public LeakCheck,
     EXPECT_PRED1(::testing::ExitedWithCode(0), WaitFor(pid));
   }
   // Returns a spawner that is prepared.
-  static proc::Spawner Prepared(int exit_signal = SIGCHLD) {
-    proc::Spawner spawner = *proc::Spawner::Create(exit_signal);
+  static proc::CloneSpawner Prepared(int exit_signal = SIGCHLD) {
+    proc::CloneSpawner spawner = *proc::CloneSpawner::Create(exit_signal);
     EXPECT_THAT(spawner.Prepare(), IsOk());
     return spawner;
   }
   // Returns the wait status of a child that runs `body`.
-  static int Run(const proc::Spawner& spawner, absl::FunctionRef<int()> body) {
+  static int Run(const proc::CloneSpawner& spawner,
+                 absl::FunctionRef<int()> body) {
     absl::StatusOr<proc::Child> child = spawner.Spawn(body);
     EXPECT_THAT(child, IsOk());
     return child.ok() ? WaitFor((*std::move(child)).Release()) : -1;
   }
   // Runs `expectations` in a child, and fails if one of them fails.
-  static void ExpectInChild(const proc::Spawner& spawner,
+  static void ExpectInChild(const proc::CloneSpawner& spawner,
                             absl::FunctionRef<void()> expectations) {
     EXPECT_PRED1(::testing::ExitedWithCode(0), Run(spawner, [&] {
                    expectations();

@@ -152,7 +152,7 @@ Scenario KilledZygote() {
 
 Scenario WithoutClone3() {
   Scenario scenario = With("fork, without clone3", [](Setup&) {});
-  scenario.always_fail = {{"Spawner::Create syscall #2", ENOSYS}};
+  scenario.always_fail = {{"CloneSpawner::Create syscall #2", ENOSYS}};
   return scenario;
 }
 
