@@ -30,6 +30,7 @@ TESTING_PACKAGES = [
     "testing/api",
     "testing/children",
     "testing/endurance",
+    "testing/fakes",
     "testing/fuzz",
     "testing/header_examples",
     "testing/internal",

@@ -10,11 +10,11 @@
 #include <new>
 #include <utility>
 
-#include "absl/types/optional.h"
 #include "brood/net/instant.h"
 #include "brood/net/listener.h"
 #include "brood/net/socket.h"
 #include "brood/proc/reaper.h"
+#include "brood/proc/spawn.h"
 #include "brood/server/child/child_program.h"
 #include "brood/server/control/request_signals.h"
 #include "brood/server/control/requests.h"
@@ -85,8 +85,9 @@ class TcpServer::Impl final {
   EventLog log_;
   const Requests requests_;
   const ChildProgram program_;
+  std::unique_ptr<proc::Spawner> spawner_;
   std::vector<net::Endpoint> endpoints_;
-  // Ends first: its children run the program and write to the log.
+  // Ends first: its children use all of the above.
   std::unique_ptr<Supervisor> supervisor_;
 };
 
@@ -137,7 +138,7 @@ absl::Status TcpServer::Impl::TakeSignals(const Options& options,
   if (!options.take_signals) return absl::OkStatus();
   absl::StatusOr<RequestSignals> joined = RequestSignals::Join(&requests_);
   if (!joined.ok()) return joined.status();
-  parts->signals.emplace(*std::move(joined));
+  parts->signals = *std::move(joined);
   return absl::OkStatus();
 }
 
@@ -160,12 +161,11 @@ absl::Status TcpServer::Impl::FindPredecessor(const Options& options,
                                               Supervisor::Parts* parts) {
   if (options.upgrade_command.empty()) return absl::OkStatus();
   absl::Status found = Keep(Predecessor::Find(), &parts->predecessor);
-  if (!found.ok() || !parts->predecessor) return found;
-  for (HandedListener& handed : parts->predecessor->TakeListeners()) {
+  for (HandedListener& handed : parts->predecessor.TakeListeners()) {
     inherited->push_back(
         {net::Socket::Adopt(handed.fd), std::move(handed.entry)});
   }
-  return absl::OkStatus();
+  return found;
 }
 
 absl::Status TcpServer::Impl::Listen(const Options& options,
@@ -181,7 +181,12 @@ absl::Status TcpServer::Impl::Listen(const Options& options,
 
 absl::Status TcpServer::Impl::ChooseStrategy(const Options& options,
                                              Supervisor::Parts* parts) {
-  return Keep(MakeStrategy(options, parts->reaper.get(), &program_, &log_),
+  absl::StatusOr<proc::CloneSpawner> spawner =
+      proc::CloneSpawner::Create(parts->reaper->exit_signal());
+  if (!spawner.ok()) return spawner.status();
+  spawner_ = std::make_unique<proc::CloneSpawner>(*std::move(spawner));
+  return Keep(MakeStrategy(options, {spawner_.get(), parts->reaper.get(),
+                                     &program_, &log_}),
               &parts->strategy);
 }
 
@@ -189,17 +194,12 @@ absl::Status TcpServer::Impl::ChooseStrategy(const Options& options,
 // also without one.
 absl::Status TcpServer::Impl::PrepareUpgrades(const Options& options,
                                               Supervisor::Parts* parts) {
-  absl::Status made;
-  if (!options.notify_socket.empty()) {
-    made = Keep(ServiceManager::Create(options.notify_socket, &log_),
-                &parts->service_manager);
-  }
-  if (made.ok() && !options.upgrade_command.empty()) {
-    made = Keep(Upgrade::Create(options, parts->service_manager.get(),
-                                parts->reaper.get(), &log_),
-                &parts->upgrade);
-  }
-  return made;
+  absl::Status made = Keep(ServiceManager::Create(options.notify_socket, &log_),
+                           &parts->service_manager);
+  if (!made.ok()) return made;
+  return Keep(Upgrade::Create(options, parts->service_manager.get(),
+                              parts->reaper.get(), &log_),
+              &parts->upgrade);
 }
 
 // The supervisor's tables are large, and mapped before any connection is

@@ -4,7 +4,7 @@
 
 namespace brood::server {
 
-absl::Duration Admission::Pause(net::Instant now) {
+absl::Duration Gate::Pause(net::Instant now) {
   pause_ = std::clamp(2 * pause_, kShortestPause, kLongestPause);
   resume_at_ = net::After(now, pause_);
   return pause_;

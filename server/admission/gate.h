@@ -1,4 +1,4 @@
-// Admission: whether the next connection may be taken from the kernel's queue.
+// Gate: whether the next connection may be taken from the kernel's queue.
 //
 // "No" means that the listeners are not polled: the connection stays where it
 // is, in the backlog, and nothing spins. There are two reasons for a no:
@@ -11,9 +11,9 @@
 // Pure: counts and the time go in, an answer comes out. Lives in the parent.
 //
 // Example:
-//   if (admission.Open(scoreboard.running(), now)) PollListeners();
+//   if (gate.Open(scoreboard.running(), now)) PollListeners();
 //   ... accept4 said EMFILE ...
-//   admission.Pause(now);
+//   gate.Pause(now);
 
 #ifndef BROOD_SERVER_ADMISSION_GATE_H_
 #define BROOD_SERVER_ADMISSION_GATE_H_
@@ -25,15 +25,14 @@
 
 namespace brood::server {
 
-class Admission {
+class Gate {
  public:
   static constexpr absl::Duration kShortestPause = absl::Milliseconds(10);
   // Seven tries a second cost nothing, and who waits is served soon after
   // relief.
   static constexpr absl::Duration kLongestPause = absl::Milliseconds(150);
 
-  explicit Admission(size_t max_connections)
-      : max_connections_(max_connections) {}
+  explicit Gate(size_t max_connections) : max_connections_(max_connections) {}
 
   bool Open(size_t running, net::Instant now) const {
     return running < max_connections_ && now >= resume_at_;

@@ -8,105 +8,105 @@ namespace brood::server {
 namespace {
 
 constexpr size_t kCap = 3;
-constexpr absl::Duration kShortest = Admission::kShortestPause;
-constexpr absl::Duration kLongest = Admission::kLongestPause;
+constexpr absl::Duration kShortest = Gate::kShortestPause;
+constexpr absl::Duration kLongest = Gate::kLongestPause;
 const net::Instant kNow = net::Instant() + std::chrono::hours(1000);
 
 net::Instant JustBefore(net::Instant instant) {
   return instant - std::chrono::nanoseconds(1);
 }
 
-TEST(AdmissionTest, IsOpenBelowTheCapAndClosedFromItOn) {
-  const Admission admission(kCap);
-  EXPECT_TRUE(admission.Open(0, kNow));
-  EXPECT_TRUE(admission.Open(kCap - 1, kNow));
-  EXPECT_FALSE(admission.Open(kCap, kNow));
-  EXPECT_FALSE(admission.Open(kCap + 1, kNow));
-  EXPECT_EQ(admission.max_connections(), kCap);
+TEST(GateTest, IsOpenBelowTheCapAndClosedFromItOn) {
+  const Gate gate(kCap);
+  EXPECT_TRUE(gate.Open(0, kNow));
+  EXPECT_TRUE(gate.Open(kCap - 1, kNow));
+  EXPECT_FALSE(gate.Open(kCap, kNow));
+  EXPECT_FALSE(gate.Open(kCap + 1, kNow));
+  EXPECT_EQ(gate.max_connections(), kCap);
 }
 
-TEST(AdmissionTest, HasNothingToWaitForIfItDoesNotPause) {
-  const Admission admission(kCap);
-  EXPECT_EQ(admission.resume_at(kNow), net::Never());
+TEST(GateTest, HasNothingToWaitForIfItDoesNotPause) {
+  const Gate gate(kCap);
+  EXPECT_EQ(gate.resume_at(kNow), net::Never());
 }
 
-TEST(AdmissionTest, IsClosedForExactlyThePause) {
-  Admission admission(kCap);
-  const net::Instant end = net::After(kNow, admission.Pause(kNow));
-  EXPECT_FALSE(admission.Open(0, kNow));
-  EXPECT_FALSE(admission.Open(0, JustBefore(end)));
-  EXPECT_TRUE(admission.Open(0, end));
+TEST(GateTest, IsClosedForExactlyThePause) {
+  Gate gate(kCap);
+  const net::Instant end = net::After(kNow, gate.Pause(kNow));
+  EXPECT_FALSE(gate.Open(0, kNow));
+  EXPECT_FALSE(gate.Open(0, JustBefore(end)));
+  EXPECT_TRUE(gate.Open(0, end));
 }
 
-TEST(AdmissionTest, TellsWhenAPauseEndsUntilItHas) {
-  Admission admission(kCap);
-  const net::Instant end = net::After(kNow, admission.Pause(kNow));
-  EXPECT_EQ(admission.resume_at(kNow), end);
-  EXPECT_EQ(admission.resume_at(JustBefore(end)), end);
-  EXPECT_EQ(admission.resume_at(end), net::Never());
+TEST(GateTest, TellsWhenAPauseEndsUntilItHas) {
+  Gate gate(kCap);
+  const net::Instant end = net::After(kNow, gate.Pause(kNow));
+  EXPECT_EQ(gate.resume_at(kNow), end);
+  EXPECT_EQ(gate.resume_at(JustBefore(end)), end);
+  EXPECT_EQ(gate.resume_at(end), net::Never());
 }
 
-TEST(AdmissionTest, PausesTwiceAsLongEachTimeUpToTheLongestPause) {
-  Admission admission(kCap);
+TEST(GateTest, PausesTwiceAsLongEachTimeUpToTheLongestPause) {
+  Gate gate(kCap);
   net::Instant now = kNow;
   absl::Duration expected = kShortest;
   for (int failure = 0; failure < 100; ++failure) {
-    EXPECT_EQ(admission.Pause(now), expected);
-    now = admission.resume_at(now);
-    EXPECT_TRUE(admission.Open(0, now));
+    EXPECT_EQ(gate.Pause(now), expected);
+    now = gate.resume_at(now);
+    EXPECT_TRUE(gate.Open(0, now));
     expected = std::min(2 * expected, kLongest);
   }
   EXPECT_EQ(expected, kLongest);
 }
 
-TEST(AdmissionTest, MeasuresAPauseFromTheFailureThatBeganIt) {
-  Admission admission(kCap);
-  admission.Pause(kNow);
+TEST(GateTest, MeasuresAPauseFromTheFailureThatBeganIt) {
+  Gate gate(kCap);
+  gate.Pause(kNow);
   const net::Instant later = net::After(kNow, absl::Milliseconds(1));
-  EXPECT_EQ(admission.Pause(later), 2 * kShortest);
-  EXPECT_EQ(admission.resume_at(later), net::After(later, 2 * kShortest));
+  EXPECT_EQ(gate.Pause(later), 2 * kShortest);
+  EXPECT_EQ(gate.resume_at(later), net::After(later, 2 * kShortest));
 }
 
 // A child gives back some of everything.
-TEST(AdmissionTest, ReopensWhenAChildEnds) {
-  Admission admission(kCap);
-  admission.Pause(kNow);
-  admission.ChildEnded();
-  EXPECT_TRUE(admission.Open(0, kNow));
-  EXPECT_EQ(admission.resume_at(kNow), net::Never());
+TEST(GateTest, ReopensWhenAChildEnds) {
+  Gate gate(kCap);
+  gate.Pause(kNow);
+  gate.ChildEnded();
+  EXPECT_TRUE(gate.Open(0, kNow));
+  EXPECT_EQ(gate.resume_at(kNow), net::Never());
 }
 
-TEST(AdmissionTest, StillPausesLongerIfAChildsEndDidNotHelp) {
-  Admission admission(kCap);
-  absl::Duration last = admission.Pause(kNow);
+TEST(GateTest, StillPausesLongerIfAChildsEndDidNotHelp) {
+  Gate gate(kCap);
+  absl::Duration last = gate.Pause(kNow);
   while (last < kLongest) {
-    admission.ChildEnded();
-    const absl::Duration next = admission.Pause(kNow);
+    gate.ChildEnded();
+    const absl::Duration next = gate.Pause(kNow);
     ASSERT_GT(next, last);
     last = next;
   }
 }
 
-TEST(AdmissionTest, PausesShortlyAgainAfterASuccess) {
-  Admission admission(kCap);
-  for (int failure = 0; failure < 10; ++failure) admission.Pause(kNow);
-  admission.ChildEnded();
-  admission.Succeeded();
-  EXPECT_EQ(admission.Pause(kNow), kShortest);
-  EXPECT_EQ(admission.Pause(kNow), 2 * kShortest);
+TEST(GateTest, PausesShortlyAgainAfterASuccess) {
+  Gate gate(kCap);
+  for (int failure = 0; failure < 10; ++failure) gate.Pause(kNow);
+  gate.ChildEnded();
+  gate.Succeeded();
+  EXPECT_EQ(gate.Pause(kNow), kShortest);
+  EXPECT_EQ(gate.Pause(kNow), 2 * kShortest);
 }
 
-TEST(AdmissionTest, KeepsTheCapWhateverReopensIt) {
-  Admission admission(kCap);
-  admission.Pause(kNow);
-  admission.ChildEnded();
-  EXPECT_FALSE(admission.Open(kCap, kNow));
-  admission.Pause(kNow);
-  EXPECT_FALSE(admission.Open(kCap, admission.resume_at(kNow)));
+TEST(GateTest, KeepsTheCapWhateverReopensIt) {
+  Gate gate(kCap);
+  gate.Pause(kNow);
+  gate.ChildEnded();
+  EXPECT_FALSE(gate.Open(kCap, kNow));
+  gate.Pause(kNow);
+  EXPECT_FALSE(gate.Open(kCap, gate.resume_at(kNow)));
 }
 
 // The numbers that DESIGN.md gives.
-TEST(AdmissionTest, PausesFor10To150Milliseconds) {
+TEST(GateTest, PausesFor10To150Milliseconds) {
   EXPECT_EQ(kShortest, absl::Milliseconds(10));
   EXPECT_EQ(kLongest, absl::Milliseconds(150));
 }

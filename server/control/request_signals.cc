@@ -61,14 +61,16 @@ RequestSignals::RequestSignals(std::shared_ptr<Shared> shared,
     : shared_(std::move(shared)), requests_(requests) {}
 
 RequestSignals::~RequestSignals() {
-  if (shared_ == nullptr) return;  // moved away
+  if (shared_ == nullptr) return;
   const std::lock_guard<std::mutex> lock(Mutex());
   std::vector<const Requests*>& everyone = shared_->everyone;
   everyone.erase(std::find(everyone.begin(), everyone.end(), requests_));
   shared_.reset();
 }
 
-int RequestSignals::fd() const { return shared_->inbox.fd(); }
+int RequestSignals::fd() const {
+  return shared_ == nullptr ? -1 : shared_->inbox.fd();
+}
 
 void RequestSignals::Forward() const {
   while (const absl::optional<siginfo_t> taken = shared_->inbox.TryTake()) {

@@ -25,6 +25,7 @@
 #define BROOD_SERVER_CONTROL_REQUEST_SIGNALS_H_
 
 #include <memory>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "brood/server/control/requests.h"
@@ -41,11 +42,19 @@ class RequestSignals {
   // `requests` are asked for each signal, and outlive this object.
   static absl::StatusOr<RequestSignals> Join(const Requests* requests);
 
-  RequestSignals(RequestSignals&& other) noexcept = default;
-  RequestSignals& operator=(RequestSignals&&) = delete;
+  // Takes no signal.
+  RequestSignals() = default;
+  RequestSignals(RequestSignals&& other) noexcept
+      : shared_(std::move(other.shared_)), requests_(other.requests_) {}
+  RequestSignals& operator=(RequestSignals&& other) noexcept {
+    std::swap(shared_, other.shared_);
+    std::swap(requests_, other.requests_);
+    return *this;
+  }
   ~RequestSignals();
 
-  // Readable while a signal waits. Poll it; do not read it.
+  // Returns a descriptor that is readable while a signal waits, -1 if none is
+  // taken. Poll it; do not read it.
   int fd() const;
   // Takes what waits, and asks every server for it.
   void Forward() const;
@@ -56,7 +65,7 @@ class RequestSignals {
   RequestSignals(std::shared_ptr<Shared> shared, const Requests* requests);
 
   std::shared_ptr<Shared> shared_;
-  const Requests* requests_;
+  const Requests* requests_ = nullptr;
 };
 
 }  // namespace brood::server

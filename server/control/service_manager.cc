@@ -27,6 +27,10 @@ absl::Status ErrorAt(const char* call, const net::Endpoint& address) {
 
 absl::StatusOr<std::unique_ptr<ServiceManager>> ServiceManager::Create(
     absl::string_view address, EventLog* log) {
+  if (address.empty()) {
+    return std::unique_ptr<ServiceManager>(
+        new ServiceManager(net::Endpoint(), net::Socket(), log));
+  }
   const absl::StatusOr<net::Endpoint> endpoint =
       net::Endpoint::Parse(absl::StrCat("unix:", address));
   if (!endpoint.ok()) {
@@ -79,6 +83,7 @@ void ServiceManager::Status(absl::string_view text) {
 }
 
 void ServiceManager::Say(absl::string_view words) {
+  if (!socket_.valid()) return;
   const ssize_t sent = TEMP_FAILURE_RETRY(sendto(
       socket_.fd(), words.data(), words.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
       address_.address(), address_.address_length()));

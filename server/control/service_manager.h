@@ -39,7 +39,8 @@ namespace brood::server {
 
 class ServiceManager {
  public:
-  // `address` is a path, or @ and a name. Somebody must listen there.
+  // Connects to `address`, a path, or @ and a name, at which the service
+  // manager listens. With an empty address nothing is ever sent.
   static absl::StatusOr<std::unique_ptr<ServiceManager>> Create(
       absl::string_view address, EventLog* log);
 
@@ -61,7 +62,7 @@ class ServiceManager {
   void Say(absl::string_view words);
 
   const net::Endpoint address_;
-  const net::Socket socket_;
+  const net::Socket socket_;  // not valid if there is no service manager
   const proc::HiddenFd hidden_;
   EventLog* const log_;
 };

@@ -25,9 +25,7 @@ absl::StatusOr<std::unique_ptr<Deadlines>> Deadlines::Create(
   const bool asks = options.first_byte_timeout != none ||
                     options.idle_timeout != none ||
                     options.peer_timeout != none;
-  if (!asks && options.connection_timeout == none) {
-    return std::unique_ptr<Deadlines>();
-  }
+  if (!asks && options.connection_timeout == none) slots = 0;
   absl::optional<net::TcpActivity> activity;
   if (asks) {
     absl::StatusOr<net::TcpActivity> created = net::TcpActivity::Create();
@@ -40,7 +38,8 @@ absl::StatusOr<std::unique_ptr<Deadlines>> Deadlines::Create(
 
 Deadlines::Deadlines(const Options& options, size_t slots, net::Instant now,
                      absl::optional<net::TcpActivity> activity)
-    : first_byte_(options.first_byte_timeout),
+    : active_(slots > 0),
+      first_byte_(options.first_byte_timeout),
       idle_(options.idle_timeout),
       peer_(options.peer_timeout),
       connection_(options.connection_timeout),
@@ -50,6 +49,7 @@ Deadlines::Deadlines(const Options& options, size_t slots, net::Instant now,
       watched_(slots) {}
 
 void Deadlines::Watch(Slot slot, const net::Connection& connection) {
+  if (!active_) return;
   const absl::Duration none = absl::ZeroDuration();
   Watched& watched = watched_[slot];
   watched.peer = connection.peer();

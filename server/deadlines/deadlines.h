@@ -25,7 +25,7 @@
 //   auto deadlines = Deadlines::Create(options, slots, now);
 //   (*deadlines)->Watch(slot, connection);
 //   ... at (*deadlines)->next():
-//   (*deadlines)->Check(now, [&](Deadlines::Slot slot, KillReason reason) {
+//   (*deadlines)->Check(now, [&](Slot slot, KillReason reason) {
 //     Kill(slot, reason);
 //   });
 
@@ -54,15 +54,18 @@ namespace brood::server {
 
 class Deadlines : public proc::ParentOnly {
  public:
-  using Slot = uint32_t;
-  // Null if the options ask for none.
+  // Watches nothing if the options ask for no deadline.
   static absl::StatusOr<std::unique_ptr<Deadlines>> Create(
       const Options& options, size_t slots, net::Instant now);
 
+  // Starts the deadlines of `connection`, which was accepted into `slot`.
   void Watch(Slot slot, const net::Connection& connection);
-  void Forget(Slot slot) { wheel_.Cancel(slot); }
-  // Calls `expired` for each connection that has had its time; it is looked at
-  // again soon, until it is forgotten.
+  // Ends the deadlines of `slot`.
+  void Forget(Slot slot) {
+    if (active_) wheel_.Cancel(slot);
+  }
+  // Calls `expired` for each connection whose deadline has passed, and again
+  // every 100 ms until it is forgotten. `expired` must not call this object.
   void Check(net::Instant now,
              absl::FunctionRef<void(Slot, KillReason)> expired);
   net::Instant next() const { return wheel_.next(); }
@@ -93,6 +96,7 @@ class Deadlines : public proc::ParentOnly {
                                    net::Instant now);
   void SetAlarm(Slot slot);
 
+  const bool active_;
   const absl::Duration first_byte_;
   const absl::Duration idle_;
   const absl::Duration peer_;

@@ -28,12 +28,12 @@
 #include "absl/time/time.h"
 #include "brood/net/instant.h"
 #include "brood/proc/memory/parent_only.h"
+#include "brood/server/slot.h"
 
 namespace brood::server {
 
 class TimerWheel {
  public:
-  using Slot = uint32_t;
   static constexpr absl::Duration kTick = absl::Milliseconds(10);
   static constexpr size_t kBuckets = 512;
 

@@ -18,10 +18,9 @@ class TimerWheelTest : public ::testing::Test {
   net::Instant At(int milliseconds) const {
     return net::After(start_, absl::Milliseconds(milliseconds));
   }
-  std::vector<TimerWheel::Slot> DueAt(int milliseconds) {
-    std::vector<TimerWheel::Slot> due;
-    wheel_.Advance(At(milliseconds),
-                   [&](TimerWheel::Slot slot) { due.push_back(slot); });
+  std::vector<Slot> DueAt(int milliseconds) {
+    std::vector<Slot> due;
+    wheel_.Advance(At(milliseconds), [&](Slot slot) { due.push_back(slot); });
     return due;
   }
 
@@ -44,7 +43,7 @@ TEST_F(TimerWheelTest, BetweenTwoTicksItGoesOffAtTheLaterOne) {
 }
 
 TEST_F(TimerWheelTest, OneThatIsTakenBackDoesNotGoOff) {
-  for (TimerWheel::Slot slot : {0, 1, 2}) wheel_.Set(slot, At(50));
+  for (Slot slot : {0, 1, 2}) wheel_.Set(slot, At(50));
   wheel_.Cancel(1);
   wheel_.Cancel(7);
   EXPECT_THAT(DueAt(50), UnorderedElementsAre(0, 2));
@@ -84,18 +83,18 @@ TEST_F(TimerWheelTest, OneInThePastGoesOffAtTheNextTick) {
 
 TEST_F(TimerWheelTest, WhoeverGoesOffMaySetAndCancel) {
   // By steps of two, the one that is cancelled is the next in the list.
-  for (const TimerWheel::Slot step : {1, 2}) {
+  for (const Slot step : {1, 2}) {
     TimerWheel wheel(3, start_);
-    for (TimerWheel::Slot slot : {0, 1, 2}) wheel.Set(slot, At(50));
-    std::set<TimerWheel::Slot> set = {0, 1, 2};
+    for (Slot slot : {0, 1, 2}) wheel.Set(slot, At(50));
+    std::set<Slot> set = {0, 1, 2};
     for (int now = 50; now <= 200; now += 50) {
       int went_off = 0;
-      wheel.Advance(At(now), [&](TimerWheel::Slot slot) {
+      wheel.Advance(At(now), [&](Slot slot) {
         EXPECT_EQ(set.count(slot), 1u) << "was cancelled: " << slot;
         EXPECT_LE(++went_off, 3);
         if (went_off > 3) return;
         wheel.Set(slot, At(now));  // over already: for the next tick
-        const TimerWheel::Slot other = (slot + step) % 3;
+        const Slot other = (slot + step) % 3;
         wheel.Cancel(other);
         set.erase(other);
       });

@@ -11,7 +11,7 @@ Scoreboard::Scoreboard(size_t max_connections) : entries_(max_connections) {
   }
 }
 
-Scoreboard::Slot Scoreboard::Claim(const net::Connection& connection) {
+Slot Scoreboard::Claim(const net::Connection& connection) {
   const Slot slot = free_.back();
   free_.pop_back();
   Entry& entry = entries_[slot];
@@ -38,12 +38,21 @@ void Scoreboard::Retire(Slot slot, const proc::ExitStatus& status) {
     const auto code = static_cast<ExitCode>(status.code());
     ++(code == ExitCode::kServed ? totals_.ended_ok : totals_.ended_error);
   } else if (entries_[slot].signalled_by_us) {
-    ++totals_.killed;
-    ++totals_.killed_for[static_cast<size_t>(entries_[slot].kill_reason)];
+    CountKilled(slot);
   } else {
     ++totals_.crashed;
     ++totals_.crashed_by[static_cast<size_t>(status.signal())];
   }
+  Free(slot);
+}
+
+void Scoreboard::CountKilled(Slot slot) {
+  ++totals_.killed;
+  ++totals_.killed_for[static_cast<size_t>(entries_[slot].kill_reason)];
+}
+
+void Scoreboard::RetireExpired(Slot slot) {
+  CountKilled(slot);
   Free(slot);
 }
 

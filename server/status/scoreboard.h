@@ -14,7 +14,7 @@
 // when none is free, or to retire one twice, is a bug of the caller's.
 //
 // Example:
-//   Scoreboard::Slot slot = scoreboard.Claim(connection);
+//   Slot slot = scoreboard.Claim(connection);
 //   scoreboard.Started(slot, pid, now);
 //   ... the child ends ...
 //   scoreboard.Retire(slot, status);
@@ -33,14 +33,13 @@
 #include "brood/net/instant.h"
 #include "brood/proc/exit_status.h"
 #include "brood/proc/memory/parent_only.h"
+#include "brood/server/slot.h"
 #include "brood/server/totals.h"
 
 namespace brood::server {
 
 class Scoreboard {
  public:
-  using Slot = uint32_t;
-
   struct Entry {
     pid_t pid = 0;                 // 0 while there is no process
     bool signalled_by_us = false;  // told to end, so its death is no crash
@@ -63,11 +62,15 @@ class Scoreboard {
   // counts.
   void Signalled(Slot slot, KillReason reason);
 
-  // The process ended: records the fate and frees the slot.
+  // Records how the process of `slot` ended, and frees the slot.
   void Retire(Slot slot, const proc::ExitStatus& status);
-  // There is no process and never will be: none could be made,
+  // Frees the slot of a connection whose deadline passed before a process took
+  // it over; counts it as killed.
+  void RetireExpired(Slot slot);
+  // Frees the slot of a connection for which fork failed.
   void RetireUnforked(Slot slot);
-  // or none shall be.
+  // Frees the slot of a connection that was closed without a process because
+  // the server is terminating.
   void RetireShed(Slot slot);
 
   const Entry& entry(Slot slot) const { return entries_[slot]; }
@@ -78,6 +81,7 @@ class Scoreboard {
   void ForEachLive(absl::FunctionRef<void(Slot, const Entry&)> visit) const;
 
  private:
+  void CountKilled(Slot slot);
   void Free(Slot slot);
 
   proc::ParentOnlyVector<Entry> entries_;

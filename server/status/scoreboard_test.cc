@@ -18,7 +18,7 @@ using ::testing::IsEmpty;
 using ::testing::Pair;
 using ::testing::UnorderedElementsAre;
 
-using Slot = Scoreboard::Slot;
+using Slot = Slot;
 
 const net::Instant kNow = net::Instant() + std::chrono::hours(1000);
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/server/strategy/auto_strategy.h"
 
 #include <unistd.h>
@@ -8,8 +10,8 @@
 namespace brood::server {
 namespace {
 
-// The memory of this process that a fork would have to copy the page tables of:
-// what is resident and not a file's. Beyond measure if that can't be known.
+// Returns how many bytes of this process a fork would have to copy the page
+// tables of: resident memory that is not a file's. INT64_MAX if unknown.
 int64_t OwnMemory() {
   std::FILE* statm = std::fopen("/proc/self/statm", "re");
   if (statm == nullptr) return INT64_MAX;
@@ -26,21 +28,18 @@ int64_t OwnMemory() {
 absl::Status AutoStrategy::Prepare() {
   if (!has_chosen_) {
     has_chosen_ = true;
-    if (fork_.Prepare().ok() && OwnMemory() <= largest_to_fork_) {
-      chosen_ = &fork_;
+    if (fork_->Prepare().ok() && OwnMemory() <= largest_to_fork_) {
+      chosen_ = fork_.get();
       zygote_->Close();
     }
   }
   return chosen_->Prepare();
 }
 
-void AutoStrategy::ChildEnded(const proc::Reaper::Ended& ended,
-                              Events& events) {
-  if (ended.tag == Zygote::kZygoteTag || ended.tag == Zygote::kStandbyTag) {
-    zygote_->ChildEnded(ended, events);
-  } else {
-    chosen_->ChildEnded(ended, events);
-  }
+void AutoStrategy::ChildEnded(ChildTag tag, const proc::Reaper::Ended& ended,
+                              net::Instant now, Events& events) {
+  const bool serves = tag.kind == ChildTag::Kind::kConnection;
+  (serves ? chosen_ : zygote_.get())->ChildEnded(tag, ended, now, events);
 }
 
 }  // namespace brood::server

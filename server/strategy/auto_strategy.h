@@ -1,13 +1,4 @@
-// AutoStrategy: the strategy "auto".
-//
-// Makes a zygote when the server is created, for then is the time for it, and
-// decides when the server begins to serve: if the process has threads by then,
-// or much memory, processes come from the zygote; if it stayed small, the
-// zygote is sent home and the process forks them itself.
-//
-// Lives in the parent. Errors: those of Zygote and ForkPerConnection.
-//
-// Example: see make_strategy.cc.
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef BROOD_SERVER_STRATEGY_AUTO_STRATEGY_H_
 #define BROOD_SERVER_STRATEGY_AUTO_STRATEGY_H_
@@ -20,16 +11,25 @@
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
 #include "brood/proc/reaper.h"
-#include "brood/server/strategy/fork_per_connection.h"
 #include "brood/server/strategy/strategy.h"
-#include "brood/server/strategy/zygote.h"
 
 namespace brood::server {
 
+// AutoStrategy forks from a zygote in a large or threaded program, and from the
+// program itself in a small one.
+//
+// It creates the zygote when the server is created, while the program is small,
+// and decides when the server begins to serve: if the process has threads by
+// then, or much memory, the zygote forks; otherwise the zygote is told to exit
+// and the process forks for itself.
+//
+// Process: supervisor. Errors: those of both strategies.
+//
+// Example: see make_strategy.cc.
 class AutoStrategy : public Strategy {
  public:
   // A process with more than `largest_to_fork` bytes of its own is not forked.
-  AutoStrategy(std::unique_ptr<Zygote> zygote, ForkPerConnection fork,
+  AutoStrategy(std::unique_ptr<Strategy> zygote, std::unique_ptr<Strategy> fork,
                int64_t largest_to_fork)
       : zygote_(std::move(zygote)),
         fork_(std::move(fork)),
@@ -38,26 +38,29 @@ class AutoStrategy : public Strategy {
   absl::Status Start() override { return zygote_->Start(); }
   absl::Status Prepare() override;
   bool HasRoom() const override { return chosen_->HasRoom(); }
-  void Dispatch(Slot slot, net::Connection connection,
+  void Dispatch(Slot slot, net::Connection connection, net::Instant now,
                 Events& events) override {
-    chosen_->Dispatch(slot, std::move(connection), events);
+    chosen_->Dispatch(slot, std::move(connection), now, events);
   }
-  void ChildEnded(const proc::Reaper::Ended& ended, Events& events) override;
-  int fd() const override { return zygote_->fd(); }
-  bool Urgent() const override { return zygote_->Urgent(); }
-  void Attend(Events& events) override { zygote_->Attend(events); }
-  void Maintain(net::Instant now, bool quiet, Events& events) override {
-    zygote_->Maintain(now, quiet, events);
+  void AdoptSpawned() override { zygote_->AdoptSpawned(); }
+  void ChildEnded(ChildTag tag, const proc::Reaper::Ended& ended,
+                  net::Instant now, Events& events) override;
+  int fd(net::Instant now) const override { return zygote_->fd(now); }
+  net::Instant alarm(net::Instant now) const override {
+    return zygote_->alarm(now);
   }
-  net::Instant next_maintenance() const override {
-    return zygote_->next_maintenance();
+  void Attend(net::Instant now, Events& events) override {
+    zygote_->Attend(now, events);
+  }
+  void Maintain(net::Instant now, bool idle, Events& events) override {
+    zygote_->Maintain(now, idle, events);
   }
   absl::Status BeginGeneration() override { return chosen_->BeginGeneration(); }
   void Close() override { zygote_->Close(); }
 
  private:
-  const std::unique_ptr<Zygote> zygote_;
-  ForkPerConnection fork_;
+  const std::unique_ptr<Strategy> zygote_;
+  const std::unique_ptr<Strategy> fork_;
   const int64_t largest_to_fork_;
   Strategy* chosen_ = zygote_.get();
   bool has_chosen_ = false;

@@ -1,26 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/server/strategy/fork_per_connection.h"
+
+#include <utility>
 
 namespace brood::server {
 
 void ForkPerConnection::Dispatch(Slot slot, net::Connection connection,
-                                 Events& events) {
-  absl::StatusOr<proc::Child> child = ForkAndHandle(std::move(connection));
+                                 net::Instant now, Events& events) {
+  absl::StatusOr<proc::SpawnedChild> child =
+      ForkAndHandle(std::move(connection));
   if (!child.ok()) {
-    events.Failed(slot, child.status());
+    events.Failed(slot, child.status(), now);
     return;
   }
   const pid_t pid = child->pid();
-  reaper_->Adopt(*std::move(child), slot);
-  events.Serving(slot, pid, net::Now());
+  const net::Instant started_at = child->started_at();
+  reaper_->Adopt(*std::move(child), ChildTag::Connection(slot).Pack());
+  events.Serving(slot, pid, started_at);
 }
 
 // The pattern. The parent's copy of the connection is closed at the end of this
 // scope, before anything else is forked: the child is its only holder, so the
 // client sees the end of the connection when the child ends, whatever siblings
 // live. The child never comes out of Spawn.
-absl::StatusOr<proc::Child> ForkPerConnection::ForkAndHandle(
+absl::StatusOr<proc::SpawnedChild> ForkPerConnection::ForkAndHandle(
     net::Connection connection) {
-  return spawner_.Spawn([&] { return program_->BeginAndServe(connection); });
+  return spawner_->Spawn([&] { return program_->BeginAndServe(connection); });
 }
 
 }  // namespace brood::server

@@ -1,13 +1,4 @@
-// MakeStrategy: from the name of a strategy to the thing.
-//
-// Called in the parent, when a server is created. A new strategy is a new pair
-// of files beside this one, and a line here and in Options.
-//
-// Errors: those of proc::Spawner::Create and of the queues that a strategy
-// needs, naming the call.
-//
-// Example:
-//   auto strategy = MakeStrategy(options, &reaper, &program, &log);
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef BROOD_SERVER_STRATEGY_MAKE_STRATEGY_H_
 #define BROOD_SERVER_STRATEGY_MAKE_STRATEGY_H_
@@ -15,18 +6,21 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
-#include "brood/proc/reaper.h"
-#include "brood/server/child/child_program.h"
-#include "brood/server/log/event_log.h"
 #include "brood/server/options.h"
 #include "brood/server/strategy/strategy.h"
 
 namespace brood::server {
 
-// `options` are valid; the others outlive the strategy.
+// Returns the strategy that `options`, which are valid, ask for. Called in the
+// parent when a server is created. A new strategy is a pair of files beside
+// this one, a line here and one in the table of names.
+//
+// Errors: those of the queues that a strategy needs, naming the call.
+//
+// Example:
+//   auto strategy = MakeStrategy(options, environment);
 absl::StatusOr<std::unique_ptr<Strategy>> MakeStrategy(
-    const Options& options, proc::Reaper* reaper, const ChildProgram* program,
-    EventLog* log);
+    const Options& options, const StrategyEnvironment& environment);
 
 }  // namespace brood::server
 

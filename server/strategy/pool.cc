@@ -1,18 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/server/strategy/pool.h"
 
 #include <sys/resource.h>
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
+#include "absl/types/optional.h"
+#include "brood/net/handoff_queue.h"
 #include "brood/proc/exit_status.h"
 #include "brood/proc/process_state.h"
 #include "brood/proc/sync_point.h"
+#include "brood/server/child/child_program.h"
+#include "brood/server/handler.h"
 
 namespace brood::server {
 namespace {
+
+// The most reports that are read in one turn.
+constexpr int kReportBatch = 64;
+
+// What a worker does: it serves connections one after the other, reports each,
+// and exits when it has served its share or when a handler left the process
+// changed. Created in the supervisor, copied to ordinary memory, runs in the
+// worker.
+class PoolWorker {
+ public:
+  PoolWorker(const ChildProgram* program, ReportSender reports,
+             int connections_per_worker)
+      : program_(program),
+        reports_(reports),
+        connections_per_worker_(connections_per_worker) {}
+
+  // Returns the exit code of the worker.
+  int Run(WorkerSet::Index index, net::HandoffQueue& queue) const;
+
+ private:
+  int HowManyToServe() const;
+
+  const ChildProgram* program_;
+  ReportSender reports_;
+  int connections_per_worker_;
+};
 
 rusage Difference(const rusage& before, const rusage& after) {
   rusage used = after;
@@ -27,29 +60,7 @@ rusage Difference(const rusage& before, const rusage& after) {
   return used;
 }
 
-// How many reports are read before others have their turn.
-constexpr int kReportBatch = 64;
-
-}  // namespace
-
-Pool::Pool(size_t workers, int connections_per_worker, ForkPerConnection direct,
-           WorkerReports reports, proc::Reaper* reaper,
-           const ChildProgram* program, EventLog* log)
-    : max_workers_(workers),
-      connections_per_worker_(connections_per_worker),
-      reaper_(reaper),
-      program_(program),
-      log_(log),
-      direct_(std::move(direct)),
-      reports_(std::move(reports)),
-      workers_(
-          workers, reaper, log, program,
-          [this](WorkerSet::Index index, net::HandoffQueue& queue) {
-            return Live(index, queue);
-          },
-          reports_.fd_to_send()) {}
-
-int Pool::Live(WorkerSet::Index index, const net::HandoffQueue& queue) const {
+int PoolWorker::Run(WorkerSet::Index index, net::HandoffQueue& queue) const {
   proc::ProcessState pristine;
   rusage before;
   getrusage(RUSAGE_SELF, &before);
@@ -57,7 +68,8 @@ int Pool::Live(WorkerSet::Index index, const net::HandoffQueue& queue) const {
     absl::optional<net::HandoffQueue::Message> message =
         WorkerSet::AwaitConnection(queue);
     if (!message) break;
-    // From here on it is ours: if we die, it has had its process.
+    // From here on the connection belongs to this process: if it dies now, the
+    // connection has had its process.
     queue.Acknowledge();
     proc::SyncPoint("pool: acknowledged");
     const int code = program_->Serve(*message->connection);
@@ -76,39 +88,63 @@ int Pool::Live(WorkerSet::Index index, const net::HandoffQueue& queue) const {
   return static_cast<int>(ExitCode::kServed);
 }
 
-// About the number that was asked for: workers that were made at once should
-// not all have to be replaced at once.
-int Pool::HowManyToServe() const {
+// About the number that was asked for: workers that were created together must
+// not all have to be replaced together.
+int PoolWorker::HowManyToServe() const {
   const int quarter = connections_per_worker_ / 4;
-  // Pids of neighbours are neighbours too; this spreads them.
+  // Neighbours have successive pids, which this spreads.
   const auto spread = static_cast<unsigned>(getpid()) * 2654435761u >> 8;
   return connections_per_worker_ - quarter +
          static_cast<int>(spread % (2 * static_cast<unsigned>(quarter) + 1));
 }
 
-void Pool::Dispatch(Slot slot, net::Connection connection, Events& events) {
-  if (workers_.Assign(slot, connection, events)) return;
-  direct_.Dispatch(slot, std::move(connection), events);
+WorkerSet::Body BodyOf(const PoolWorker& worker) {
+  return [worker](WorkerSet::Index index, net::HandoffQueue& queue) {
+    return worker.Run(index, queue);
+  };
 }
 
-// A worker that reports and ends did so in this order; so its report is there.
-void Pool::ChildEnded(const proc::Reaper::Ended& ended, Events& events) {
-  if (WorkerSet::IsWorker(ended.tag)) {
-    TakeReports(events);
-    workers_.Ended(ended, net::Now(), events);
+}  // namespace
+
+Pool::Pool(size_t size, int connections_per_worker,
+           std::unique_ptr<Strategy> direct, WorkerReports reports,
+           const StrategyEnvironment& environment)
+    : size_(size),
+      reaper_(environment.reaper),
+      log_(environment.log),
+      direct_(std::move(direct)),
+      reports_(std::move(reports)),
+      workers_(size, environment,
+               BodyOf(PoolWorker(environment.program, reports_.sender(),
+                                 connections_per_worker)),
+               reports_.sender().fd()) {}
+
+void Pool::Dispatch(Slot slot, net::Connection connection, net::Instant now,
+                    Events& events) {
+  batching_.Dispatched(now);
+  if (workers_.Assign(slot, connection, now, events)) return;
+  direct_->Dispatch(slot, std::move(connection), now, events);
+}
+
+// A worker that reports and ends does so in this order, so its report is there.
+void Pool::ChildEnded(ChildTag tag, const proc::Reaper::Ended& ended,
+                      net::Instant now, Events& events) {
+  if (tag.kind == ChildTag::Kind::kWorker) {
+    TakeReports(now, events);
+    workers_.Ended(tag.index, ended, now, events);
   } else {
-    direct_.ChildEnded(ended, events);
+    direct_->ChildEnded(tag, ended, now, events);
   }
 }
 
-void Pool::TakeReports(Events& events) {
+void Pool::TakeReports(net::Instant now, Events& events) {
   for (int n = 0; n < kReportBatch; ++n) {
     const absl::optional<WorkerReports::Received> received =
-        reports_.TryReceive();
+        reports_.TryReceive(now);
     if (!received) {
-      // The worker is busy for us until we hear of it, or it ends.
+      // The worker counts as busy until its next report, or its end.
       const int error = errno;
-      if (error != EAGAIN) log_->CallFailed("recvmsg", error, net::Now());
+      if (error != EAGAIN) log_->CallFailed("recvmsg", error, now);
       return;
     }
     const WorkerReports::Report& report = received->report;
@@ -121,17 +157,18 @@ void Pool::TakeReports(Events& events) {
   }
 }
 
-void Pool::Maintain(net::Instant now, bool /*quiet*/, Events& /*events*/) {
+void Pool::Maintain(net::Instant now, bool /*idle*/, Events& /*events*/) {
   if (closed_) {
     workers_.DismissIdle(0);
   } else if (Short()) {
-    workers_.ForkUpTo(workers_.idle() + max_workers_ - reaper_->live(),
-                      direct_.spawner(), now);
+    workers_.ForkUpTo(workers_.idle() + size_ - reaper_->live(), now);
   }
 }
 
-net::Instant Pool::next_maintenance() const {
-  return Short() ? workers_.next_fork() : net::Never();
+net::Instant Pool::alarm(net::Instant now) const {
+  const net::Instant events_due =
+      EventsWait(now) ? batching_.due(now) : net::Never();
+  return Short() ? std::min(events_due, workers_.next_fork()) : events_due;
 }
 
 absl::Status Pool::BeginGeneration() {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/server/strategy/spares.h"
 
 #include <algorithm>
@@ -6,17 +8,19 @@
 #include "absl/types/optional.h"
 #include "brood/net/handoff_queue.h"
 #include "brood/proc/sync_point.h"
+#include "brood/server/child/child_program.h"
 #include "brood/server/handler.h"
 
 namespace brood::server {
 namespace {
 
-// In the child.
-int LiveAsSpare(const ChildProgram& program, net::HandoffQueue& queue) {
+// In the spare.
+int RunSpare(const ChildProgram& program, net::HandoffQueue& queue) {
   absl::optional<net::HandoffQueue::Message> message =
       WorkerSet::AwaitConnection(queue);
   if (!message) return static_cast<int>(ExitCode::kServed);
-  // From here on it is ours: if we die, it has had its process.
+  // From here on the connection belongs to this process: if it dies now, the
+  // connection has had its process.
   queue.Acknowledge();
   proc::SyncPoint("spares: acknowledged");
   queue.StopAwaiting();
@@ -25,36 +29,47 @@ int LiveAsSpare(const ChildProgram& program, net::HandoffQueue& queue) {
 
 }  // namespace
 
-Spares::Spares(size_t min, size_t max, ForkPerConnection direct,
-               proc::Reaper* reaper, const ChildProgram* program, EventLog* log)
+Spares::Spares(size_t min, size_t max, std::unique_ptr<Strategy> direct,
+               const StrategyEnvironment& environment)
     : min_(min),
       max_(max),
-      direct_(std::make_unique<ForkPerConnection>(std::move(direct))),
+      direct_(std::move(direct)),
       // As many again may be about to take their connections over.
-      workers_(2 * max, reaper, log, program,
-               [program](WorkerSet::Index /*index*/, net::HandoffQueue& queue) {
-                 return LiveAsSpare(*program, queue);
+      workers_(2 * max, environment,
+               [program = environment.program](WorkerSet::Index /*index*/,
+                                               net::HandoffQueue& queue) {
+                 return RunSpare(*program, queue);
                }),
       wanted_(min) {}
 
-void Spares::Dispatch(Slot slot, net::Connection connection, Events& events) {
-  lull_at_ = net::After(connection.accepted_at(), kLull);
-  if (workers_.Assign(slot, connection, events)) return;
+void Spares::Dispatch(Slot slot, net::Connection connection, net::Instant now,
+                      Events& events) {
+  lull_at_ = net::After(now, kLull);
+  if (workers_.Assign(slot, connection, now, events)) return;
   were_too_few_ = true;
-  direct_->Dispatch(slot, std::move(connection), events);
+  direct_->Dispatch(slot, std::move(connection), now, events);
 }
 
-void Spares::ChildEnded(const proc::Reaper::Ended& ended, Events& events) {
-  if (WorkerSet::IsWorker(ended.tag)) {
-    workers_.Ended(ended, net::Now(), events);
+void Spares::ChildEnded(ChildTag tag, const proc::Reaper::Ended& ended,
+                        net::Instant now, Events& events) {
+  if (tag.kind == ChildTag::Kind::kWorker) {
+    workers_.Ended(tag.index, ended, now, events);
   } else {
-    direct_->ChildEnded(ended, events);
+    direct_->ChildEnded(tag, ended, now, events);
   }
 }
 
-void Spares::Maintain(net::Instant now, bool quiet, Events& /*events*/) {
-  // Not while somebody may be waiting in the kernel's queue.
-  if (!quiet || closed_) return;
+void Spares::Maintain(net::Instant now, bool idle, Events& /*events*/) {
+  // Not while a client may be waiting in the kernel's queue.
+  if (!idle || closed_) return;
+  AdaptToDemand(now);
+  if (workers_.idle() >= wanted_ || !(MustRefill() || now >= lull_at_)) return;
+  workers_.ReleaseThoseServing();
+  workers_.ForkUpTo(wanted_, now);
+  refilling_ = workers_.idle() < wanted_;
+}
+
+void Spares::AdaptToDemand(net::Instant now) {
   if (were_too_few_) {
     were_too_few_ = false;
     wanted_ = std::min(2 * wanted_, max_);
@@ -64,16 +79,12 @@ void Spares::Maintain(net::Instant now, bool quiet, Events& /*events*/) {
     shrink_at_ = wanted_ > min_ ? net::After(now, kShrinkPeriod) : net::Never();
     workers_.DismissIdle(wanted_);
   }
-  if (workers_.idle() >= wanted_ || !(Refills() || now >= lull_at_)) return;
-  workers_.ReleaseThoseServing();
-  workers_.ForkUpTo(wanted_, direct_->spawner(), now);
-  refilling_ = workers_.idle() < wanted_;
 }
 
-net::Instant Spares::next_maintenance() const {
+net::Instant Spares::alarm(net::Instant /*now*/) const {
   if (closed_) return net::Never();
   if (workers_.idle() >= wanted_) return shrink_at_;
-  const net::Instant refill_at = Refills() ? net::Instant::min() : lull_at_;
+  const net::Instant refill_at = MustRefill() ? net::Instant::min() : lull_at_;
   return std::min(std::max(refill_at, workers_.next_fork()), shrink_at_);
 }
 

@@ -1,24 +1,4 @@
-// Spares: processes forked ahead, each of which serves one connection and ends.
-//
-// The isolation of a fork for each connection, with the cost of the fork off
-// the client's path. Spares are forked while nobody waits; when there is none
-// for a connection, a process is forked for it, as ForkPerConnection does it:
-// so a flood is served at least as fast as by that.
-//
-// Nor is one forked as soon as one is taken, for the client who comes next
-// would wait for that: when a quarter of them is left, or nobody came for
-// kLull, they are made up to their number.
-//
-// How many wait adapts: when they were too few for a burst the number doubles,
-// from `min` up to `max`, and halves after a second without a shortage.
-//
-// Lives in the parent, which must be single-threaded, in memory that children
-// do not get. The tag of a child is its
-// slot, or a worker's of the worker set.
-//
-// Example:
-//   Spares spares(4, 32, std::move(direct), &reaper, &program, &log);
-//   spares.Dispatch(slot, std::move(connection), events);
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef BROOD_SERVER_STRATEGY_SPARES_H_
 #define BROOD_SERVER_STRATEGY_SPARES_H_
@@ -32,39 +12,58 @@
 #include "brood/net/instant.h"
 #include "brood/proc/memory/parent_only.h"
 #include "brood/proc/reaper.h"
-#include "brood/server/child/child_program.h"
-#include "brood/server/log/event_log.h"
-#include "brood/server/strategy/fork_per_connection.h"
 #include "brood/server/strategy/strategy.h"
 #include "brood/server/strategy/worker_set.h"
 
 namespace brood::server {
 
+// Spares forks processes ahead, each of which serves one connection and exits.
+//
+// The isolation of one fork for each connection, with the cost of the fork off
+// the client's path. Spares are forked while no client waits; when a connection
+// finds none, it is forked for directly, so a flood is served at least as fast
+// as by ForkPerConnection. The set is refilled when a quarter of it is left, or
+// when no client came for kLull, and not after each connection, for which the
+// next client would wait. The wanted number doubles after a burst that found
+// too few, from `min` to `max`, and halves after a second without a shortage.
+//
+// Process: supervisor, which must be single-threaded, in parent-only memory.
+// Tags: kWorker, and kConnection from the handoff on.
+//
+// Example:
+//   Spares spares(4, 32, std::move(direct), environment);
+//   spares.Dispatch(slot, std::move(connection), now, events);
 class Spares : public Strategy, public proc::ParentOnly {
  public:
+  // How often the wanted number halves.
   static constexpr absl::Duration kShrinkPeriod = absl::Seconds(1);
+  // How long no connection must come before the set is refilled.
   static constexpr absl::Duration kLull = absl::Milliseconds(5);
 
-  // `direct` makes the processes; the others outlive the strategy.
-  Spares(size_t min, size_t max, ForkPerConnection direct, proc::Reaper* reaper,
-         const ChildProgram* program, EventLog* log);
+  // `direct` forks for a connection for which there is no spare.
+  Spares(size_t min, size_t max, std::unique_ptr<Strategy> direct,
+         const StrategyEnvironment& environment);
 
   absl::Status Prepare() override { return direct_->Prepare(); }
-  void Dispatch(Slot slot, net::Connection connection, Events& events) override;
-  void ChildEnded(const proc::Reaper::Ended& ended, Events& events) override;
-  void Maintain(net::Instant now, bool quiet, Events& events) override;
-  net::Instant next_maintenance() const override;
+  void Dispatch(Slot slot, net::Connection connection, net::Instant now,
+                Events& events) override;
+  void ChildEnded(ChildTag tag, const proc::Reaper::Ended& ended,
+                  net::Instant now, Events& events) override;
+  net::Instant alarm(net::Instant now) const override;
+  void Maintain(net::Instant now, bool idle, Events& events) override;
   absl::Status BeginGeneration() override;
   void Close() override;
 
  private:
+  void AdaptToDemand(net::Instant now);
+  bool MustRefill() const {
+    return refilling_ || 4 * workers_.idle() <= wanted_;
+  }
+
   const size_t min_;
   const size_t max_;
-  // Not in this memory: children need it.
-  const std::unique_ptr<ForkPerConnection> direct_;
+  const std::unique_ptr<Strategy> direct_;
   WorkerSet workers_;
-  bool Refills() const { return refilling_ || 4 * workers_.idle() <= wanted_; }
-
   size_t wanted_;
   bool were_too_few_ = false;
   bool refilling_ = false;

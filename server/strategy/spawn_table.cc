@@ -13,22 +13,22 @@ static_assert(sizeof(std::atomic<pid_t>) == sizeof(pid_t) &&
                   std::atomic<pid_t>::is_always_lock_free,
               "the kernel writes a pid into it");
 
-absl::StatusOr<SpawnTable> SpawnTable::Create(size_t slots) {
-  const size_t size = slots * sizeof(Cell);
+absl::StatusOr<SpawnTable> SpawnTable::Create(size_t cells) {
+  const size_t size = cells * sizeof(Cell);
   void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE,
                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return absl::ErrnoToStatus(errno, "mmap");
   // Zeroed: serial numbers begin at 1.
-  SpawnTable table(static_cast<Cell*>(memory), size);
+  SpawnTable table(static_cast<Cell*>(memory), cells);
   table.HideFromChildren();
   return table;
 }
 
 SpawnTable::SpawnTable(SpawnTable&& other) noexcept
-    : cells_(std::exchange(other.cells_, nullptr)), size_(other.size_) {}
+    : cells_(std::exchange(other.cells_, nullptr)), count_(other.count_) {}
 
 SpawnTable::~SpawnTable() {
-  if (cells_ != nullptr) munmap(cells_, size_);
+  if (cells_ != nullptr) munmap(cells_, bytes());
 }
 
 pid_t* SpawnTable::Begin(uint32_t slot, uint32_t serial) {
@@ -55,12 +55,12 @@ SpawnTable::Record SpawnTable::Read(uint32_t slot, uint32_t serial) const {
 }
 
 absl::Status SpawnTable::ShareWithChildren() const {
-  if (madvise(cells_, size_, MADV_DOFORK) == 0) return absl::OkStatus();
+  if (madvise(cells_, bytes(), MADV_DOFORK) == 0) return absl::OkStatus();
   return absl::ErrnoToStatus(errno, "madvise MADV_DOFORK");
 }
 
 void SpawnTable::HideFromChildren() const {
-  madvise(cells_, size_, MADV_DONTFORK);
+  madvise(cells_, bytes(), MADV_DONTFORK);
 }
 
 }  // namespace brood::server

@@ -45,7 +45,7 @@ class SpawnTable {
     int64_t at;
   };
 
-  static absl::StatusOr<SpawnTable> Create(size_t slots);
+  static absl::StatusOr<SpawnTable> Create(size_t cells);
   SpawnTable(SpawnTable&& other) noexcept;
   SpawnTable& operator=(SpawnTable&&) = delete;
   ~SpawnTable();
@@ -55,6 +55,9 @@ class SpawnTable {
   pid_t* Begin(uint32_t slot, uint32_t serial);
   void Complete(uint32_t slot, int64_t at);
   void Fail(uint32_t slot, int error);
+
+  // Returns the number of cells.
+  uint32_t size() const { return static_cast<uint32_t>(count_); }
 
   // In the supervisor.
   Record Read(uint32_t slot, uint32_t serial) const;
@@ -73,10 +76,11 @@ class SpawnTable {
     std::atomic<int64_t> at;
   };
 
-  SpawnTable(Cell* cells, size_t size) : cells_(cells), size_(size) {}
+  SpawnTable(Cell* cells, size_t count) : cells_(cells), count_(count) {}
+  size_t bytes() const { return count_ * sizeof(Cell); }
 
   Cell* cells_;
-  size_t size_;  // in bytes
+  size_t count_;
 };
 
 }  // namespace brood::server

@@ -1,48 +1,63 @@
-// Strategy: how a connection gets a process.
-//
-// The supervisor accepts, admits, counts and reaps; the strategy alone knows
-// when and from what processes are made. The supervisor never knows which one
-// it has: it gives a connection away, with the slot that stands for it in the
-// account, and hears by Events what became of it.
-//
-// Lives in the parent, in the supervisor's thread. Children are on the reaper's
-// books with the strategy's own tags, so their ends come back to it first.
-//
-// Example: see fork_per_connection.h, the reference.
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef BROOD_SERVER_STRATEGY_STRATEGY_H_
 #define BROOD_SERVER_STRATEGY_STRATEGY_H_
 
 #include <sys/types.h>
 
-#include <cstdint>
-
 #include "absl/status/status.h"
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
 #include "brood/proc/exit_status.h"
 #include "brood/proc/reaper.h"
+#include "brood/proc/spawn.h"
+#include "brood/server/child/child_program.h"
+#include "brood/server/child_tag.h"
+#include "brood/server/log/event_log.h"
+#include "brood/server/slot.h"
 
 namespace brood::server {
 
+// StrategyEnvironment is what a strategy works with. A value of the parent's;
+// what it points to outlives the strategy. Children use `spawner` and
+// `program`, which must therefore be in ordinary memory.
+struct StrategyEnvironment {
+  proc::Spawner* spawner;
+  proc::Reaper* reaper;
+  const ChildProgram* program;
+  EventLog* log;
+};
+
+// Strategy decides how a connection gets a process.
+//
+// The supervisor accepts, admits and reaps; a Strategy creates processes and
+// gives each connection to one of them. The supervisor does not know which
+// strategy it uses. A strategy never reads the clock: `now` is the time of the
+// turn, or of the accept for Dispatch().
+//
+// Process: supervisor. Thread: the supervisor's. Children are registered with
+// the reaper under the strategy's tags, so ChildEnded() sees every exit first.
+// Reference implementation: ForkPerConnection.
 class Strategy {
  public:
-  using Slot = uint32_t;
-
-  // What the supervisor hears, during the calls that it makes. For each slot:
-  // Serving, then Ended; or Failed; or, any number of times before, Returned.
+  // Events reports progress to the owner of the connections' records, during
+  // the calls below. For each slot: Serving then Ended; or Failed; each
+  // preceded by any number of Returned. An implementation must not call the
+  // strategy back: it collects what has to be done (see Connections).
   class Events {
    public:
-    // Process `pid` has the connection, since then.
+    // Process `pid` has owned the connection since `since`.
     virtual void Serving(Slot slot, pid_t pid, net::Instant since) = 0;
-    // And was done with it at that time.
+    // Process `pid` finished with the connection at `at`.
     virtual void Ended(Slot slot, pid_t pid, const proc::ExitStatus& status,
                        net::Instant at) = 0;
-    // The process that was to have it died before it took it over. Nothing was
-    // read: another one can serve it.
-    virtual void Returned(Slot slot, net::Connection connection) = 0;
-    // No process could be made for it; it is closed.
-    virtual void Failed(Slot slot, const absl::Status& why) = 0;
+    // Process `pid`, which ended with `status`, did so before it took the
+    // connection over. No byte was read; another process can serve it.
+    virtual void Returned(Slot slot, net::Connection connection, pid_t pid,
+                          const proc::ExitStatus& status) = 0;
+    // No process could be created. The connection has been closed.
+    virtual void Failed(Slot slot, const absl::Status& why,
+                        net::Instant now) = 0;
 
    protected:
     ~Events() = default;
@@ -50,39 +65,51 @@ class Strategy {
 
   virtual ~Strategy() = default;
 
-  // Once, when the server is created: makes what must be made while the program
-  // is still small and single-threaded.
+  // Creates what must be created while the program is still small and
+  // single-threaded. Called once, when the server is created.
   virtual absl::Status Start() { return absl::OkStatus(); }
-  // Before the first Dispatch(), and again when code that is not the server's
-  // has run: looks at what it may have changed about this process. Fails if no
-  // process can be made from it.
+  // Records what foreign code may have changed about this process. Called
+  // before the first Dispatch(), and again whenever foreign code has run. Fails
+  // if this process cannot create processes.
   virtual absl::Status Prepare() = 0;
 
-  // Whether a connection could be given away now. If not, none is accepted; a
-  // readable fd() says when to ask again.
+  // Returns whether a connection could be dispatched now. If not, none is
+  // accepted until a readable fd() or an alarm() says to ask again.
   virtual bool HasRoom() const { return true; }
-  // Gives `connection` to a process. Nothing of it stays open here.
-  virtual void Dispatch(Slot slot, net::Connection connection,
+  // Gives `connection` to a process. Closes this process's copy.
+  virtual void Dispatch(Slot slot, net::Connection connection, net::Instant now,
                         Events& events) = 0;
-  // A child of the strategy's was reaped.
-  virtual void ChildEnded(const proc::Reaper::Ended& ended, Events& events) = 0;
 
-  // Readable when there is news for Attend(); -1 if there never is. News are of
-  // work that was done without the parent, so they can wait for a little while
-  // for a turn that it has anyway; unless they are Urgent().
-  virtual int fd() const { return -1; }
-  virtual bool Urgent() const { return false; }
-  virtual void Attend(Events& /*events*/) {}
-  // In each turn. `quiet` if nothing else was there to do: the time for work
-  // that somebody might otherwise wait for.
-  virtual void Maintain(net::Instant /*now*/, bool /*quiet*/,
+  // Registers children that another process created for this one with the
+  // reaper. Called before and after the reaper looks for children that ended.
+  virtual void AdoptSpawned() {}
+  // Accounts for a child of the strategy that has been reaped; `tag` is
+  // unpacked from `ended.tag`.
+  virtual void ChildEnded(ChildTag tag, const proc::Reaper::Ended& ended,
+                          net::Instant now, Events& events) = 0;
+
+  // Returns a descriptor that is readable when Attend() has events to process,
+  // or -1 if Attend() must be called in each turn: because there never are any,
+  // or because they wait for a turn that comes anyway (see EventBatching).
+  virtual int fd(net::Instant /*now*/) const { return -1; }
+  // Returns when the supervisor must take a turn for this strategy even if
+  // nothing happens.
+  virtual net::Instant alarm(net::Instant /*now*/) const {
+    return net::Never();
+  }
+  // Processes the events that fd() announces.
+  virtual void Attend(net::Instant /*now*/, Events& /*events*/) {}
+  // Creates and dismisses processes ahead of connections. Called in each turn;
+  // `idle` if nothing else had to be done: the time for work that a client
+  // would otherwise wait for.
+  virtual void Maintain(net::Instant /*now*/, bool /*idle*/,
                         Events& /*events*/) {}
-  // When Maintain() wants to be called, if nothing happens before.
-  virtual net::Instant next_maintenance() const { return net::Never(); }
 
-  // From now on connections are given to processes made from now on.
+  // Gives connections that are dispatched from now on to processes that are
+  // created from now on.
   virtual absl::Status BeginGeneration() { return absl::OkStatus(); }
-  // No connection will come any more: processes that wait for one may go.
+  // Lets processes go that wait for connections: none will be dispatched any
+  // more.
   virtual void Close() {}
 };
 

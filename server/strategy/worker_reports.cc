@@ -43,12 +43,12 @@ WorkerReports::WorkerReports(net::Socket sending, net::Socket receiving)
       hidden_sending_(sending_.fd()),
       hidden_receiving_(receiving_.fd()) {}
 
-void WorkerReports::Send(const Report& report) const {
-  TEMP_FAILURE_RETRY(
-      send(sending_.fd(), &report, sizeof(report), MSG_NOSIGNAL));
+void ReportSender::Send(const WorkerReport& report) const {
+  TEMP_FAILURE_RETRY(send(fd_, &report, sizeof(report), MSG_NOSIGNAL));
 }
 
-absl::optional<WorkerReports::Received> WorkerReports::TryReceive() const {
+absl::optional<WorkerReports::Received> WorkerReports::TryReceive(
+    net::Instant now) const {
   // Bounded: a worker may send what is none for as long as it likes.
   for (int tries = 0; tries < kMostDropped; ++tries) {
     Received received = {};
@@ -78,8 +78,8 @@ absl::optional<WorkerReports::Received> WorkerReports::TryReceive() const {
     received.sender = sender.pid;
     // Others count with it, and no difference is to overflow.
     received.done_at =
-        std::min(net::Now(), net::Instant(std::chrono::nanoseconds(std::max(
-                                 int64_t{0}, received.report.done_at))));
+        std::min(now, net::Instant(std::chrono::nanoseconds(
+                          std::max(int64_t{0}, received.report.done_at))));
     return received;
   }
   errno = EAGAIN;

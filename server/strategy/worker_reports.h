@@ -6,16 +6,16 @@
 // is dropped. What it says may be anything that fits: for a worker may have
 // been taken over by its client.
 //
-// The parent makes it and receives; a worker, which keeps fd_to_send(), sends.
+// The parent makes it and receives; a worker, which keeps sender(), sends.
 // Neither blocks: a worker whose report does not fit waits for the parent.
 //
 // Errors: Create() names the call.
 //
 // Example:
 //   absl::StatusOr<WorkerReports> reports = WorkerReports::Create();
-//   ... in a worker:  reports->Send({index, serial, code, leaves, done_at, usage});
+//   ... in a worker:  sender.Send({index, serial, code, leaves, done_at, usage});
 //   ... in the parent, when reports->fd() is readable:
-//   while (auto report = reports->TryReceive()) Account(*report);
+//   while (auto report = reports->TryReceive(now)) Account(*report);
 
 #ifndef BROOD_SERVER_STRATEGY_WORKER_REPORTS_H_
 #define BROOD_SERVER_STRATEGY_WORKER_REPORTS_H_
@@ -34,16 +34,33 @@
 
 namespace brood::server {
 
+// WorkerReport is what a worker sends when it has finished a connection.
+struct WorkerReport {
+  uint32_t index;   // of the worker, as it claims
+  uint32_t serial;  // of the connection
+  int32_t exit_code;
+  uint32_t leaves;  // 1 if the worker exits
+  int64_t done_at;  // in nanoseconds of net::Now()'s clock
+  rusage usage;     // of that connection
+};
+
+// ReportSender sends the reports of one worker. Process: worker. A small value:
+// it lends the descriptor that workers keep.
+class ReportSender {
+ public:
+  explicit ReportSender(int fd) : fd_(fd) {}
+
+  // Sends `report`; waits while the parent's queue is full.
+  void Send(const WorkerReport& report) const;
+  int fd() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
 class WorkerReports {
  public:
-  struct Report {
-    uint32_t index;   // which worker it says it is
-    uint32_t serial;  // of the connection that it is done with
-    int32_t exit_code;
-    uint32_t leaves;  // 1 if it serves no more
-    int64_t done_at;  // in nanoseconds of net::Now()'s clock
-    rusage usage;     // of that connection
-  };
+  using Report = WorkerReport;
   struct Received {
     pid_t sender;  // the kernel's word
     Report report;
@@ -54,11 +71,12 @@ class WorkerReports {
   static absl::StatusOr<WorkerReports> Create();
 
   int fd() const { return receiving_.fd(); }
-  // Nothing if there is none, errno is EAGAIN then; or if the kernel refuses.
-  absl::optional<Received> TryReceive() const;
+  // Returns the next report; nothing if there is none (errno is EAGAIN then) or
+  // if the kernel refuses. `now` bounds the time that the report claims.
+  absl::optional<Received> TryReceive(net::Instant now) const;
 
-  int fd_to_send() const { return sending_.fd(); }
-  void Send(const Report& report) const;
+  // Returns what a worker sends its reports with.
+  ReportSender sender() const { return ReportSender(sending_.fd()); }
 
  private:
   WorkerReports(net::Socket sending, net::Socket receiving);

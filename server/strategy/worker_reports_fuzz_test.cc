@@ -55,19 +55,20 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
         absl::string_view(reinterpret_cast<const char*>(bytes), size)};
     if (with_descriptors) message.descriptors = {STDERR_FILENO, STDERR_FILENO};
     // What does not fit into the socket is not sent at all.
-    Send(message, reports->fd_to_send());
+    Send(message, reports->sender().fd());
     Report next = {};
     next.serial = 4711;
-    reports->Send(next);
-    absl::optional<WorkerReports::Received> received = reports->TryReceive();
+    reports->sender().Send(next);
+    absl::optional<WorkerReports::Received> received =
+        reports->TryReceive(brood::net::Now());
     if (size == sizeof(Report)) {
       Require(received.has_value(), "what has the size of a report is heard");
       RequireHeard(*received, bytes);
-      received = reports->TryReceive();
+      received = reports->TryReceive(brood::net::Now());
     }
     Require(received && received->report.serial == 4711,
             "what has another size is dropped, and the next is heard");
-    Require(!reports->TryReceive(), "nothing is heard twice");
+    Require(!reports->TryReceive(brood::net::Now()), "nothing is heard twice");
     Require(LowestFreeFd() == lowest, "nothing that came along stays open");
   }
   return 0;

@@ -65,7 +65,7 @@ class WorkerReportsTest : public ::brood::testing::LeakCheck {
     return poll(&polled, 1, 0) == 1;
   }
   void SendRaw(const void* bytes, size_t size) const {
-    ASSERT_EQ(send(reports_.fd_to_send(), bytes, size, MSG_NOSIGNAL),
+    ASSERT_EQ(send(reports_.sender().fd(), bytes, size, MSG_NOSIGNAL),
               static_cast<ssize_t>(size));
   }
 
@@ -74,13 +74,13 @@ class WorkerReportsTest : public ::brood::testing::LeakCheck {
 
 TEST_F(WorkerReportsTest, HasNothingAtFirst) {
   EXPECT_FALSE(Readable());
-  EXPECT_FALSE(reports_.TryReceive());
+  EXPECT_FALSE(reports_.TryReceive(net::Now()));
 }
 
 TEST_F(WorkerReportsTest, SaysWhatAWorkerSaidAndWhoItWas) {
-  const pid_t worker = InAWorker([&] { reports_.Send(ReportOf(5)); });
+  const pid_t worker = InAWorker([&] { reports_.sender().Send(ReportOf(5)); });
   EXPECT_TRUE(Readable());
-  const absl::optional<Received> received = reports_.TryReceive();
+  const absl::optional<Received> received = reports_.TryReceive(net::Now());
   ASSERT_TRUE(received);
   EXPECT_EQ(received->sender, worker);
   EXPECT_EQ(received->report.index, 3u);
@@ -88,15 +88,15 @@ TEST_F(WorkerReportsTest, SaysWhatAWorkerSaidAndWhoItWas) {
   EXPECT_EQ(received->report.exit_code, 2);
   EXPECT_EQ(received->report.leaves, 1u);
   EXPECT_EQ(received->report.usage.ru_minflt, 99);
-  EXPECT_FALSE(reports_.TryReceive());
+  EXPECT_FALSE(reports_.TryReceive(net::Now()));
   EXPECT_FALSE(Readable());
 }
 
 TEST_F(WorkerReportsTest, TellsTwoThatSayTheSameApart) {
-  const pid_t one = InAWorker([&] { reports_.Send(ReportOf(5)); });
-  const pid_t other = InAWorker([&] { reports_.Send(ReportOf(5)); });
-  EXPECT_EQ(reports_.TryReceive()->sender, one);
-  EXPECT_EQ(reports_.TryReceive()->sender, other);
+  const pid_t one = InAWorker([&] { reports_.sender().Send(ReportOf(5)); });
+  const pid_t other = InAWorker([&] { reports_.sender().Send(ReportOf(5)); });
+  EXPECT_EQ(reports_.TryReceive(net::Now())->sender, one);
+  EXPECT_EQ(reports_.TryReceive(net::Now())->sender, other);
 }
 
 // Root may; it does not run as a worker that has dropped its privileges.
@@ -110,13 +110,13 @@ TEST_F(WorkerReportsTest, LetsNobodySpeakForAnotherProcess) {
     const ucred forged = {parent, getuid(), getgid()};
     const Report report = ReportOf(5);
     const AncillaryMessage message{BytesOf(report), {}, forged};
-    if (Send(message, reports_.fd_to_send()) >= 0) _exit(1);
-    reports_.Send(report);
+    if (Send(message, reports_.sender().fd()) >= 0) _exit(1);
+    reports_.sender().Send(report);
   });
-  const absl::optional<Received> received = reports_.TryReceive();
+  const absl::optional<Received> received = reports_.TryReceive(net::Now());
   ASSERT_TRUE(received);
   EXPECT_EQ(received->sender, worker);
-  EXPECT_FALSE(reports_.TryReceive());
+  EXPECT_FALSE(reports_.TryReceive(net::Now()));
 }
 
 TEST_F(WorkerReportsTest, DropsWhatHasAnotherSizeAndGoesOn) {
@@ -124,11 +124,11 @@ TEST_F(WorkerReportsTest, DropsWhatHasAnotherSizeAndGoesOn) {
   for (size_t size : {size_t{0}, size_t{1}, sizeof(Report) - 1,
                       sizeof(Report) + 1, bytes.size()}) {
     SendRaw(bytes.data(), size);
-    reports_.Send(ReportOf(static_cast<uint32_t>(size)));
-    const absl::optional<Received> received = reports_.TryReceive();
+    reports_.sender().Send(ReportOf(static_cast<uint32_t>(size)));
+    const absl::optional<Received> received = reports_.TryReceive(net::Now());
     ASSERT_TRUE(received) << size;
     EXPECT_EQ(received->report.serial, size);
-    EXPECT_FALSE(reports_.TryReceive());
+    EXPECT_FALSE(reports_.TryReceive(net::Now()));
   }
 }
 
@@ -137,8 +137,8 @@ TEST_F(WorkerReportsTest, BelievesNoTimeThatHasNotPassed) {
   const auto said = [&](int64_t nanoseconds) {
     Report report = ReportOf(5);
     report.done_at = nanoseconds;
-    reports_.Send(report);
-    return reports_.TryReceive()->done_at;
+    reports_.sender().Send(report);
+    return reports_.TryReceive(net::Now())->done_at;
   };
   const int64_t passed = before.time_since_epoch().count();
   EXPECT_EQ(said(passed), before);
@@ -158,8 +158,8 @@ TEST_F(WorkerReportsTest, KeepsNoDescriptorThatCameAlong) {
     const Report report = ReportOf(static_cast<uint32_t>(count));
     const AncillaryMessage message{BytesOf(report),
                                    std::vector<int>(count, STDERR_FILENO)};
-    ASSERT_GT(Send(message, reports_.fd_to_send()), 0);
-    const absl::optional<Received> received = reports_.TryReceive();
+    ASSERT_GT(Send(message, reports_.sender().fd()), 0);
+    const absl::optional<Received> received = reports_.TryReceive(net::Now());
     ASSERT_TRUE(received);
     EXPECT_EQ(received->report.serial, count);
     EXPECT_EQ(DescriptorsOf("self"), before);
@@ -170,14 +170,16 @@ TEST_F(WorkerReportsTest, LosesNothingInAFlood) {
   constexpr uint32_t kReports = 20000;
   const pid_t worker = fork();
   if (worker == 0) {
-    for (uint32_t n = 1; n <= kReports; ++n) reports_.Send(ReportOf(n));
+    for (uint32_t n = 1; n <= kReports; ++n)
+      reports_.sender().Send(ReportOf(n));
     _exit(0);
   }
   uint32_t received = 0;
   while (received < kReports) {
     pollfd polled = {reports_.fd(), POLLIN, 0};
     ASSERT_EQ(poll(&polled, 1, 10000), 1);
-    while (const absl::optional<Received> next = reports_.TryReceive()) {
+    while (const absl::optional<Received> next =
+               reports_.TryReceive(net::Now())) {
       ASSERT_EQ(next->report.serial, ++received);
       ASSERT_EQ(next->sender, worker);
     }
@@ -195,13 +197,13 @@ TEST_F(WorkerReportsTest, ComesBackFromAFloodOfWhatIsNone) {
     flooders.push_back(fork());
     if (flooders.back() != 0) continue;
     while (getppid() == parent) {
-      send(reports_.fd_to_send(), "noise", 5, MSG_NOSIGNAL);
+      send(reports_.sender().fd(), "noise", 5, MSG_NOSIGNAL);
     }
     _exit(0);
   }
   alarm(10);  // ends a test that would go on for ever
   for (int call = 0; call < 200; ++call) {
-    EXPECT_FALSE(reports_.TryReceive());
+    EXPECT_FALSE(reports_.TryReceive(net::Now()));
   }
   alarm(0);
   for (pid_t flooder : flooders) {
@@ -212,9 +214,9 @@ TEST_F(WorkerReportsTest, ComesBackFromAFloodOfWhatIsNone) {
 
 TEST_F(WorkerReportsTest, IsHiddenFromChildrenButForTheEndToSend) {
   InAWorker([&] {
-    proc::CloseHiddenFds({reports_.fd_to_send()});
+    proc::CloseHiddenFds({reports_.sender().fd()});
     if (fcntl(reports_.fd(), F_GETFD) >= 0) _exit(1);
-    if (fcntl(reports_.fd_to_send(), F_GETFD) < 0) _exit(2);
+    if (fcntl(reports_.sender().fd(), F_GETFD) < 0) _exit(2);
   });
 }
 

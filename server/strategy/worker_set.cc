@@ -1,23 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/server/strategy/worker_set.h"
 
 #include <algorithm>
 #include <array>
 #include <csignal>
+#include <utility>
 
 #include "absl/status/statusor.h"
-#include "brood/proc/child.h"
 #include "brood/proc/sync_point.h"
 
 namespace brood::server {
 namespace {
 
-// What a message without a connection asks of a worker.
-constexpr net::HandoffQueue::Ticket kSayReady = {0, 0};
+// What a message without a connection tells a worker.
+constexpr net::HandoffQueue::Ticket kReportReady = {0, 0};
 constexpr net::HandoffQueue::Ticket kLeave = {1, 0};
 
-// How soon to look again whether those forked last are ready: most are, within
-// a fraction of this.
-constexpr absl::Duration kProofPeriod = absl::Milliseconds(2);
+// How soon to look again whether the workers that were forked last are ready:
+// most are, within a fraction of this.
+constexpr absl::Duration kReadyPeriod = absl::Milliseconds(2);
 
 bool operator==(const net::HandoffQueue::Ticket& a,
                 const net::HandoffQueue::Ticket& b) {
@@ -26,11 +28,9 @@ bool operator==(const net::HandoffQueue::Ticket& a,
 
 }  // namespace
 
-WorkerSet::WorkerSet(size_t size, proc::Reaper* reaper, EventLog* log,
-                     const ChildProgram* program, Body body, int kept_fd)
-    : reaper_(reaper),
-      log_(log),
-      program_(program),
+WorkerSet::WorkerSet(size_t size, const StrategyEnvironment& environment,
+                     Body body, int kept_fd)
+    : environment_(environment),
       body_(std::make_unique<const Body>(std::move(body))),
       kept_fd_(kept_fd),
       workers_(size),
@@ -42,36 +42,35 @@ WorkerSet::WorkerSet(size_t size, proc::Reaper* reaper, EventLog* log,
   }
 }
 
-void WorkerSet::ForkUpTo(size_t wanted_idle, const proc::Spawner& spawner,
-                         net::Instant now) {
+void WorkerSet::ForkUpTo(size_t wanted_idle, net::Instant now) {
   CountReady();
   next_fork_ = net::Instant::min();
   for (size_t left = backoff_.Allowance(starting_, now);
        left > 0 && idle_.size() < wanted_idle && !absent_.empty(); --left) {
-    const absl::Status forked = Fork(spawner);
+    const absl::Status forked = Fork();
     if (forked.ok()) continue;
-    log_->NoneAhead(forked, backoff_.DiedAtStart(now));
+    environment_.log->NoneAhead(forked, backoff_.DiedAtStart(now));
     break;
   }
   if (idle_.size() >= wanted_idle) return;
-  next_fork_ = std::max(backoff_.resume_at(), net::After(now, kProofPeriod));
+  next_fork_ = std::max(backoff_.resume_at(), net::After(now, kReadyPeriod));
 }
 
-absl::Status WorkerSet::Fork(const proc::Spawner& spawner) {
+absl::Status WorkerSet::Fork() {
   const Index index = absent_.back();
   Worker& worker = workers_[index];
   absl::Status opened = OpenQueue(worker);
   if (!opened.ok()) return opened;
-  // In its queue before it is born: it can't overtake it.
-  absl::Status ordered = worker.queue->Order(kSayReady);
-  if (!ordered.ok()) return ordered;
+  // In the queue before the worker exists, so that nothing overtakes it.
+  absl::Status told = worker.queue->Order(kReportReady);
+  if (!told.ok()) return told;
   std::array<int, 2> kept = {worker.queue->fd_to_await(), kept_fd_};
   std::sort(kept.begin(), kept.end());
-  // By value: the child can't look at our workers.
+  // By value: the child cannot read our members.
   const int awaiting_fd = worker.queue->fd_to_await();
-  const ChildProgram& program = *program_;
+  const ChildProgram& program = *environment_.program;
   const Body& body = *body_;
-  absl::StatusOr<proc::Child> child = spawner.Spawn(
+  absl::StatusOr<proc::Child> child = environment_.spawner->Spawn(
       [&] { return Join(program, body, index, awaiting_fd); }, kept);
   if (!child.ok()) {
     if (!worker.queue->Acknowledge()) DropQueue(worker);
@@ -82,7 +81,7 @@ absl::Status WorkerSet::Fork(const proc::Spawner& spawner) {
   worker.ready = false;
   worker.pid = child->pid();
   worker.generation = generation_;
-  reaper_->Adopt(*std::move(child), kWorkerTag | index);
+  environment_.reaper->Adopt(*std::move(child), ChildTag::Worker(index).Pack());
   idle_.push_back(index);
   ++starting_;
   return absl::OkStatus();
@@ -100,7 +99,8 @@ absl::Status WorkerSet::OpenQueue(Worker& worker) {
   return absl::OkStatus();
 }
 
-// One that cannot be emptied would tell the next one what was for the last.
+// If a queue cannot be drained, it is closed: otherwise the next worker would
+// receive messages that were addressed to the previous one.
 void WorkerSet::DropQueue(Worker& worker) {
   worker.hidden_offering = proc::HiddenFd();
   worker.hidden_awaiting = proc::HiddenFd();
@@ -113,7 +113,7 @@ int WorkerSet::Join(const ChildProgram& program, const Body& body, Index index,
                     int awaiting_fd) {
   if (const absl::optional<int> failed = program.Begin()) return *failed;
   net::HandoffQueue queue = net::HandoffQueue::AdoptAwaiting(awaiting_fd);
-  queue.Acknowledge();  // kSayReady
+  queue.Acknowledge();  // kReportReady
   return body(index, queue);
 }
 
@@ -121,13 +121,13 @@ absl::optional<net::HandoffQueue::Message> WorkerSet::AwaitConnection(
     const net::HandoffQueue& queue) {
   absl::StatusOr<net::HandoffQueue::Message> message = queue.Await();
   proc::SyncPoint("worker set: worker sees a message");
-  // The end of the queue is the end of the parent; an order says to leave.
+  // The end of the queue is the end of the parent; a command says to leave.
   if (!message.ok() || !message->connection) return absl::nullopt;
   return *std::move(message);
 }
 
-// Some may have been given a connection before they were looked at, and hold it
-// for long.
+// Also those that serve: a worker may have been given a connection before it
+// was looked at, and hold it for long.
 void WorkerSet::CountReady() {
   if (starting_ == 0) return;
   const size_t before = starting_;
@@ -141,25 +141,23 @@ void WorkerSet::CountReady() {
 }
 
 bool WorkerSet::Assign(Slot slot, const net::Connection& connection,
-                       Strategy::Events& events) {
+                       net::Instant now, Strategy::Events& events) {
   if (idle_.empty()) return false;
   const Index index = idle_.back();
   Worker& worker = workers_[index];
   if (++last_serial_ == 0) ++last_serial_;
-  const net::Instant since = net::Now();  // it may be done before we are back
   if (!worker.queue->Offer({slot, last_serial_}, connection).ok()) return false;
   proc::SyncPoint("worker set: offered");
   idle_.pop_back();
   worker.state = State::kServing;
   worker.slot = slot;
   worker.serial = last_serial_;
-  events.Serving(slot, worker.pid, since);
+  events.Serving(slot, worker.pid, now);
   return true;
 }
 
-absl::optional<WorkerSet::Slot> WorkerSet::Finished(Index index, pid_t pid,
-                                                    uint32_t serial,
-                                                    bool leaves) {
+absl::optional<Slot> WorkerSet::Finished(Index index, pid_t pid,
+                                         uint32_t serial, bool leaves) {
   if (index >= workers_.size()) return absl::nullopt;
   Worker& worker = workers_[index];
   if (worker.state != State::kServing || worker.pid != pid ||
@@ -182,58 +180,63 @@ void WorkerSet::ReleaseThoseServing() {
     Worker& worker = workers_[index];
     if (worker.state != State::kServing || !worker.queue->Empty()) continue;
     MarkReady(worker);
-    reaper_->Retag(worker.pid, worker.slot);
+    environment_.reaper->Retag(worker.pid,
+                               ChildTag::Connection(worker.slot).Pack());
     Vacate(index);
   }
 }
 
-void WorkerSet::Ended(const proc::Reaper::Ended& ended, net::Instant now,
-                      Strategy::Events& events) {
-  const Index index = ended.tag & ~kWorkerTag;
+void WorkerSet::Ended(Index index, const proc::Reaper::Ended& ended,
+                      net::Instant now, Strategy::Events& events) {
   Worker& worker = workers_[index];
   const State state = worker.state;
   const Slot slot = worker.slot;
-  // What is still in the queue it had not got round to.
-  bool was_ready = true;
-  absl::optional<net::Connection> not_taken;
-  absl::Status lost;
-  while (!worker.queue->Empty()) {
-    auto left = worker.queue->TakeBack();
-    if (left.ok() && *left) {
-      if ((*left)->connection) {
-        not_taken = std::move((*left)->connection);
-      } else if ((*left)->ticket == kSayReady) {
-        was_ready = false;
-      }
-      continue;
-    }
-    // No descriptor is free to take it back with, perhaps: drop it, and say so.
-    if (!left.ok()) lost = left.status();
-    if (worker.queue->Acknowledge()) continue;
-    DropQueue(worker);
-    break;
-  }
+  Leftovers left = EmptyQueue(worker);
   if (state == State::kIdle) {
     idle_.erase(std::find(idle_.begin(), idle_.end(), index));
   }
-  if (!was_ready) {
-    log_->DiedAtStart(ended.pid, ended.status, backoff_.DiedAtStart(now));
+  if (!left.was_ready) {
+    environment_.log->DiedAtStart(ended.pid, ended.status,
+                                  backoff_.DiedAtStart(now));
   }
   if (!worker.ready) --starting_;
   Vacate(index);
   next_fork_ = net::Instant::min();
   if (state != State::kServing) return;
-  if (not_taken) {
-    events.Returned(slot, *std::move(not_taken));
-  } else if (!lost.ok()) {
-    events.Failed(slot, lost);
+  if (left.connection) {
+    events.Returned(slot, *std::move(left.connection), ended.pid, ended.status);
+  } else if (!left.lost.ok()) {
+    events.Failed(slot, left.lost, now);
   } else {
     events.Ended(slot, ended.pid, ended.status, now);
   }
 }
 
-void WorkerSet::DismissIdle(size_t left) {
-  while (idle_.size() > left) Dismiss(idle_.front());
+// What is still in the queue the worker had not taken over.
+WorkerSet::Leftovers WorkerSet::EmptyQueue(Worker& worker) {
+  Leftovers left;
+  while (!worker.queue->Empty()) {
+    auto message = worker.queue->TakeBack();
+    if (message.ok() && *message) {
+      if ((*message)->connection) {
+        left.connection = std::move((*message)->connection);
+      } else if ((*message)->ticket == kReportReady) {
+        left.was_ready = false;
+      }
+      continue;
+    }
+    // Perhaps no descriptor is free to take it back with: it is dropped, and
+    // counted as failed.
+    if (!message.ok()) left.lost = message.status();
+    if (worker.queue->Acknowledge()) continue;
+    DropQueue(worker);
+    break;
+  }
+  return left;
+}
+
+void WorkerSet::DismissIdle(size_t target) {
+  while (idle_.size() > target) Dismiss(idle_.front());
 }
 
 void WorkerSet::BeginGeneration() {
@@ -247,7 +250,7 @@ void WorkerSet::Dismiss(Index index) {
   idle_.erase(std::find(idle_.begin(), idle_.end(), index));
   worker.state = State::kLeaving;
   if (!worker.queue->Order(kLeave).ok()) {
-    reaper_->Signal(worker.pid, SIGTERM).IgnoreError();
+    environment_.reaper->Signal(worker.pid, SIGTERM).IgnoreError();
   }
 }
 

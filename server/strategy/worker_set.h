@@ -1,24 +1,4 @@
-// WorkerSet: processes that were forked ahead and wait for connections.
-//
-// Each worker has a handoff queue of its own (net/handoff_queue.h), which the
-// parent made before it and keeps after it: so a connection that was given to a
-// worker that died before it took it over is still there, and goes back to the
-// supervisor. The queues are used again for later workers.
-//
-//   absent ──Fork──▶ idle ──Assign──▶ serving ──┬─ Finished ──▶ idle again
-//      ▲              │                         ├─ ReleaseThoseServing ─┐
-//      └──── it ended, or was dismissed ◀───────┴───────────────────────┘
-//
-// What the workers do once they have a connection is the caller's. A worker
-// proves that it is ready by acknowledging an order that waits for it in its
-// queue; no message to the parent is needed for that.
-//
-// Lives in the parent, in memory that children do not get, but for the body of
-// a worker. Tags
-// of workers carry kWorkerTag; the rest is the slot of a child that is no
-// worker. Errors: those of HandoffQueue::Create and Spawner::Spawn.
-//
-// Example: see spares.cc and pool.cc.
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef BROOD_SERVER_STRATEGY_WORKER_SET_H_
 #define BROOD_SERVER_STRATEGY_WORKER_SET_H_
@@ -29,7 +9,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/types/optional.h"
@@ -39,60 +18,71 @@
 #include "brood/proc/memory/parent_only.h"
 #include "brood/proc/private_fds.h"
 #include "brood/proc/reaper.h"
-#include "brood/proc/spawn.h"
 #include "brood/server/child/child_program.h"
-#include "brood/server/log/event_log.h"
 #include "brood/server/strategy/spawn_backoff.h"
 #include "brood/server/strategy/strategy.h"
 
 namespace brood::server {
 
+// WorkerSet holds processes that were forked ahead and wait for connections.
+//
+// Each worker has its own handoff queue (net/handoff_queue.h), which the parent
+// creates before it and keeps after it: a connection that was given to a worker
+// that died before it took it over is still there, and returns to the
+// supervisor. The queues are reused for later workers.
+//
+//   absent ──ForkUpTo──▶ idle ──Assign──▶ serving ──┬─ Finished ──▶ idle
+//     ▲                   │                         ├─ ReleaseThoseServing ─┐
+//     └─── it ended, or was dismissed ◀─────────────┴───────────────────────┘
+//
+// Process: supervisor, in parent-only memory; only the Body runs in a worker. A
+// worker is ready once it has acknowledged a command that waits in its queue
+// from the start: no message to the parent is needed. Tags: kWorker.
+// Errors: those of HandoffQueue::Create and Spawner::Spawn.
+//
+// Example: see spares.cc and pool.cc.
 class WorkerSet : public proc::ParentOnly {
  public:
-  using Slot = Strategy::Slot;
   using Index = uint32_t;
-  // What a worker does once it is ready: gives its exit code.
+  // What a worker does once it is ready. Returns its exit code.
   using Body = std::function<int(Index, net::HandoffQueue&)>;
 
-  static constexpr uint32_t kWorkerTag = uint32_t{1} << 31;
-  static bool IsWorker(uint32_t tag) { return (tag & kWorkerTag) != 0; }
+  // `body` is copied to ordinary memory, for workers need it. Workers keep the
+  // private descriptor `kept_fd`, too, if it is not negative.
+  WorkerSet(size_t size, const StrategyEnvironment& environment, Body body,
+            int kept_fd = -1);
 
-  // `reaper`, `log` and `program` outlive the worker set. Workers have
-  // descriptor `kept_fd` too, if that is one.
-  WorkerSet(size_t size, proc::Reaper* reaper, EventLog* log,
-            const ChildProgram* program, Body body, int kept_fd = -1);
-
-  // Forks until `wanted_idle` are idle, as far as the backoff allows now.
-  void ForkUpTo(size_t wanted_idle, const proc::Spawner& spawner,
-                net::Instant now);
-  // When to call it again, though nothing happens.
+  // Forks until `wanted_idle` workers are idle, as far as the back-off allows.
+  void ForkUpTo(size_t wanted_idle, net::Instant now);
+  // Returns when to call ForkUpTo() again even if nothing happens.
   net::Instant next_fork() const { return next_fork_; }
 
-  // Gives `connection` to an idle worker. False if none can have it.
-  bool Assign(Slot slot, const net::Connection& connection,
+  // Gives `connection` to an idle worker. Returns false if none can take it.
+  bool Assign(Slot slot, const net::Connection& connection, net::Instant now,
               Strategy::Events& events);
-  // Worker `index`, which is process `pid`, says it is done with the connection
-  // that it was given as number `serial`, and whether it leaves. Gives that
-  // one's slot, or nothing if this can't be.
+  // Accounts for the report of worker `index`, which is process `pid`, that it
+  // finished the connection numbered `serial`, and that it exits if `leaves`.
+  // Returns the slot of that connection, or nothing if the report is false.
   absl::optional<Slot> Finished(Index index, pid_t pid, uint32_t serial,
                                 bool leaves);
-  // Those that took their connection over are no workers any more: their ends
-  // will be delivered with their slots for tags.
+  // Retags workers that took their connections over: their ends will be
+  // returned as those of connections, and their places are free.
   void ReleaseThoseServing();
-  // A worker ended.
-  void Ended(const proc::Reaper::Ended& ended, net::Instant now,
+  // Accounts for the end of a worker.
+  void Ended(Index index, const proc::Reaper::Ended& ended, net::Instant now,
              Strategy::Events& events);
 
-  // Sends idle workers home until `left` are left.
-  void DismissIdle(size_t left);
-  // Workers of today get no connection from now on.
+  // Tells idle workers to exit until at most `target` remain.
+  void DismissIdle(size_t target);
+  // Gives no connection from now on to workers that exist now.
   void BeginGeneration();
 
-  // In a worker: the connection that it is to serve, to be acknowledged;
-  // nothing if it is to leave.
+  // Returns the connection that this worker is to serve, which it must
+  // acknowledge; nothing if it is to exit. Called in a worker.
   static absl::optional<net::HandoffQueue::Message> AwaitConnection(
       const net::HandoffQueue& queue);
 
+  // Returns the number of workers that wait for a connection.
   size_t idle() const { return idle_.size(); }
 
  private:
@@ -108,9 +98,17 @@ class WorkerSet : public proc::ParentOnly {
     uint32_t generation = 0;
   };
 
-  absl::Status Fork(const proc::Spawner& spawner);
+  // What was left in the queue of a worker that ended.
+  struct Leftovers {
+    bool was_ready = true;
+    absl::optional<net::Connection> connection;
+    absl::Status lost;  // why a connection could not be taken back
+  };
+
+  absl::Status Fork();
   absl::Status OpenQueue(Worker& worker);
   void DropQueue(Worker& worker);
+  Leftovers EmptyQueue(Worker& worker);
   static int Join(const ChildProgram& program, const Body& body, Index index,
                   int awaiting_fd);
   void CountReady();
@@ -118,14 +116,13 @@ class WorkerSet : public proc::ParentOnly {
   void Dismiss(Index index);
   void Vacate(Index index);
 
-  proc::Reaper* const reaper_;
-  EventLog* const log_;
-  const ChildProgram* const program_;
-  // Not in this memory: workers need it.
+  const StrategyEnvironment environment_;
+  // In ordinary memory.
   const std::unique_ptr<const Body> body_;
   const int kept_fd_;
   proc::ParentOnlyVector<Worker> workers_;
-  // The one that was idle last is given work first: its memory is warm.
+  // A stack: the worker that became idle last is used next, while its memory is
+  // warm.
   proc::ParentOnlyVector<Index> idle_;
   proc::ParentOnlyVector<Index> absent_;
   size_t unopened_;  // how many have no queue yet

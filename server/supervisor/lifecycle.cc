@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/server/supervisor/lifecycle.h"
 
 namespace brood::server {
@@ -6,16 +8,23 @@ void Lifecycle::RequestStop(net::Instant now) {
   if (state_ < State::kDraining) {
     state_ = State::kDraining;
     deadline_ = net::After(now, drain_grace_);
-  } else if (handed_over_) {
-    handed_over_ = false;
+  } else if (for_upgrade_) {
+    for_upgrade_ = false;
   } else if (!stopped()) {
     deadline_ = now;
   }
 }
 
-void Lifecycle::HandOver(net::Instant now) {
+void Lifecycle::DrainForUpgrade(net::Instant now) {
   RequestStop(now);
-  handed_over_ = true;
+  for_upgrade_ = true;
+}
+
+void Lifecycle::Abort(net::Instant now) {
+  if (stopped()) return;
+  aborted_ = true;
+  if (state_ < State::kDraining) state_ = State::kDraining;
+  deadline_ = now;
 }
 
 Lifecycle::Action Lifecycle::Step(net::Instant now, size_t live_children) {
@@ -27,8 +36,11 @@ Lifecycle::Action Lifecycle::Step(net::Instant now, size_t live_children) {
   }
   if (now < deadline_) return Action::kNone;
 
-  deadline_ = net::After(now, kKillDelay);
-  if (state_ == State::kTerminating) return Action::kKill;
+  if (state_ == State::kTerminating) {
+    deadline_ = net::After(now, kKillDelay);
+    return Action::kKill;
+  }
+  deadline_ = aborted_ ? now : net::After(now, kKillDelay);
   state_ = State::kTerminating;
   accepting_ = false;
   return Action::kTerminate;

@@ -49,15 +49,18 @@ class Lifecycle {
   explicit Lifecycle(absl::Duration drain_grace) : drain_grace_(drain_grace) {}
 
   void Started() { state_ = State::kServing; }
-  // The first request drains, the second terminates at once, the third kills.
+  // Drains on the first request, terminates on the second, kills on the third.
   void RequestStop(net::Instant now);
-  // Another program serves from now on: drains. That was nobody's request to
-  // stop, so the first one of these changes nothing yet.
-  void HandOver(net::Instant now);
-  // Nobody is left in the kernel's queue; the listeners are closed.
+  // Drains because another program serves from now on. The first request to
+  // stop after that changes nothing yet: the server drains already.
+  void DrainForUpgrade(net::Instant now);
+  // Terminates and kills at once, whatever the state is.
+  void Abort(net::Instant now);
+  // Records that the listeners are closed and no connection will come.
   void QueueIsEmpty() { accepting_ = false; }
-  // The time has come to ... what? Each action is given once, but for kKill,
-  // which is repeated for children that were not there at the last one.
+  // Advances the state machine to `now` and returns the action that is due.
+  // Each action is returned once, except kKill, which repeats every kKillDelay
+  // until no child is left.
   Action Step(net::Instant now, size_t live_children);
 
   State state() const { return state_; }
@@ -72,7 +75,8 @@ class Lifecycle {
   const absl::Duration drain_grace_;
   State state_ = State::kStarting;
   bool accepting_ = true;
-  bool handed_over_ = false;
+  bool for_upgrade_ = false;
+  bool aborted_ = false;
   net::Instant deadline_ = net::Never();
 };
 

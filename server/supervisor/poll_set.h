@@ -1,19 +1,4 @@
-// PollSet: what the supervisor waits for, and which of it came.
-//
-// The one place where the parent sleeps. Each descriptor has a place, in the
-// order in which they were added; a place that is for none just now is left
-// out. A program with an event loop of its own waits for all of them by one
-// descriptor (server/ready_fd.h), and for the alarm too.
-//
-// Lives in the parent, in memory that children do not get. The descriptors stay
-// the caller's. Errors: Await() gives the errno of ppoll, Fd() the status of
-// ReadyFd::Create().
-//
-// Example:
-//   PollSet poll;
-//   const size_t deaths = poll.Add(reaper.fd());
-//   const int error = poll.Await(now, alarm);
-//   if (poll.Came(deaths)) reaper.CleanupChildren(now, deliver);
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef BROOD_SERVER_SUPERVISOR_POLL_SET_H_
 #define BROOD_SERVER_SUPERVISOR_POLL_SET_H_
@@ -30,35 +15,71 @@
 
 namespace brood::server {
 
+// PollSet is what the supervisor waits for, and which of it is due.
+//
+// The one place where the parent sleeps. Each source of events has an index, in
+// the order of Add(), a descriptor or none, and an alarm or none. A program
+// with an event loop of its own waits for all of them by one descriptor
+// (ready_fd.h).
+//
+// Process: parent, in parent-only memory. Ownership: descriptors stay the
+// caller's. Errors: Wait() returns the errno of ppoll, Fd() the status of
+// ReadyFd::Create().
+//
+// Example:
+//   PollSet poll;
+//   const size_t deaths = poll.Add();
+//   poll.Set(deaths, reaper.fd(), reaper.next_check());
+//   const int error = poll.Wait(now, net::Never());
+//   if (poll.Due(deaths, now)) reaper.CleanupChildren(now);
 class PollSet {
  public:
-  // Gives the place of `fd`, which may be negative: for none so far.
-  size_t Add(int fd);
-  void Set(size_t place, int fd) { polled_[place].fd = fd; }
-  // To be called before `fd`, which `place` was for, is closed.
-  void Forget(size_t place, int fd);
+  // Adds a source that has neither a descriptor nor an alarm yet. Returns its
+  // index.
+  size_t Add();
+  // Polls `fd` for the source `index`, or masks the source if it is negative,
+  // and wakes for it at `alarm`.
+  void Set(size_t index, int fd, net::Instant alarm = net::Never()) {
+    polled_[index].fd = fd;
+    alarms_[index] = alarm;
+  }
+  // Masks the source `index` because `fd`, which it had, is about to be closed.
+  void Forget(size_t index, int fd);
 
-  // Waits until something is to be read at one of the places, or `alarm`. Not 0
-  // if the kernel could not look: then something may have come anywhere.
-  int Await(net::Instant now, net::Instant alarm);
+  // Waits until a descriptor is readable, or the earliest alarm or `until`
+  // passes. Returns 0, or ppoll's errno; after an error every polled source
+  // counts as readable.
+  int Wait(net::Instant now, net::Instant until);
 
-  // Of the last wait: whether something came to `place`,
-  bool Came(size_t place) const { return polled_[place].revents != 0; }
-  // whether it was left out,
-  bool LeftOut(size_t place) const { return polled_[place].fd < 0; }
-  // and whether nothing came at all.
-  bool quiet() const { return quiet_; }
+  // Returns whether the last wait found the source readable.
+  bool IsReadable(size_t index) const { return polled_[index].revents != 0; }
+  // Returns whether the source had no descriptor in the last wait.
+  bool IsMasked(size_t index) const { return polled_[index].fd < 0; }
+  // Returns whether the source is readable, or its alarm has passed.
+  bool Due(size_t index, net::Instant now) const {
+    return IsReadable(index) || alarms_[index] <= now;
+  }
+  // Returns whether the last wait found no descriptor readable.
+  bool timed_out() const { return timed_out_; }
 
-  // Readable when Await() until `alarm` would return, as of now and of each
-  // Announce().
-  absl::StatusOr<int> Fd(net::Instant alarm);
+  // Returns a descriptor that is readable when Wait() would return, as of now
+  // and of each Publish().
+  absl::StatusOr<int> Fd();
+  // Updates the descriptor of Fd(), if that was called.
+  void Publish();
+  // Returns whether Fd() was called.
   bool has_fd() const { return ready_fd_.has_value(); }
-  // If somebody has it, which has_fd() tells.
-  void Announce(net::Instant alarm) { ready_fd_->Watch(polled_, alarm); }
 
  private:
+  net::Instant NextAlarm() const;
+  int Poll(net::Instant now, net::Instant alarm);
+
   proc::ParentOnlyVector<pollfd> polled_;
-  bool quiet_ = true;
+  proc::ParentOnlyVector<net::Instant> alarms_;
+  // Those of polled_ that have a descriptor: the kernel counts the others
+  // against RLIMIT_NOFILE.
+  proc::ParentOnlyVector<pollfd> unmasked_;
+  bool timed_out_ = true;
   absl::optional<ReadyFd> ready_fd_;
 };
 

@@ -26,59 +26,92 @@ class PollSetTest : public ::brood::testing::LeakCheck {
   PollSetTest() {
     for (net::Socket& source : sources_) {
       source = net::Socket::Adopt(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-      poll_.Add(source.fd());
+      poll_.Set(poll_.Add(), source.fd());
     }
   }
 
   void Ring(size_t source) const { eventfd_write(sources_[source].fd(), 1); }
-  // What there is now.
-  int Look() { return poll_.Await(net::Now(), net::Now()); }
+  // Looks once, without waiting.
+  int Look() { return poll_.Wait(net::Now(), net::Now()); }
 
   std::array<net::Socket, 3> sources_;
   PollSet poll_;
 };
 
-TEST_F(PollSetTest, TellsWhatCameAndWhatDidNot) {
+TEST_F(PollSetTest, ReportsWhichSourcesAreReadable) {
   EXPECT_EQ(Look(), 0);
-  EXPECT_TRUE(poll_.quiet());
+  EXPECT_TRUE(poll_.timed_out());
   Ring(1);
-  EXPECT_EQ(poll_.Await(net::Now(), net::Never()), 0);
-  EXPECT_FALSE(poll_.quiet());
-  EXPECT_FALSE(poll_.Came(0));
-  EXPECT_TRUE(poll_.Came(1));
-  EXPECT_FALSE(poll_.Came(2));
+  EXPECT_EQ(poll_.Wait(net::Now(), net::Never()), 0);
+  EXPECT_FALSE(poll_.timed_out());
+  EXPECT_FALSE(poll_.IsReadable(0));
+  EXPECT_TRUE(poll_.IsReadable(1));
+  EXPECT_FALSE(poll_.IsReadable(2));
 }
 
-TEST_F(PollSetTest, WaitsUntilTheAlarm) {
+TEST_F(PollSetTest, WaitsUntilTheGivenTime) {
   const net::Instant alarm = net::After(net::Now(), absl::Milliseconds(5));
-  EXPECT_EQ(poll_.Await(net::Now(), alarm), 0);
+  EXPECT_EQ(poll_.Wait(net::Now(), alarm), 0);
   EXPECT_GE(net::Now(), alarm);
-  EXPECT_TRUE(poll_.quiet());
+  EXPECT_TRUE(poll_.timed_out());
 }
 
-TEST_F(PollSetTest, LeavesOutAPlaceThatIsForNoneJustNow) {
+TEST_F(PollSetTest, WaitsUntilTheEarliestAlarmOfAnySource) {
+  const net::Instant now = net::Now();
+  const net::Instant soon = net::After(now, absl::Milliseconds(5));
+  poll_.Set(0, sources_[0].fd(), net::After(now, absl::Hours(1)));
+  poll_.Set(2, -1, soon);
+  EXPECT_EQ(poll_.Wait(now, net::Never()), 0);
+  EXPECT_GE(net::Now(), soon);
+  EXPECT_TRUE(poll_.timed_out());
+  EXPECT_FALSE(poll_.Due(0, soon));
+  EXPECT_FALSE(poll_.Due(1, soon)) << "it has no alarm";
+  EXPECT_TRUE(poll_.Due(2, soon));
+  EXPECT_FALSE(poll_.Due(2, now)) << "not before its time";
+}
+
+TEST_F(PollSetTest, TreatsAReadableSourceAsDueBeforeItsAlarm) {
+  poll_.Set(1, sources_[1].fd(), net::Never());
+  Ring(1);
+  EXPECT_EQ(Look(), 0);
+  EXPECT_TRUE(poll_.Due(1, net::Now()));
+}
+
+// The kernel refuses to poll more descriptors than a process may have, even if
+// some are -1.
+TEST_F(PollSetTest, DoesNotCountMaskedSourcesAsDescriptors) {
+  for (int i = 0; i < 100; ++i) poll_.Add();
+  rlimit before;
+  getrlimit(RLIMIT_NOFILE, &before);
+  const rlimit few = {sources_.size() + 10, before.rlim_max};
+  setrlimit(RLIMIT_NOFILE, &few);
+  EXPECT_EQ(Look(), 0);
+  setrlimit(RLIMIT_NOFILE, &before);
+}
+
+TEST_F(PollSetTest, PollsNothingForAMaskedSource) {
   Ring(1);
   poll_.Set(1, -1);
-  EXPECT_TRUE(poll_.LeftOut(1));
+  EXPECT_TRUE(poll_.IsMasked(1));
   EXPECT_EQ(Look(), 0);
-  EXPECT_FALSE(poll_.Came(1));
+  EXPECT_FALSE(poll_.IsReadable(1));
   poll_.Set(1, sources_[1].fd());
-  EXPECT_FALSE(poll_.LeftOut(1));
+  EXPECT_FALSE(poll_.IsMasked(1));
   EXPECT_EQ(Look(), 0);
-  EXPECT_TRUE(poll_.Came(1));
+  EXPECT_TRUE(poll_.IsReadable(1));
 }
 
-TEST_F(PollSetTest, KnowsNothingMoreOfWhatItForgot) {
+TEST_F(PollSetTest, ReportsNothingForAForgottenSource) {
   Ring(1);
   EXPECT_EQ(Look(), 0);
   poll_.Forget(1, sources_[1].fd());
-  EXPECT_FALSE(poll_.Came(1));
-  EXPECT_TRUE(poll_.LeftOut(1));
+  EXPECT_FALSE(poll_.IsReadable(1));
+  EXPECT_TRUE(poll_.IsMasked(1));
   EXPECT_EQ(Look(), 0);
-  EXPECT_TRUE(poll_.quiet());
+  EXPECT_TRUE(poll_.timed_out());
 }
 
-TEST_F(PollSetTest, NothingCameWhenASignalInterruptsTheWait) {
+TEST_F(PollSetTest, ReportsNothingWhenASignalInterruptsTheWait) {
   Ring(1);
   EXPECT_EQ(Look(), 0);
   poll_.Set(1, -1);
@@ -88,38 +121,39 @@ TEST_F(PollSetTest, NothingCameWhenASignalInterruptsTheWait) {
   // Again and again, for the first could come before the wait.
   const itimerval often = {{0, 1000}, {0, 1000}}, never = {};
   setitimer(ITIMER_REAL, &often, nullptr);
-  EXPECT_EQ(poll_.Await(net::Now(), net::Never()), 0);
+  EXPECT_EQ(poll_.Wait(net::Now(), net::Never()), 0);
   setitimer(ITIMER_REAL, &never, nullptr);
   sigaction(SIGALRM, &before, nullptr);
   for (size_t place = 0; place < sources_.size(); ++place) {
-    EXPECT_FALSE(poll_.Came(place)) << place;
+    EXPECT_FALSE(poll_.IsReadable(place)) << place;
   }
 }
 
-TEST_F(PollSetTest, AnythingMayHaveComeWhenTheKernelCannotLook) {
+TEST_F(PollSetTest, ReportsEverySourceWhenTheKernelCannotLook) {
   poll_.Set(0, -1);
   rlimit before;
   getrlimit(RLIMIT_NOFILE, &before);
-  const rlimit fewer_than_polled = {sources_.size() - 1, before.rlim_max};
+  const rlimit fewer_than_polled = {sources_.size() - 2, before.rlim_max};
   setrlimit(RLIMIT_NOFILE, &fewer_than_polled);
   EXPECT_EQ(Look(), EINVAL);
   setrlimit(RLIMIT_NOFILE, &before);
-  EXPECT_FALSE(poll_.Came(0)) << "it is left out";
-  EXPECT_TRUE(poll_.Came(1));
-  EXPECT_TRUE(poll_.Came(2));
+  EXPECT_FALSE(poll_.IsReadable(0)) << "it is masked";
+  EXPECT_TRUE(poll_.IsReadable(1));
+  EXPECT_TRUE(poll_.IsReadable(2));
 }
 
 TEST_F(PollSetTest, HasADescriptorThatIsReadableWhenItsWaitWouldEnd) {
   EXPECT_FALSE(poll_.has_fd());
-  ASSERT_THAT(poll_.Fd(net::Never()), IsOk());
+  ASSERT_THAT(poll_.Fd(), IsOk());
   EXPECT_TRUE(poll_.has_fd());
-  pollfd ready = {*poll_.Fd(net::Never()), POLLIN, 0};
+  pollfd ready = {*poll_.Fd(), POLLIN, 0};
   EXPECT_EQ(poll(&ready, 1, 0), 0);
   Ring(1);
   EXPECT_EQ(poll(&ready, 1, 0), 1);
   poll_.Forget(1, sources_[1].fd());
   EXPECT_EQ(poll(&ready, 1, 0), 0);
-  poll_.Announce(net::Now());
+  poll_.Set(0, -1, net::Now());
+  poll_.Publish();
   EXPECT_EQ(poll(&ready, 1, 10000), 1);
 }
 

@@ -33,8 +33,8 @@ absl::StatusOr<net::Socket> Take(int fd) {
 
 bool Predecessor::Expected() { return getenv(kVariable) != nullptr; }
 
-absl::StatusOr<absl::optional<Predecessor>> Predecessor::Find() {
-  if (!Expected()) return absl::optional<Predecessor>();
+absl::StatusOr<Predecessor> Predecessor::Find() {
+  if (!Expected()) return Predecessor();
   const std::string lines = getenv(kVariable);
   unsetenv(kVariable);
 
@@ -50,7 +50,7 @@ absl::StatusOr<absl::optional<Predecessor>> Predecessor::Find() {
     predecessor.listeners_.push_back(
         {*std::move(listener), std::string(entry)});
   }
-  return absl::optional<Predecessor>(std::move(predecessor));
+  return predecessor;
 }
 
 void Predecessor::Introduce(int ready_fd,
@@ -81,6 +81,7 @@ std::vector<HandedListener> Predecessor::TakeListeners() {
 }
 
 void Predecessor::SayReady() {
+  if (!ready_.valid()) return;
   eventfd_write(ready_.fd(), 1);
   ready_.Close();
 }

@@ -27,7 +27,6 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "absl/types/optional.h"
 #include "brood/net/socket.h"
 #include "brood/proc/program.h"
 
@@ -41,8 +40,11 @@ struct HandedListener {
 
 class Predecessor {
  public:
-  // Empty if this program was started in another way.
-  static absl::StatusOr<absl::optional<Predecessor>> Find();
+  // Has no listeners and reports to no program.
+  Predecessor() = default;
+  // Returns what this program was given by the one that started it; nothing if
+  // it was started in another way.
+  static absl::StatusOr<Predecessor> Find();
   // Whether Find() would look for one.
   static bool Expected();
 
@@ -58,8 +60,6 @@ class Predecessor {
   void SayReady();
 
  private:
-  Predecessor() = default;
-
   struct Listener {
     net::Socket socket;
     std::string entry;

@@ -13,7 +13,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
-#include "absl/types/optional.h"
 #include "brood/proc/program.h"
 #include "brood/server/upgrade/handshake.h"
 #include "brood/testing/fuzz/require.h"
@@ -44,7 +43,7 @@ std::vector<std::string> EntriesOf(
 std::vector<std::string> Find(const std::string& variable,
                               std::string* introduced) {
   const StagedProcess staged({"PATH=/", variable});
-  absl::StatusOr<absl::optional<Predecessor>> found = Predecessor::Find();
+  absl::StatusOr<Predecessor> found = Predecessor::Find();
   Require(!Predecessor::Expected(), "no child sees the variable", variable);
   if (!found.ok()) {
     Require(absl::IsInvalidArgument(found.status()) &&
@@ -56,15 +55,12 @@ std::vector<std::string> Find(const std::string& variable,
             "an error leaves nothing open", variable);
     return {};
   }
-  Require(found->has_value(), "there is one where there is a word of it",
-          variable);
-  const std::vector<HandedListener> listeners = (*found)->TakeListeners();
+  const std::vector<HandedListener> listeners = found->TakeListeners();
   const int count = static_cast<int>(listeners.size());
   for (int i = 0; i < count; ++i) {
     Require(listeners[i].fd == kFirst + 1 + i, "they come in order", variable);
   }
-  (*found)->SayReady();
-  found->reset();
+  found->SayReady();
   Require(StagedProcess::AreClosed(kFirst, 1), "its last word is said once",
           variable);
   Require(StagedProcess::AreTaken(kFirst + 1, count),

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/server/upgrade/upgrade.h"
 
 #include <sys/eventfd.h>
@@ -9,9 +11,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/optional.h"
-#include "brood/proc/child.h"
-#include "brood/proc/program.h"
 #include "brood/proc/sync_point.h"
+#include "brood/server/child_tag.h"
 
 namespace brood::server {
 
@@ -19,25 +20,34 @@ using net::Instant;
 
 absl::StatusOr<std::unique_ptr<Upgrade>> Upgrade::Create(
     const Options& options, ServiceManager* manager, proc::Reaper* reaper,
-    EventLog* log) {
-  net::Socket ready = net::Socket::AboveStandardDescriptors(
-      net::Socket::Adopt(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)));
-  if (!ready.valid()) return absl::ErrnoToStatus(errno, "eventfd");
-  return std::unique_ptr<Upgrade>(
-      new Upgrade(options, std::move(ready), manager, reaper, log));
+    EventLog* log, StartFunction start) {
+  net::Socket ready;
+  if (!options.upgrade_command.empty()) {
+    ready = net::Socket::AboveStandardDescriptors(
+        net::Socket::Adopt(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)));
+    if (!ready.valid()) return absl::ErrnoToStatus(errno, "eventfd");
+  }
+  return std::unique_ptr<Upgrade>(new Upgrade(
+      options, std::move(ready), manager, reaper, log, std::move(start)));
 }
 
 Upgrade::Upgrade(const Options& options, net::Socket ready,
-                 ServiceManager* manager, proc::Reaper* reaper, EventLog* log)
+                 ServiceManager* manager, proc::Reaper* reaper, EventLog* log,
+                 StartFunction start)
     : command_(options.upgrade_command),
-      patience_(options.upgrade_timeout),
+      timeout_(options.upgrade_timeout),
       notify_socket_(options.notify_socket),
       manager_(manager),
       reaper_(reaper),
       log_(log),
+      start_(std::move(start)),
       ready_(std::move(ready)) {}
 
 void Upgrade::Start(const std::vector<HandedListener>& listeners, Instant now) {
+  if (command_.empty()) {
+    log_->UpgradeIgnored("this program was not told how to (upgrade_command)");
+    return;
+  }
   if (state_ != State::kIdle) {
     log_->UpgradeIgnored("one is in flight");
     return;
@@ -47,46 +57,53 @@ void Upgrade::Start(const std::vector<HandedListener>& listeners, Instant now) {
     log_->UpgradeIgnored("this is PID 1, which can't leave its place");
     return;
   }
-  // A word that one before it said too late. Not after this one is started,
-  // whose word it could be.
+  // Discards a notification of an earlier program that came too late. Must
+  // happen before the new program starts.
   eventfd_t ignored;
   eventfd_read(ready_.fd(), &ignored);
-  proc::Program program;
-  program.path = command_.front();
-  program.arguments = command_;
-  Predecessor::Introduce(ready_.fd(), listeners, &program);
-  if (manager_ != nullptr) {
-    // This program has taken the variable from its environment.
-    program.environment.push_back(
-        absl::StrCat("NOTIFY_SOCKET=", notify_socket_));
-    manager_->Reloading(now);
-  }
-  // What comes before it listens to signals waits, or would kill it.
-  program.blocked_signals = {SIGHUP, SIGUSR2};
-  absl::StatusOr<proc::Child> child = proc::StartProgram(program);
+  const proc::Program program = ProgramWith(listeners);
+  manager_->Reloading(now);
+  absl::StatusOr<proc::Child> child = start_(program);
   if (!child.ok()) {
     Fail(child.status());
     return;
   }
   pid_ = child->pid();
   proc::SyncPoint("upgrade: started");
-  reaper_->Adopt(*std::move(child), kTag);
+  reaper_->Adopt(*std::move(child), ChildTag::Program().Pack());
   state_ = State::kStarting;
-  deadline_ = net::After(now, patience_);
+  deadline_ = net::After(now, timeout_);
   log_->UpgradeStarted(pid_, program.path);
 }
 
+proc::Program Upgrade::ProgramWith(
+    const std::vector<HandedListener>& listeners) const {
+  proc::Program program;
+  program.path = command_.front();
+  program.arguments = command_;
+  Predecessor::Introduce(ready_.fd(), listeners, &program);
+  if (!notify_socket_.empty()) {
+    // This program has taken the variable from its environment.
+    program.environment.push_back(
+        absl::StrCat("NOTIFY_SOCKET=", notify_socket_));
+  }
+  // A signal that comes before the program listens to signals would kill it:
+  // it waits.
+  program.blocked_signals = {SIGHUP, SIGUSR2};
+  return program;
+}
+
 bool Upgrade::Step(Instant now) {
-  TakeWord(now);
+  TakeReadiness(now);
   if (now < deadline_) return false;
-  if (state_ == State::kProving) return TryHandOver();
+  if (state_ == State::kProving) return TryHandOver(now);
   End(SIGKILL, absl::DeadlineExceededError(absl::StrCat(
-                   "it was not ready within ", absl::FormatDuration(patience_),
+                   "it was not ready within ", absl::FormatDuration(timeout_),
                    " (upgrade_timeout)")));
   return false;
 }
 
-void Upgrade::TakeWord(Instant now) {
+void Upgrade::TakeReadiness(Instant now) {
   eventfd_t ready;
   if (state_ != State::kStarting || eventfd_read(ready_.fd(), &ready) < 0) {
     return;
@@ -99,15 +116,15 @@ void Upgrade::TakeWord(Instant now) {
 
 // One that died a moment ago, and whose death is not known yet, takes nothing
 // over.
-bool Upgrade::TryHandOver() {
+bool Upgrade::TryHandOver(Instant now) {
   proc::SyncPoint("upgrade: about to hand over");
   if (const absl::optional<proc::ExitStatus> status = reaper_->Disown(pid_)) {
-    Ended(*status);
+    Ended(*status, now);
     return false;
   }
   state_ = State::kHandedOver;
   deadline_ = net::Never();
-  if (manager_ != nullptr) manager_->MainPid(pid_);
+  manager_->MainPid(pid_);
   return true;
 }
 
@@ -124,8 +141,8 @@ void Upgrade::End(int signal, absl::Status why) {
   reaper_->Signal(pid_, signal).IgnoreError();
 }
 
-void Upgrade::Ended(const proc::ExitStatus& status) {
-  TakeWord(net::Now());  // it may have been its last
+void Upgrade::Ended(const proc::ExitStatus& status, Instant now) {
+  TakeReadiness(now);  // it may have reported just before it ended
   if (state_ == State::kEnding) {
     Fail(why_ended_);
     return;
@@ -140,7 +157,7 @@ void Upgrade::Fail(const absl::Status& why) {
     log_->UpgradeIgnored(why.message());
   } else {
     log_->UpgradeFailed(pid_, why, ++failures_);
-    if (manager_ != nullptr) manager_->Ready();
+    manager_->Ready();
   }
   state_ = State::kIdle;
   pid_ = 0;

@@ -14,8 +14,8 @@
 //     └── it has ended ──┴── or was killed ────┘
 //
 // Lives in the parent; belongs to the supervisor. The reaper owns the new
-// program while it is a child to be reaped, under the tag kTag, and disowns it
-// when it has taken over. One at a time is in flight.
+// program while it is a child to be reaped, under the tag kProgram, and disowns
+// it when it has taken over. One at a time is in flight.
 //
 // Errors: Create() names the call. Everything else that can fail is an upgrade
 // that failed: logged with its reason, and counted.
@@ -32,6 +32,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -41,7 +42,9 @@
 #include "absl/time/time.h"
 #include "brood/net/instant.h"
 #include "brood/net/socket.h"
+#include "brood/proc/child.h"
 #include "brood/proc/exit_status.h"
+#include "brood/proc/program.h"
 #include "brood/proc/reaper.h"
 #include "brood/server/control/service_manager.h"
 #include "brood/server/log/event_log.h"
@@ -52,16 +55,19 @@ namespace brood::server {
 
 class Upgrade {
  public:
-  // The tag of the new program with the reaper; no strategy uses it.
-  static constexpr uint32_t kTag = UINT32_MAX;
   // How long a new program must live after it said that it is ready.
   static constexpr absl::Duration kProof = absl::Milliseconds(200);
 
-  // By options.upgrade_command, upgrade_timeout and notify_socket. The manager,
-  // which may be null, hears of it.
+  // Starts a new program; tests may have their own way.
+  using StartFunction =
+      std::function<absl::StatusOr<proc::Child>(const proc::Program& program)>;
+
+  // By options.upgrade_command, upgrade_timeout and notify_socket. Without a
+  // command, every request is refused. `manager`, `reaper` and `log` outlive
+  // this object.
   static absl::StatusOr<std::unique_ptr<Upgrade>> Create(
       const Options& options, ServiceManager* manager, proc::Reaper* reaper,
-      EventLog* log);
+      EventLog* log, StartFunction start = proc::StartProgram);
 
   // Starts the program with `listeners`, which stay the caller's. If one is in
   // flight already it says so in the log, and that is all.
@@ -69,8 +75,8 @@ class Upgrade {
   // To be called when fd() is readable or deadline() has come. True, once, when
   // the new program has taken over.
   bool Step(net::Instant now);
-  // The reaper has delivered the end of the new program.
-  void Ended(const proc::ExitStatus& status);
+  // Accounts for the end of the new program, which the reaper returned.
+  void Ended(const proc::ExitStatus& status, net::Instant now);
   // The listeners are closed here: whoever connects from now on is the other
   // program's. Says so, if there is one.
   void ListenersClosed();
@@ -89,18 +95,20 @@ class Upgrade {
   enum class State { kIdle, kStarting, kEnding, kProving, kHandedOver, kOver };
 
   Upgrade(const Options& options, net::Socket ready, ServiceManager* manager,
-          proc::Reaper* reaper, EventLog* log);
-  void TakeWord(net::Instant now);
-  bool TryHandOver();
+          proc::Reaper* reaper, EventLog* log, StartFunction start);
+  proc::Program ProgramWith(const std::vector<HandedListener>& listeners) const;
+  void TakeReadiness(net::Instant now);
+  bool TryHandOver(net::Instant now);
   void End(int signal, absl::Status why);
   void Fail(const absl::Status& why);
 
   const std::vector<std::string> command_;
-  const absl::Duration patience_;
+  const absl::Duration timeout_;
   const std::string notify_socket_;
-  ServiceManager* const manager_;  // null if there is none
+  ServiceManager* const manager_;
   proc::Reaper* const reaper_;
   EventLog* const log_;
+  const StartFunction start_;
   // An eventfd: the new program holds it too, and adds one when it is ready.
   net::Socket ready_;
   State state_ = State::kIdle;

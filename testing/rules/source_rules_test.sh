@@ -49,7 +49,7 @@ rule 'the time of day is not for decisions' \
 rule 'nobody sleeps' \
   '\b(u?sleep|(clock_)?nanosleep|sleep_for|sleep_until|SleepFor)\s*\(' \
   '  usleep(1000);' \
-  server/strategy/zygote.cc net/unix_listener.cc `# with nothing else to do` \
+  server/strategy/zygote_process.cc net/unix_listener.cc `# with nothing else to do` \
   server/supervisor/supervisor.cc # when its poll fails
 rule 'one handler of signals, which does nothing' \
   '\b(sigaction|sigset|(bsd_)?signal)\s*\(\s*[^)\s]' \

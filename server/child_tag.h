@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef BROOD_SERVER_CHILD_TAG_H_
+#define BROOD_SERVER_CHILD_TAG_H_
+
+#include <cstdint>
+
+namespace brood::server {
+
+// ChildTag says what a child of the server is, in the 32 bits that the reaper
+// keeps for each child. A value of the parent's.
+//
+// Example:
+//   reaper->Adopt(std::move(child), ChildTag::Connection(slot).Pack());
+//   ... when it has ended:
+//   switch (ChildTag::Unpack(ended.tag).kind) {
+struct ChildTag {
+  enum class Kind : uint32_t {
+    kConnection,  // serves one connection; index: its slot
+    kWorker,      // a worker of a pool, or a spare; index: of the worker
+    kZygote,      // forks processes for connections
+    kStandby,     // takes over from the zygote
+    kProgram,     // the new program of an upgrade
+  };
+
+  static constexpr int kIndexBits = 28;
+
+  Kind kind;
+  uint32_t index;
+
+  static constexpr ChildTag Connection(uint32_t slot) {
+    return {Kind::kConnection, slot};
+  }
+  static constexpr ChildTag Worker(uint32_t index) {
+    return {Kind::kWorker, index};
+  }
+  static constexpr ChildTag Zygote() { return {Kind::kZygote, 0}; }
+  static constexpr ChildTag Standby() { return {Kind::kStandby, 0}; }
+  static constexpr ChildTag Program() { return {Kind::kProgram, 0}; }
+
+  // Returns the tag as the reaper keeps it.
+  constexpr uint32_t Pack() const {
+    return static_cast<uint32_t>(kind) << kIndexBits | index;
+  }
+  // Returns the tag that Pack() made `packed` of.
+  static constexpr ChildTag Unpack(uint32_t packed) {
+    return {static_cast<Kind>(packed >> kIndexBits),
+            packed & ((uint32_t{1} << kIndexBits) - 1)};
+  }
+};
+
+}  // namespace brood::server
+
+#endif  // BROOD_SERVER_CHILD_TAG_H_

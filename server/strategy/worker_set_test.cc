@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "brood/server/strategy/worker_set.h"
+
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>  // NOLINT(build/c++11): the monotonic clock.
+#include <csignal>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/optional.h"
+#include "absl/types/span.h"
+#include "brood/net/connection.h"
+#include "brood/net/handoff_queue.h"
+#include "brood/net/instant.h"
+#include "brood/server/child/child_program.h"
+#include "brood/server/child_tag.h"
+#include "brood/server/handler.h"
+#include "brood/server/log/event_log.h"
+#include "brood/testing/connection_pair.h"
+#include "brood/testing/fakes/fake_reaper.h"
+#include "brood/testing/fakes/fake_spawner.h"
+#include "brood/testing/fakes/recorded_events.h"
+#include "brood/testing/leak_check.h"
+#include "brood/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::server {
+namespace {
+
+using ::brood::testing::ConnectionPair;
+using ::brood::testing::FakeReaper;
+using ::brood::testing::FakeSpawner;
+using ::brood::testing::IsOk;
+using ::brood::testing::RecordedEvents;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+using Kind = ChildTag::Kind;
+
+constexpr size_t kSize = 4;
+const net::Instant kStart = net::Instant() + std::chrono::hours(1000);
+
+// A set of four workers that are pretended processes. The test plays them: it
+// acknowledges what waits in their queues, whose descriptors it has inherited,
+// so to speak, by being the same process.
+class WorkerSetTest : public ::brood::testing::LeakCheck {
+ protected:
+  // Forks until `idle` are idle and all have reported ready. The back-off lets
+  // one start at first, then two, four, eight.
+  void ForkReady(size_t idle) {
+    for (int turn = 0; turn < 10 && set_.idle() < idle; ++turn) {
+      set_.ForkUpTo(idle, now_);
+      MakeReady();
+    }
+    set_.ForkUpTo(idle, now_);
+    ASSERT_EQ(set_.idle(), idle);
+  }
+
+  // Takes the first message out of the queue of every worker that exists.
+  void MakeReady() {
+    for (const int fd : spawner_.kept_fds()) {
+      net::HandoffQueue::AdoptAwaiting(dup(fd)).Acknowledge();
+    }
+  }
+
+  net::Connection Connect() {
+    absl::StatusOr<ConnectionPair> pair = ConnectionPair::Create();
+    EXPECT_THAT(pair, IsOk());
+    return std::move(pair->connection);
+  }
+
+  // Returns the connection that waits for worker `index`, as the worker would
+  // see it; without one, the command.
+  net::HandoffQueue::Message MessageTo(size_t index) {
+    net::HandoffQueue queue =
+        net::HandoffQueue::AdoptAwaiting(dup(spawner_.kept_fds().at(index)));
+    absl::StatusOr<absl::optional<net::HandoffQueue::Message>> message =
+        queue.TryAwait();
+    EXPECT_THAT(message, IsOk());
+    EXPECT_TRUE(message->has_value());
+    return std::move(**message);
+  }
+
+  // Has worker `index` take over what was given to it.
+  void TakeOver(size_t index) {
+    net::HandoffQueue::AdoptAwaiting(dup(spawner_.kept_fds().at(index)))
+        .Acknowledge();
+  }
+
+  // Ends process `pid`, and tells the set.
+  void End(pid_t pid, const proc::ExitStatus& status) {
+    reaper_.End(pid, status);
+    for (const proc::Reaper::Ended& ended : reaper_.CleanupChildren(now_)) {
+      const ChildTag tag = ChildTag::Unpack(ended.tag);
+      ASSERT_EQ(tag.kind, Kind::kWorker);
+      set_.Ended(tag.index, ended, now_, events_);
+    }
+  }
+
+  EventLog log_{LogLevel::kOff};
+  FakeReaper reaper_;
+  FakeSpawner spawner_;
+  ChildProgram program_{Handler(), 1, nullptr, &log_};
+  RecordedEvents events_;
+  net::Instant now_ = kStart;
+  WorkerSet set_{kSize,
+                 {&spawner_, &reaper_, &program_, &log_},
+                 [](WorkerSet::Index, net::HandoffQueue&) { return 0; }};
+};
+
+TEST_F(WorkerSetTest, DoublesWhatItForksAtOnceAsWorkersBecomeReady) {
+  set_.ForkUpTo(kSize, now_);
+  EXPECT_EQ(spawner_.count(), 1) << "the first shows whether workers can start";
+  set_.ForkUpTo(kSize, now_);
+  EXPECT_EQ(spawner_.count(), 1) << "it is not ready yet";
+  EXPECT_GT(set_.next_fork(), now_);
+  MakeReady();
+  set_.ForkUpTo(kSize, now_);
+  EXPECT_EQ(spawner_.count(), 3);
+  EXPECT_EQ(set_.idle(), 3u);
+}
+
+TEST_F(WorkerSetTest, ForksNoMoreThanItHasPlacesFor) {
+  ForkReady(kSize);
+  set_.ForkUpTo(kSize + 1, now_);
+  EXPECT_EQ(spawner_.count(), static_cast<int>(kSize));
+}
+
+TEST_F(WorkerSetTest, BacksOffWhenNoProcessCanBeCreated) {
+  spawner_.FailWith(absl::ResourceExhaustedError("clone"));
+  set_.ForkUpTo(1, now_);
+  EXPECT_EQ(set_.next_fork(), net::After(now_, SpawnBackoff::kShortestPause));
+  spawner_.FailWith(absl::OkStatus());
+  set_.ForkUpTo(1, now_);
+  EXPECT_EQ(spawner_.count(), 0) << "not before the pause is over";
+  now_ = set_.next_fork();
+  set_.ForkUpTo(1, now_);
+  EXPECT_EQ(set_.idle(), 1u);
+}
+
+TEST_F(WorkerSetTest, BacksOffWhenAWorkerDiesBeforeItIsReady) {
+  set_.ForkUpTo(1, now_);
+  End(101, FakeReaper::Exited(111));
+  EXPECT_EQ(set_.idle(), 0u);
+  set_.ForkUpTo(1, now_);
+  EXPECT_EQ(spawner_.count(), 1);
+  now_ = net::After(now_, SpawnBackoff::kShortestPause);
+  set_.ForkUpTo(1, now_);
+  EXPECT_EQ(spawner_.count(), 2);
+}
+
+TEST_F(WorkerSetTest, GivesAConnectionToTheWorkerThatBecameIdleLast) {
+  ForkReady(2);
+  EXPECT_TRUE(set_.Assign(7, Connect(), now_, events_));
+  EXPECT_THAT(events_.Take(), ElementsAre("serving 7 by 102"));
+  EXPECT_EQ(events_.last_time(), now_);
+  EXPECT_EQ(MessageTo(1).ticket.slot, 7u);
+  EXPECT_EQ(set_.idle(), 1u);
+}
+
+TEST_F(WorkerSetTest, GivesNothingWhenNoWorkerIsIdle) {
+  EXPECT_FALSE(set_.Assign(7, Connect(), now_, events_));
+  ForkReady(1);
+  EXPECT_TRUE(set_.Assign(7, Connect(), now_, events_));
+  EXPECT_FALSE(set_.Assign(8, Connect(), now_, events_));
+  EXPECT_THAT(events_.Take(), ElementsAre("serving 7 by 101"));
+}
+
+TEST_F(WorkerSetTest, ReturnsAConnectionThatADeadWorkerDidNotTakeOver) {
+  ForkReady(1);
+  set_.Assign(7, Connect(), now_, events_);
+  events_.Take();
+  End(101, FakeReaper::Killed(SIGKILL));
+  EXPECT_THAT(events_.Take(),
+              ElementsAre("returned 7 by 101: killed by SIGKILL (Killed)"));
+  EXPECT_THAT(events_.returned(), SizeIs(1));
+}
+
+TEST_F(WorkerSetTest, ReportsTheEndOfAWorkerThatTookItsConnectionOver) {
+  ForkReady(1);
+  set_.Assign(7, Connect(), now_, events_);
+  TakeOver(0);
+  events_.Take();
+  End(101, FakeReaper::Exited(3));
+  EXPECT_THAT(events_.Take(),
+              ElementsAre("ended 7 by 101: exited with code 3"));
+  EXPECT_THAT(events_.returned(), IsEmpty());
+}
+
+TEST_F(WorkerSetTest, ReportsNothingForAWorkerThatDiesIdle) {
+  ForkReady(2);
+  End(101, FakeReaper::Killed(SIGSEGV));
+  EXPECT_THAT(events_.Take(), IsEmpty());
+  EXPECT_EQ(set_.idle(), 1u);
+  EXPECT_TRUE(set_.Assign(7, Connect(), now_, events_));
+  EXPECT_THAT(events_.Take(), ElementsAre("serving 7 by 102"));
+}
+
+TEST_F(WorkerSetTest, AcceptsOnlyTheReportOfTheWorkerThatServes) {
+  ForkReady(2);
+  set_.Assign(7, Connect(), now_, events_);
+  TakeOver(1);
+  const uint32_t serial = 1;
+  const struct {
+    WorkerSet::Index index;
+    pid_t pid;
+    uint32_t serial;
+  } kFalse[] = {{9, 102, serial},
+                {0, 101, serial},
+                {0, 102, serial},
+                {1, 101, serial},
+                {1, 102, serial + 1}};
+  for (const auto& report : kFalse) {
+    EXPECT_FALSE(set_.Finished(report.index, report.pid, report.serial, false));
+  }
+  EXPECT_EQ(set_.Finished(1, 102, serial, false), Slot{7});
+  EXPECT_FALSE(set_.Finished(1, 102, serial, false)) << "each once";
+  EXPECT_EQ(set_.idle(), 2u);
+}
+
+TEST_F(WorkerSetTest, GivesNoConnectionToAWorkerThatLeaves) {
+  ForkReady(1);
+  set_.Assign(7, Connect(), now_, events_);
+  TakeOver(0);
+  EXPECT_EQ(set_.Finished(0, 101, 1, /*leaves=*/true), Slot{7});
+  EXPECT_FALSE(set_.Assign(8, Connect(), now_, events_));
+  events_.Take();
+  End(101, FakeReaper::Exited(0));
+  EXPECT_THAT(events_.Take(), IsEmpty()) << "its connection was accounted for";
+}
+
+TEST_F(WorkerSetTest, ReleasesOnlyWorkersThatTookTheirConnectionsOver) {
+  ForkReady(2);
+  set_.Assign(7, Connect(), now_, events_);
+  set_.Assign(8, Connect(), now_, events_);
+  TakeOver(1);
+  set_.ReleaseThoseServing();
+  EXPECT_EQ(reaper_.tag_of(102), ChildTag::Connection(7).Pack());
+  EXPECT_EQ(reaper_.tag_of(101), ChildTag::Worker(0).Pack());
+  // The place of the one that was released is free again.
+  ForkReady(3);
+}
+
+TEST_F(WorkerSetTest, TellsTheWorkersThatWereIdleLongestToLeave) {
+  ForkReady(3);
+  set_.DismissIdle(1);
+  EXPECT_EQ(set_.idle(), 1u);
+  EXPECT_FALSE(MessageTo(0).connection);
+  EXPECT_FALSE(MessageTo(1).connection);
+  EXPECT_TRUE(set_.Assign(7, Connect(), now_, events_));
+  EXPECT_THAT(events_.Take(), ElementsAre("serving 7 by 103"));
+}
+
+TEST_F(WorkerSetTest, GivesNothingToAnEarlierGeneration) {
+  ForkReady(2);
+  set_.Assign(7, Connect(), now_, events_);
+  TakeOver(1);
+  set_.BeginGeneration();
+  EXPECT_EQ(set_.idle(), 0u) << "the idle one leaves";
+  EXPECT_EQ(set_.Finished(1, 102, 1, false), Slot{7});
+  EXPECT_EQ(set_.idle(), 0u) << "the busy one leaves when it has finished";
+  ForkReady(1);
+}
+
+}  // namespace
+}  // namespace brood::server

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "brood/server/strategy/zygote_process.h"
+
+#include <sys/eventfd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <ctime>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "brood/net/connection.h"
+#include "brood/net/instant.h"
+#include "brood/proc/private_fds.h"
+#include "brood/proc/sync_point.h"
+#include "brood/server/handler.h"
+
+namespace brood::server {
+namespace {
+
+// Lets a shortage pass. The zygote has nothing else to do meanwhile.
+void WaitForRelief() {
+  const timespec a_while = {0, 10'000'000};
+  nanosleep(&a_while, nullptr);
+}
+
+// Returns the errno of the last failed call, which is never 0.
+int LastError() { return errno != 0 ? errno : EAGAIN; }
+
+std::array<int, 3> Sorted(std::array<int, 3> fds) {
+  std::sort(fds.begin(), fds.end());
+  return fds;
+}
+
+}  // namespace
+
+ZygoteProcess::ZygoteProcess(const Channels& channels, SpawnTable table,
+                             proc::Spawner* spawner,
+                             const ChildProgram* program)
+    : channels_(channels),
+      kept_fds_(Sorted(
+          {channels.queue_fd, channels.standby_fd, channels.doorbell_fd})),
+      table_(std::move(table)),
+      spawner_(spawner),
+      program_(program) {}
+
+// The zygote's own children must have none of its descriptors.
+int ZygoteProcess::RunZygote() {
+  table_.HideFromChildren();
+  if (!spawner_->Prepare().ok()) return static_cast<int>(ExitCode::kBug);
+  std::array<proc::HiddenFd, 3> hidden;
+  for (size_t i = 0; i < hidden.size(); ++i) {
+    hidden[i] = proc::HiddenFd(kept_fds_[i]);
+  }
+  const net::HandoffQueue queue =
+      net::HandoffQueue::AdoptAwaiting(channels_.queue_fd);
+  while (HandleNextMessage(queue)) {
+  }
+  return static_cast<int>(ExitCode::kServed);
+}
+
+int ZygoteProcess::RunStandby() {
+  const net::HandoffQueue commands =
+      net::HandoffQueue::AdoptAwaiting(channels_.standby_fd);
+  const absl::StatusOr<net::HandoffQueue::Message> command = commands.Await();
+  if (!command.ok() || command->ticket.slot != kTakeOver) {
+    return static_cast<int>(ExitCode::kServed);
+  }
+  commands.Acknowledge();
+  return RunZygote();
+}
+
+bool ZygoteProcess::HandleNextMessage(const net::HandoffQueue& queue) {
+  const absl::StatusOr<net::HandoffQueue::Message> message = queue.Await();
+  if (absl::IsOutOfRange(message.status())) return false;  // no supervisor
+  if (absl::IsInvalidArgument(message.status())) {
+    queue.Acknowledge();
+    return true;
+  }
+  if (!message.ok()) {
+    WaitForRelief();
+    return true;
+  }
+  if (message->connection) {
+    CreateChild(*message);
+  } else if (message->ticket.slot == kCreateStandby) {
+    CreateStandby(message->ticket.serial);
+  } else {
+    return false;
+  }
+  // If this process is killed before this line, the standby finds the message
+  // again, and in the table what was done about it.
+  proc::SyncPoint("zygote: about to acknowledge");
+  queue.Acknowledge();
+  eventfd_write(channels_.doorbell_fd, 1);
+  return true;
+}
+
+void ZygoteProcess::CreateChild(const net::HandoffQueue::Message& message) {
+  const uint32_t slot = message.ticket.slot;
+  pid_t* spawned = table_.Begin(slot, message.ticket.serial);
+  if (spawned == nullptr) return;
+  const absl::StatusOr<pid_t> child = spawner_->SpawnSibling(
+      [&] {
+        return program_->BeginAndServe(
+            const_cast<net::Connection&>(*message.connection));
+      },
+      spawned);
+  if (child.ok()) {
+    table_.Complete(slot, net::Now().time_since_epoch().count());
+  } else {
+    table_.Fail(slot, LastError());
+  }
+}
+
+void ZygoteProcess::CreateStandby(uint32_t serial) {
+  pid_t* spawned = table_.Begin(standby_cell(), serial);
+  if (spawned == nullptr) return;
+  if (!table_.ShareWithChildren().ok()) {
+    table_.Fail(standby_cell(), LastError());
+    return;
+  }
+  const absl::StatusOr<pid_t> standby =
+      spawner_->SpawnSibling([&] { return RunStandby(); }, spawned, kept_fds_);
+  if (!standby.ok()) table_.Fail(standby_cell(), LastError());
+  table_.HideFromChildren();
+}
+
+}  // namespace brood::server

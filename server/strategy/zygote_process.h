@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef BROOD_SERVER_STRATEGY_ZYGOTE_PROCESS_H_
+#define BROOD_SERVER_STRATEGY_ZYGOTE_PROCESS_H_
+
+#include <sys/types.h>
+
+#include <array>
+#include <cstdint>
+
+#include "brood/net/handoff_queue.h"
+#include "brood/proc/spawn.h"
+#include "brood/server/child/child_program.h"
+#include "brood/server/strategy/spawn_table.h"
+
+namespace brood::server {
+
+// What a message without a connection tells the zygote or its standby.
+enum ZygoteCommand : uint32_t { kTakeOver, kCreateStandby, kExit };
+
+// ZygoteProcess is what runs in the zygote and in its standby: it takes
+// connections from a queue and forks a child for each.
+//
+// Process: created in the supervisor, in ordinary memory; runs in the zygote,
+// whose children are the supervisor's own (CLONE_PARENT). What the zygote did
+// is in the spawn table, written by the kernel, so that a zygote that takes
+// over repeats nothing. Errors: none; what cannot be created is in the table
+// with its errno.
+//
+// Example:
+//   spawner->Spawn([process] { return process->RunZygote(); },
+//                  process->kept_fds());
+class ZygoteProcess {
+ public:
+  // What the process needs of the supervisor's descriptors.
+  struct Channels {
+    int queue_fd;     // connections and commands
+    int standby_fd;   // commands to the standby
+    int doorbell_fd;  // an eventfd, rung when a message was processed
+  };
+
+  // Takes ownership of `table`, of which the last cell is the standby's;
+  // `spawner` and `program` outlive the process.
+  ZygoteProcess(const Channels& channels, SpawnTable table,
+                proc::Spawner* spawner, const ChildProgram* program);
+
+  // Runs the zygote until its queue ends or it is told to exit. Returns its
+  // exit code.
+  int RunZygote();
+  // Waits for the command to take over, then runs the zygote.
+  int RunStandby();
+  // Waits for the next message in `queue` and acts on it. Returns false if the
+  // zygote must exit. A step of RunZygote().
+  bool HandleNextMessage(const net::HandoffQueue& queue);
+
+  const Channels& channels() const { return channels_; }
+  // Returns the private descriptors that both processes keep, in ascending
+  // order.
+  const std::array<int, 3>& kept_fds() const { return kept_fds_; }
+  // Returns the table that this process writes and the supervisor reads.
+  const SpawnTable& table() const { return table_; }
+  // Returns the cell of the standby in the table.
+  uint32_t standby_cell() const { return table_.size() - 1; }
+
+ private:
+  void CreateChild(const net::HandoffQueue::Message& message);
+  void CreateStandby(uint32_t serial);
+
+  const Channels channels_;
+  const std::array<int, 3> kept_fds_;
+  SpawnTable table_;
+  proc::Spawner* const spawner_;
+  const ChildProgram* const program_;
+};
+
+}  // namespace brood::server
+
+#endif  // BROOD_SERVER_STRATEGY_ZYGOTE_PROCESS_H_

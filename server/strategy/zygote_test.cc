@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "brood/server/strategy/zygote.h"
+
+#include <poll.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <memory>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "brood/net/connection.h"
+#include "brood/net/handoff_queue.h"
+#include "brood/net/instant.h"
+#include "brood/server/child/child_program.h"
+#include "brood/server/child_tag.h"
+#include "brood/server/handler.h"
+#include "brood/server/log/event_log.h"
+#include "brood/testing/connection_pair.h"
+#include "brood/testing/fakes/fake_reaper.h"
+#include "brood/testing/fakes/fake_spawner.h"
+#include "brood/testing/fakes/recorded_events.h"
+#include "brood/testing/leak_check.h"
+#include "brood/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::server {
+namespace {
+
+using ::brood::testing::ConnectionPair;
+using ::brood::testing::FakeReaper;
+using ::brood::testing::FakeSpawner;
+using ::brood::testing::IsOk;
+using ::brood::testing::RecordedEvents;
+using ::brood::testing::StatusIs;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+constexpr pid_t kZygotePid = 101;
+constexpr pid_t kStandbyPid = 102;
+constexpr pid_t kFirstChild = 103;
+constexpr size_t kSlots = 100;
+
+// The supervisor's side. The test runs the zygote's steps in its own process,
+// one message at a time; no process is created.
+class ZygoteTest : public ::brood::testing::LeakCheck {
+ protected:
+  ZygoteTest() { EXPECT_THAT(zygote_->Start(), IsOk()); }
+
+  void Dispatch(Slot slot) {
+    absl::StatusOr<ConnectionPair> pair = ConnectionPair::Create();
+    ASSERT_THAT(pair, IsOk());
+    zygote_->Dispatch(slot, std::move(pair->connection), now_, events_);
+  }
+
+  // One message. Returns whether the zygote would go on.
+  bool RunZygoteStep() {
+    const net::HandoffQueue queue = net::HandoffQueue::AdoptAwaiting(
+        dup(zygote_->process().channels().queue_fd));
+    return zygote_->process().HandleNextMessage(queue);
+  }
+
+  bool DoorbellRings() {
+    pollfd doorbell = {zygote_->process().channels().doorbell_fd, POLLIN, 0};
+    return poll(&doorbell, 1, 0) == 1;
+  }
+
+  void End(pid_t pid, const proc::ExitStatus& status) {
+    reaper_.End(pid, status);
+    zygote_->AdoptSpawned();
+    for (const proc::Reaper::Ended& ended : reaper_.CleanupChildren(now_)) {
+      zygote_->ChildEnded(ChildTag::Unpack(ended.tag), ended, now_, events_);
+    }
+  }
+
+  void Maintain() { zygote_->Maintain(now_, /*idle=*/true, events_); }
+
+  EventLog log_{LogLevel::kOff};
+  FakeReaper reaper_;
+  FakeSpawner spawner_;
+  ChildProgram program_{Handler(), 1, nullptr, &log_};
+  RecordedEvents events_;
+  net::Instant now_ = net::Now();
+  std::unique_ptr<Zygote> zygote_ = std::make_unique<Zygote>(
+      kSlots, StrategyEnvironment{&spawner_, &reaper_, &program_, &log_});
+};
+
+TEST_F(ZygoteTest, StartsAZygoteAndAStandby) {
+  EXPECT_EQ(reaper_.tag_of(kZygotePid), ChildTag::Zygote().Pack());
+  EXPECT_EQ(reaper_.tag_of(kStandbyPid), ChildTag::Standby().Pack());
+  EXPECT_EQ(zygote_->alarm(now_), net::Never());
+  EXPECT_TRUE(zygote_->HasRoom());
+}
+
+TEST_F(ZygoteTest, AnnouncesAChildWhenItAttendsToTheDoorbell) {
+  Dispatch(7);
+  EXPECT_THAT(events_.Take(), IsEmpty());
+  EXPECT_TRUE(RunZygoteStep());
+  EXPECT_TRUE(DoorbellRings());
+  zygote_->Attend(now_, events_);
+  EXPECT_FALSE(DoorbellRings());
+  EXPECT_THAT(events_.Take(), ElementsAre("serving 7 by 103"));
+  EXPECT_EQ(reaper_.tag_of(kFirstChild), ChildTag::Connection(7).Pack());
+}
+
+// Its exit may be noticed before the doorbell is looked at.
+TEST_F(ZygoteTest, AnnouncesAChildThatHasEndedBeforeItsEnd) {
+  Dispatch(7);
+  RunZygoteStep();
+  End(kFirstChild, FakeReaper::Exited(0));
+  EXPECT_THAT(
+      events_.Take(),
+      ElementsAre("serving 7 by 103", "ended 7 by 103: exited with code 0"));
+}
+
+TEST_F(ZygoteTest, ReportsAConnectionForWhichTheZygoteCouldNotFork) {
+  Dispatch(7);
+  spawner_.FailWith(absl::ResourceExhaustedError("clone"));
+  errno = EAGAIN;
+  RunZygoteStep();
+  zygote_->Attend(now_, events_);
+  EXPECT_THAT(events_.Take(), SizeIs(1));
+  EXPECT_EQ(reaper_.live(), 2u) << "the zygote and its standby";
+}
+
+TEST_F(ZygoteTest, HasNoRoomForMoreThanItsQueueHolds) {
+  for (Slot slot = 0; slot < Zygote::kMostQueued; ++slot) {
+    ASSERT_TRUE(zygote_->HasRoom()) << slot;
+    Dispatch(slot);
+  }
+  EXPECT_FALSE(zygote_->HasRoom());
+  EXPECT_GE(zygote_->fd(now_), 0) << "the doorbell is urgent now";
+  RunZygoteStep();
+  zygote_->Attend(now_, events_);
+  EXPECT_TRUE(zygote_->HasRoom());
+}
+
+TEST_F(ZygoteTest, LetsTheDoorbellWaitForTheNextConnection) {
+  EXPECT_GE(zygote_->fd(now_), 0);
+  Dispatch(7);
+  EXPECT_EQ(zygote_->fd(now_), -1);
+  const net::Instant due = net::After(now_, EventBatching::kDelay);
+  EXPECT_EQ(zygote_->alarm(now_), due);
+  EXPECT_GE(zygote_->fd(due), 0);
+}
+
+TEST_F(ZygoteTest, PromotesTheStandbyWhenTheZygoteEnds) {
+  Dispatch(7);
+  End(kZygotePid, FakeReaper::Killed(SIGKILL));
+  EXPECT_EQ(reaper_.tag_of(kStandbyPid), ChildTag::Zygote().Pack());
+  EXPECT_TRUE(zygote_->HasRoom());
+  // It finds the connection in the queue, and is asked for a new standby.
+  Maintain();
+  RunZygoteStep();
+  RunZygoteStep();
+  zygote_->Attend(now_, events_);
+  EXPECT_THAT(events_.Take(), ElementsAre("serving 7 by 103"));
+  EXPECT_EQ(reaper_.tag_of(104), ChildTag::Standby().Pack());
+  EXPECT_EQ(zygote_->alarm(net::After(now_, absl::Seconds(1))), net::Never())
+      << "it is complete again";
+}
+
+// The zygote was killed after it had forked and before it said so: the standby
+// finds the message again, and must not fork a second time.
+TEST_F(ZygoteTest, ForksOnceForAConnectionWhateverBecomesOfTheZygote) {
+  Dispatch(7);
+  const net::HandoffQueue queue = net::HandoffQueue::AdoptAwaiting(
+      dup(zygote_->process().channels().queue_fd));
+  absl::StatusOr<net::HandoffQueue::Message> message = queue.Await();
+  ASSERT_THAT(message, IsOk());
+  RunZygoteStep();
+  // As if it had not been acknowledged.
+  EXPECT_EQ(spawner_.count(), 3);
+  zygote_->AdoptSpawned();
+  EXPECT_EQ(reaper_.tag_of(kFirstChild), ChildTag::Connection(7).Pack());
+  End(kZygotePid, FakeReaper::Killed(SIGKILL));
+  zygote_->Attend(now_, events_);
+  EXPECT_THAT(events_.Take(), ElementsAre("serving 7 by 103"));
+}
+
+// Both ends are returned by one CleanupChildren(): the standby has become the
+// zygote by the time its own end is accounted for.
+TEST_F(ZygoteTest, NoticesTheEndOfAStandbyThatWasJustPromoted) {
+  reaper_.End(kZygotePid, FakeReaper::Killed(SIGKILL));
+  End(kStandbyPid, FakeReaper::Killed(SIGKILL));
+  EXPECT_FALSE(zygote_->HasRoom());
+  now_ = net::After(now_, absl::Seconds(1));
+  Maintain();
+  EXPECT_TRUE(zygote_->HasRoom()) << "new ones were created";
+  EXPECT_EQ(reaper_.tag_of(103), ChildTag::Zygote().Pack());
+}
+
+TEST_F(ZygoteTest, AcceptsNothingWhileNeitherCanBeCreated) {
+  spawner_.FailWith(absl::FailedPreconditionError("2 threads"));
+  reaper_.End(kZygotePid, FakeReaper::Killed(SIGKILL));
+  End(kStandbyPid, FakeReaper::Killed(SIGKILL));
+  Maintain();
+  EXPECT_FALSE(zygote_->HasRoom());
+  EXPECT_GT(zygote_->alarm(now_), now_) << "it tries again, but does not spin";
+  spawner_.FailWith(absl::OkStatus());
+  now_ = zygote_->alarm(now_);
+  Maintain();
+  EXPECT_TRUE(zygote_->HasRoom());
+}
+
+TEST_F(ZygoteTest, LetsBothGoOnceTheQueueIsEmpty) {
+  Dispatch(7);
+  zygote_->Close();
+  Maintain();
+  EXPECT_TRUE(RunZygoteStep()) << "what waits is served first";
+  zygote_->Attend(now_, events_);
+  EXPECT_THAT(events_.Take(), ElementsAre("serving 7 by 103"));
+  Maintain();
+  EXPECT_FALSE(RunZygoteStep()) << "it is told to exit";
+  End(kZygotePid, FakeReaper::Exited(0));
+  EXPECT_EQ(reaper_.tag_of(kStandbyPid), ChildTag::Standby().Pack())
+      << "which is not promoted any more";
+}
+
+TEST_F(ZygoteTest, GivesUpTheQueueWhenItStopsWithoutAZygote) {
+  Dispatch(7);
+  spawner_.FailWith(absl::FailedPreconditionError("2 threads"));
+  reaper_.End(kZygotePid, FakeReaper::Killed(SIGKILL));
+  End(kStandbyPid, FakeReaper::Killed(SIGKILL));
+  zygote_->Close();
+  Maintain();
+  EXPECT_THAT(events_.Take(), ElementsAre("failed 7: the zygote has ended"));
+}
+
+TEST_F(ZygoteTest, HasOneGeneration) {
+  EXPECT_THAT(zygote_->BeginGeneration(),
+              StatusIs(absl::StatusCode::kUnimplemented));
+}
+
+}  // namespace
+}  // namespace brood::server

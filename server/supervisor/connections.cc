@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "brood/server/supervisor/connections.h"
+
+#include <algorithm>
+#include <csignal>
+#include <utility>
+
+#include "brood/proc/sync_point.h"
+
+namespace brood::server {
+
+using net::Instant;
+using proc::SyncPoint;
+
+Connections::Connections(const Options& options,
+                         std::unique_ptr<Deadlines> deadlines,
+                         proc::Reaper* reaper, EventLog* log)
+    : reaper_(reaper),
+      log_(log),
+      on_connection_end_(options.on_connection_end),
+      gate_(options.Capacity()),
+      scoreboard_(options.Capacity()),
+      deadlines_(std::move(deadlines)) {
+  if (on_connection_end_) reports_.reserve(2 * proc::Reaper::kBatch);
+}
+
+// From here on the connection has an outcome: how its process ended, or that
+// none could be created.
+void Connections::Dispatch(net::Connection connection, Strategy& strategy) {
+  SyncPoint("supervisor: accepted");
+  const Slot slot = scoreboard_.Claim(connection);
+  deadlines_->Watch(slot, connection);
+  const Instant now = connection.accepted_at();
+  SyncPoint("supervisor: about to dispatch");
+  strategy.Dispatch(slot, std::move(connection), now, *this);
+  SyncPoint("supervisor: dispatched");
+}
+
+void Connections::DispatchReturned(Instant now, Strategy& strategy) {
+  // What is dispatched again may come back in a later turn only.
+  for (ReturnedConnection& returned : std::exchange(returned_, {})) {
+    DispatchAgain(std::move(returned), now, strategy);
+  }
+}
+
+// A server that is terminating closes the connection. A connection whose
+// deadline has passed is recorded as killed instead of being dispatched again.
+void Connections::DispatchAgain(ReturnedConnection returned, Instant now,
+                                Strategy& strategy) {
+  const Slot slot = returned.slot;
+  returned.hidden = proc::HiddenFd();
+  if (Expired(slot)) {
+    const Scoreboard::Entry entry = scoreboard_.entry(slot);
+    scoreboard_.RetireExpired(slot);
+    gate_.ChildEnded();
+    deadlines_->Forget(slot);
+    LogAndReport(entry, returned.pid, returned.status, now);
+  } else if (terminating_) {
+    scoreboard_.RetireShed(slot);
+    deadlines_->Forget(slot);
+  } else {
+    scoreboard_.Started(slot, /*pid=*/0, now);
+    strategy.Dispatch(slot, std::move(returned.connection), now, *this);
+  }
+}
+
+bool Connections::Expired(Slot slot) const {
+  const Scoreboard::Entry& entry = scoreboard_.entry(slot);
+  return entry.signalled_by_us && entry.kill_reason != KillReason::kStop;
+}
+
+// By SIGKILL, which a child cannot block, and which ends one that is stopped.
+void Connections::KillExpired(Instant now) {
+  deadlines_->Check(now, [&](Slot slot, KillReason reason) {
+    const Scoreboard::Entry& entry = scoreboard_.entry(slot);
+    if (entry.pid == 0) return;  // there is no process yet
+    if (!entry.signalled_by_us) log_->Expired(entry.pid, entry.peer, reason);
+    scoreboard_.Signalled(slot, reason);
+    SyncPoint("supervisor: deadline over");
+    reaper_->Signal(entry.pid, SIGKILL).IgnoreError();
+  });
+}
+
+void Connections::SignalChildren(int signal) {
+  terminating_ = true;
+  scoreboard_.ForEachLive([&](Slot slot, const Scoreboard::Entry& /*entry*/) {
+    scoreboard_.Signalled(slot, KillReason::kStop);
+  });
+  reaper_->SignalAll(signal);
+}
+
+void Connections::Serving(Slot slot, pid_t pid, Instant since) {
+  scoreboard_.Started(slot, pid, since);
+  gate_.Succeeded();
+  log_->Forked(pid, scoreboard_.entry(slot).peer, scoreboard_.running(),
+               gate_.max_connections());
+  // The process may have become known only after the others were signalled.
+  if (terminating_ && reaper_->Signal(pid, SIGTERM).ok()) {
+    scoreboard_.Signalled(slot, KillReason::kStop);
+  }
+}
+
+void Connections::Ended(Slot slot, pid_t pid, const proc::ExitStatus& status,
+                        Instant at) {
+  // Copied: once retired, the slot may be claimed by another connection.
+  const Scoreboard::Entry entry = scoreboard_.entry(slot);
+  SyncPoint("supervisor: about to retire");
+  scoreboard_.Retire(slot, status);
+  deadlines_->Forget(slot);
+  gate_.ChildEnded();
+  LogAndReport(entry, pid, status, at);
+}
+
+void Connections::Returned(Slot slot, net::Connection connection, pid_t pid,
+                           const proc::ExitStatus& status) {
+  proc::HiddenFd hidden(connection.fd());
+  returned_.push_back(
+      {slot, std::move(connection), std::move(hidden), pid, status});
+}
+
+void Connections::Failed(Slot slot, const absl::Status& why, Instant now) {
+  const net::Endpoint peer = scoreboard_.entry(slot).peer;
+  scoreboard_.RetireUnforked(slot);
+  deadlines_->Forget(slot);
+  log_->ForkFailed(peer, why, gate_.Pause(now), now);
+}
+
+void Connections::LogAndReport(const Scoreboard::Entry& entry, pid_t pid,
+                               const proc::ExitStatus& status, Instant at) {
+  // `at` may be what a child claims.
+  const absl::Duration duration =
+      absl::FromChrono(std::max(at, entry.started_at) - entry.accepted_at);
+  log_->Ended(pid, entry.peer, status, entry.signalled_by_us, duration,
+              scoreboard_.running(), gate_.max_connections());
+  if (!on_connection_end_) return;
+  reports_.push_back({entry.peer, pid, status, entry.signalled_by_us,
+                      absl::FromChrono(entry.started_at - entry.accepted_at),
+                      duration});
+}
+
+// Taken out first: the embedder's function may run another turn of this server.
+void Connections::SendReports() {
+  if (reports_.empty()) return;
+  std::vector<ConnectionReport> reports;
+  reports.swap(reports_);
+  for (const ConnectionReport& report : reports) on_connection_end_(report);
+  if (!reports_.empty()) return;
+  reports.clear();
+  reports_.swap(reports);  // keeps its memory
+}
+
+}  // namespace brood::server

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef BROOD_SERVER_SUPERVISOR_CONNECTIONS_H_
+#define BROOD_SERVER_SUPERVISOR_CONNECTIONS_H_
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "brood/net/connection.h"
+#include "brood/net/instant.h"
+#include "brood/proc/exit_status.h"
+#include "brood/proc/memory/parent_only.h"
+#include "brood/proc/private_fds.h"
+#include "brood/proc/reaper.h"
+#include "brood/server/admission/gate.h"
+#include "brood/server/connection_report.h"
+#include "brood/server/deadlines/deadlines.h"
+#include "brood/server/log/event_log.h"
+#include "brood/server/options.h"
+#include "brood/server/slot.h"
+#include "brood/server/status/scoreboard.h"
+#include "brood/server/strategy/strategy.h"
+#include "brood/server/totals.h"
+
+namespace brood::server {
+
+// Connections keeps the record of each connection from accept to its end.
+//
+// It owns the scoreboard, the deadlines and the gate of admission, writes the
+// log line and the report of each connection, and implements what a strategy
+// reports to. It never calls a strategy or the embedder from within a report:
+// a connection that came back, and a report for the embedder, are collected,
+// and acted on when the supervisor says so, at one place of its turn.
+//
+// Process: supervisor, in parent-only memory. Allocates nothing for a
+// connection, unless more come back, or end, in one turn than ever before.
+// Errors: none; what fails is counted, logged and reported.
+//
+// Example: see supervisor.cc.
+class Connections final : public proc::ParentOnly, public Strategy::Events {
+ public:
+  // `reaper` and `log` outlive this object; `deadlines` becomes its own.
+  Connections(const Options& options, std::unique_ptr<Deadlines> deadlines,
+              proc::Reaper* reaper, EventLog* log);
+
+  // Returns whether the next connection may be accepted.
+  bool MayAccept(net::Instant now) const {
+    return gate_.Open(scoreboard_.running(), now);
+  }
+  // Returns when MayAccept() changes by itself; Never() if it does not.
+  net::Instant resume_at(net::Instant now) const {
+    return gate_.resume_at(now);
+  }
+  // Stops accepting for a while because something ran out. Returns for how
+  // long.
+  absl::Duration Pause(net::Instant now) { return gate_.Pause(now); }
+
+  // Records `connection` and gives it to `strategy`.
+  void Dispatch(net::Connection connection, Strategy& strategy);
+  // Gives connections whose process died before it took them over to
+  // `strategy` again.
+  void DispatchReturned(net::Instant now, Strategy& strategy);
+
+  // Kills the processes of connections whose deadline has passed.
+  void KillExpired(net::Instant now);
+  // Returns when KillExpired() must be called next.
+  net::Instant next_deadline() const { return deadlines_->next(); }
+  // Sends `signal` to every child because the server stops. From now on, a
+  // process that becomes known later is sent SIGTERM, and no connection is
+  // dispatched again.
+  void SignalChildren(int signal);
+
+  // Calls Options::on_connection_end for each connection that has ended.
+  void SendReports();
+
+  // Returns the number of connections that were accepted and have not ended.
+  size_t running() const { return scoreboard_.running(); }
+  const Totals& totals() const { return scoreboard_.totals(); }
+
+  // Strategy::Events.
+  void Serving(Slot slot, pid_t pid, net::Instant since) override;
+  void Ended(Slot slot, pid_t pid, const proc::ExitStatus& status,
+             net::Instant at) override;
+  void Returned(Slot slot, net::Connection connection, pid_t pid,
+                const proc::ExitStatus& status) override;
+  void Failed(Slot slot, const absl::Status& why, net::Instant now) override;
+
+ private:
+  // A connection whose process ended before it took it over. Children that are
+  // forked meanwhile do not get its descriptor: the client would wait for them
+  // to end.
+  struct ReturnedConnection {
+    Slot slot;
+    net::Connection connection;
+    proc::HiddenFd hidden;
+    pid_t pid;
+    proc::ExitStatus status;
+  };
+
+  bool Expired(Slot slot) const;
+  void DispatchAgain(ReturnedConnection returned, net::Instant now,
+                     Strategy& strategy);
+  void LogAndReport(const Scoreboard::Entry& entry, pid_t pid,
+                    const proc::ExitStatus& status, net::Instant at);
+
+  proc::Reaper* const reaper_;
+  EventLog* const log_;
+  const std::function<void(const ConnectionReport&)> on_connection_end_;
+  Gate gate_;
+  Scoreboard scoreboard_;
+  const std::unique_ptr<Deadlines> deadlines_;
+  bool terminating_ = false;
+  std::vector<ReturnedConnection> returned_;
+  // Filled while the strategy reports, and emptied by SendReports().
+  std::vector<ConnectionReport> reports_;
+};
+
+}  // namespace brood::server
+
+#endif  // BROOD_SERVER_SUPERVISOR_CONNECTIONS_H_

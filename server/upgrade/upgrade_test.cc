@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "brood/server/upgrade/upgrade.h"
+
+#include <sys/eventfd.h>
+#include <sys/types.h>
+
+#include <chrono>  // NOLINT(build/c++11): the monotonic clock.
+#include <csignal>
+#include <memory>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "brood/net/instant.h"
+#include "brood/proc/child.h"
+#include "brood/server/child_tag.h"
+#include "brood/server/control/service_manager.h"
+#include "brood/server/log/event_log.h"
+#include "brood/server/options.h"
+#include "brood/testing/fakes/fake_reaper.h"
+#include "brood/testing/leak_check.h"
+#include "brood/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::server {
+namespace {
+
+using ::brood::testing::FakeReaper;
+using ::brood::testing::IsOk;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::StartsWith;
+
+constexpr pid_t kPid = 4711;
+constexpr absl::Duration kTimeout = absl::Seconds(30);
+
+// An upgrade whose new program is pretended. The clock stands still until a
+// test moves it.
+class UpgradeTest : public ::brood::testing::LeakCheck {
+ protected:
+  explicit UpgradeTest(bool with_command = true) {
+    Options options;
+    if (with_command) options.upgrade_command = {"/program", "--flag"};
+    options.upgrade_timeout = kTimeout;
+    auto manager = ServiceManager::Create("", &log_);
+    EXPECT_THAT(manager, IsOk());
+    manager_ = *std::move(manager);
+    auto upgrade = Upgrade::Create(
+        options, manager_.get(), &reaper_, &log_,
+        [this](const proc::Program& program) -> absl::StatusOr<proc::Child> {
+          program_ = program;
+          ++started_;
+          if (!start_status_.ok()) return start_status_;
+          return proc::Child::Adopt(kPid);
+        });
+    EXPECT_THAT(upgrade, IsOk());
+    upgrade_ = *std::move(upgrade);
+  }
+
+  void Start() { upgrade_->Start({}, now_); }
+  // As the new program does it, which has inherited the descriptor.
+  void ReportReady() { eventfd_write(upgrade_->fd(), 1); }
+  bool Step() { return upgrade_->Step(now_); }
+  void Advance(absl::Duration by) { now_ = net::After(now_, by); }
+  void End(const proc::ExitStatus& status) {
+    reaper_.End(kPid, status);
+    for (const proc::Reaper::Ended& ended : reaper_.CleanupChildren(now_)) {
+      EXPECT_EQ(ended.tag, ChildTag::Program().Pack());
+      upgrade_->Ended(ended.status, now_);
+    }
+  }
+
+  EventLog log_{LogLevel::kOff};
+  FakeReaper reaper_;
+  net::Instant now_ = net::Instant() + std::chrono::hours(1000);
+  std::unique_ptr<ServiceManager> manager_;
+  proc::Program program_;
+  int started_ = 0;
+  absl::Status start_status_;
+  std::unique_ptr<Upgrade> upgrade_;
+};
+
+class UpgradeWithoutCommandTest : public UpgradeTest {
+ protected:
+  UpgradeWithoutCommandTest() : UpgradeTest(/*with_command=*/false) {}
+};
+
+TEST_F(UpgradeWithoutCommandTest, IsRefused) {
+  EXPECT_EQ(upgrade_->fd(), -1);
+  Start();
+  EXPECT_EQ(started_, 0);
+  EXPECT_EQ(upgrade_->failures(), 0u);
+  EXPECT_EQ(upgrade_->deadline(), net::Never());
+}
+
+TEST_F(UpgradeTest, StartsTheCommandWithAVariableForTheNewProgram) {
+  Start();
+  EXPECT_EQ(program_.path, "/program");
+  EXPECT_THAT(program_.arguments, ElementsAre("/program", "--flag"));
+  EXPECT_THAT(program_.environment, Contains(StartsWith("BROOD_UPGRADE=")));
+  EXPECT_EQ(reaper_.tag_of(kPid), ChildTag::Program().Pack());
+  EXPECT_FALSE(upgrade_->other_accepts());
+}
+
+TEST_F(UpgradeTest, StopsAcceptingWhenTheNewProgramIsReady) {
+  Start();
+  EXPECT_FALSE(Step());
+  EXPECT_FALSE(upgrade_->other_accepts());
+  ReportReady();
+  EXPECT_FALSE(Step()) << "it must live for a moment first";
+  EXPECT_TRUE(upgrade_->other_accepts());
+  EXPECT_EQ(upgrade_->deadline(), net::After(now_, Upgrade::kProof));
+  Advance(Upgrade::kProof);
+  EXPECT_TRUE(Step());
+  EXPECT_THAT(reaper_.pids(), IsEmpty()) << "it is on its own now";
+  EXPECT_FALSE(Step()) << "once";
+  EXPECT_EQ(upgrade_->failures(), 0u);
+}
+
+TEST_F(UpgradeTest, KillsAProgramThatIsNotReadyInTime) {
+  Start();
+  Advance(kTimeout - absl::Milliseconds(1));
+  EXPECT_FALSE(Step());
+  EXPECT_THAT(reaper_.signals_to(kPid), IsEmpty());
+  Advance(absl::Milliseconds(1));
+  EXPECT_FALSE(Step());
+  EXPECT_THAT(reaper_.signals_to(kPid), ElementsAre(SIGKILL));
+  EXPECT_EQ(upgrade_->failures(), 0u) << "it has not ended yet";
+  End(FakeReaper::Killed(SIGKILL));
+  EXPECT_EQ(upgrade_->failures(), 1u);
+}
+
+TEST_F(UpgradeTest, FailsWhenTheNewProgramEndsBeforeItIsReady) {
+  Start();
+  End(FakeReaper::Exited(100));
+  EXPECT_EQ(upgrade_->failures(), 1u);
+  EXPECT_FALSE(upgrade_->other_accepts());
+  EXPECT_EQ(upgrade_->deadline(), net::Never());
+}
+
+TEST_F(UpgradeTest, AcceptsAgainWhenTheNewProgramEndsJustAfterItWasReady) {
+  Start();
+  ReportReady();
+  Step();
+  EXPECT_TRUE(upgrade_->other_accepts());
+  End(FakeReaper::Killed(SIGSEGV));
+  EXPECT_FALSE(upgrade_->other_accepts());
+  EXPECT_EQ(upgrade_->failures(), 1u);
+}
+
+// Its end is not known yet when it was to take over.
+TEST_F(UpgradeTest, IsNotHandedToAProgramThatHasEnded) {
+  Start();
+  ReportReady();
+  Step();
+  reaper_.End(kPid, FakeReaper::Exited(1));
+  Advance(Upgrade::kProof);
+  EXPECT_FALSE(Step());
+  EXPECT_FALSE(upgrade_->other_accepts());
+  EXPECT_EQ(upgrade_->failures(), 1u);
+}
+
+TEST_F(UpgradeTest, IgnoresAReadinessThatCameTooLate) {
+  Start();
+  End(FakeReaper::Exited(1));
+  ReportReady();  // of the one that has ended
+  Start();
+  Step();
+  EXPECT_FALSE(upgrade_->other_accepts());
+}
+
+TEST_F(UpgradeTest, RunsOneAtATime) {
+  Start();
+  Start();
+  EXPECT_EQ(started_, 1);
+  End(FakeReaper::Exited(1));
+  Start();
+  EXPECT_EQ(started_, 2);
+}
+
+TEST_F(UpgradeTest, CountsAProgramThatCannotBeStarted) {
+  start_status_ = absl::NotFoundError("posix_spawn /program");
+  Start();
+  EXPECT_EQ(upgrade_->failures(), 1u);
+  EXPECT_THAT(reaper_.pids(), IsEmpty());
+}
+
+// One that accepts has connections to finish; one that does not has none.
+TEST_F(UpgradeTest, EndsTheNewProgramWhenTheServerStops) {
+  Start();
+  upgrade_->Abandon();
+  EXPECT_THAT(reaper_.signals_to(kPid), ElementsAre(SIGKILL));
+  End(FakeReaper::Killed(SIGKILL));
+  EXPECT_EQ(upgrade_->failures(), 0u) << "it was cancelled";
+}
+
+TEST_F(UpgradeTest, TerminatesANewProgramThatAcceptsWhenTheServerStops) {
+  Start();
+  ReportReady();
+  Step();
+  upgrade_->Abandon();
+  EXPECT_THAT(reaper_.signals_to(kPid), ElementsAre(SIGTERM));
+  End(FakeReaper::Killed(SIGTERM));
+}
+
+}  // namespace
+}  // namespace brood::server

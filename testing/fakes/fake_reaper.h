@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef BROOD_TESTING_FAKES_FAKE_REAPER_H_
+#define BROOD_TESTING_FAKES_FAKE_REAPER_H_
+
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include <csignal>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/types/optional.h"
+#include "absl/types/span.h"
+#include "brood/net/instant.h"
+#include "brood/net/socket.h"
+#include "brood/proc/exit_status.h"
+#include "brood/proc/reaper.h"
+
+namespace brood::testing {
+
+// FakeReaper is a Reaper of pretended children: a test says which ended, and
+// reads which signals were sent.
+//
+// For unit tests, in one process, without a fork. Children that a FakeSpawner
+// makes, and any other pid, can be adopted. Ends are returned by the next
+// CleanupChildren(), in the order in which the test named them.
+//
+// Example:
+//   FakeReaper reaper;
+//   ... adopt pid 4711 ...
+//   reaper.End(4711, FakeReaper::Exited(0));
+//   for (const auto& ended : reaper.CleanupChildren(now)) ...
+//   EXPECT_THAT(reaper.signals_to(4711), ElementsAre(SIGTERM));
+class FakeReaper final : public proc::Reaper {
+ public:
+  FakeReaper();
+  // Forgets the pretended children that are left.
+  ~FakeReaper() override;
+
+  // Returns the status of a child that called _exit(code).
+  static proc::ExitStatus Exited(int code) {
+    return proc::ExitStatus::Exited(code, rusage());
+  }
+  // Returns the status of a child that was killed by `signal`.
+  static proc::ExitStatus Killed(int signal) {
+    return proc::ExitStatus::FromWait(signal, rusage());
+  }
+
+  // Ends the child `pid`, which was adopted, or will be before the next
+  // CleanupChildren().
+  void End(pid_t pid, const proc::ExitStatus& status);
+  // Returns the tag of the live child `pid`.
+  absl::optional<uint32_t> tag_of(pid_t pid) const;
+  // Returns the live children's pids, in ascending order.
+  std::vector<pid_t> pids() const;
+  // Returns the signals that were sent to `pid`.
+  std::vector<int> signals_to(pid_t pid) const;
+
+  int exit_signal() const override { return SIGRTMAX; }
+  int fd() const override { return notices_.fd(); }
+  Instant next_check() const override;
+  void Adopt(proc::Child child, uint32_t tag) override;
+  void Retag(pid_t pid, uint32_t tag) override;
+  absl::optional<proc::ExitStatus> Disown(pid_t pid) override;
+  absl::Span<const Ended> CleanupChildren(Instant now) override;
+  void ForgetUnclaimed() override {}
+  absl::Status Signal(pid_t pid, int signal) override;
+  void SignalAll(int signal) override;
+  size_t live() const override { return tags_.size(); }
+  uint64_t found_by_sweep() const override { return 0; }
+
+ private:
+  net::Socket notices_;
+  std::map<pid_t, uint32_t> tags_;
+  std::map<pid_t, std::vector<int>> signals_;
+  std::vector<std::pair<pid_t, proc::ExitStatus>> ends_;
+  std::vector<Ended> returned_;
+};
+
+}  // namespace brood::testing
+
+#endif  // BROOD_TESTING_FAKES_FAKE_REAPER_H_

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef BROOD_TESTING_FAKES_FAKE_STRATEGY_H_
+#define BROOD_TESTING_FAKES_FAKE_STRATEGY_H_
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "brood/net/connection.h"
+#include "brood/net/instant.h"
+#include "brood/proc/reaper.h"
+#include "brood/server/child_tag.h"
+#include "brood/server/slot.h"
+#include "brood/server/strategy/strategy.h"
+#include "gtest/gtest.h"
+
+namespace brood::testing {
+
+// FakeStrategy is a Strategy whose steps a test writes, and which checks that
+// it is never called while one of its calls is still running.
+//
+// For unit tests of the supervisor and of Connections. Each call is written
+// down; each of the functions below, if it is set, is what the call does.
+//
+// Example:
+//   auto strategy = std::make_unique<FakeStrategy>();
+//   strategy->on_dispatch = [&](Slot slot, net::Connection, Instant now,
+//                               Events& events) {
+//     reaper.Adopt(proc::Child::Adopt(7), ChildTag::Connection(slot).Pack());
+//     events.Serving(slot, 7, now);
+//   };
+class FakeStrategy final : public server::Strategy {
+ public:
+  using Slot = server::Slot;
+
+  std::function<void(Slot, net::Connection, net::Instant, Events&)> on_dispatch;
+  std::function<void(server::ChildTag, const proc::Reaper::Ended&, net::Instant,
+                     Events&)>
+      on_child_ended;
+  std::function<void(net::Instant, Events&)> on_attend;
+  std::function<void(net::Instant, Events&)> on_maintain;
+  absl::Status prepare_status;
+  bool has_room = true;
+  int descriptor = -1;
+  net::Instant next_alarm = net::Never();
+
+  // Returns the calls since the last Take(), but for Maintain, AdoptSpawned
+  // and Attend, of which there is one in each turn.
+  std::vector<std::string> Take() { return std::exchange(calls_, {}); }
+  // Returns whether one of this object's calls is running.
+  bool busy() const { return depth_ > 0; }
+
+  absl::Status Prepare() override { return prepare_status; }
+  bool HasRoom() const override { return has_room; }
+  void Dispatch(Slot slot, net::Connection connection, net::Instant now,
+                Events& events) override {
+    const Call call(this, absl::StrCat("dispatch ", slot));
+    if (on_dispatch) on_dispatch(slot, std::move(connection), now, events);
+  }
+  void AdoptSpawned() override { const Call call(this, ""); }
+  void ChildEnded(server::ChildTag tag, const proc::Reaper::Ended& ended,
+                  net::Instant now, Events& events) override {
+    const Call call(this, absl::StrCat("ended ", ended.pid));
+    if (on_child_ended) {
+      on_child_ended(tag, ended, now, events);
+    } else {
+      events.Ended(tag.index, ended.pid, ended.status, now);
+    }
+  }
+  int fd(net::Instant /*now*/) const override { return descriptor; }
+  net::Instant alarm(net::Instant /*now*/) const override { return next_alarm; }
+  void Attend(net::Instant now, Events& events) override {
+    const Call call(this, "");
+    if (on_attend) on_attend(now, events);
+  }
+  void Maintain(net::Instant now, bool /*idle*/, Events& events) override {
+    const Call call(this, "");
+    if (on_maintain) on_maintain(now, events);
+  }
+  void Close() override { const Call call(this, "close"); }
+
+ private:
+  class Call {
+   public:
+    Call(FakeStrategy* strategy, const std::string& name)
+        : strategy_(strategy) {
+      EXPECT_EQ(strategy_->depth_++, 0)
+          << "the strategy is called while it is calling: " << name;
+      if (!name.empty()) strategy_->calls_.push_back(name);
+    }
+    ~Call() { --strategy_->depth_; }
+
+   private:
+    FakeStrategy* const strategy_;
+  };
+
+  std::vector<std::string> calls_;
+  int depth_ = 0;
+};
+
+}  // namespace brood::testing
+
+#endif  // BROOD_TESTING_FAKES_FAKE_STRATEGY_H_

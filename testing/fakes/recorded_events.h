@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef BROOD_TESTING_FAKES_RECORDED_EVENTS_H_
+#define BROOD_TESTING_FAKES_RECORDED_EVENTS_H_
+
+#include <sys/types.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "brood/net/connection.h"
+#include "brood/net/instant.h"
+#include "brood/proc/exit_status.h"
+#include "brood/server/slot.h"
+#include "brood/server/strategy/strategy.h"
+
+namespace brood::testing {
+
+// RecordedEvents writes down what a strategy reports, a line for each.
+//
+// For unit tests of strategies. Connections that come back are kept.
+//
+// Example:
+//   RecordedEvents events;
+//   strategy.Dispatch(7, std::move(connection), now, events);
+//   EXPECT_THAT(events.Take(), ElementsAre("serving 7 by 101"));
+class RecordedEvents final : public server::Strategy::Events {
+ public:
+  void Serving(server::Slot slot, pid_t pid, net::Instant since) override {
+    lines_.push_back(absl::StrCat("serving ", slot, " by ", pid));
+    last_time_ = since;
+  }
+  void Ended(server::Slot slot, pid_t pid, const proc::ExitStatus& status,
+             net::Instant at) override {
+    lines_.push_back(
+        absl::StrCat("ended ", slot, " by ", pid, ": ", status.ToString()));
+    last_time_ = at;
+  }
+  void Returned(server::Slot slot, net::Connection connection, pid_t pid,
+                const proc::ExitStatus& status) override {
+    lines_.push_back(
+        absl::StrCat("returned ", slot, " by ", pid, ": ", status.ToString()));
+    returned_.push_back(std::move(connection));
+  }
+  void Failed(server::Slot slot, const absl::Status& why,
+              net::Instant now) override {
+    lines_.push_back(absl::StrCat("failed ", slot, ": ", why.message()));
+    last_time_ = now;
+  }
+
+  // Returns the lines since the last call.
+  std::vector<std::string> Take() { return std::exchange(lines_, {}); }
+  // Returns the connections that came back.
+  const std::vector<net::Connection>& returned() const { return returned_; }
+  // Returns the time that was reported last.
+  net::Instant last_time() const { return last_time_; }
+
+ private:
+  std::vector<std::string> lines_;
+  std::vector<net::Connection> returned_;
+  net::Instant last_time_;
+};
+
+}  // namespace brood::testing
+
+#endif  // BROOD_TESTING_FAKES_RECORDED_EVENTS_H_
