@@ -20,6 +20,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "brood/net/instant.h"
+#include "brood/net/unique_fd.h"
 
 namespace brood::net {
 namespace {
@@ -36,9 +37,9 @@ absl::Status ErrorAt(absl::string_view call, const Endpoint& endpoint) {
 }
 
 // The lock is given back when the descriptor is closed.
-absl::StatusOr<Socket> LockDirectoryOf(const std::string& path) {
+absl::StatusOr<UniqueFd> LockDirectoryOf(const std::string& path) {
   const std::string directory = path.substr(0, path.rfind('/') + 1);
-  Socket locked = Socket::Adopt(
+  UniqueFd locked = UniqueFd::Adopt(
       open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!locked.valid()) {
     return absl::ErrnoToStatus(errno, absl::StrCat("open ", directory));
@@ -113,8 +114,8 @@ absl::Status SetMode(const std::string& path, const Endpoint& endpoint,
                      mode_t mode) {
   // By descriptor: whatever may have been put in the file's place is not
   // followed, nor changed.
-  const Socket file =
-      Socket::Adopt(open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  const UniqueFd file =
+      UniqueFd::Adopt(open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
   if (!file.valid()) return ErrorAt("open", endpoint);
   struct stat now;
   if (fstat(file.fd(), &now) < 0) return ErrorAt("fstat", endpoint);
@@ -139,9 +140,9 @@ absl::Status ListenOnUnix(const Socket& socket, const Endpoint& endpoint,
                           mode_t mode, int backlog) {
   const std::string path(endpoint.path());
   // Held until it is listened on, or the file would look as if left behind.
-  Socket lock;
+  UniqueFd lock;
   if (!path.empty()) {
-    absl::StatusOr<Socket> locked = LockDirectoryOf(path);
+    absl::StatusOr<UniqueFd> locked = LockDirectoryOf(path);
     if (!locked.ok()) return locked.status();
     lock = *std::move(locked);
     // The file that bind() makes has this mode, less the umask, from birth.

@@ -20,9 +20,9 @@ constexpr absl::Duration kUnwatchedPeriod = absl::Milliseconds(10);
 }  // namespace
 
 absl::StatusOr<ReadyFd> ReadyFd::Create() {
-  net::Socket epoll = net::Socket::Adopt(epoll_create1(EPOLL_CLOEXEC));
+  net::UniqueFd epoll = net::UniqueFd::Adopt(epoll_create1(EPOLL_CLOEXEC));
   if (!epoll.valid()) return absl::ErrnoToStatus(errno, "epoll_create1");
-  net::Socket timer = net::Socket::Adopt(
+  net::UniqueFd timer = net::UniqueFd::Adopt(
       timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   if (!timer.valid()) return absl::ErrnoToStatus(errno, "timerfd_create");
   epoll_event readable = {};
@@ -33,7 +33,7 @@ absl::StatusOr<ReadyFd> ReadyFd::Create() {
   return ReadyFd(std::move(epoll), std::move(timer));
 }
 
-ReadyFd::ReadyFd(net::Socket epoll, net::Socket timer)
+ReadyFd::ReadyFd(net::UniqueFd epoll, net::UniqueFd timer)
     : epoll_(std::move(epoll)),
       timer_(std::move(timer)),
       hidden_epoll_(epoll_.fd()),

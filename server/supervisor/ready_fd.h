@@ -23,7 +23,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "brood/net/instant.h"
-#include "brood/net/socket.h"
+#include "brood/net/unique_fd.h"
 #include "brood/proc/private_fds.h"
 
 namespace brood::server {
@@ -42,12 +42,12 @@ class ReadyFd {
   void Forget(int fd);
 
  private:
-  ReadyFd(net::Socket epoll, net::Socket timer);
+  ReadyFd(net::UniqueFd epoll, net::UniqueFd timer);
 
   bool Unwatch(size_t place);
 
-  net::Socket epoll_;
-  net::Socket timer_;
+  net::UniqueFd epoll_;
+  net::UniqueFd timer_;
   proc::HiddenFd hidden_epoll_;
   proc::HiddenFd hidden_timer_;
   std::vector<int> watched_;  // place by place, -1 for none

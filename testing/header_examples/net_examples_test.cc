@@ -1,6 +1,8 @@
 // The examples in the headers of net/, word for word.
 
 #include <arpa/inet.h>
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,6 +20,7 @@
 #include "brood/net/instant.h"
 #include "brood/net/io.h"
 #include "brood/net/socket.h"
+#include "brood/net/unique_fd.h"
 #include "brood/server/handler.h"
 #include "brood/testing/connection_pair.h"
 #include "brood/testing/handler_run.h"
@@ -107,6 +110,23 @@ absl::StatusOr<int> AcceptFrom(int listening_fd) {
   int fd = std::move(socket).Release();  // gives it up
   // End of the example.
   return fd;
+}
+
+absl::StatusOr<int> LockRoot() {
+  // Example of net/unique_fd.h.
+  UniqueFd directory =
+      UniqueFd::Adopt(open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory.valid()) return absl::ErrnoToStatus(errno, "open /");
+  flock(directory.fd(), LOCK_SH);           // lends it
+  int fd = std::move(directory).Release();  // gives it up
+  // End of the example.
+  return fd;
+}
+
+TEST_F(NetExamplesTest, UniqueFdReleasesItsDescriptor) {
+  const absl::StatusOr<int> fd = LockRoot();
+  ASSERT_THAT(fd, IsOk());
+  close(*fd);
 }
 
 TEST_F(NetExamplesTest, SocketGivesUpWhatItWasGiven) {

@@ -95,7 +95,7 @@ TEST_F(SyscallSitesTest, FunctionsHaveShortNames) {
       {"brood::net::Listener::queued() const", "brood::net::Listener::queued"},
       {"brood::proc::(anonymous namespace)::IsExiting(char const*)",
        "brood::proc::IsExiting"},
-      {"brood::net::ReadSome(brood::net::Socket const&, absl::Span<char>)::"
+      {"brood::net::ReadSome(brood::net::UniqueFd const&, absl::Span<char>)::"
        "{lambda(int)#1}::operator()(int) const",
        "brood::net::ReadSome::{lambda#1}"},
       {"absl::StatusOr<unsigned long> brood::net::(anonymous namespace)::"
@@ -105,7 +105,7 @@ TEST_F(SyscallSitesTest, FunctionsHaveShortNames) {
        "brood::proc::ProcessState::KernelsWord"},
       {"brood::net::Listener::Listen(int) [clone .localalias]",
        "brood::net::Listener::Listen"},
-      {"brood::net::Socket::~Socket()", "brood::net::Socket::~Socket"},
+      {"brood::net::UniqueFd::~Socket()", "brood::net::UniqueFd::~Socket"},
   };
   for (const auto& row : rows) {
     EXPECT_EQ(ShortenFunction(row.demangled), row.expected);
