@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "brood/net/seqpacket_pair.h"
 
 namespace brood::net {
 namespace {
@@ -158,18 +159,9 @@ absl::StatusOr<HandoffBytes> HandoffBytes::Decode(absl::string_view bytes,
 }
 
 absl::StatusOr<HandoffQueue> HandoffQueue::Create() {
-  int fds[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0) {
-    return absl::ErrnoToStatus(errno, "socketpair");
-  }
-  Socket offering = Socket::Adopt(fds[0]);
-  Socket awaiting = Socket::Adopt(fds[1]);
-  offering = Socket::AboveStandardDescriptors(std::move(offering));
-  awaiting = Socket::AboveStandardDescriptors(std::move(awaiting));
-  if (!offering.valid() || !awaiting.valid()) {
-    return absl::ErrnoToStatus(errno, "fcntl F_DUPFD_CLOEXEC");
-  }
-  return HandoffQueue(std::move(offering), std::move(awaiting));
+  absl::StatusOr<SeqpacketPair> pair = SeqpacketPair::Create();
+  if (!pair.ok()) return pair.status();
+  return HandoffQueue(std::move(pair->first), std::move(pair->second));
 }
 
 absl::Status HandoffQueue::Offer(Ticket ticket,

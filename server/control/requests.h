@@ -19,11 +19,10 @@
 #ifndef BROOD_SERVER_CONTROL_REQUESTS_H_
 #define BROOD_SERVER_CONTROL_REQUESTS_H_
 
-#include <cstdint>
 #include <utility>
 
 #include "absl/status/statusor.h"
-#include "brood/net/socket.h"
+#include "brood/net/event_fd.h"
 
 namespace brood::server {
 
@@ -43,15 +42,14 @@ class Requests {
   void AskToUpgrade() const;
 
   // Readable while a request waits.
-  int fd() const { return eventfd_.fd(); }
+  int fd() const { return event_.fd(); }
   Taken Take() const;
 
  private:
-  explicit Requests(net::Socket eventfd) : eventfd_(std::move(eventfd)) {}
-  void Add(uint64_t count) const;
+  explicit Requests(net::EventFd event) : event_(std::move(event)) {}
 
   // One counter for both: drains in its lower half, upgrades in the upper.
-  net::Socket eventfd_;
+  net::EventFd event_;
 };
 
 }  // namespace brood::server

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "absl/status/status.h"
+#include "brood/net/seqpacket_pair.h"
 
 namespace brood::server {
 namespace {
@@ -18,23 +19,14 @@ constexpr int kMostDropped = 64;
 }  // namespace
 
 absl::StatusOr<WorkerReports> WorkerReports::Create() {
-  int fds[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0) {
-    return absl::ErrnoToStatus(errno, "socketpair");
-  }
-  net::Socket sending =
-      net::Socket::AboveStandardDescriptors(net::Socket::Adopt(fds[0]));
-  net::Socket receiving =
-      net::Socket::AboveStandardDescriptors(net::Socket::Adopt(fds[1]));
-  if (!sending.valid() || !receiving.valid()) {
-    return absl::ErrnoToStatus(errno, "fcntl F_DUPFD_CLOEXEC");
-  }
+  absl::StatusOr<net::SeqpacketPair> pair = net::SeqpacketPair::Create();
+  if (!pair.ok()) return pair.status();
   const int on = 1;
-  if (setsockopt(receiving.fd(), SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) <
+  if (setsockopt(pair->second.fd(), SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) <
       0) {
     return absl::ErrnoToStatus(errno, "setsockopt SO_PASSCRED");
   }
-  return WorkerReports(std::move(sending), std::move(receiving));
+  return WorkerReports(std::move(pair->first), std::move(pair->second));
 }
 
 WorkerReports::WorkerReports(net::Socket sending, net::Socket receiving)

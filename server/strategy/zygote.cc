@@ -2,13 +2,12 @@
 
 #include "brood/server/strategy/zygote.h"
 
-#include <sys/eventfd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <chrono>  // NOLINT(build/c++11): the monotonic clock.
 #include <utility>
 
+#include "brood/net/event_fd.h"
 #include "brood/proc/child.h"
 #include "brood/proc/sync_point.h"
 
@@ -40,17 +39,15 @@ absl::Status Zygote::Open() {
   // One cell more, for the standby.
   absl::StatusOr<SpawnTable> table = SpawnTable::Create(slots_ + 1);
   if (!table.ok()) return table.status();
-  doorbell_ = net::Socket::AboveStandardDescriptors(
-      net::Socket::Adopt(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)));
-  if (!doorbell_.valid()) return absl::ErrnoToStatus(errno, "eventfd");
+  absl::StatusOr<net::EventFd> doorbell = net::EventFd::Create();
+  if (!doorbell.ok()) return doorbell.status();
   hidden_ = {proc::HiddenFd(queue->fd_to_offer()),
              proc::HiddenFd(queue->fd_to_await()),
              proc::HiddenFd(standby_queue->fd_to_offer()),
              proc::HiddenFd(standby_queue->fd_to_await()),
-             proc::HiddenFd(doorbell_.fd())};
+             proc::HiddenFd(doorbell->fd())};
   process_ = std::make_unique<ZygoteProcess>(
-      ZygoteProcess::Channels{queue->fd_to_await(),
-                              standby_queue->fd_to_await(), doorbell_.fd()},
+      queue->fd_to_await(), standby_queue->fd_to_await(), *std::move(doorbell),
       *std::move(table), environment_.spawner, environment_.program);
   queue_.emplace(*std::move(queue));
   standby_queue_.emplace(*std::move(standby_queue));
@@ -209,8 +206,7 @@ absl::Status Zygote::RequestStandby() {
 }
 
 void Zygote::Attend(net::Instant now, Events& events) {
-  eventfd_t rings;
-  eventfd_read(doorbell_.fd(), &rings);
+  process_->doorbell().Take();
   AdoptSpawned();
   Announce(now, events);
 }

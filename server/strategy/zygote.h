@@ -16,7 +16,6 @@
 #include "brood/net/connection.h"
 #include "brood/net/handoff_queue.h"
 #include "brood/net/instant.h"
-#include "brood/net/socket.h"
 #include "brood/proc/memory/parent_only.h"
 #include "brood/proc/private_fds.h"
 #include "brood/proc/reaper.h"
@@ -69,7 +68,7 @@ class Zygote : public Strategy, public proc::ParentOnly {
   void ChildEnded(ChildTag tag, const proc::Reaper::Ended& ended,
                   net::Instant now, Events& events) override;
   int fd(net::Instant now) const override {
-    return EventsWait(now) ? -1 : doorbell_.fd();
+    return EventsWait(now) ? -1 : process_->doorbell().fd();
   }
   net::Instant alarm(net::Instant now) const override;
   void Attend(net::Instant now, Events& events) override;
@@ -114,7 +113,6 @@ class Zygote : public Strategy, public proc::ParentOnly {
 
   absl::optional<net::HandoffQueue> queue_;
   absl::optional<net::HandoffQueue> standby_queue_;
-  net::Socket doorbell_;
   std::array<proc::HiddenFd, 5> hidden_;
   // In ordinary memory.
   std::unique_ptr<ZygoteProcess> process_;

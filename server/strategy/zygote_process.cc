@@ -2,8 +2,6 @@
 
 #include "brood/server/strategy/zygote_process.h"
 
-#include <sys/eventfd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <ctime>
@@ -36,12 +34,14 @@ std::array<int, 3> Sorted(std::array<int, 3> fds) {
 
 }  // namespace
 
-ZygoteProcess::ZygoteProcess(const Channels& channels, SpawnTable table,
+ZygoteProcess::ZygoteProcess(int queue_fd, int standby_fd,
+                             net::EventFd doorbell, SpawnTable table,
                              proc::Spawner* spawner,
                              const ChildProgram* program)
-    : channels_(channels),
-      kept_fds_(Sorted(
-          {channels.queue_fd, channels.standby_fd, channels.doorbell_fd})),
+    : queue_fd_(queue_fd),
+      standby_fd_(standby_fd),
+      doorbell_(std::move(doorbell)),
+      kept_fds_(Sorted({queue_fd_, standby_fd_, doorbell_.fd()})),
       table_(std::move(table)),
       spawner_(spawner),
       program_(program) {}
@@ -54,8 +54,7 @@ int ZygoteProcess::RunZygote() {
   for (size_t i = 0; i < hidden.size(); ++i) {
     hidden[i] = proc::HiddenFd(kept_fds_[i]);
   }
-  const net::HandoffQueue queue =
-      net::HandoffQueue::AdoptAwaiting(channels_.queue_fd);
+  const net::HandoffQueue queue = net::HandoffQueue::AdoptAwaiting(queue_fd_);
   while (HandleNextMessage(queue)) {
   }
   return static_cast<int>(ExitCode::kServed);
@@ -63,7 +62,7 @@ int ZygoteProcess::RunZygote() {
 
 int ZygoteProcess::RunStandby() {
   const net::HandoffQueue commands =
-      net::HandoffQueue::AdoptAwaiting(channels_.standby_fd);
+      net::HandoffQueue::AdoptAwaiting(standby_fd_);
   const absl::StatusOr<net::HandoffQueue::Message> command = commands.Await();
   if (!command.ok() || command->ticket.slot != kTakeOver) {
     return static_cast<int>(ExitCode::kServed);
@@ -94,7 +93,7 @@ bool ZygoteProcess::HandleNextMessage(const net::HandoffQueue& queue) {
   // again, and in the table what was done about it.
   proc::SyncPoint("zygote: about to acknowledge");
   queue.Acknowledge();
-  eventfd_write(channels_.doorbell_fd, 1);
+  doorbell_.Notify();
   return true;
 }
 

@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdint>
 
+#include "brood/net/event_fd.h"
 #include "brood/net/handoff_queue.h"
 #include "brood/proc/spawn.h"
 #include "brood/server/child/child_program.h"
@@ -32,17 +33,12 @@ enum ZygoteCommand : uint32_t { kTakeOver, kCreateStandby, kExit };
 //                  process->kept_fds());
 class ZygoteProcess {
  public:
-  // What the process needs of the supervisor's descriptors.
-  struct Channels {
-    int queue_fd;     // connections and commands
-    int standby_fd;   // commands to the standby
-    int doorbell_fd;  // an eventfd, rung when a message was processed
-  };
-
-  // Takes ownership of `table`, of which the last cell is the standby's;
-  // `spawner` and `program` outlive the process.
-  ZygoteProcess(const Channels& channels, SpawnTable table,
-                proc::Spawner* spawner, const ChildProgram* program);
+  // Messages come by `queue_fd`, commands to the standby by `standby_fd`; the
+  // last cell of `table` is the standby's. `spawner` and `program` outlive the
+  // process.
+  ZygoteProcess(int queue_fd, int standby_fd, net::EventFd doorbell,
+                SpawnTable table, proc::Spawner* spawner,
+                const ChildProgram* program);
 
   // Runs the zygote until its queue ends or it is told to exit. Returns its
   // exit code.
@@ -53,7 +49,9 @@ class ZygoteProcess {
   // zygote must exit. A step of RunZygote().
   bool HandleNextMessage(const net::HandoffQueue& queue);
 
-  const Channels& channels() const { return channels_; }
+  int queue_fd() const { return queue_fd_; }
+  // Returns what is rung when a message was processed.
+  const net::EventFd& doorbell() const { return doorbell_; }
   // Returns the private descriptors that both processes keep, in ascending
   // order.
   const std::array<int, 3>& kept_fds() const { return kept_fds_; }
@@ -66,7 +64,9 @@ class ZygoteProcess {
   void CreateChild(const net::HandoffQueue::Message& message);
   void CreateStandby(uint32_t serial);
 
-  const Channels channels_;
+  const int queue_fd_;
+  const int standby_fd_;
+  const net::EventFd doorbell_;
   const std::array<int, 3> kept_fds_;
   SpawnTable table_;
   proc::Spawner* const spawner_;

@@ -61,13 +61,13 @@ class ZygoteTest : public ::brood::testing::LeakCheck {
 
   // One message. Returns whether the zygote would go on.
   bool RunZygoteStep() {
-    const net::HandoffQueue queue = net::HandoffQueue::AdoptAwaiting(
-        dup(zygote_->process().channels().queue_fd));
+    const net::HandoffQueue queue =
+        net::HandoffQueue::AdoptAwaiting(dup(zygote_->process().queue_fd()));
     return zygote_->process().HandleNextMessage(queue);
   }
 
   bool DoorbellRings() {
-    pollfd doorbell = {zygote_->process().channels().doorbell_fd, POLLIN, 0};
+    pollfd doorbell = {zygote_->process().doorbell().fd(), POLLIN, 0};
     return poll(&doorbell, 1, 0) == 1;
   }
 
@@ -170,8 +170,8 @@ TEST_F(ZygoteTest, PromotesTheStandbyWhenTheZygoteEnds) {
 // finds the message again, and must not fork a second time.
 TEST_F(ZygoteTest, ForksOnceForAConnectionWhateverBecomesOfTheZygote) {
   Dispatch(7);
-  const net::HandoffQueue queue = net::HandoffQueue::AdoptAwaiting(
-      dup(zygote_->process().channels().queue_fd));
+  const net::HandoffQueue queue =
+      net::HandoffQueue::AdoptAwaiting(dup(zygote_->process().queue_fd()));
   absl::StatusOr<net::HandoffQueue::Message> message = queue.Await();
   ASSERT_THAT(message, IsOk());
   RunZygoteStep();

@@ -2,7 +2,6 @@
 
 #include "brood/server/upgrade/upgrade.h"
 
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -21,17 +20,18 @@ using net::Instant;
 absl::StatusOr<std::unique_ptr<Upgrade>> Upgrade::Create(
     const Options& options, ServiceManager* manager, proc::Reaper* reaper,
     EventLog* log, StartFunction start) {
-  net::Socket ready;
-  if (!options.upgrade_command.empty()) {
-    ready = net::Socket::AboveStandardDescriptors(
-        net::Socket::Adopt(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)));
-    if (!ready.valid()) return absl::ErrnoToStatus(errno, "eventfd");
+  absl::StatusOr<net::EventFd> ready;
+  if (options.upgrade_command.empty()) {
+    ready = net::EventFd();
+  } else {
+    ready = net::EventFd::Create();
   }
+  if (!ready.ok()) return ready.status();
   return std::unique_ptr<Upgrade>(new Upgrade(
-      options, std::move(ready), manager, reaper, log, std::move(start)));
+      options, *std::move(ready), manager, reaper, log, std::move(start)));
 }
 
-Upgrade::Upgrade(const Options& options, net::Socket ready,
+Upgrade::Upgrade(const Options& options, net::EventFd ready,
                  ServiceManager* manager, proc::Reaper* reaper, EventLog* log,
                  StartFunction start)
     : command_(options.upgrade_command),
@@ -59,8 +59,7 @@ void Upgrade::Start(const std::vector<HandedListener>& listeners, Instant now) {
   }
   // Discards a notification of an earlier program that came too late. Must
   // happen before the new program starts.
-  eventfd_t ignored;
-  eventfd_read(ready_.fd(), &ignored);
+  ready_.Take();
   const proc::Program program = ProgramWith(listeners);
   manager_->Reloading(now);
   absl::StatusOr<proc::Child> child = start_(program);
@@ -104,10 +103,7 @@ bool Upgrade::Step(Instant now) {
 }
 
 void Upgrade::TakeReadiness(Instant now) {
-  eventfd_t ready;
-  if (state_ != State::kStarting || eventfd_read(ready_.fd(), &ready) < 0) {
-    return;
-  }
+  if (state_ != State::kStarting || ready_.Take() == 0) return;
   proc::SyncPoint("upgrade: ready");
   state_ = State::kProving;
   deadline_ = net::After(now, kProof);

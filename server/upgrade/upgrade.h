@@ -40,8 +40,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "brood/net/event_fd.h"
 #include "brood/net/instant.h"
-#include "brood/net/socket.h"
 #include "brood/proc/child.h"
 #include "brood/proc/exit_status.h"
 #include "brood/proc/program.h"
@@ -94,7 +94,7 @@ class Upgrade {
  private:
   enum class State { kIdle, kStarting, kEnding, kProving, kHandedOver, kOver };
 
-  Upgrade(const Options& options, net::Socket ready, ServiceManager* manager,
+  Upgrade(const Options& options, net::EventFd ready, ServiceManager* manager,
           proc::Reaper* reaper, EventLog* log, StartFunction start);
   proc::Program ProgramWith(const std::vector<HandedListener>& listeners) const;
   void TakeReadiness(net::Instant now);
@@ -109,8 +109,8 @@ class Upgrade {
   proc::Reaper* const reaper_;
   EventLog* const log_;
   const StartFunction start_;
-  // An eventfd: the new program holds it too, and adds one when it is ready.
-  net::Socket ready_;
+  // The new program inherits it, and notifies when it is ready.
+  net::EventFd ready_;
   State state_ = State::kIdle;
   pid_t pid_ = 0;
   net::Instant deadline_ = net::Never();
