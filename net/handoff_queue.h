@@ -14,8 +14,8 @@
 // Each connection travels with a ticket, the parent's word for which one it is.
 //
 // Only one process at a time may await. When every process that could offer is
-// gone, the queue ends; so a child closes its copy of the offering end (the
-// parent hides both ends from it, but for fd_to_await()).
+// gone, the queue ends; so a child closes its copy of the offering end (both
+// ends are private in the parent; the child keeps fd_to_await()).
 //
 // A message that is not whole and exactly as Offer() makes it is an error for
 // its reader, and leaves no descriptor behind.
@@ -40,6 +40,7 @@
 #ifndef BROOD_NET_HANDOFF_QUEUE_H_
 #define BROOD_NET_HANDOFF_QUEUE_H_
 
+#include <array>
 #include <cstdint>
 #include <utility>
 
@@ -64,6 +65,8 @@ class HandoffQueue {
     absl::optional<Connection> connection;
   };
 
+  // Owns nothing.
+  HandoffQueue() = default;
   static absl::StatusOr<HandoffQueue> Create();
   // In the child: the end that awaits, by its number.
   static HandoffQueue AdoptAwaiting(int fd) {
@@ -90,6 +93,10 @@ class HandoffQueue {
   // let it.
   bool Acknowledge() const;
 
+  // Reports whether there is a queue.
+  bool valid() const { return awaiting_.valid(); }
+  // Lends both descriptors.
+  std::array<int, 2> fds() const { return {fd_to_offer(), fd_to_await()}; }
   int fd_to_offer() const { return offering_.fd(); }
   int fd_to_await() const { return awaiting_.fd(); }
   // In the child, when it will await no more.

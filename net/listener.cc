@@ -243,7 +243,7 @@ absl::Status Listener::SetPeerTimeout(absl::Duration timeout) {
   return absl::OkStatus();
 }
 
-Accepted Listener::Accept() {
+Accepted Listener::Accept() const {
   sockaddr_storage address;
   socklen_t length = sizeof(address);
   Socket socket = Socket::Adopt(accept4(

@@ -90,7 +90,7 @@ class Listener {
   absl::Status SetPeerTimeout(absl::Duration timeout);
 
   // Takes the next connection, if there is one, without blocking.
-  Accepted Accept();
+  Accepted Accept() const;
 
   // How many connections wait in the kernel's queue; if it can't tell, 0 for
   // TCP and many for a unix socket.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/proc/private_fds.h"
 
 #include <sys/types.h>
@@ -17,20 +19,22 @@ struct Range {
   unsigned first, last;
 };
 
-// What this process hides: sorted; and the same as ranges, for neighbours are
-// closed by one call.
+// The private descriptors of this process, sorted, and the same as ranges:
+// neighbours are closed by one call.
 struct Registry {
   std::mutex mutex;
   pid_t owner = 0;
   std::vector<unsigned> fds;
   std::vector<Range> ranges;
 
-  // Never destroyed: others may be hidden until the very end of the process.
+  // Returns the registry. It is never destroyed: registrations may last until
+  // the very end of the process.
   static Registry& Get() {
     static auto* const registry = new Registry;
     return *registry;
   }
 
+  // Empties the registry if it is a copy of the parent's.
   void BelongToThisProcess() {
     const pid_t self = getpid();
     if (owner == self) return;
@@ -39,9 +43,10 @@ struct Registry {
     ranges.clear();
   }
 
+  // Computes the ranges from the descriptors.
   void JoinNeighbours() {
     ranges.clear();
-    // One that is taken out can make two of one; that must need no memory.
+    // A removal can split a range in two; that must not allocate.
     ranges.reserve(fds.capacity());
     for (unsigned fd : fds) {
       if (!ranges.empty() && fd - ranges.back().last <= 1) {
@@ -55,35 +60,34 @@ struct Registry {
 
 }  // namespace
 
-HiddenFd::HiddenFd(int fd) : fd_(fd) {
+PrivateFdRegistration::PrivateFdRegistration(int fd) : fd_(fd) {
   if (fd_ < 0) return;
   Registry& registry = Registry::Get();
   const std::lock_guard<std::mutex> lock(registry.mutex);
   registry.BelongToThisProcess();
-  const auto hidden = static_cast<unsigned>(fd_);
+  const auto added = static_cast<unsigned>(fd);
   registry.fds.insert(
-      std::upper_bound(registry.fds.begin(), registry.fds.end(), hidden),
-      hidden);
+      std::upper_bound(registry.fds.begin(), registry.fds.end(), added), added);
   registry.JoinNeighbours();
 }
 
-HiddenFd::~HiddenFd() {
+PrivateFdRegistration::~PrivateFdRegistration() {
   if (fd_ < 0) return;
   Registry& registry = Registry::Get();
   const std::lock_guard<std::mutex> lock(registry.mutex);
   registry.BelongToThisProcess();
-  const auto hidden = std::lower_bound(registry.fds.begin(), registry.fds.end(),
-                                       static_cast<unsigned>(fd_));
-  if (hidden == registry.fds.end() || *hidden != static_cast<unsigned>(fd_)) {
+  const auto found = std::lower_bound(registry.fds.begin(), registry.fds.end(),
+                                      static_cast<unsigned>(fd_));
+  if (found == registry.fds.end() || *found != static_cast<unsigned>(fd_)) {
     return;
   }
-  registry.fds.erase(hidden);
+  registry.fds.erase(found);
   registry.JoinNeighbours();
 }
 
-// No lock: only a single-threaded process spawns, so nobody can have held it
-// when this one was born.
-void CloseHiddenFds(absl::Span<const int> kept) {
+// Takes no lock: only a single-threaded process spawns, so the lock was free
+// when this process was forked.
+void ClosePrivateFds(absl::Span<const int> kept) {
   for (const Range& range : Registry::Get().ranges) {
     unsigned first = range.first;
     for (const int fd : kept) {
@@ -96,7 +100,7 @@ void CloseHiddenFds(absl::Span<const int> kept) {
   }
 }
 
-void ReserveHiddenFds(size_t more) {
+void ReservePrivateFds(size_t more) {
   Registry& registry = Registry::Get();
   const std::lock_guard<std::mutex> lock(registry.mutex);
   registry.BelongToThisProcess();
@@ -104,7 +108,7 @@ void ReserveHiddenFds(size_t more) {
   registry.ranges.reserve(registry.fds.capacity());
 }
 
-void ForgetFdsHiddenByParent() {
+void ForgetPrivateFdsOfParent() {
   Registry& registry = Registry::Get();
   const std::lock_guard<std::mutex> lock(registry.mutex);
   registry.BelongToThisProcess();

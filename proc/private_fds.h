@@ -1,23 +1,9 @@
-// Hidden descriptors: those of the framework, which no child shall have.
-//
-// A child inherits every descriptor, and one that it should not have does harm
-// by being open: a listener keeps its port taken, a queue never ends. Whoever
-// opens such a descriptor keeps a HiddenFd beside it; each child, of whichever
-// Spawner in this process, closes them all at its birth. So two servers in one
-// program do not leak into each other's children.
-//
-// HiddenFd lives in the parent. Ownership: the descriptor stays its opener's,
-// and must outlive the HiddenFd: its number may come again, for something that
-// children need. Thread-safe. What is hidden belongs to one process: a child
-// begins with nothing hidden.
-//
-// Example:
-//   int fd = epoll_create1(EPOLL_CLOEXEC);
-//   HiddenFd hidden(fd);
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef BROOD_PROC_PRIVATE_FDS_H_
 #define BROOD_PROC_PRIVATE_FDS_H_
 
+#include <array>
 #include <cstddef>
 #include <utility>
 
@@ -25,34 +11,132 @@
 
 namespace brood::proc {
 
-class HiddenFd {
+// PrivateFdRegistration: notes that a descriptor of this process is private,
+// that is, closed in every child.
+//
+// A child inherits every descriptor, and one that it should not have does harm
+// by being open: a listener keeps its port in use, a queue never ends. Each
+// child of each Spawner in this process closes what is registered before it
+// does anything else, so two servers in one program do not leak descriptors
+// into each other's children.
+//
+// Lives in the parent. The descriptor stays its owner's and must be open for as
+// long as the registration: the kernel may reuse the number for a connection,
+// which children must not close. Private<Owner> keeps that order. Registrations
+// belong to one process: a child begins with none. Thread-safe. No errors.
+//
+// Example:
+//   int fd = epoll_create1(EPOLL_CLOEXEC);
+//   PrivateFdRegistration registration(fd);
+class PrivateFdRegistration {
  public:
-  // Hides nothing.
-  HiddenFd() = default;
-  // A negative `fd` is nothing.
-  explicit HiddenFd(int fd);
+  // Registers nothing.
+  PrivateFdRegistration() = default;
+  // Registers `fd`, or nothing if it is negative.
+  explicit PrivateFdRegistration(int fd);
 
-  HiddenFd(HiddenFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  HiddenFd& operator=(HiddenFd&& other) noexcept {
+  // Takes over the registration of `other`.
+  PrivateFdRegistration(PrivateFdRegistration&& other) noexcept
+      : fd_(std::exchange(other.fd_, -1)) {}
+  // Exchanges the registrations.
+  PrivateFdRegistration& operator=(PrivateFdRegistration&& other) noexcept {
     std::swap(fd_, other.fd_);
     return *this;
   }
-  ~HiddenFd();
+  // Ends the registration.
+  ~PrivateFdRegistration();
 
  private:
   int fd_ = -1;
 };
 
-// In the child, by its Spawner: closes what is hidden, except `kept`, which is
-// in ascending order.
-void CloseHiddenFds(absl::Span<const int> kept);
+namespace internal {
 
-// Makes room, so that hiding `more` descriptors from now on allocates nothing.
-void ReserveHiddenFds(size_t more);
+// Returns the descriptors of an owner of several.
+template <typename Owner>
+auto FdsOf(const Owner& owner, int /*preferred*/) -> decltype(owner.fds()) {
+  return owner.fds();
+}
 
-// In a process that is about to have children of its own: what its parent hid
-// is closed here, and the numbers mean something else.
-void ForgetFdsHiddenByParent();
+// Returns the descriptor of an owner of one.
+template <typename Owner>
+std::array<int, 1> FdsOf(const Owner& owner, ...) {
+  return {owner.fd()};
+}
+
+}  // namespace internal
+
+// Private: the owner of a descriptor and its registration as private, in one.
+//
+// `Owner` is a resource with `int fd() const`, or with `std::array<int, N>
+// fds() const` if it owns several descriptors. The registration begins when the
+// owner is moved in and ends before the owner closes anything. The owner is
+// lent as const, so that nothing but this class can close it. Moved, never
+// copied. Lives in the parent. No errors.
+//
+// Example:
+//   Private<SignalInbox> inbox(*SignalInbox::Create({SIGTERM}));
+//   while (inbox->TryTake()) Drain();
+template <typename Owner>
+class Private {
+ public:
+  // Owns nothing.
+  Private() = default;
+  // Takes `owner` over and registers its descriptors.
+  explicit Private(Owner owner) : owner_(std::move(owner)) {
+    const auto fds = internal::FdsOf(owner_, 0);
+    for (size_t i = 0; i < kCount; ++i) {
+      registrations_[i] = PrivateFdRegistration(fds[i]);
+    }
+  }
+
+  // Takes over the owner of `other` and its registration.
+  Private(Private&& other) noexcept = default;
+  // Ends the registration, closes the owner held so far, and takes over those
+  // of `other`.
+  Private& operator=(Private&& other) noexcept {
+    if (this == &other) return *this;
+    registrations_ = {};
+    owner_ = std::move(other.owner_);
+    registrations_ = std::move(other.registrations_);
+    return *this;
+  }
+  // Ends the registration, and then closes the owner.
+  ~Private() = default;
+
+  // Lends the owner.
+  const Owner& operator*() const { return owner_; }
+  // Lends the owner.
+  const Owner* operator->() const { return &owner_; }
+  // Lends the descriptor of an owner of one.
+  int fd() const { return owner_.fd(); }
+
+  // Ends the registration, and then calls Close() of the owner.
+  void Close() {
+    registrations_ = {};
+    owner_.Close();
+  }
+
+ private:
+  static constexpr size_t kCount = std::tuple_size<decltype(internal::FdsOf(
+      std::declval<const Owner&>(), 0))>::value;
+
+  Owner owner_;
+  // Declared after the owner, so that it is destroyed before the owner.
+  std::array<PrivateFdRegistration, kCount> registrations_;
+};
+
+// Closes what is registered, except `kept`, which is in ascending order. For
+// the Spawner, in a child.
+void ClosePrivateFds(absl::Span<const int> kept);
+
+// Reserves memory, so that the next `more` registrations allocate nothing.
+void ReservePrivateFds(size_t more);
+
+// Forgets the registrations of the parent in a process that is about to have
+// children of its own: what the parent registered is closed here, and the
+// numbers stand for other descriptors.
+void ForgetPrivateFdsOfParent();
 
 }  // namespace brood::proc
 

@@ -15,6 +15,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "brood/proc/child_table.h"
 #include "brood/proc/memory/parent_only.h"
+#include "brood/proc/private_fds.h"
 #include "brood/proc/signals.h"
 #include "brood/proc/sync_point.h"
 
@@ -111,7 +112,7 @@ class QueueReaper final : public Reaper, public ParentOnly {
   const Ownership ownership_;
   const int exit_signal_;
   struct sigaction old_action_ = {};
-  SignalInbox inbox_;
+  Private<SignalInbox> inbox_;
   ChildTable table_;
   // What the last CleanupChildren() returned, and what it could not identify.
   ParentOnlyVector<Ended> ended_;
@@ -163,7 +164,7 @@ QueueReaper::QueueReaper(Ownership ownership, size_t expected_children,
 }
 
 QueueReaper::~QueueReaper() {
-  while (inbox_.TryTake()) {
+  while (inbox_->TryTake()) {
   }
   sigaction(exit_signal_, &old_action_, nullptr);
   ReleaseExitSignal(exit_signal_);
@@ -218,7 +219,7 @@ absl::Span<const Reaper::Ended> QueueReaper::CleanupChildren(Instant now) {
 // Takes at most kBatch notices, and reaps the children that they name.
 void QueueReaper::TakeNotices(Instant now) {
   for (int taken = 0; taken < kBatch && !full(); ++taken) {
-    const absl::optional<siginfo_t> notice = inbox_.TryTake();
+    const absl::optional<siginfo_t> notice = inbox_->TryTake();
     if (!notice) return;
     SyncPoint("reaper: notice taken");
     // Any process of our user may send this signal. A forged notice names a pid

@@ -45,7 +45,7 @@ SignalInbox::~SignalInbox() {
   close(fd_);
 }
 
-absl::optional<siginfo_t> SignalInbox::TryTake() {
+absl::optional<siginfo_t> SignalInbox::TryTake() const {
   // Not read(fd_): for a child's real-time exit signal the kernel fills
   // another layout of signalfd_siginfo and leaves ssi_pid zero.
   siginfo_t info;

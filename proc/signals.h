@@ -41,7 +41,7 @@ class SignalInbox {
   int fd() const { return fd_; }
 
   // Takes the next signal, if there is one. Never blocks.
-  absl::optional<siginfo_t> TryTake();
+  absl::optional<siginfo_t> TryTake() const;
 
  private:
   SignalInbox(const sigset_t& signals, const sigset_t& newly_blocked, int fd)

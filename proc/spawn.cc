@@ -149,7 +149,7 @@ absl::StatusOr<CloneSpawner> CloneSpawner::Create(int exit_signal) {
 }
 
 absl::Status CloneSpawner::Prepare() {
-  ForgetFdsHiddenByParent();
+  ForgetPrivateFdsOfParent();
   GuardExit();
   ignored_signals_.clear();
   for (int signal = 1; signal <= SIGRTMAX; ++signal) {
@@ -227,7 +227,7 @@ pid_t CloneSpawner::Clone(uint64_t flags, int exit_signal,
 // of the body out of the parent's frames, which lie copied below this one.
 void CloneSpawner::RunChild(absl::FunctionRef<int()> body,
                             absl::Span<const int> kept_fds) const noexcept {
-  CloseHiddenFds(kept_fds);
+  ClosePrivateFds(kept_fds);
   syscall(SYS_set_robust_list, robust_list_, robust_list_size_);
   // Touched only if need be: a page that is written is a page that is copied.
   DropUnflushed(stdout);

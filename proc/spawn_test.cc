@@ -153,8 +153,8 @@ TEST_P(SpawnerTest, HiddenDescriptorsAreClosedInAChildAndNoOthers) {
     for (int& fd : fds) fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     const CloneSpawner spawner = Prepared();
     // Neighbours in every order, and one alone.
-    std::vector<HiddenFd> hidden;
-    for (int i : {4, 2, 3, 7, 9, 8}) hidden.emplace_back(fds[i]);
+    std::vector<PrivateFdRegistration> registrations;
+    for (int i : {4, 2, 3, 7, 9, 8}) registrations.emplace_back(fds[i]);
     ExpectInChild(spawner, [&] {
       for (int i : {0, 1, 5, 6}) EXPECT_TRUE(IsOpen(fds[i])) << i;
       for (int i : {2, 3, 4, 7, 8, 9}) EXPECT_FALSE(IsOpen(fds[i])) << i;
@@ -168,9 +168,9 @@ TEST_P(SpawnerTest, ADescriptorThatIsHiddenNoMoreIsSeen) {
     int fds[3];
     for (int& fd : fds) fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     const CloneSpawner spawner = Prepared();
-    std::vector<HiddenFd> hidden;
-    for (int fd : fds) hidden.emplace_back(fd);
-    hidden[1] = HiddenFd();
+    std::vector<PrivateFdRegistration> registrations;
+    for (int fd : fds) registrations.emplace_back(fd);
+    registrations[1] = PrivateFdRegistration();
     ExpectInChild(spawner, [&] {
       EXPECT_FALSE(IsOpen(fds[0]));
       EXPECT_TRUE(IsOpen(fds[1]));
@@ -184,8 +184,8 @@ TEST_P(SpawnerTest, AChildKeepsTheOneHiddenDescriptorThatItIsGiven) {
     int fds[5];
     for (int& fd : fds) fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     const CloneSpawner spawner = Prepared();
-    std::vector<HiddenFd> hidden;
-    for (int fd : fds) hidden.emplace_back(fd);
+    std::vector<PrivateFdRegistration> registrations;
+    for (int fd : fds) registrations.emplace_back(fd);
     for (int kept = 0; kept < 5; ++kept) {
       const int status = WaitFor((*spawner.Spawn(
                                       [&] {
@@ -204,7 +204,7 @@ TEST_P(SpawnerTest, AChildKeepsTheOneHiddenDescriptorThatItIsGiven) {
 TEST_P(SpawnerTest, WhatAParentHidIsNothingToTheSpawnersOfItsChild) {
   Apart([] {
     const int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    const HiddenFd hidden(fd);
+    const PrivateFdRegistration registration(fd);
     ExpectInChild(Prepared(), [&] {
       // The number is free here, and now stands for something else.
       ASSERT_EQ(dup2(STDERR_FILENO, fd), fd);

@@ -26,11 +26,9 @@ std::mutex& Mutex() {
 }  // namespace
 
 struct RequestSignals::Shared {
-  explicit Shared(proc::SignalInbox signals)
-      : inbox(std::move(signals)), hidden(inbox.fd()) {}
+  explicit Shared(proc::SignalInbox signals) : inbox(std::move(signals)) {}
 
-  proc::SignalInbox inbox;
-  proc::HiddenFd hidden;
+  const proc::Private<proc::SignalInbox> inbox;
   std::vector<const Requests*> everyone;
 };
 
@@ -73,7 +71,7 @@ int RequestSignals::fd() const {
 }
 
 void RequestSignals::Forward() const {
-  while (const absl::optional<siginfo_t> taken = shared_->inbox.TryTake()) {
+  while (const absl::optional<siginfo_t> taken = shared_->inbox->TryTake()) {
     const bool stop = taken->si_signo == SIGTERM || taken->si_signo == SIGINT;
     const std::lock_guard<std::mutex> lock(Mutex());
     for (const Requests* requests : shared_->everyone) {

@@ -19,12 +19,12 @@ absl::StatusOr<Requests> Requests::Create() {
 }
 
 // A counter that is full already asks for more than enough.
-void Requests::AskToDrain() const { event_.Notify(kDrain); }
+void Requests::AskToDrain() const { event_->Notify(kDrain); }
 
-void Requests::AskToUpgrade() const { event_.Notify(kUpgrade); }
+void Requests::AskToUpgrade() const { event_->Notify(kUpgrade); }
 
 Requests::Taken Requests::Take() const {
-  const uint64_t counts = event_.Take();
+  const uint64_t counts = event_->Take();
   Taken taken;
   taken.drains = static_cast<int>(
       std::min<uint64_t>(counts & (kUpgrade - 1), kMostDrains));

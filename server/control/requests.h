@@ -23,6 +23,7 @@
 
 #include "absl/status/statusor.h"
 #include "brood/net/event_fd.h"
+#include "brood/proc/private_fds.h"
 
 namespace brood::server {
 
@@ -49,7 +50,7 @@ class Requests {
   explicit Requests(net::EventFd event) : event_(std::move(event)) {}
 
   // One counter for both: drains in its lower half, upgrades in the upper.
-  net::EventFd event_;
+  proc::Private<net::EventFd> event_;
 };
 
 }  // namespace brood::server

@@ -57,10 +57,7 @@ absl::StatusOr<std::unique_ptr<ServiceManager>> ServiceManager::Create(
 
 ServiceManager::ServiceManager(const net::Endpoint& address, net::Socket socket,
                                EventLog* log)
-    : address_(address),
-      socket_(std::move(socket)),
-      hidden_(socket_.fd()),
-      log_(log) {}
+    : address_(address), socket_(std::move(socket)), log_(log) {}
 
 void ServiceManager::Ready() { Say("READY=1"); }
 
@@ -83,7 +80,7 @@ void ServiceManager::Status(absl::string_view text) {
 }
 
 void ServiceManager::Say(absl::string_view words) {
-  if (!socket_.valid()) return;
+  if (!socket_->valid()) return;
   const ssize_t sent = TEMP_FAILURE_RETRY(sendto(
       socket_.fd(), words.data(), words.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
       address_.address(), address_.address_length()));

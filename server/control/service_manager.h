@@ -62,8 +62,8 @@ class ServiceManager {
   void Say(absl::string_view words);
 
   const net::Endpoint address_;
-  const net::Socket socket_;  // not valid if there is no service manager
-  const proc::HiddenFd hidden_;
+  // Not valid if there is no service manager.
+  const proc::Private<net::Socket> socket_;
   EventLog* const log_;
 };
 

@@ -43,10 +43,10 @@ Deadlines::Deadlines(const Options& options, size_t slots, net::Instant now,
       idle_(options.idle_timeout),
       peer_(options.peer_timeout),
       connection_(options.connection_timeout),
-      activity_(std::move(activity)),
-      hidden_(activity_ ? activity_->fd() : -1),
       wheel_(slots, now),
-      watched_(slots) {}
+      watched_(slots) {
+  if (activity) activity_.emplace(*std::move(activity));
+}
 
 void Deadlines::Watch(Slot slot, const net::Connection& connection) {
   if (!active_) return;
@@ -103,7 +103,7 @@ Deadlines::Verdict Deadlines::Judge(Watched& watched, net::Instant now) const {
 Deadlines::Verdict Deadlines::JudgeActivity(Watched& watched,
                                             net::Instant now) const {
   const absl::StatusOr<net::TcpActivity::Answer> answer =
-      activity_->Ask(watched.local, watched.peer);
+      (*activity_)->Ask(watched.local, watched.peer);
   if (absl::IsNotFound(answer.status())) {
     watched.asks = false;  // the child closed it, and does something else
     return absl::nullopt;

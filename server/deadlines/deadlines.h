@@ -101,8 +101,7 @@ class Deadlines : public proc::ParentOnly {
   const absl::Duration idle_;
   const absl::Duration peer_;
   const absl::Duration connection_;
-  absl::optional<net::TcpActivity> activity_;
-  proc::HiddenFd hidden_;
+  absl::optional<proc::Private<net::TcpActivity>> activity_;
   TimerWheel wheel_;
   proc::ParentOnlyVector<Watched> watched_;
 };

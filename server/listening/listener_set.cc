@@ -12,18 +12,16 @@ constexpr int kLatecomers = 64;
 }  // namespace
 
 ListenerSet::ListenerSet(Listeners opened)
-    : listeners_(std::move(opened.listeners)),
-      entries_(std::move(opened.entries)),
-      latecomers_(listeners_.size()) {
-  for (const net::Listener& listener : listeners_) {
-    hidden_.emplace_back(listener.fd());
+    : entries_(std::move(opened.entries)),
+      latecomers_(opened.listeners.size()) {
+  for (net::Listener& listener : opened.listeners) {
+    listeners_.emplace_back(std::move(listener));
   }
 }
 
 bool ListenerSet::all_closed() const {
-  return std::none_of(
-      listeners_.begin(), listeners_.end(),
-      [](const net::Listener& listener) { return listener.open(); });
+  return std::none_of(listeners_.begin(), listeners_.end(),
+                      [](const auto& listener) { return listener->open(); });
 }
 
 void ListenerSet::InTurn(absl::FunctionRef<void(size_t)> visit) const {
@@ -35,23 +33,18 @@ void ListenerSet::InTurn(absl::FunctionRef<void(size_t)> visit) const {
 }
 
 net::Accepted ListenerSet::Accept(size_t index) {
-  net::Accepted accepted = listeners_[index].Accept();
+  net::Accepted accepted = listeners_[index]->Accept();
   if (accepted.connection) next_ = (index + 1) % size();
   return accepted;
 }
 
 void ListenerSet::AllowLatecomers() {
   for (size_t i = 0; i < size(); ++i) {
-    latecomers_[i] = listeners_[i].queued() + kLatecomers;
+    latecomers_[i] = listeners_[i]->queued() + kLatecomers;
   }
 }
 
-// Not hidden any more first, or a child would close the connection that is
-// given this number next.
-void ListenerSet::Close(size_t index) {
-  hidden_[index] = proc::HiddenFd();
-  listeners_[index].Close();
-}
+void ListenerSet::Close(size_t index) { listeners_[index].Close(); }
 
 std::vector<HandedListener> ListenerSet::ToHandOver() const {
   std::vector<HandedListener> handed;

@@ -5,8 +5,8 @@
 // always in the same order the first one with a queue would get every one of
 // them. So whoever had the last connection is asked last for the next.
 //
-// Lives in the parent; belongs to the supervisor. Owns the listeners, and hides
-// their descriptors from children. Errors: those of net::Listener::Accept().
+// Lives in the parent; belongs to the supervisor. Owns the listeners; their
+// descriptors are private. Errors: those of net::Listener::Accept().
 //
 // Example:
 //   ListenerSet listeners(*OpenListeners(options, ...));
@@ -38,9 +38,9 @@ class ListenerSet {
   size_t size() const { return listeners_.size(); }
   // -1 when it is closed.
   int fd(size_t index) const { return listeners_[index].fd(); }
-  bool open(size_t index) const { return listeners_[index].open(); }
+  bool open(size_t index) const { return listeners_[index]->open(); }
   const net::Endpoint& endpoint(size_t index) const {
-    return listeners_[index].endpoint();
+    return listeners_[index]->endpoint();
   }
   bool all_closed() const;
 
@@ -60,10 +60,9 @@ class ListenerSet {
   std::vector<HandedListener> ToHandOver() const;
 
  private:
-  std::vector<net::Listener> listeners_;
+  std::vector<proc::Private<net::Listener>> listeners_;
   // What each was asked for as; see Options::listen.
   std::vector<std::string> entries_;
-  std::vector<proc::HiddenFd> hidden_;
   std::vector<int> latecomers_;
   // Whose turn it is to be asked first for a connection.
   size_t next_ = 0;

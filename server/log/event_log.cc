@@ -67,6 +67,7 @@ struct EventLog::SharedCounts {
 EventLog::EventLog(LogLevel level)
     : level_(level),
       writer_(STDERR_FILENO),
+      private_fd_(writer_.own_fd()),
       shared_(SharedCounts::Create(level == LogLevel::kInfo)) {}
 
 EventLog::~EventLog() { munmap(shared_, sizeof(SharedCounts)); }

@@ -33,6 +33,7 @@
 #include "brood/net/endpoint.h"
 #include "brood/net/instant.h"
 #include "brood/proc/exit_status.h"
+#include "brood/proc/private_fds.h"
 #include "brood/server/log/line_writer.h"
 #include "brood/server/options.h"
 #include "brood/server/totals.h"
@@ -93,8 +94,8 @@ class EventLog {
 
   // Lines that could not be written, of this process and its children.
   uint64_t dropped() const;
-  // The descriptor that the log opened for itself, to hide from children; -1 if
-  // it has none.
+  // Returns the descriptor that the log opened for itself, which is private; -1
+  // if it has none.
   int own_fd() const { return writer_.own_fd(); }
 
  private:
@@ -113,6 +114,7 @@ class EventLog {
 
   const LogLevel level_;
   LineWriter writer_;
+  const proc::PrivateFdRegistration private_fd_;
   SharedCounts* const shared_;
   Throttle fork_throttle_;
   Throttle pause_throttle_;

@@ -30,10 +30,7 @@ absl::StatusOr<WorkerReports> WorkerReports::Create() {
 }
 
 WorkerReports::WorkerReports(net::Socket sending, net::Socket receiving)
-    : sending_(std::move(sending)),
-      receiving_(std::move(receiving)),
-      hidden_sending_(sending_.fd()),
-      hidden_receiving_(receiving_.fd()) {}
+    : sending_(std::move(sending)), receiving_(std::move(receiving)) {}
 
 void ReportSender::Send(const WorkerReport& report) const {
   TEMP_FAILURE_RETRY(send(fd_, &report, sizeof(report), MSG_NOSIGNAL));

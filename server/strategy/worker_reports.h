@@ -81,10 +81,8 @@ class WorkerReports {
  private:
   WorkerReports(net::Socket sending, net::Socket receiving);
 
-  net::Socket sending_;
-  net::Socket receiving_;
-  proc::HiddenFd hidden_sending_;
-  proc::HiddenFd hidden_receiving_;
+  proc::Private<net::Socket> sending_;
+  proc::Private<net::Socket> receiving_;
 };
 
 }  // namespace brood::server

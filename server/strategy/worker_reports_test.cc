@@ -214,7 +214,7 @@ TEST_F(WorkerReportsTest, ComesBackFromAFloodOfWhatIsNone) {
 
 TEST_F(WorkerReportsTest, IsHiddenFromChildrenButForTheEndToSend) {
   InAWorker([&] {
-    proc::CloseHiddenFds({reports_.sender().fd()});
+    proc::ClosePrivateFds({reports_.sender().fd()});
     if (fcntl(reports_.fd(), F_GETFD) >= 0) _exit(1);
     if (fcntl(reports_.sender().fd(), F_GETFD) < 0) _exit(2);
   });

@@ -88,23 +88,19 @@ absl::Status WorkerSet::Fork() {
 }
 
 absl::Status WorkerSet::OpenQueue(Worker& worker) {
-  if (worker.queue) return absl::OkStatus();
+  if (worker.queue->valid()) return absl::OkStatus();
   absl::StatusOr<net::HandoffQueue> queue = net::HandoffQueue::Create();
   if (!queue.ok()) return queue.status();
   // For all that are still to come: none of them costs an allocation then.
-  proc::ReserveHiddenFds(2 * unopened_--);
-  worker.hidden_offering = proc::HiddenFd(queue->fd_to_offer());
-  worker.hidden_awaiting = proc::HiddenFd(queue->fd_to_await());
-  worker.queue.emplace(*std::move(queue));
+  proc::ReservePrivateFds(2 * unopened_--);
+  worker.queue = proc::Private<net::HandoffQueue>(*std::move(queue));
   return absl::OkStatus();
 }
 
 // If a queue cannot be drained, it is closed: otherwise the next worker would
 // receive messages that were addressed to the previous one.
 void WorkerSet::DropQueue(Worker& worker) {
-  worker.hidden_offering = proc::HiddenFd();
-  worker.hidden_awaiting = proc::HiddenFd();
-  worker.queue.reset();
+  worker.queue = proc::Private<net::HandoffQueue>();
   ++unopened_;
 }
 

@@ -88,8 +88,7 @@ class WorkerSet : public proc::ParentOnly {
  private:
   enum class State { kAbsent, kIdle, kServing, kLeaving };
   struct Worker {
-    absl::optional<net::HandoffQueue> queue;
-    proc::HiddenFd hidden_offering, hidden_awaiting;
+    proc::Private<net::HandoffQueue> queue;
     State state = State::kAbsent;
     bool ready = false;
     pid_t pid = 0;

@@ -3,7 +3,6 @@
 #include "brood/server/strategy/zygote.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>  // NOLINT(build/c++11): the monotonic clock.
 #include <utility>
 
@@ -41,16 +40,11 @@ absl::Status Zygote::Open() {
   if (!table.ok()) return table.status();
   absl::StatusOr<net::EventFd> doorbell = net::EventFd::Create();
   if (!doorbell.ok()) return doorbell.status();
-  hidden_ = {proc::HiddenFd(queue->fd_to_offer()),
-             proc::HiddenFd(queue->fd_to_await()),
-             proc::HiddenFd(standby_queue->fd_to_offer()),
-             proc::HiddenFd(standby_queue->fd_to_await()),
-             proc::HiddenFd(doorbell->fd())};
   process_ = std::make_unique<ZygoteProcess>(
       queue->fd_to_await(), standby_queue->fd_to_await(), *std::move(doorbell),
       *std::move(table), environment_.spawner, environment_.program);
-  queue_.emplace(*std::move(queue));
-  standby_queue_.emplace(*std::move(standby_queue));
+  queue_ = proc::Private<net::HandoffQueue>(*std::move(queue));
+  standby_queue_ = proc::Private<net::HandoffQueue>(*std::move(standby_queue));
   return absl::OkStatus();
 }
 
@@ -206,6 +200,7 @@ absl::Status Zygote::RequestStandby() {
 }
 
 void Zygote::Attend(net::Instant now, Events& events) {
+  if (process_ == nullptr) return;
   process_->doorbell().Take();
   AdoptSpawned();
   Announce(now, events);

@@ -12,7 +12,6 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/types/optional.h"
 #include "brood/net/connection.h"
 #include "brood/net/handoff_queue.h"
 #include "brood/net/instant.h"
@@ -68,7 +67,8 @@ class Zygote : public Strategy, public proc::ParentOnly {
   void ChildEnded(ChildTag tag, const proc::Reaper::Ended& ended,
                   net::Instant now, Events& events) override;
   int fd(net::Instant now) const override {
-    return EventsWait(now) ? -1 : process_->doorbell().fd();
+    return process_ == nullptr || EventsWait(now) ? -1
+                                                  : process_->doorbell().fd();
   }
   net::Instant alarm(net::Instant now) const override;
   void Attend(net::Instant now, Events& events) override;
@@ -111,9 +111,8 @@ class Zygote : public Strategy, public proc::ParentOnly {
   const size_t slots_;
   const StrategyEnvironment environment_;
 
-  absl::optional<net::HandoffQueue> queue_;
-  absl::optional<net::HandoffQueue> standby_queue_;
-  std::array<proc::HiddenFd, 5> hidden_;
+  proc::Private<net::HandoffQueue> queue_;
+  proc::Private<net::HandoffQueue> standby_queue_;
   // In ordinary memory.
   std::unique_ptr<ZygoteProcess> process_;
 

@@ -50,9 +50,9 @@ ZygoteProcess::ZygoteProcess(int queue_fd, int standby_fd,
 int ZygoteProcess::RunZygote() {
   table_.HideFromChildren();
   if (!spawner_->Prepare().ok()) return static_cast<int>(ExitCode::kBug);
-  std::array<proc::HiddenFd, 3> hidden;
-  for (size_t i = 0; i < hidden.size(); ++i) {
-    hidden[i] = proc::HiddenFd(kept_fds_[i]);
+  std::array<proc::PrivateFdRegistration, 3> registrations;
+  for (size_t i = 0; i < registrations.size(); ++i) {
+    registrations[i] = proc::PrivateFdRegistration(kept_fds_[i]);
   }
   const net::HandoffQueue queue = net::HandoffQueue::AdoptAwaiting(queue_fd_);
   while (HandleNextMessage(queue)) {
@@ -93,7 +93,7 @@ bool ZygoteProcess::HandleNextMessage(const net::HandoffQueue& queue) {
   // again, and in the table what was done about it.
   proc::SyncPoint("zygote: about to acknowledge");
   queue.Acknowledge();
-  doorbell_.Notify();
+  doorbell_->Notify();
   return true;
 }
 

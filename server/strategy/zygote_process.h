@@ -10,6 +10,7 @@
 
 #include "brood/net/event_fd.h"
 #include "brood/net/handoff_queue.h"
+#include "brood/proc/private_fds.h"
 #include "brood/proc/spawn.h"
 #include "brood/server/child/child_program.h"
 #include "brood/server/strategy/spawn_table.h"
@@ -51,7 +52,7 @@ class ZygoteProcess {
 
   int queue_fd() const { return queue_fd_; }
   // Returns what is rung when a message was processed.
-  const net::EventFd& doorbell() const { return doorbell_; }
+  const net::EventFd& doorbell() const { return *doorbell_; }
   // Returns the private descriptors that both processes keep, in ascending
   // order.
   const std::array<int, 3>& kept_fds() const { return kept_fds_; }
@@ -66,7 +67,7 @@ class ZygoteProcess {
 
   const int queue_fd_;
   const int standby_fd_;
-  const net::EventFd doorbell_;
+  const proc::Private<net::EventFd> doorbell_;
   const std::array<int, 3> kept_fds_;
   SpawnTable table_;
   proc::Spawner* const spawner_;

@@ -49,7 +49,7 @@ void Connections::DispatchReturned(Instant now, Strategy& strategy) {
 void Connections::DispatchAgain(ReturnedConnection returned, Instant now,
                                 Strategy& strategy) {
   const Slot slot = returned.slot;
-  returned.hidden = proc::HiddenFd();
+  returned.registration = proc::PrivateFdRegistration();
   if (Expired(slot)) {
     const Scoreboard::Entry entry = scoreboard_.entry(slot);
     scoreboard_.RetireExpired(slot);
@@ -114,9 +114,9 @@ void Connections::Ended(Slot slot, pid_t pid, const proc::ExitStatus& status,
 
 void Connections::Returned(Slot slot, net::Connection connection, pid_t pid,
                            const proc::ExitStatus& status) {
-  proc::HiddenFd hidden(connection.fd());
+  proc::PrivateFdRegistration registration(connection.fd());
   returned_.push_back(
-      {slot, std::move(connection), std::move(hidden), pid, status});
+      {slot, std::move(connection), std::move(registration), pid, status});
 }
 
 void Connections::Failed(Slot slot, const absl::Status& why, Instant now) {

@@ -98,7 +98,7 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
   struct ReturnedConnection {
     Slot slot;
     net::Connection connection;
-    proc::HiddenFd hidden;
+    proc::PrivateFdRegistration registration;
     pid_t pid;
     proc::ExitStatus status;
   };

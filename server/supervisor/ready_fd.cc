@@ -34,10 +34,7 @@ absl::StatusOr<ReadyFd> ReadyFd::Create() {
 }
 
 ReadyFd::ReadyFd(net::UniqueFd epoll, net::UniqueFd timer)
-    : epoll_(std::move(epoll)),
-      timer_(std::move(timer)),
-      hidden_epoll_(epoll_.fd()),
-      hidden_timer_(timer_.fd()) {}
+    : epoll_(std::move(epoll)), timer_(std::move(timer)) {}
 
 void ReadyFd::Watch(absl::Span<const pollfd> polled, net::Instant alarm) {
   watched_.resize(polled.size(), -1);

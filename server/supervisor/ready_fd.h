@@ -46,10 +46,8 @@ class ReadyFd {
 
   bool Unwatch(size_t place);
 
-  net::UniqueFd epoll_;
-  net::UniqueFd timer_;
-  proc::HiddenFd hidden_epoll_;
-  proc::HiddenFd hidden_timer_;
+  proc::Private<net::UniqueFd> epoll_;
+  proc::Private<net::UniqueFd> timer_;
   std::vector<int> watched_;  // place by place, -1 for none
 };
 

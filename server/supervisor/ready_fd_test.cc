@@ -145,11 +145,11 @@ TEST_F(ReadyFdTest, IsNotReadableForWhatAChildHoldsForLonger) {
   EXPECT_EQ(waitpid(child, nullptr, 0), child);
 }
 
-TEST_F(ReadyFdTest, IsHiddenFromChildren) {
+TEST_F(ReadyFdTest, IsClosedInChildren) {
   const int fd = ready_.fd();
   const pid_t child = fork();
   if (child == 0) {
-    proc::CloseHiddenFds({});
+    proc::ClosePrivateFds({});
     _exit(fcntl(fd, F_GETFD) < 0 ? 0 : 1);
   }
   int status = -1;

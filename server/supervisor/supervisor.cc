@@ -56,10 +56,6 @@ Supervisor::Supervisor(const Options& options, Parts parts)
   for (size_t i = 0; i < listeners_.size(); ++i) {
     log_.Listening(listeners_.endpoint(i));
   }
-  for (int fd :
-       {reaper_->fd(), requests_.fd(), upgrade_->fd(), log_.own_fd()}) {
-    hidden_.emplace_back(fd);
-  }
   lifecycle_.Started();
 }
 

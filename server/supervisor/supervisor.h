@@ -6,14 +6,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "brood/net/instant.h"
 #include "brood/proc/memory/parent_only.h"
-#include "brood/proc/private_fds.h"
 #include "brood/proc/reaper.h"
 #include "brood/server/control/request_signals.h"
 #include "brood/server/control/requests.h"
@@ -133,8 +131,6 @@ class Supervisor final : public proc::ParentOnly {
   Connections connections_;
   // The fixed sources, then one for each listener.
   PollSet poll_;
-  // Children get neither what is polled nor the descriptor of the log.
-  std::vector<proc::HiddenFd> hidden_;
   // Whether the programs that wait for it were told that connections are
   // accepted.
   bool reported_ready_ = false;

@@ -4,7 +4,6 @@
 
 #include <unistd.h>
 
-#include <cerrno>
 #include <csignal>
 #include <utility>
 
@@ -59,7 +58,7 @@ void Upgrade::Start(const std::vector<HandedListener>& listeners, Instant now) {
   }
   // Discards a notification of an earlier program that came too late. Must
   // happen before the new program starts.
-  ready_.Take();
+  ready_->Take();
   const proc::Program program = ProgramWith(listeners);
   manager_->Reloading(now);
   absl::StatusOr<proc::Child> child = start_(program);
@@ -103,7 +102,7 @@ bool Upgrade::Step(Instant now) {
 }
 
 void Upgrade::TakeReadiness(Instant now) {
-  if (state_ != State::kStarting || ready_.Take() == 0) return;
+  if (state_ != State::kStarting || ready_->Take() == 0) return;
   proc::SyncPoint("upgrade: ready");
   state_ = State::kProving;
   deadline_ = net::After(now, kProof);

@@ -44,6 +44,7 @@
 #include "brood/net/instant.h"
 #include "brood/proc/child.h"
 #include "brood/proc/exit_status.h"
+#include "brood/proc/private_fds.h"
 #include "brood/proc/program.h"
 #include "brood/proc/reaper.h"
 #include "brood/server/control/service_manager.h"
@@ -110,7 +111,7 @@ class Upgrade {
   EventLog* const log_;
   const StartFunction start_;
   // The new program inherits it, and notifies when it is ready.
-  net::EventFd ready_;
+  const proc::Private<net::EventFd> ready_;
   State state_ = State::kIdle;
   pid_t pid_ = 0;
   net::Instant deadline_ = net::Never();
