@@ -1,17 +1,4 @@
-// Connection: what travels down the line, from accept to the child's exit.
-//
-// The accepted socket, who is at its far end, which of our addresses the client
-// chose, and when it was accepted. The parent makes it and reads nothing from
-// it; the child that it is given to does all the reading and writing.
-//
-// A resource: moved, never copied. The last process that holds it ends the
-// connection by closing it. Not thread-safe. Nothing here can fail; reading and
-// writing is in io.h.
-//
-// Example:
-//   absl::Status TellClientWhoItIs(const Connection& connection) {
-//     return WriteFull(connection.socket(), connection.peer().ToString());
-//   }
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef BROOD_NET_CONNECTION_H_
 #define BROOD_NET_CONNECTION_H_
@@ -20,33 +7,55 @@
 
 #include "brood/net/endpoint.h"
 #include "brood/net/instant.h"
+#include "brood/net/peer_address.h"
 #include "brood/net/socket.h"
 
 namespace brood::net {
 
+// Connection: an accepted connection, from accept to the exit of the child.
+//
+// The socket, the addresses of both ends, and the time of accept. The parent
+// creates it and reads nothing from it; the child that serves it does all the
+// reading and writing (see io.h).
+//
+// A resource: it is moved, never copied. The last process that holds the socket
+// ends the connection by closing it. Not thread-safe. No errors.
+//
+// Example:
+//   absl::Status TellClientItsAddress(const Connection& connection) {
+//     return WriteFull(connection.socket(), connection.peer().ToString());
+//   }
 class Connection {
  public:
-  Connection(Socket socket, const Endpoint& peer, const Endpoint& local,
-             Instant accepted_at)
+  // Takes ownership of `socket`.
+  Connection(Socket socket, const PeerAddress& peer,
+             const PeerAddress& local_address, Instant accepted_at)
       : socket_(std::move(socket)),
         peer_(peer),
-        local_(local),
+        local_address_(local_address),
         accepted_at_(accepted_at) {}
 
-  // The socket; it blocks, and is close-on-exec.
+  // Lends the socket, which blocks and is close-on-exec.
   const Socket& socket() const { return socket_; }
+  // Lends the descriptor of the socket.
   int fd() const { return socket_.fd(); }
 
-  // The client, as accept4 told: known even if it has gone since.
-  const Endpoint& peer() const { return peer_; }
-  // The address of ours that the client connected to.
-  const Endpoint& local() const { return local_; }
+  // Returns the address of the client as accept4 returned it, which is known
+  // even if the client has gone since.
+  const PeerAddress& peer() const { return peer_; }
+  // Returns the address of this machine that the client connected to.
+  const PeerAddress& local_address() const { return local_address_; }
+  // Returns the endpoint that the client connected to. For a unix socket this
+  // asks the kernel for the path of the listener; if the socket is closed, the
+  // endpoint has no name.
+  Endpoint local() const;
+  // Returns the time of accept.
   Instant accepted_at() const { return accepted_at_; }
 
  private:
   Socket socket_;
-  Endpoint peer_;
-  Endpoint local_;
+  PeerAddress peer_;
+  PeerAddress local_address_;
   Instant accepted_at_;
 };
 

@@ -200,29 +200,16 @@ socklen_t Endpoint::address_length() const {
   return is_ipv6() ? sizeof(address_.ipv6) : sizeof(address_.ipv4);
 }
 
-Endpoint::Packed Endpoint::Pack() const {
-  static_assert(sizeof(Packed) == sizeof(address_), "all of it is packed");
-  Packed packed;
-  std::memcpy(&packed, &address_, sizeof(packed));
-  return packed;
+Endpoint Endpoint::FromAddress(const PeerAddress& address) {
+  sockaddr_storage storage = {};
+  std::memcpy(&storage, address.address(), address.address_length());
+  return FromSockaddr(storage);
 }
 
-absl::optional<Endpoint> Endpoint::Unpack(const Packed& packed) {
-  Endpoint endpoint;
-  if (packed.sin6_family != AF_UNIX) {
-    if (packed.sin6_family != AF_INET && packed.sin6_family != AF_INET6) {
-      return absl::nullopt;
-    }
-    sockaddr_storage storage;
-    std::memcpy(&storage, &packed, sizeof(packed));
-    return FromSockaddr(storage);
-  }
-  std::memcpy(&endpoint.address_, &packed, sizeof(packed));
-  const UnixPlace place = endpoint.address_.unix_place;
-  Endpoint exact;
-  exact.address_.unix_place = place;
-  if (endpoint != exact || !UnixNames::Has(place.place)) return absl::nullopt;
-  return endpoint;
+PeerAddress Endpoint::ToAddress() const {
+  sockaddr_storage storage = {};
+  std::memcpy(&storage, address(), address_length());
+  return PeerAddress::FromSockaddr(storage);
 }
 
 std::string Endpoint::ToString() const {

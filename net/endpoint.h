@@ -46,7 +46,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "absl/types/optional.h"
+#include "brood/net/peer_address.h"
 
 namespace brood::net {
 
@@ -66,6 +66,9 @@ class Endpoint {
   // A unix one is that of a client, without a name, even if it has given itself
   // one. Any other family gives the default endpoint.
   static Endpoint FromSockaddr(const sockaddr_storage& address);
+  // Returns the endpoint with this address and port; for an end of a unix
+  // connection one without a name.
+  static Endpoint FromAddress(const PeerAddress& address);
   // The one at which a unix socket listens, as getsockname() tells.
   static absl::StatusOr<Endpoint> FromUnix(const sockaddr_un& address,
                                            socklen_t length);
@@ -89,12 +92,8 @@ class Endpoint {
   const sockaddr* address() const;
   socklen_t address_length() const;
 
-  // For another process of this program that was forked after the endpoint was
-  // made: all of it but dual_stack(). Unpack() gives nothing for what Pack()
-  // can't have given.
-  using Packed = sockaddr_in6;
-  Packed Pack() const;
-  static absl::optional<Endpoint> Unpack(const Packed& packed);
+  // Returns the address and the port; the name of a unix socket is dropped.
+  PeerAddress ToAddress() const;
 
   std::string ToString() const;
   // The same into `text`, without an allocation; the view ends before the NUL.
@@ -103,6 +102,20 @@ class Endpoint {
   friend bool operator==(const Endpoint& a, const Endpoint& b);
   friend bool operator!=(const Endpoint& a, const Endpoint& b) {
     return !(a == b);
+  }
+  // Compares an endpoint with the address of one end of a connection. A unix
+  // endpoint that has a name is no such address.
+  friend bool operator==(const Endpoint& a, const PeerAddress& b) {
+    return a == FromAddress(b);
+  }
+  friend bool operator==(const PeerAddress& a, const Endpoint& b) {
+    return b == a;
+  }
+  friend bool operator!=(const Endpoint& a, const PeerAddress& b) {
+    return !(a == b);
+  }
+  friend bool operator!=(const PeerAddress& a, const Endpoint& b) {
+    return !(b == a);
   }
 
  private:

@@ -32,9 +32,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
             text);
     Require(*Endpoint::Parse(text) == *endpoint, "one name is one endpoint",
             text);
-    Require(endpoint->Pack().sin6_family == AF_UNIX &&
-                Endpoint::Unpack(endpoint->Pack()) == *endpoint,
-            "what is packed can be unpacked", text);
+    Require(endpoint->ToAddress().ToString() == "unix:",
+            "an address of a unix connection has no name", text);
     Require(text.size() < Endpoint::kTextSize, "there is room for the text",
             text);
     Require(std::none_of(text.begin(), text.end(),

@@ -15,7 +15,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "absl/types/optional.h"
+#include "brood/net/peer_address.h"
 #include "brood/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -298,7 +298,7 @@ TEST(EndpointTest, MayBeAUnixSocket) {
     std::memcpy(&address, endpoint.address(), endpoint.address_length());
     EXPECT_THAT(Endpoint::FromUnix(address, endpoint.address_length()),
                 IsOkAndHolds(endpoint));
-    EXPECT_EQ(Endpoint::Unpack(endpoint.Pack()), endpoint);
+    EXPECT_EQ(endpoint.ToAddress(), PeerAddress::Unix());
   }
 }
 
@@ -339,20 +339,27 @@ TEST(EndpointTest, HasNoNameIfItIsAUnixClient) {
   EXPECT_EQ(peer.path(), "");
   EXPECT_NE(peer, server);
   EXPECT_EQ(peer.address_length(), sizeof(sa_family_t));
-  EXPECT_EQ(Endpoint::Unpack(peer.Pack()), peer);
+  EXPECT_EQ(Endpoint::FromAddress(peer.ToAddress()), peer);
 }
 
-TEST(EndpointTest, UnpacksNothingThatItCanNotHavePacked) {
-  const Endpoint::Packed good = Parsed("unix:/run/echo.sock").Pack();
-  Endpoint::Packed unknown = good;
-  unknown.sin6_port = 999;  // where the place of the name is
-  EXPECT_EQ(Endpoint::Unpack(unknown), absl::nullopt);
-  Endpoint::Packed more = good;
-  more.sin6_scope_id = 1;
-  EXPECT_EQ(Endpoint::Unpack(more), absl::nullopt);
-  Endpoint::Packed other_family = good;
-  other_family.sin6_family = AF_NETLINK;
-  EXPECT_EQ(Endpoint::Unpack(other_family), absl::nullopt);
+TEST(EndpointTest, ConvertsToAnAddressAndBack) {
+  for (const char* text : {"1.2.3.4:5", "[2001:db8::1]:80", "[::]:0"}) {
+    const PeerAddress address = Parsed(text).ToAddress();
+    EXPECT_EQ(address.ToString(), text);
+    EXPECT_EQ(Endpoint::FromAddress(address), Parsed(text));
+  }
+  EXPECT_EQ(Endpoint::FromAddress(PeerAddress::Unix()).ToString(), "unix:");
+}
+
+TEST(EndpointTest, ComparesWithAnAddress) {
+  const Endpoint endpoint = Parsed("1.2.3.4:5");
+  EXPECT_TRUE(endpoint == Parsed("[::ffff:1.2.3.4]:5").ToAddress());
+  EXPECT_TRUE(Parsed("1.2.3.4:5").ToAddress() == endpoint);
+  EXPECT_TRUE(endpoint != Parsed("1.2.3.4:6").ToAddress());
+  EXPECT_TRUE(Parsed("1.2.3.5:5").ToAddress() != endpoint);
+  // Neither a listener of every address nor one with a name is a peer.
+  EXPECT_FALSE(Parsed(":80") == Parsed(":80").ToAddress());
+  EXPECT_FALSE(Parsed("unix:/run/echo.sock") == PeerAddress::Unix());
 }
 
 // In a process of its own: names are never forgotten.

@@ -25,8 +25,8 @@ struct Wire {
   uint32_t has_connection;
   HandoffQueue::Ticket ticket;
   int64_t accepted_at_ns;
-  Endpoint::Packed peer;
-  Endpoint::Packed local;
+  PeerAddress::Bytes peer;
+  PeerAddress::Bytes local_address;
 };
 
 absl::Status NotAMessage(absl::string_view why) {
@@ -127,7 +127,7 @@ absl::StatusOr<absl::optional<HandoffQueue::Message>> Receive(
   HandoffQueue::Message received = {decoded->ticket, absl::nullopt};
   if (decoded->has_connection) {
     received.connection.emplace(*std::move(descriptor), decoded->peer,
-                                decoded->local, decoded->accepted_at);
+                                decoded->local_address, decoded->accepted_at);
   }
   return absl::optional<HandoffQueue::Message>(std::move(received));
 }
@@ -144,16 +144,16 @@ absl::StatusOr<HandoffBytes> HandoffBytes::Decode(absl::string_view bytes,
       (wire.has_connection == 1) != with_descriptor) {
     return NotAMessage("it promises another number of descriptors");
   }
-  HandoffBytes decoded = {wire.ticket, with_descriptor, Endpoint(), Endpoint(),
-                          Instant()};
+  HandoffBytes decoded = {wire.ticket, with_descriptor, PeerAddress(),
+                          PeerAddress(), Instant()};
   if (!with_descriptor) return decoded;
-  const absl::optional<Endpoint> peer = Endpoint::Unpack(wire.peer);
-  const absl::optional<Endpoint> local = Endpoint::Unpack(wire.local);
-  if (!peer || !local) {
-    return NotAMessage("its endpoints are none that this program has");
+  const auto peer = PeerAddress::FromBytes(wire.peer);
+  const auto local_address = PeerAddress::FromBytes(wire.local_address);
+  if (!peer || !local_address) {
+    return NotAMessage("its addresses are not valid");
   }
   decoded.peer = *peer;
-  decoded.local = *local;
+  decoded.local_address = *local_address;
   decoded.accepted_at = Instant(std::chrono::nanoseconds(wire.accepted_at_ns));
   return decoded;
 }
@@ -172,8 +172,8 @@ absl::Status HandoffQueue::Offer(Ticket ticket,
                std::chrono::duration_cast<std::chrono::nanoseconds>(
                    connection.accepted_at().time_since_epoch())
                    .count(),
-               connection.peer().Pack(),
-               connection.local().Pack()};
+               connection.peer().ToBytes(),
+               connection.local_address().ToBytes()};
   return Send(offering_, wire, connection.fd());
 }
 

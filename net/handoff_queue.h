@@ -49,6 +49,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
 #include "brood/net/connection.h"
+#include "brood/net/peer_address.h"
 #include "brood/net/socket.h"
 
 namespace brood::net {
@@ -115,8 +116,8 @@ class HandoffQueue {
 struct HandoffBytes {
   HandoffQueue::Ticket ticket;
   bool has_connection;
-  Endpoint peer;
-  Endpoint local;
+  PeerAddress peer;
+  PeerAddress local_address;
   Instant accepted_at;
 
   static absl::StatusOr<HandoffBytes> Decode(absl::string_view bytes,

@@ -50,7 +50,7 @@ TEST_F(HandoffBytesTest, SayWhatWasOffered) {
   EXPECT_EQ(decoded->ticket.slot, kTicket.slot);
   EXPECT_EQ(decoded->ticket.serial, kTicket.serial);
   EXPECT_EQ(decoded->peer, pair_.connection.peer());
-  EXPECT_EQ(decoded->local, pair_.connection.local());
+  EXPECT_EQ(decoded->local_address, pair_.connection.local_address());
   EXPECT_EQ(decoded->accepted_at, pair_.connection.accepted_at());
 }
 
@@ -74,11 +74,11 @@ TEST_F(HandoffBytesTest, AreAMessageOrAnErrorWhateverBitIsWrong) {
       EXPECT_THAT(decoded, StatusIs(absl::StatusCode::kInvalidArgument)) << bit;
     } else if (!decoded.ok()) {
       EXPECT_THAT(decoded, StatusIs(absl::StatusCode::kInvalidArgument,
-                                    HasSubstr("none that this program has")))
+                                    HasSubstr("its addresses are not valid")))
           << bit;
     } else {
       EXPECT_FALSE(decoded->peer.ToString().empty());
-      EXPECT_FALSE(decoded->local.ToString().empty());
+      EXPECT_FALSE(decoded->local_address.ToString().empty());
     }
     EXPECT_FALSE(HandoffBytes::Decode(bytes, false).ok() &&
                  bit / 8 != kHasConnectionAt);

@@ -1,6 +1,6 @@
-// What holds for a hand-over whatever message comes: it is refused, or it is a
-// connection between two endpoints; and no descriptor that came
-// with it is left open.
+// What holds for a handoff queue whatever message comes: the message is
+// refused, or it is a connection between two addresses; and no descriptor that
+// came with it is left open.
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -14,6 +14,7 @@
 #include "absl/strings/string_view.h"
 #include "brood/net/endpoint.h"
 #include "brood/net/handoff_queue.h"
+#include "brood/net/peer_address.h"
 #include "brood/testing/fuzz/require.h"
 
 namespace {
@@ -21,15 +22,18 @@ namespace {
 using brood::net::Endpoint;
 using brood::net::HandoffBytes;
 using brood::net::HandoffQueue;
+using brood::net::PeerAddress;
 using brood::testing::LowestFreeFd;
 using brood::testing::Require;
 
-void RequireEndpoint(const Endpoint& endpoint) {
-  // Any that can be parsed again, or a client on a unix socket; a scope is not
-  // part of the text.
-  const std::string text = endpoint.ToString();
+void RequireAddress(const PeerAddress& address) {
+  // Its text can be parsed, or it is an end of a unix connection; an interface
+  // is not part of the text.
+  const std::string text = address.ToString();
   Require(Endpoint::Parse(text).ok() || text == "unix:",
-          "an endpoint of a message is one");
+          "an address of a message has a text");
+  Require(PeerAddress::FromBytes(address.ToBytes()) == address,
+          "an address of a message has one form");
 }
 
 }  // namespace
@@ -46,8 +50,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
     }
     Require(decoded->has_connection == with_descriptor,
             "a connection comes with a descriptor, and an order without");
-    RequireEndpoint(decoded->peer);
-    RequireEndpoint(decoded->local);
+    RequireAddress(decoded->peer);
+    RequireAddress(decoded->local_address);
   }
 
   // The same through a socket, where zero bytes and many are other cases.

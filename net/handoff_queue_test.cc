@@ -14,11 +14,14 @@
 
 #include "absl/strings/string_view.h"
 #include "brood/net/io.h"
+#include "brood/net/listener.h"
 #include "brood/testing/connection_pair.h"
 #include "brood/testing/leak_check.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/support/ancillary_message.h"
 #include "brood/testing/support/observe.h"
+#include "brood/testing/support/short_dir.h"
+#include "brood/testing/test_client.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -29,7 +32,9 @@ using ::brood::testing::AncillaryMessage;
 using ::brood::testing::ConnectionPair;
 using ::brood::testing::DescriptorsOf;
 using ::brood::testing::IsOk;
+using ::brood::testing::ShortDir;
 using ::brood::testing::StatusIs;
+using ::brood::testing::TestClient;
 using ::testing::HasSubstr;
 
 constexpr HandoffQueue::Ticket kTicket = {7, 42};
@@ -60,7 +65,7 @@ bool HasEnded(const Socket& client) {
   return recv(client.fd(), &byte, 1, MSG_DONTWAIT) == 0;
 }
 
-Endpoint LinkLocal(uint16_t port, uint32_t scope) {
+PeerAddress LinkLocal(uint16_t port, uint32_t scope) {
   sockaddr_in6 address = {};
   address.sin6_family = AF_INET6;
   address.sin6_port = htons(port);
@@ -68,7 +73,7 @@ Endpoint LinkLocal(uint16_t port, uint32_t scope) {
   EXPECT_EQ(inet_pton(AF_INET6, "fe80::1", &address.sin6_addr), 1);
   sockaddr_storage storage = {};
   std::memcpy(&storage, &address, sizeof(address));
-  return Endpoint::FromSockaddr(storage);
+  return PeerAddress::FromSockaddr(storage);
 }
 
 class HandoffQueueTest : public ::brood::testing::LeakCheck {
@@ -90,7 +95,8 @@ class HandoffQueueTest : public ::brood::testing::LeakCheck {
     EXPECT_EQ(message.ticket.serial, kTicket.serial);
     ASSERT_TRUE(message.connection);
     EXPECT_EQ(message.connection->peer(), pair_.connection.peer());
-    EXPECT_EQ(message.connection->local(), pair_.connection.local());
+    EXPECT_EQ(message.connection->local_address(),
+              pair_.connection.local_address());
     EXPECT_EQ(message.connection->accepted_at(),
               pair_.connection.accepted_at());
     ASSERT_THAT(WriteFull(message.connection->socket(), "ping"), IsOk());
@@ -216,7 +222,7 @@ TEST_F(HandoffQueueTest, KeepsAnIpv6ScopeAndTheTimeToTheNanosecond) {
   const Connection& back = *(*taken)->connection;
   EXPECT_EQ(back.peer(), LinkLocal(4711, 3));
   EXPECT_NE(back.peer(), LinkLocal(4711, 2));
-  EXPECT_EQ(back.local(), LinkLocal(80, 2));
+  EXPECT_EQ(back.local_address(), LinkLocal(80, 2));
   EXPECT_EQ(back.accepted_at(), accepted_at);
 }
 
@@ -360,26 +366,23 @@ TEST_F(HandoffQueueTest, DropsCredentialsThatNobodyAskedFor) {
   ExpectIsIt(*queue_.Await());
 }
 
-// The far end of a unix connection has no name, and ours is a place in a list
-// that the processes share.
-TEST_F(HandoffQueueTest, KeepsTheEndpointsOfAUnixConnection) {
-  int ends[2];
-  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
-  const Socket far_end = Socket::Adopt(ends[1]);
-  sockaddr_storage client = {};
-  client.ss_family = AF_UNIX;
-  const Connection connection(
-      Socket::Adopt(ends[0]), Endpoint::FromSockaddr(client),
-      *Endpoint::Parse("unix:/run/hand_over.sock"), Now());
-  const absl::StatusOr<HandoffQueue> queue = HandoffQueue::Create();
-  ASSERT_THAT(queue, IsOk());
-  ASSERT_THAT(queue->Offer({1, 2}, connection), IsOk());
-  const auto message = queue->Await();
+TEST_F(HandoffQueueTest, KeepsTheEndsOfAUnixConnection) {
+  const ShortDir dir;
+  const Endpoint endpoint = dir.Socket("handoff");
+  absl::StatusOr<Listener> listener = Listener::Listen(endpoint, 1);
+  ASSERT_THAT(listener, IsOk());
+  const absl::StatusOr<TestClient> client = TestClient::Connect(endpoint);
+  ASSERT_THAT(client, IsOk());
+  const Accepted accepted = listener->Accept();
+  ASSERT_TRUE(accepted.connection);
+  ASSERT_THAT(queue_.Offer({1, 2}, *accepted.connection), IsOk());
+  const auto message = queue_.Await();
   ASSERT_THAT(message, IsOk());
   EXPECT_EQ(message->connection->peer().ToString(), "unix:");
-  EXPECT_EQ(message->connection->local(), connection.local());
-  EXPECT_EQ(message->connection->accepted_at(), connection.accepted_at());
-  queue->Acknowledge();
+  EXPECT_EQ(message->connection->local(), endpoint);
+  EXPECT_EQ(message->connection->accepted_at(),
+            accepted.connection->accepted_at());
+  queue_.Acknowledge();
 }
 
 }  // namespace

@@ -27,14 +27,15 @@ absl::Status ErrorAt(const char* call, const Endpoint& endpoint) {
                              absl::StrCat(call, " ", endpoint.ToString()));
 }
 
-// Our own end of `fd`; nothing, with errno, if the kernel does not say.
-absl::optional<Endpoint> LocalEndpoint(int fd) {
+// Returns the address of this end of `fd`; nothing, with errno, if the kernel
+// does not report it.
+absl::optional<PeerAddress> LocalAddress(int fd) {
   sockaddr_storage address;
   socklen_t length = sizeof(address);
   if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) < 0) {
     return absl::nullopt;
   }
-  return Endpoint::FromSockaddr(address);
+  return PeerAddress::FromSockaddr(address);
 }
 
 // Connections inherit it.
@@ -157,7 +158,7 @@ absl::StatusOr<Listener> Listener::Listen(const Endpoint& endpoint, int backlog,
   }
   if (listen(socket.fd(), backlog) < 0) return ErrorAt("listen", endpoint);
   // The port may be the kernel's choice: nobody would find a listener without.
-  const absl::optional<Endpoint> bound = LocalEndpoint(socket.fd());
+  const absl::optional<PeerAddress> bound = LocalAddress(socket.fd());
   if (!bound) return ErrorAt("getsockname", endpoint);
   return Listener(std::move(socket), endpoint.WithPort(bound->port()));
 }
@@ -211,6 +212,7 @@ absl::StatusOr<Listener> Listener::Adopt(Socket socket) {
 Listener::Listener(Socket socket, const Endpoint& endpoint)
     : socket_(std::move(socket)),
       endpoint_(endpoint),
+      address_(endpoint.ToAddress()),
       any_address_(IsAnyAddress(endpoint)) {}
 
 absl::Status Listener::SetPeerTimeout(absl::Duration timeout) {
@@ -255,9 +257,9 @@ Accepted Listener::Accept() const {
   }
   // The peer comes from accept4 itself: a client that reset the connection
   // while it was queued has no getpeername any more.
-  const Endpoint peer = Endpoint::FromSockaddr(address);
-  const Endpoint local =
-      any_address_ ? LocalEndpoint(socket.fd()).value_or(endpoint_) : endpoint_;
+  const PeerAddress peer = PeerAddress::FromSockaddr(address);
+  const PeerAddress local =
+      any_address_ ? LocalAddress(socket.fd()).value_or(address_) : address_;
   return {AcceptVerdict::kAccepted,
           Connection(std::move(socket), peer, local, Now())};
 }

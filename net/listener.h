@@ -38,6 +38,7 @@
 #include "absl/types/optional.h"
 #include "brood/net/connection.h"
 #include "brood/net/endpoint.h"
+#include "brood/net/peer_address.h"
 #include "brood/net/socket.h"
 
 namespace brood::net {
@@ -108,6 +109,7 @@ class Listener {
 
   Socket socket_;
   Endpoint endpoint_;
+  PeerAddress address_;
   // A wildcard listener must ask each connection which address it came to.
   bool any_address_;
 };

@@ -22,21 +22,15 @@ struct Question {
   inet_diag_req_v2 request;
 };
 
-void SetAddresses(const Endpoint& local, const Endpoint& peer,
+void SetAddresses(const PeerAddress& local, const PeerAddress& peer,
                   inet_diag_sockid* id) {
   id->idiag_sport = htons(local.port());
   id->idiag_dport = htons(peer.port());
+  std::memcpy(id->idiag_src, local.host().data(), local.host().size());
+  std::memcpy(id->idiag_dst, peer.host().data(), peer.host().size());
   if (peer.is_ipv6()) {
-    const auto* from = reinterpret_cast<const sockaddr_in6*>(local.address());
     const auto* to = reinterpret_cast<const sockaddr_in6*>(peer.address());
-    std::memcpy(id->idiag_src, &from->sin6_addr, sizeof(from->sin6_addr));
-    std::memcpy(id->idiag_dst, &to->sin6_addr, sizeof(to->sin6_addr));
     id->idiag_if = to->sin6_scope_id;
-  } else {
-    const auto* from = reinterpret_cast<const sockaddr_in*>(local.address());
-    const auto* to = reinterpret_cast<const sockaddr_in*>(peer.address());
-    std::memcpy(id->idiag_src, &from->sin_addr, sizeof(from->sin_addr));
-    std::memcpy(id->idiag_dst, &to->sin_addr, sizeof(to->sin_addr));
   }
   id->idiag_cookie[0] = INET_DIAG_NOCOOKIE;
   id->idiag_cookie[1] = INET_DIAG_NOCOOKIE;
@@ -87,7 +81,7 @@ absl::StatusOr<TcpActivity> TcpActivity::Create() {
 }
 
 absl::StatusOr<TcpActivity::Answer> TcpActivity::Ask(
-    const Endpoint& local, const Endpoint& peer) const {
+    const PeerAddress& local, const PeerAddress& peer) const {
   Question question = {};
   question.header.nlmsg_len = sizeof(question);
   question.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;

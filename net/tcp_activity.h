@@ -15,7 +15,7 @@
 // Example:
 //   absl::StatusOr<TcpActivity> activity = TcpActivity::Create();
 //   absl::StatusOr<TcpActivity::Answer> answer =
-//       activity->Ask(connection.local(), connection.peer());
+//       activity->Ask(connection.local_address(), connection.peer());
 //   if (answer.ok() && answer->bytes_received == 0) ...
 
 #ifndef BROOD_NET_TCP_ACTIVITY_H_
@@ -26,7 +26,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "brood/net/endpoint.h"
+#include "brood/net/peer_address.h"
 #include "brood/net/socket.h"
 
 namespace brood::net {
@@ -46,7 +46,8 @@ class TcpActivity {
 
   static absl::StatusOr<TcpActivity> Create();
 
-  absl::StatusOr<Answer> Ask(const Endpoint& local, const Endpoint& peer) const;
+  absl::StatusOr<Answer> Ask(const PeerAddress& local,
+                             const PeerAddress& peer) const;
 
   int fd() const { return socket_.fd(); }
 

@@ -38,7 +38,8 @@ class TcpActivityTest : public ::brood::testing::LeakCheck {
       : activity_(*TcpActivity::Create()), pair_(*ConnectionPair::Create()) {}
 
   absl::StatusOr<TcpActivity::Answer> Ask() {
-    return activity_.Ask(pair_.connection.local(), pair_.connection.peer());
+    return activity_.Ask(pair_.connection.local_address(),
+                         pair_.connection.peer());
   }
 
   TcpActivity activity_;
@@ -68,7 +69,7 @@ TEST_F(TcpActivityTest, KnowsConnectionsOfEveryFamily) {
     const Accepted accepted = listener->Accept();
     ASSERT_EQ(accepted.verdict, AcceptVerdict::kAccepted);
     ASSERT_THAT(client.Send("hello"), IsOk());
-    const auto answer = activity_.Ask(accepted.connection->local(),
+    const auto answer = activity_.Ask(accepted.connection->local_address(),
                                       accepted.connection->peer());
     ASSERT_THAT(answer, IsOk()) << client.endpoint().ToString();
     EXPECT_EQ(answer->bytes_received, 5u);
@@ -122,14 +123,14 @@ TEST_F(TcpActivityTest, TellsWhatWaitsForTheClientToTakeIt) {
 TEST_F(TcpActivityTest, FindsNoConnectionThatHasEnded) {
   pair_.client.Close();
   pair_.connection = Connection(Socket(), pair_.connection.peer(),
-                                pair_.connection.local(), Instant());
+                                pair_.connection.local_address(), Instant());
   EXPECT_THAT(Ask(), StatusIs(absl::StatusCode::kNotFound));
 }
 
 TEST_F(TcpActivityTest, AnswersForAConnectionThatAnotherProcessHolds) {
   ASSERT_THAT(WriteFull(pair_.client, "hello"), IsOk());
-  const Endpoint peer = pair_.connection.peer();
-  const Endpoint local = pair_.connection.local();
+  const PeerAddress peer = pair_.connection.peer();
+  const PeerAddress local = pair_.connection.local_address();
   int held[2];
   ASSERT_EQ(pipe(held), 0);
   const pid_t child = fork();

@@ -16,13 +16,13 @@
 #include <sys/types.h>
 
 #include "absl/time/time.h"
-#include "brood/net/endpoint.h"
+#include "brood/net/peer_address.h"
 #include "brood/proc/exit_status.h"
 
 namespace brood::server {
 
 struct ConnectionReport {
-  net::Endpoint peer;
+  net::PeerAddress peer;
   // Of the process that served it. For the log only: it has been reaped, or
   // (strategy "pool") serves another connection by now.
   pid_t pid;

@@ -6,8 +6,8 @@
 #include "absl/types/optional.h"
 #include "absl/types/span.h"
 #include "brood/net/connection.h"
-#include "brood/net/endpoint.h"
 #include "brood/net/io.h"
+#include "brood/net/peer_address.h"
 #include "brood/server/handler.h"
 #include "brood/testing/leak_check.h"
 #include "brood/testing/status_matchers.h"
@@ -30,7 +30,7 @@ ExitCode TakeOne(net::Connection& connection) {
 using HandlerRunTest = LeakCheck;
 
 TEST_F(HandlerRunTest, ServesItsClientAndThenCloses) {
-  absl::optional<net::Endpoint> peer;
+  absl::optional<net::PeerAddress> peer;
   HandlerRun run([&peer](net::Connection& connection) {
     peer = connection.peer();
     return net::WriteFull(connection.socket(), "hello\n").ok()
@@ -41,7 +41,7 @@ TEST_F(HandlerRunTest, ServesItsClientAndThenCloses) {
   // Before anybody asks for the code.
   EXPECT_THAT(run.client().ExpectEof(), IsOk());
   EXPECT_EQ(run.code(), ExitCode::kServed);
-  EXPECT_EQ(peer, run.client().endpoint());
+  EXPECT_EQ(*peer, run.client().endpoint());
 }
 
 TEST_F(HandlerRunTest, GivesTheCodeAsOftenAsItIsAskedFor) {

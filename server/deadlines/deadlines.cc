@@ -53,7 +53,7 @@ void Deadlines::Watch(Slot slot, const net::Connection& connection) {
   const absl::Duration none = absl::ZeroDuration();
   Watched& watched = watched_[slot];
   watched.peer = connection.peer();
-  watched.local = connection.local();
+  watched.local = connection.local_address();
   watched.accepted_at = connection.accepted_at();
   watched.first_byte_came = first_byte_ == none;
   // Of unix sockets the kernel can't tell, and their peers are never far.

@@ -41,8 +41,8 @@
 #include "absl/time/time.h"
 #include "absl/types/optional.h"
 #include "brood/net/connection.h"
-#include "brood/net/endpoint.h"
 #include "brood/net/instant.h"
+#include "brood/net/peer_address.h"
 #include "brood/net/tcp_activity.h"
 #include "brood/proc/memory/parent_only.h"
 #include "brood/proc/private_fds.h"
@@ -72,8 +72,8 @@ class Deadlines : public proc::ParentOnly {
 
  private:
   struct Watched {
-    net::Endpoint peer;
-    net::Endpoint local;
+    net::PeerAddress peer;
+    net::PeerAddress local;
     net::Instant accepted_at;
     bool first_byte_came = false;
     bool asks = false;  // whether its bytes matter still

@@ -31,14 +31,15 @@ const char* NameOf(LogLevel level) {
   return "off";
 }
 
-// An endpoint as text for the length of one expression.
+// The text of an endpoint or of an address, for the length of one expression.
+template <typename Address>
 class Text {
  public:
-  explicit Text(const net::Endpoint& endpoint) { endpoint.Print(text_); }
+  explicit Text(const Address& address) { address.Print(text_); }
   const char* c_str() const { return text_; }
 
  private:
-  char text_[net::Endpoint::kTextSize];
+  char text_[Address::kTextSize];
 };
 
 double Seconds(absl::Duration duration) {
@@ -139,14 +140,14 @@ void EventLog::Stopped(const Totals& totals) {
         static_cast<unsigned long long>(dropped()));
 }
 
-void EventLog::Forked(pid_t pid, const net::Endpoint& peer, size_t running,
+void EventLog::Forked(pid_t pid, const net::PeerAddress& peer, size_t running,
                       size_t cap) {
   if (!Wants(LogLevel::kInfo)) return;
   Write(writer_, LogLevel::kInfo, "forked pid %d to handle %s (%zu of %zu)",
         static_cast<int>(pid), Text(peer).c_str(), running, cap);
 }
 
-void EventLog::Handling(const net::Endpoint& peer) {
+void EventLog::Handling(const net::PeerAddress& peer) {
   if (!Wants(LogLevel::kInfo)) return;
   // The parent's own descriptor of the log is closed in a child.
   LineWriter writer(STDERR_FILENO);
@@ -161,7 +162,7 @@ void EventLog::NotPrepared(const absl::Status& why) {
         static_cast<int>(reason.size()), reason.data());
 }
 
-void EventLog::Ended(pid_t pid, const net::Endpoint& peer,
+void EventLog::Ended(pid_t pid, const net::PeerAddress& peer,
                      const proc::ExitStatus& status, bool signalled_by_us,
                      absl::Duration after, size_t running, size_t cap) {
   const bool in_order = status.exited() || signalled_by_us;
@@ -179,7 +180,7 @@ void EventLog::Ended(pid_t pid, const net::Endpoint& peer,
         has_meaning ? ")" : "", Seconds(after), running, cap);
 }
 
-void EventLog::Expired(pid_t pid, const net::Endpoint& peer,
+void EventLog::Expired(pid_t pid, const net::PeerAddress& peer,
                        KillReason deadline) {
   if (!Wants(LogLevel::kInfo)) return;
   const char* const name =
@@ -230,7 +231,7 @@ void EventLog::UpgradeFailed(pid_t pid, const absl::Status& why,
         static_cast<unsigned long long>(failures));
 }
 
-void EventLog::ForkFailed(const net::Endpoint& peer, const absl::Status& why,
+void EventLog::ForkFailed(const net::PeerAddress& peer, const absl::Status& why,
                           absl::Duration pause, net::Instant now) {
   if (!Wants(LogLevel::kError, fork_throttle_, now)) return;
   const absl::string_view reason = why.message();

@@ -32,6 +32,7 @@
 #include "absl/time/time.h"
 #include "brood/net/endpoint.h"
 #include "brood/net/instant.h"
+#include "brood/net/peer_address.h"
 #include "brood/proc/exit_status.h"
 #include "brood/proc/private_fds.h"
 #include "brood/server/log/line_writer.h"
@@ -59,14 +60,15 @@ class EventLog {
   void Stopped(const Totals& totals);
 
   // The life of a connection.
-  void Forked(pid_t pid, const net::Endpoint& peer, size_t running, size_t cap);
-  void Handling(const net::Endpoint& peer);   // in the child
-  void NotPrepared(const absl::Status& why);  // in the child
-  void Ended(pid_t pid, const net::Endpoint& peer,
+  void Forked(pid_t pid, const net::PeerAddress& peer, size_t running,
+              size_t cap);
+  void Handling(const net::PeerAddress& peer);  // in the child
+  void NotPrepared(const absl::Status& why);    // in the child
+  void Ended(pid_t pid, const net::PeerAddress& peer,
              const proc::ExitStatus& status, bool signalled_by_us,
              absl::Duration after, size_t running, size_t cap);
 
-  void Expired(pid_t pid, const net::Endpoint& peer, KillReason deadline);
+  void Expired(pid_t pid, const net::PeerAddress& peer, KillReason deadline);
 
   // One program takes over from another.
   void UpgradeStarted(pid_t pid, absl::string_view path);
@@ -76,7 +78,7 @@ class EventLog {
   void UpgradeFailed(pid_t pid, const absl::Status& why, uint64_t failures);
 
   // What goes wrong.
-  void ForkFailed(const net::Endpoint& peer, const absl::Status& why,
+  void ForkFailed(const net::PeerAddress& peer, const absl::Status& why,
                   absl::Duration pause, net::Instant now);
   void AcceptPaused(const net::Endpoint& listener, int error,
                     absl::Duration pause, net::Instant now);

@@ -31,7 +31,9 @@ using ::testing::StartsWith;
 const net::Instant kNow = net::Instant() + std::chrono::hours(1000);
 constexpr absl::Duration kPause = absl::Milliseconds(20);
 
-net::Endpoint Peer() { return *net::Endpoint::Parse("192.0.2.7:50112"); }
+net::PeerAddress Peer() {
+  return net::Endpoint::Parse("192.0.2.7:50112")->ToAddress();
+}
 net::Endpoint Here() { return *net::Endpoint::Parse("[::1]:7000"); }
 
 proc::ExitStatus Exited(int code) {

@@ -29,8 +29,8 @@
 
 #include "absl/functional/function_ref.h"
 #include "brood/net/connection.h"
-#include "brood/net/endpoint.h"
 #include "brood/net/instant.h"
+#include "brood/net/peer_address.h"
 #include "brood/proc/exit_status.h"
 #include "brood/proc/memory/parent_only.h"
 #include "brood/server/slot.h"
@@ -44,7 +44,7 @@ class Scoreboard {
     pid_t pid = 0;                 // 0 while there is no process
     bool signalled_by_us = false;  // told to end, so its death is no crash
     KillReason kill_reason = KillReason::kStop;
-    net::Endpoint peer;
+    net::PeerAddress peer;
     net::Instant accepted_at;
     net::Instant started_at;  // when a process had it
   };

@@ -6,6 +6,7 @@
 #include <csignal>
 #include <utility>
 
+#include "brood/net/peer_address.h"
 #include "brood/proc/sync_point.h"
 
 namespace brood::server {
@@ -120,7 +121,7 @@ void Connections::Returned(Slot slot, net::Connection connection, pid_t pid,
 }
 
 void Connections::Failed(Slot slot, const absl::Status& why, Instant now) {
-  const net::Endpoint peer = scoreboard_.entry(slot).peer;
+  const net::PeerAddress peer = scoreboard_.entry(slot).peer;
   scoreboard_.RetireUnforked(slot);
   deadlines_->Forget(slot);
   log_->ForkFailed(peer, why, gate_.Pause(now), now);

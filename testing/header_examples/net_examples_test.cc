@@ -19,6 +19,7 @@
 #include "brood/net/endpoint.h"
 #include "brood/net/instant.h"
 #include "brood/net/io.h"
+#include "brood/net/peer_address.h"
 #include "brood/net/socket.h"
 #include "brood/net/unique_fd.h"
 #include "brood/server/handler.h"
@@ -40,15 +41,15 @@ using testing::IsOkAndHolds;
 class NetExamplesTest : public testing::LeakCheck {};
 
 // Example of net/connection.h.
-absl::Status TellClientWhoItIs(const Connection& connection) {
+absl::Status TellClientItsAddress(const Connection& connection) {
   return WriteFull(connection.socket(), connection.peer().ToString());
 }
 // End of the example.
 
 TEST_F(NetExamplesTest, ConnectionKnowsWhoIsThere) {
   HandlerRun run([](Connection& connection) {
-    return TellClientWhoItIs(connection).ok() ? ExitCode::kServed
-                                              : ExitCode::kPeerLost;
+    return TellClientItsAddress(connection).ok() ? ExitCode::kServed
+                                                 : ExitCode::kPeerLost;
   });
   EXPECT_THAT(run.client().ReadUntilEof(),
               IsOkAndHolds(run.client().endpoint().ToString()));
@@ -127,6 +128,22 @@ TEST_F(NetExamplesTest, UniqueFdReleasesItsDescriptor) {
   const absl::StatusOr<int> fd = LockRoot();
   ASSERT_THAT(fd, IsOk());
   close(*fd);
+}
+
+std::string Describe(const sockaddr_storage& address) {
+  // Example of net/peer_address.h.
+  PeerAddress peer = PeerAddress::FromSockaddr(address);  // from accept4
+  if (peer.is_unix()) return "a client on this machine";
+  return peer.ToString();  // "192.0.2.7:40112"
+  // End of the example.
+}
+
+TEST_F(NetExamplesTest, PeerAddressHasAText) {
+  sockaddr_storage address = {};
+  address.ss_family = AF_UNIX;
+  EXPECT_EQ(Describe(address), "a client on this machine");
+  address.ss_family = AF_INET;
+  EXPECT_EQ(Describe(address), "0.0.0.0:0");
 }
 
 TEST_F(NetExamplesTest, SocketGivesUpWhatItWasGiven) {

@@ -93,9 +93,9 @@ TEST_F(ServerExamplesTest, ConnectionReportsCountTheCrashesOfAPeer) {
   };
   // End of the example.
   const absl::Duration none;
-  options.on_connection_end({*net::Endpoint::Parse("127.0.0.1:7000"), 4711,
-                             proc::ExitStatus::FromWait(SIGSEGV, rusage()),
-                             false, none, none});
+  options.on_connection_end(
+      {net::Endpoint::Parse("127.0.0.1:7000")->ToAddress(), 4711,
+       proc::ExitStatus::FromWait(SIGSEGV, rusage()), false, none, none});
   EXPECT_EQ(crashes["127.0.0.1:7000"], 1);
 }
 

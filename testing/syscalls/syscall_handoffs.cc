@@ -22,7 +22,9 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "brood/net/connection.h"
 #include "brood/net/endpoint.h"
+#include "brood/server/handler.h"
 #include "brood/server/tcp_server.h"
 #include "brood/testing/syscalls/syscall_scenarios.h"
 
@@ -87,6 +89,10 @@ Scenario UnixSockets(const ShortDir& dir) {
     // The umask takes some of it, which is given back.
     setup.before = [] { umask(S_IWGRP | S_IWOTH); };
     setup.options.unix_mode = 0660;
+    setup.handler = [echo = setup.handler](net::Connection& connection) {
+      return connection.local().is_unix() ? echo(connection)
+                                          : server::ExitCode::kBug;
+    };
     return Kept();
   };
   return scenario;
