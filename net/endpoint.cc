@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/net/endpoint.h"
 
 #include <arpa/inet.h>
@@ -13,10 +15,11 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "brood/net/unix_names.h"
 
 namespace brood::net {
 namespace {
+
+constexpr size_t kUnixNameAt = offsetof(sockaddr_un, sun_path);
 
 absl::Status BadEndpoint(absl::string_view text, absl::string_view why) {
   return absl::InvalidArgumentError(absl::StrCat(
@@ -36,9 +39,35 @@ bool ParsePort(absl::string_view text, uint16_t* port) {
   return true;
 }
 
+// Reports whether `c` would break a line of the log or a list with commas.
+bool IsUnprintable(char c) {
+  const auto byte = static_cast<unsigned char>(c);
+  return byte <= ' ' || byte == 0x7f || byte == ',';
+}
+
+// Returns OK if `name`, spelled as the kernel does, may name a unix socket.
+absl::Status CheckUnixName(absl::string_view name) {
+  const bool is_path = !name.empty() && name.front() == '/';
+  const bool is_abstract = name.size() > 1 && name.front() == '\0';
+  if (!is_path && !is_abstract) {
+    return absl::InvalidArgumentError(
+        "after unix: there must be an absolute path, or @ and a name");
+  }
+  if (name.size() > sizeof(sockaddr_un::sun_path) - (is_path ? 1 : 0)) {
+    return absl::InvalidArgumentError(
+        "the name of a unix socket has at most 107 bytes");
+  }
+  if (std::any_of(name.begin() + 1, name.end(), IsUnprintable)) {
+    return absl::InvalidArgumentError(
+        "the name of a unix socket must be without blanks, control characters "
+        "and commas");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
-Endpoint::Endpoint() {
+Endpoint::Endpoint() : length_(sizeof(sockaddr_in)) {
   std::memset(&address_, 0, sizeof(address_));
   address_.any.sa_family = AF_INET;
 }
@@ -55,21 +84,23 @@ Endpoint Endpoint::Ipv6(const in6_addr& host, uint16_t port, bool dual_stack) {
   endpoint.address_.ipv6.sin6_family = AF_INET6;
   endpoint.address_.ipv6.sin6_addr = host;
   endpoint.address_.ipv6.sin6_port = htons(port);
+  endpoint.length_ = sizeof(sockaddr_in6);
   endpoint.dual_stack_ = dual_stack;
   return endpoint;
 }
 
-// `name` as the kernel has it: a path, or a NUL and a name without a file.
 absl::StatusOr<Endpoint> Endpoint::Unix(absl::string_view name) {
-  const absl::StatusOr<uint16_t> place = UnixNames::PlaceOf(name);
-  if (!place.ok()) return place.status();
+  absl::Status good = CheckUnixName(name);
+  if (!good.ok()) return good;
   Endpoint endpoint;
-  endpoint.address_.unix_place = {AF_UNIX, *place};
+  endpoint.address_.unix_socket.sun_family = AF_UNIX;
+  std::memcpy(endpoint.address_.unix_socket.sun_path, name.data(), name.size());
+  endpoint.length_ = static_cast<socklen_t>(kUnixNameAt + name.size());
   return endpoint;
 }
 
 absl::StatusOr<Endpoint> Endpoint::Parse(absl::string_view text) {
-  // inet_pton reads a C string, and would not see what hides behind a NUL.
+  // inet_pton reads a C string, and would not see what follows a NUL.
   if (absl::StrContains(text, '\0')) {
     return BadEndpoint(text, "it holds a NUL");
   }
@@ -78,7 +109,7 @@ absl::StatusOr<Endpoint> Endpoint::Parse(absl::string_view text) {
     std::string as_the_kernel_has_it(name);
     if (absl::StartsWith(name, "@")) as_the_kernel_has_it[0] = '\0';
     absl::StatusOr<Endpoint> endpoint = Unix(as_the_kernel_has_it);
-    if (!absl::IsInvalidArgument(endpoint.status())) return endpoint;
+    if (endpoint.ok()) return endpoint;
     return BadEndpoint(text, endpoint.status().message());
   }
   const size_t colon = text.rfind(':');
@@ -116,43 +147,26 @@ absl::StatusOr<Endpoint> Endpoint::Parse(absl::string_view text) {
 }
 
 Endpoint Endpoint::FromSockaddr(const sockaddr_storage& address) {
-  if (address.ss_family == AF_INET) {
-    sockaddr_in ipv4;
-    std::memcpy(&ipv4, &address, sizeof(ipv4));
-    return Ipv4(ipv4.sin_addr, ntohs(ipv4.sin_port));
-  }
-  if (address.ss_family == AF_UNIX) {
-    Endpoint endpoint;
-    endpoint.address_.unix_place = {AF_UNIX, UnixNames::kNoName};
-    return endpoint;
-  }
-  if (address.ss_family != AF_INET6) return Endpoint();
+  return FromAddress(PeerAddress::FromSockaddr(address));
+}
 
-  sockaddr_in6 ipv6;
-  std::memcpy(&ipv6, &address, sizeof(ipv6));
-  const uint16_t port = ntohs(ipv6.sin6_port);
-  if (!IN6_IS_ADDR_V4MAPPED(&ipv6.sin6_addr)) {
-    Endpoint endpoint = Ipv6(ipv6.sin6_addr, port, /*dual_stack=*/false);
-    // A link-local peer is reachable through its interface alone.
-    endpoint.address_.ipv6.sin6_scope_id = ipv6.sin6_scope_id;
-    return endpoint;
-  }
-  in_addr mapped;
-  std::memcpy(&mapped, &ipv6.sin6_addr.s6_addr[12], sizeof(mapped));
-  return Ipv4(mapped, port);
+Endpoint Endpoint::FromAddress(const PeerAddress& address) {
+  Endpoint endpoint;
+  std::memcpy(&endpoint.address_, address.address(), address.address_length());
+  endpoint.length_ = address.address_length();
+  return endpoint;
 }
 
 absl::StatusOr<Endpoint> Endpoint::FromUnix(const sockaddr_un& address,
                                             socklen_t length) {
-  const size_t prefix = offsetof(sockaddr_un, sun_path);
   absl::string_view name(address.sun_path,
-                         std::max<size_t>(length, prefix) - prefix);
+                         std::max<size_t>(length, kUnixNameAt) - kUnixNameAt);
   // The kernel counts the NUL behind a path, and more if it was told so.
   if (!absl::StartsWith(name, absl::string_view("\0", 1))) {
     name = name.substr(0, name.find('\0'));
   }
   absl::StatusOr<Endpoint> endpoint = Unix(name);
-  if (!absl::IsInvalidArgument(endpoint.status())) return endpoint;
+  if (endpoint.ok()) return endpoint;
   return BadEndpoint(absl::StrCat("unix:", name), endpoint.status().message());
 }
 
@@ -169,9 +183,14 @@ Endpoint Endpoint::WithPort(uint16_t port) const {
   return endpoint;
 }
 
+absl::string_view Endpoint::unix_name() const {
+  return absl::string_view(address_.unix_socket.sun_path,
+                           length_ - kUnixNameAt);
+}
+
 absl::string_view Endpoint::path() const {
   if (!is_unix()) return "";
-  const absl::string_view name = UnixNames::Name(address_.unix_place.place);
+  const absl::string_view name = unix_name();
   return absl::StartsWith(name, "/") ? name : "";
 }
 
@@ -179,31 +198,10 @@ Endpoint Endpoint::WithoutIpv6() const {
   return dual_stack_ ? Ipv4({htonl(INADDR_ANY)}, port()) : *this;
 }
 
-const sockaddr* Endpoint::address() const {
-  if (!is_unix()) return &address_.any;
-  return reinterpret_cast<const sockaddr*>(
-      &UnixNames::Address(address_.unix_place.place));
-}
-
 Endpoint Endpoint::WithIpv4() const {
   const bool any =
       is_ipv6() && IN6_IS_ADDR_UNSPECIFIED(&address_.ipv6.sin6_addr);
   return any ? Ipv6(in6addr_any, port(), /*dual_stack=*/true) : *this;
-}
-
-socklen_t Endpoint::address_length() const {
-  if (is_unix()) {
-    return static_cast<socklen_t>(
-        offsetof(sockaddr_un, sun_path) +
-        UnixNames::Name(address_.unix_place.place).size());
-  }
-  return is_ipv6() ? sizeof(address_.ipv6) : sizeof(address_.ipv4);
-}
-
-Endpoint Endpoint::FromAddress(const PeerAddress& address) {
-  sockaddr_storage storage = {};
-  std::memcpy(&storage, address.address(), address.address_length());
-  return FromSockaddr(storage);
 }
 
 PeerAddress Endpoint::ToAddress() const {
@@ -218,39 +216,32 @@ std::string Endpoint::ToString() const {
 }
 
 absl::string_view Endpoint::Print(char (&text)[kTextSize]) const {
-  char* out = text;
   if (is_unix()) {
-    const absl::string_view name = UnixNames::Name(address_.unix_place.place);
     constexpr absl::string_view kUnix = "unix:";
-    out = std::copy(kUnix.begin(), kUnix.end(), out);
+    const absl::string_view name = unix_name();
+    char* out = std::copy(kUnix.begin(), kUnix.end(), text);
     out = std::copy(name.begin(), name.end(), out);
+    *out = '\0';
     if (absl::StartsWith(name, absl::string_view("\0", 1))) {
       text[kUnix.size()] = '@';
     }
-    *out = '\0';
     return absl::string_view(text, static_cast<size_t>(out - text));
   }
-  if (!is_ipv6()) {
-    inet_ntop(AF_INET, &address_.ipv4.sin_addr, out, INET_ADDRSTRLEN);
-    out += std::strlen(out);
-  } else if (!dual_stack_) {
-    *out++ = '[';
-    inet_ntop(AF_INET6, &address_.ipv6.sin6_addr, out, INET6_ADDRSTRLEN);
-    out += std::strlen(out);
-    *out++ = ']';
-  }
-  *out++ = ':';
-  const absl::AlphaNum digits(port());
-  out = std::copy(digits.data(), digits.data() + digits.size(), out);
-  *out = '\0';
-  return absl::string_view(text, static_cast<size_t>(out - text));
+  const absl::string_view printed(
+      text, internal::PrintInternetAddress(address(), text));
+  if (!dual_stack_) return printed;
+  // Without the host, which is "[::]".
+  const size_t host_size = printed.rfind(':');
+  const size_t size = printed.size() - host_size;
+  std::memmove(text, text + host_size, size + 1);
+  return absl::string_view(text, size);
 }
 
 bool operator==(const Endpoint& a, const Endpoint& b) {
-  // Both are zeroed before they are filled, padding included.
-  return a.dual_stack_ == b.dual_stack_ &&
+  return a.length_ == b.length_ && a.dual_stack_ == b.dual_stack_ &&
+         // Every byte that has no meaning is zero, padding included.
          // NOLINTNEXTLINE(bugprone-suspicious-memory-comparison)
-         std::memcmp(&a.address_, &b.address_, sizeof(a.address_)) == 0;
+         std::memcmp(&a.address_, &b.address_, a.length_) == 0;
 }
 
 }  // namespace brood::net
