@@ -19,6 +19,7 @@ SHIPPED_PACKAGES = [
     "server/status",
     "server/strategy",
     "server/supervisor",
+    "server/text",
     "server/upgrade",
 ]
 

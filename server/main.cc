@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -180,11 +181,13 @@ absl::Status ParseLength(const char* flag, const std::string& text,
 absl::StatusOr<Options> OptionsFromFlags() {
   Options options;
   options.listen = absl::StrSplit(FLAGS_listen, ',');
-  options.strategy = FLAGS_strategy;
   options.owns_all_children = true;
   options.init = FLAGS_init;
   const absl::StatusOr<LogLevel> log_level = ParseLogLevel(FLAGS_log_level);
-  if (log_level.ok()) options.log_level = *log_level;
+  if (log_level.ok()) options.log.level = *log_level;
+  const absl::StatusOr<StrategyKind> strategy =
+      ParseStrategyKind(FLAGS_strategy);
+  if (strategy.ok()) options.strategy = *strategy;
   const absl::StatusOr<OnParentDeath> on_parent_death =
       ParseOnParentDeath(FLAGS_on_parent_death);
   if (on_parent_death.ok()) options.on_parent_death = *on_parent_death;
@@ -194,22 +197,25 @@ absl::StatusOr<Options> OptionsFromFlags() {
         ParseNumber("max_connections", FLAGS_max_connections,
                     &options.max_connections),
         ParseNumber("max_size", FLAGS_max_size, &options.max_size),
-        ParseNumber("min_spares", FLAGS_min_spares, &options.min_spares),
-        ParseNumber("max_spares", FLAGS_max_spares, &options.max_spares),
-        ParseNumber("workers", FLAGS_workers, &options.workers),
+        ParseNumber("min_spares", FLAGS_min_spares, &options.spares.min),
+        ParseNumber("max_spares", FLAGS_max_spares, &options.spares.max),
+        ParseNumber("workers", FLAGS_workers, &options.pool.workers),
         ParseNumber("max_connections_per_worker",
                     FLAGS_max_connections_per_worker,
-                    &options.max_connections_per_worker),
+                    &options.pool.max_connections),
         ParseLength("drain_grace", FLAGS_drain_grace, &options.drain_grace),
         ParseLength("first_byte_timeout", FLAGS_first_byte_timeout,
-                    &options.first_byte_timeout),
-        ParseLength("idle_timeout", FLAGS_idle_timeout, &options.idle_timeout),
+                    &options.deadlines.first_byte),
+        ParseLength("idle_timeout", FLAGS_idle_timeout,
+                    &options.deadlines.idle),
         ParseLength("connection_timeout", FLAGS_connection_timeout,
-                    &options.connection_timeout),
-        ParseLength("peer_timeout", FLAGS_peer_timeout, &options.peer_timeout),
+                    &options.deadlines.connection),
+        ParseLength("peer_timeout", FLAGS_peer_timeout,
+                    &options.deadlines.peer),
         ParseLength("upgrade_timeout", FLAGS_upgrade_timeout,
-                    &options.upgrade_timeout),
-        on_parent_death.status(), log_level.status(), options.Validate()}) {
+                    &options.upgrade.timeout),
+        strategy.status(), on_parent_death.status(), log_level.status(),
+        options.Validate()}) {
     if (!parsed.ok()) return parsed;
   }
   return options;
@@ -260,23 +266,24 @@ int Main(int argc, char** argv) {
              absl::StrCat("--", options.status().message())),
          ExitCode::kUsage);
   }
-  if (own_command.ok()) options->upgrade_command = *own_command;
+  if (own_command.ok()) options->upgrade.command = *own_command;
   TakeNotifySocket(&*options);
-  const absl::StatusOr<int> inherited = InheritListeners(&*options);
+  auto inherited = InheritListeners();
   if (!inherited.ok()) Fail(inherited.status(), ExitCode::kUsage);
-  if (*inherited > 0 &&
+  if (!inherited->empty() &&
       gflags::GetCommandLineFlagInfoOrDie("listen").is_default) {
     options->listen = {"inherited"};
     // A successor gets them from us, and no variable that says so.
     if (own_command.ok()) {
-      options->upgrade_command.insert(options->upgrade_command.begin() + 1,
+      options->upgrade.command.insert(options->upgrade.command.begin() + 1,
                                       "--listen=inherited");
     }
   }
   // Without, it is slower, and no worse.
   if (FLAGS_huge_text) proc::MoveTextToHugePages().IgnoreError();
   auto server = TcpServer::Create(
-      *options, EchoHandler(static_cast<size_t>(options->max_size)));
+      *options, EchoHandler(static_cast<size_t>(options->max_size)),
+      *std::move(inherited));
   if (!server.ok()) Fail(server.status(), ExitCode::kSystemRefused);
 
   AnnounceReadiness((*server)->endpoints(), STDOUT_FILENO);

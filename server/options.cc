@@ -1,16 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/server/options.h"
 
 #include <algorithm>
-#include <set>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "brood/server/listen_entry.h"
+#include "brood/server/text/listen_entry.h"
+#include "brood/server/text/name_table.h"
 
 namespace brood::server {
 namespace {
+
+constexpr NamedValue<OnParentDeath> kOnParentDeathNames[] = {
+    {OnParentDeath::kFinish, "finish"},
+    {OnParentDeath::kDie, "die"},
+};
 
 constexpr int kLargestSize = 16 << 20;
 constexpr int kMostConnections = 1000000;
@@ -43,23 +50,13 @@ absl::Status CheckListen(const Options& options) {
   return absl::OkStatus();
 }
 
-absl::Status CheckInherited(const std::vector<InheritedListener>& inherited) {
-  std::set<int> seen;
-  for (const InheritedListener& each : inherited) {
-    if (each.fd >= 0 && seen.insert(each.fd).second) continue;
-    return absl::InvalidArgumentError(
-        absl::StrCat("inherited=", each.fd, ": must be a descriptor, once"));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckStrategy(const std::string& strategy) {
-  for (const char* known : {"fork", "spares", "pool", "zygote", "auto"}) {
-    if (strategy == known) return absl::OkStatus();
-  }
+// An enum may hold a number that is none of its enumerators.
+template <typename Enum>
+absl::Status CheckEnum(absl::string_view field, Enum value) {
+  if (!NameOf(value).empty()) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("strategy=", absl::CHexEscape(strategy),
-                   ": must be fork, spares, pool, zygote or auto"));
+      absl::StrCat(field, "=", static_cast<int>(value),
+                   ": must be an enumerator of its type"));
 }
 
 absl::Status CheckLength(absl::string_view field, absl::Duration length,
@@ -77,7 +74,7 @@ absl::Status CheckUpgradeCommand(const std::vector<std::string>& command) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(
-      absl::StrCat("upgrade_command=", absl::CHexEscape(command.front()),
+      absl::StrCat("upgrade.command=", absl::CHexEscape(command.front()),
                    ": must begin with the absolute path of a program"));
 }
 
@@ -85,25 +82,29 @@ absl::Status CheckUpgradeCommand(const std::vector<std::string>& command) {
 
 absl::Status Options::Validate() const {
   for (const absl::Status& status :
-       {CheckListen(*this), CheckInherited(inherited), CheckStrategy(strategy),
+       {CheckListen(*this), CheckEnum("strategy", strategy),
         unix_mode >= 0 && unix_mode <= 0777
             ? absl::OkStatus()
             : absl::InvalidArgumentError("unix_mode: must be 0000 to 0777"),
         CheckRange("max_size", max_size, 1, kLargestSize),
         CheckRange("max_connections", max_connections, 1, kMostConnections),
-        CheckRange("min_spares", min_spares, 1, kMostAhead),
-        CheckRange("max_spares", max_spares, min_spares, kMostAhead),
-        CheckRange("workers", workers, 1, kMostAhead),
-        CheckRange("max_connections_per_worker", max_connections_per_worker, 1,
+        CheckRange("spares.min", spares.min, 1, kMostAhead),
+        CheckRange("spares.max", spares.max, spares.min, kMostAhead),
+        CheckRange("pool.workers", pool.workers, 1, kMostAhead),
+        CheckRange("pool.max_connections", pool.max_connections, 1,
                    kMostConnections),
         CheckRange("backlog", backlog, 0, kLongestBacklog),
         CheckLength("drain_grace", drain_grace, kLongestGrace),
-        CheckLength("first_byte_timeout", first_byte_timeout, kLongestTimeout),
-        CheckLength("idle_timeout", idle_timeout, kLongestTimeout),
-        CheckLength("connection_timeout", connection_timeout, kLongestTimeout),
-        CheckLength("peer_timeout", peer_timeout, kLongestPeerTimeout),
-        CheckLength("upgrade_timeout", upgrade_timeout, kLongestTimeout),
-        CheckUpgradeCommand(upgrade_command)}) {
+        CheckLength("deadlines.first_byte", deadlines.first_byte,
+                    kLongestTimeout),
+        CheckLength("deadlines.idle", deadlines.idle, kLongestTimeout),
+        CheckLength("deadlines.connection", deadlines.connection,
+                    kLongestTimeout),
+        CheckLength("deadlines.peer", deadlines.peer, kLongestPeerTimeout),
+        CheckLength("upgrade.timeout", upgrade.timeout, kLongestTimeout),
+        CheckUpgradeCommand(upgrade.command),
+        CheckEnum("on_parent_death", on_parent_death),
+        CheckEnum("log.level", log.level)}) {
     if (!status.ok()) return status;
   }
   return absl::OkStatus();
@@ -112,42 +113,33 @@ absl::Status Options::Validate() const {
 absl::Status Options::CheckDeadlinesOn(const net::Endpoint& endpoint) const {
   if (!endpoint.is_unix()) return absl::OkStatus();
   const struct {
-    const char* name;
+    const char* field;
     absl::Duration length;
-  } deadlines[] = {{"first_byte_timeout", first_byte_timeout},
-                   {"idle_timeout", idle_timeout}};
-  for (const auto& deadline : deadlines) {
+  } unavailable[] = {{"deadlines.first_byte", deadlines.first_byte},
+                     {"deadlines.idle", deadlines.idle}};
+  for (const auto& deadline : unavailable) {
     if (deadline.length == absl::ZeroDuration()) continue;
     return absl::InvalidArgumentError(absl::StrCat(
-        deadline.name, "=", absl::FormatDuration(deadline.length),
+        deadline.field, "=", absl::FormatDuration(deadline.length),
         ": must be 0 with ", endpoint.ToString(),
         ", since the kernel does not tell when bytes moved on a unix socket; "
-        "there is connection_timeout"));
+        "there is deadlines.connection"));
   }
   return absl::OkStatus();
 }
 
 size_t Options::Capacity() const {
-  return static_cast<size_t>(strategy == "pool"
-                                 ? std::min(max_connections, workers)
+  return static_cast<size_t>(strategy == StrategyKind::kPool
+                                 ? std::min(max_connections, pool.workers)
                                  : max_connections);
 }
 
-absl::StatusOr<LogLevel> ParseLogLevel(absl::string_view text) {
-  if (text == "info") return LogLevel::kInfo;
-  if (text == "warning") return LogLevel::kWarning;
-  if (text == "error") return LogLevel::kError;
-  if (text == "off") return LogLevel::kOff;
-  return absl::InvalidArgumentError(
-      absl::StrCat("log_level=", absl::CHexEscape(text),
-                   ": must be info, warning, error or off"));
+absl::string_view NameOf(OnParentDeath choice) {
+  return FindName(kOnParentDeathNames, choice);
 }
 
 absl::StatusOr<OnParentDeath> ParseOnParentDeath(absl::string_view text) {
-  if (text == "finish") return OnParentDeath::kFinish;
-  if (text == "die") return OnParentDeath::kDie;
-  return absl::InvalidArgumentError(absl::StrCat(
-      "on_parent_death=", absl::CHexEscape(text), ": must be finish or die"));
+  return ParseName(kOnParentDeathNames, "on_parent_death", text);
 }
 
 }  // namespace brood::server

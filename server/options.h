@@ -1,17 +1,4 @@
-// Options: what an embedder decides about a server, with units in the types.
-//
-// A value of the parent's, read once when the server is created; the two
-// functions in it are copied, and what they refer to must outlive the server,
-// which owns the descriptors in it from then on.
-// The names are those of the standalone server's flags.
-//
-// Errors: Validate() gives InvalidArgument for the first bad field, as
-// "max_connections=0: must be 1 to 1000000".
-//
-// Example:
-//   Options options;
-//   options.listen = {"127.0.0.1:7000", "[::1]:7000"};
-//   options.max_connections = 200;
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef BROOD_SERVER_OPTIONS_H_
 #define BROOD_SERVER_OPTIONS_H_
@@ -28,137 +15,287 @@
 #include "absl/time/time.h"
 #include "brood/net/endpoint.h"
 #include "brood/server/connection_report.h"
+#include "brood/server/log_level.h"
+#include "brood/server/strategy_kind.h"
 
 namespace brood::server {
 
-enum class LogLevel { kInfo, kWarning, kError, kOff };
-
-// A descriptor that listens already: that of a service manager (see
-// server/socket_activation.h), or of a program that this one replaces.
-struct InheritedListener {
-  int fd;
-  // The entry of Options::listen that it served there; empty if nobody knows.
-  std::string listen_entry;
+// OnParentDeath is what children do when the process of the server is killed.
+enum class OnParentDeath {
+  // A child that has a connection, or for which a connection is queued, serves
+  // it to its end, and no deadline applies any more. The other children end.
+  kFinish,
+  // All children are killed with the server.
+  kDie,
 };
 
-// What children do when the server's process is killed:
-//   kFinish  those that have a connection, or one that waits for them, serve it
-//            to its end, with nobody to enforce a deadline; the others end
-//   kDie     all are killed with it
-enum class OnParentDeath { kFinish, kDie };
+// Returns "finish" or "die".
+absl::string_view NameOf(OnParentDeath choice);
 
+// Returns the choice whose name is exactly `text`. Returns InvalidArgument,
+// with the names that are allowed, if there is none.
+absl::StatusOr<OnParentDeath> ParseOnParentDeath(absl::string_view text);
+
+// Options is what an embedder decides about a server.
+//
+// Lives in the parent and is read once, by TcpServer::Create(). A value: it can
+// be copied and owns no descriptor. What its functions refer to must outlive
+// the server.
+//
+// Durations and sizes have their units in their types and comments. A timeout
+// of zero is off. The flags of the standalone server set these fields; see
+// server/command_line/flags.h.
+//
+// Errors: Validate() names the first bad field as it is spelled here, its value
+// and what is allowed: "spares.min=0: must be 1 to 100000".
+//
+// Example:
+//   Options options;
+//   options.listen = {"127.0.0.1:7000", "[::1]:7000"};
+//   options.max_connections = 200;
+//   options.strategy = StrategyKind::kSpares;
+//   options.spares.min = 8;
+//   options.deadlines.idle = absl::Minutes(5);
 struct Options {
-  // Where to listen. At least one of
-  //   an endpoint   127.0.0.1:7000, unix:/run/x.sock: see net/endpoint.h
-  //   fd:N          the listening descriptor with this number, which becomes
-  //                 the server's
-  //   inherited     those of `inherited` that no other entry means
+  // --------------------------------------------------------------------------
+  // Listening
+
+  // Says where to listen. Each entry is one of
+  //   an endpoint   127.0.0.1:7000, unix:/run/x.sock; see net/endpoint.h
+  //   fd:N          the listening descriptor N, which the server then owns
+  //   inherited     the inherited listeners that no other entry means
+  // An inherited listener (see TcpServer::Create()) serves the entry that means
+  // it; server/listening/open_listeners.h has the order of the search.
+  //
+  // REQUIRES: at least one entry.
+  // Default: 127.0.0.1:7000.
   std::vector<std::string> listen = {"127.0.0.1:7000"};
-  // What there is to listen with already. It serves the entries of `listen`
-  // that mean it (server/listeners.h says how that is found), before anything
-  // is bound for them; one that none of them means is closed. From Create() on
-  // the descriptors are the server's, whether it succeeds or not.
-  std::vector<InheritedListener> inherited;
-  // Where a service manager wants to hear that the server is ready, and that it
-  // stops: the value of NOTIFY_SOCKET, or empty. See server/service_manager.h.
-  std::string notify_socket;
-  // Permissions of the file of a unix socket: who may write to it may connect.
+
+  // Sets the permissions of the file of a unix socket. A process that may write
+  // to the file may connect.
+  //
+  // Default: 0600. Range: 0000 to 0777.
   int unix_mode = 0600;
-  // How processes are made:
-  //   "fork"    one for each connection, after accept
-  //   "spares"  one for each connection, forked before it comes: the same
-  //             isolation, with the cost of the fork off the client's path
-  //   "pool"    reused: the fastest, and the next connection's process may be
-  //             one that served others
-  //   "zygote"  one for each connection, forked from a small process that was
-  //             made by Create(): for programs with threads or much memory
-  //   "auto"    "zygote" if the process has threads, or more memory than
-  //             kLargestToFork, when it begins to serve; else "fork"
-  // All but "zygote" need a process without threads; see TcpServer.
-  std::string strategy = "fork";
-  // "spares": how many wait for a connection, and how many may when they were
-  // too few.
-  int min_spares = 4;
-  int max_spares = 32;
-  // "pool": how many processes there are, and how many connections each serves,
-  // more or less by a quarter, before it is replaced.
-  int workers = 16;
-  int max_connections_per_worker = 1000;
-  // Bytes that a child takes from its client at a time.
-  int max_size = 1024;
-  // Children alive at once. When they are, nobody is turned away: the listeners
-  // rest, and clients wait in the kernel's queue.
-  int max_connections = 1000;
-  // Length of that queue; 0 for the longest that the machine allows.
+
+  // Sets the length of the queue of connections that wait in the kernel. 0 is
+  // the longest queue that the machine allows (net.core.somaxconn).
+  //
+  // Default: 0. Range: 0 to 2^20 connections.
   int backlog = 0;
-  // From the request to stop until children are terminated, then killed.
-  absl::Duration drain_grace = absl::Seconds(10);
-  // When a child is killed for the sake of others; zero for never. See
-  // server/deadlines.h.
-  //   first_byte  the client has sent nothing since it was accepted
-  //   idle        nothing came and nothing went for this long
-  //   connection  it has lasted this long, whatever it does
-  // On unix sockets there is the last kind alone.
-  absl::Duration first_byte_timeout = absl::ZeroDuration();
-  absl::Duration idle_timeout = absl::ZeroDuration();
-  absl::Duration connection_timeout = absl::ZeroDuration();
-  // How long a silent client may be gone from the network (no power, no cable)
-  // before the connection ends with an error; zero for the kernel's defaults,
-  // some hours. Rounded to seconds. The kernel does the same to one that lives
-  // and for so long takes nothing of what it is sent; where it does not, 0.4 s
-  // later, the child is killed. On unix sockets it has no meaning.
-  absl::Duration peer_timeout = absl::ZeroDuration();
-  // With what to start this program anew, when SIGUSR2 or SIGHUP comes or
-  // RequestUpgrade() is called: its path, then its arguments (OwnCommand() of
-  // server/own_command.h knows them). The new program is handed the listening
-  // descriptors, serves, and this one drains; see server/upgrade.h. Empty:
-  // there are no upgrades. For one server of a process.
-  std::vector<std::string> upgrade_command;
-  // How long it may take to be ready to accept.
-  absl::Duration upgrade_timeout = absl::Seconds(30);
-  // See above. To die costs a child two system calls. With it, and the strategy
-  // "zygote" or "auto", the thread that calls Create() must live as long as the
-  // server: the kernel takes its end for the parent's. Children that change
-  // their user must do so in prepare_child, for a later change makes the kernel
-  // forget; and a server that gives up being root must do so before Create().
-  OnParentDeath on_parent_death = OnParentDeath::kFinish;
-  // The log is standard error. An embedder that wants silence says kOff.
-  LogLevel log_level = LogLevel::kInfo;
-  // Whether Run() takes SIGTERM and SIGINT as requests to stop, and SIGHUP and
-  // SIGUSR2 as requests to upgrade. If not, they stay with the embedder, who
-  // calls RequestDrain() and RequestUpgrade().
-  bool take_signals = true;
-  // Whether every child of this process is this server's, as in the standalone
-  // one. See proc/reaper.h. Leave it off in a program that has children too.
+
+  // --------------------------------------------------------------------------
+  // Processes, with every strategy
+
+  // Chooses how connections get their processes.
+  //
+  // Default: StrategyKind::kFork.
+  StrategyKind strategy = StrategyKind::kFork;
+
+  // Limits how many children serve connections at once. At the limit the server
+  // does not accept, and clients wait in the queue of the kernel.
+  //
+  // Default: 1000. Range: 1 to 1000000 children.
+  int max_connections = 1000;
+
+  // Sets how many bytes a child reads from its client at a time: while it
+  // discards what the client still sends after the reply, and in the echo
+  // handler of the standalone server.
+  //
+  // Default: 1024. Range: 1 to 2^24 bytes.
+  int max_size = 1024;
+
+  // Makes the server reap every child of this process, as the standalone
+  // program does; see proc/reaper.h. Leave it off in a program that has other
+  // children.
+  //
+  // Default: false.
   bool owns_all_children = false;
-  // Adopt and bury orphans of this process's children, as PID 1 of a container
-  // must. Implies owns_all_children.
+
+  // Adopts and reaps orphans among the descendants of this process, as PID 1 of
+  // a container must. Implies owns_all_children.
+  //
+  // Default: false.
   bool init = false;
 
-  // Runs in each child before its first connection: the place to seed a PRNG
-  // anew or to drop privileges. If it fails, or throws, the child ends with
-  // ExitCode::kSystemRefused; the connection it had is closed.
+  // Runs in each child before its first connection: the place to seed a random
+  // generator or to drop privileges. If it returns an error or throws, the
+  // child ends with ExitCode::kSystemRefused and its connection is closed.
+  //
+  // Default: does nothing.
   std::function<absl::Status()> prepare_child;
-  // Called in the parent, in its loop, when the process of a connection ended.
+
+  // --------------------------------------------------------------------------
+  // Strategy kSpares
+
+  // Sizes the set of children that are forked ahead. The number of idle
+  // children grows from `min` to `max` while connections find none idle.
+  struct Spares {
+    // Sets how many children wait for a connection at least.
+    //
+    // Default: 4. Range: 1 to 100000 children.
+    int min = 4;
+
+    // Limits how many children wait for a connection.
+    //
+    // Default: 32. Range: `min` to 100000 children.
+    int max = 32;
+  };
+
+  // Applies to StrategyKind::kSpares only.
+  Spares spares;
+
+  // --------------------------------------------------------------------------
+  // Strategy kPool
+
+  // Sizes the set of workers, and says when one is replaced.
+  struct Pool {
+    // Sets how many workers there are. Connections beyond it wait.
+    //
+    // Default: 16. Range: 1 to 100000 workers.
+    int workers = 16;
+
+    // Sets how many connections a worker serves before it is replaced. Each
+    // worker varies this by up to a quarter, so that they are not all replaced
+    // together.
+    //
+    // Default: 1000. Range: 1 to 1000000 connections.
+    int max_connections = 1000;
+  };
+
+  // Applies to StrategyKind::kPool only.
+  Pool pool;
+
+  // --------------------------------------------------------------------------
+  // Deadlines
+
+  // Ends connections that take too long. The parent kills the child of such a
+  // connection; see server/deadlines/deadlines.h. Zero turns a deadline off.
+  struct Deadlines {
+    // Ends a connection on which the client has sent nothing for this long
+    // since it was accepted. Must be zero if a unix socket is listened on.
+    //
+    // Default: 0 (off). Range: 0 to 365 days.
+    absl::Duration first_byte = absl::ZeroDuration();
+
+    // Ends a connection on which no byte was received or sent for this long.
+    // Must be zero if a unix socket is listened on.
+    //
+    // Default: 0 (off). Range: 0 to 365 days.
+    absl::Duration idle = absl::ZeroDuration();
+
+    // Ends a connection this long after it was accepted, whatever it does.
+    //
+    // Default: 0 (off). Range: 0 to 365 days.
+    absl::Duration connection = absl::ZeroDuration();
+
+    // Ends a connection whose peer is unreachable, or acknowledges none of the
+    // data sent to it, for this long (TCP keepalive and TCP_USER_TIMEOUT, in
+    // whole seconds). If the kernel has not acted 0.4 s later, the child is
+    // killed. Has no effect on unix sockets.
+    //
+    // Default: 0 (the defaults of the kernel, some hours). Range: 0 to 9 hours.
+    absl::Duration peer = absl::ZeroDuration();
+  };
+
+  // Applies to every strategy.
+  Deadlines deadlines;
+
+  // --------------------------------------------------------------------------
+  // Stopping
+
+  // Sets the time from the request to stop until the children that still run
+  // are terminated, and later killed.
+  //
+  // Default: 10 s. Range: 0 to 24 hours.
+  absl::Duration drain_grace = absl::Seconds(10);
+
+  // Says what children do when the process of the server is killed. kDie costs
+  // two system calls for each child, and has three conditions:
+  // - With kZygote or kAuto, the thread that calls Create() must live as long
+  //   as the server: the kernel treats its end as the death of the parent.
+  // - A child that changes its user must do so in prepare_child: a later change
+  //   makes the kernel forget the setting.
+  // - A server that gives up being root must do so before Create().
+  //
+  // Default: OnParentDeath::kFinish.
+  OnParentDeath on_parent_death = OnParentDeath::kFinish;
+
+  // Makes Run() treat SIGTERM and SIGINT as requests to stop, and SIGHUP and
+  // SIGUSR2 as requests to upgrade. If false, these signals stay with the
+  // embedder, who calls RequestDrain() and RequestUpgrade().
+  //
+  // Default: true.
+  bool take_signals = true;
+
+  // --------------------------------------------------------------------------
+  // Upgrading
+
+  // Says how a new program replaces this one; see server/upgrade/upgrade.h. For
+  // one server in a process.
+  struct Upgrade {
+    // Starts the new program: its absolute path, then its arguments.
+    // OwnCommand() of server/own_command.h returns those of this program. The
+    // new program receives the listening descriptors and serves; this one
+    // drains.
+    //
+    // Default: empty (no upgrades).
+    std::vector<std::string> command;
+
+    // Limits how long the new program takes until it is ready to accept.
+    //
+    // Default: 30 s. Range: 0 to 365 days.
+    absl::Duration timeout = absl::Seconds(30);
+  };
+
+  // Applies to every strategy.
+  Upgrade upgrade;
+
+  // --------------------------------------------------------------------------
+  // Reports
+
+  // Controls the log, which is standard error.
+  struct Log {
+    // Sets the least important kind of line that is written. kOff writes none.
+    //
+    // Default: LogLevel::kInfo.
+    LogLevel level = LogLevel::kInfo;
+  };
+
+  // Applies to every strategy.
+  Log log;
+
+  // Names the socket of the service manager, which is notified when the server
+  // is ready and when it stops: the value of NOTIFY_SOCKET. See
+  // server/socket_activation.h.
+  //
+  // Default: empty (no notifications).
+  std::string notify_socket;
+
+  // Reports a connection whose process has ended. Called in the parent, in the
+  // loop of the server.
+  //
+  // Default: does nothing.
   std::function<void(const ConnectionReport&)> on_connection_end;
 
-  // "auto": more resident memory than this is too much to fork for each
-  // connection. Measured: see server/DESIGN.md.
+  // --------------------------------------------------------------------------
+
+  // Limits the resident memory, in bytes, with which StrategyKind::kAuto still
+  // forks the process itself for each connection. Measured: see
+  // server/DESIGN.md.
   static constexpr int64_t kLargestToFork = int64_t{4} << 20;
 
+  // Returns InvalidArgument for the first field whose value is not allowed.
   absl::Status Validate() const;
-  // Whether the deadlines can be kept on a listener at `endpoint`: the kernel
-  // does not tell when bytes moved on a unix socket.
+
+  // Returns InvalidArgument if a deadline is set that a listener at `endpoint`
+  // cannot enforce: the kernel does not report when bytes moved on a unix
+  // socket.
   absl::Status CheckDeadlinesOn(const net::Endpoint& endpoint) const;
-  // How many connections may be served at once: max_connections, or the workers
-  // of a pool if these are fewer.
+
+  // Returns how many connections may be served at once: max_connections, or
+  // pool.workers with kPool if that is less.
   size_t Capacity() const;
 };
-
-// "info", "warning", "error" or "off".
-absl::StatusOr<LogLevel> ParseLogLevel(absl::string_view text);
-// "finish" or "die".
-absl::StatusOr<OnParentDeath> ParseOnParentDeath(absl::string_view text);
 
 }  // namespace brood::server
 

@@ -14,6 +14,8 @@ namespace {
 using ::brood::testing::IsOk;
 using ::brood::testing::IsOkAndHolds;
 using ::brood::testing::StatusIs;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
 template <typename Value>
@@ -82,12 +84,73 @@ TEST(OptionsTest, NameABadGraceWithItsValueAndWhatIsAllowed) {
   }
 }
 
-TEST(OptionsTest, NameABadStrategyAndTheGoodOne) {
-  for (const std::string strategy : {"", "Fork", "thread"}) {
-    EXPECT_THAT(Validated(&Options::strategy, strategy),
-                StatusIs(absl::StatusCode::kInvalidArgument,
-                         "strategy=" + strategy +
-                             ": must be fork, spares, pool, zygote or auto"));
+TEST(OptionsTest, NameABadFieldOfAGroupAsItIsSpelled) {
+  const struct {
+    void (*change)(Options&);
+    const char* complaint;
+  } kBad[] = {
+      {[](Options& o) { o.spares.min = 0; },
+       "spares.min=0: must be 1 to 100000"},
+      {[](Options& o) { o.spares.max = 3; },
+       "spares.max=3: must be 4 to 100000"},
+      {[](Options& o) { o.pool.workers = 100001; },
+       "pool.workers=100001: must be 1 to 100000"},
+      {[](Options& o) { o.pool.max_connections = 0; },
+       "pool.max_connections=0: must be 1 to 1000000"},
+      {[](Options& o) { o.deadlines.first_byte = -absl::Seconds(1); },
+       "deadlines.first_byte=-1s: must be 0 to 8760h"},
+      {[](Options& o) { o.deadlines.idle = absl::InfiniteDuration(); },
+       "deadlines.idle=inf: must be 0 to 8760h"},
+      {[](Options& o) { o.deadlines.connection = -absl::Seconds(1); },
+       "deadlines.connection=-1s: must be 0 to 8760h"},
+      {[](Options& o) { o.deadlines.peer = absl::Hours(10); },
+       "deadlines.peer=10h: must be 0 to 9h"},
+      {[](Options& o) { o.upgrade.timeout = -absl::Seconds(1); },
+       "upgrade.timeout=-1s: must be 0 to 8760h"},
+      {[](Options& o) { o.upgrade.command = {"server"}; },
+       "upgrade.command=server: must begin with the absolute path of a "
+       "program"},
+  };
+  for (const auto& bad : kBad) {
+    Options options;
+    bad.change(options);
+    EXPECT_THAT(options.Validate(),
+                StatusIs(absl::StatusCode::kInvalidArgument, bad.complaint));
+  }
+}
+
+TEST(OptionsTest, RefuseWhatIsNoEnumerator) {
+  EXPECT_THAT(Validated(&Options::strategy, StrategyKind{99}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       StartsWith("strategy=99: ")));
+  EXPECT_THAT(Validated(&Options::on_parent_death, OnParentDeath{-1}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       StartsWith("on_parent_death=-1: ")));
+  EXPECT_THAT(Validated(&Options::log, Options::Log{LogLevel{4}}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       StartsWith("log.level=4: ")));
+}
+
+TEST(OptionsTest, NameADeadlineThatAUnixSocketCanNotHave) {
+  Options options;
+  options.listen = {"unix:/run/x"};
+  options.deadlines.connection = absl::Seconds(5);
+  EXPECT_THAT(options.Validate(), IsOk());
+  options.deadlines.first_byte = absl::Seconds(5);
+  EXPECT_THAT(options.Validate(),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(StartsWith("deadlines.first_byte=5s: must be 0 "
+                                        "with unix:/run/x"),
+                             HasSubstr("deadlines.connection"))));
+}
+
+TEST(OptionsTest, CountTheWorkersOfAPoolOnly) {
+  Options options;
+  options.max_connections = 100;
+  options.pool.workers = 7;
+  for (const StrategyKind kind : AllStrategyKinds()) {
+    options.strategy = kind;
+    EXPECT_EQ(options.Capacity(), kind == StrategyKind::kPool ? 7u : 100u);
   }
 }
 
@@ -113,10 +176,9 @@ TEST(OptionsTest, NameTheBadEndpointAmongGoodOnes) {
 
 // It is printed where a line is a message.
 TEST(OptionsTest, QuoteNoControlCharacterAsItIs) {
-  Options options;
-  options.strategy = "a\nb";
-  EXPECT_THAT(options.Validate(), StatusIs(absl::StatusCode::kInvalidArgument,
-                                           StartsWith("strategy=a\\nb: ")));
+  EXPECT_THAT(ParseOnParentDeath("a\nb"),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       StartsWith("on_parent_death=a\\nb: ")));
   EXPECT_THAT(ValidatedListen({"a\nb"}),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        StartsWith("listen=a\\nb: \"a\\nb\" is not")));
@@ -125,7 +187,7 @@ TEST(OptionsTest, QuoteNoControlCharacterAsItIs) {
 TEST(OptionsTest, NameTheFirstOfSeveralBadFields) {
   Options options;
   options.listen = {"nowhere"};
-  options.strategy = "thread";
+  options.strategy = StrategyKind{99};
   options.max_size = 0;
   options.max_connections = 0;
   options.backlog = -1;
@@ -135,7 +197,7 @@ TEST(OptionsTest, NameTheFirstOfSeveralBadFields) {
   };
   EXPECT_THAT(options.Validate(), complains_of("listen=nowhere: "));
   options.listen = Options().listen;
-  EXPECT_THAT(options.Validate(), complains_of("strategy=thread: "));
+  EXPECT_THAT(options.Validate(), complains_of("strategy=99: "));
   options.strategy = Options().strategy;
   EXPECT_THAT(options.Validate(), complains_of("max_size=0: "));
   options.max_size = Options().max_size;
@@ -146,23 +208,9 @@ TEST(OptionsTest, NameTheFirstOfSeveralBadFields) {
   EXPECT_THAT(options.Validate(), complains_of("drain_grace=-1s: "));
 }
 
-TEST(LogLevelTest, IsReadByItsExactName) {
-  EXPECT_THAT(ParseLogLevel("info"), IsOkAndHolds(LogLevel::kInfo));
-  EXPECT_THAT(ParseLogLevel("warning"), IsOkAndHolds(LogLevel::kWarning));
-  EXPECT_THAT(ParseLogLevel("error"), IsOkAndHolds(LogLevel::kError));
-  EXPECT_THAT(ParseLogLevel("off"), IsOkAndHolds(LogLevel::kOff));
-}
-
-TEST(LogLevelTest, IsNotGuessedFromAnotherName) {
-  for (const std::string text : {"", "Info", "warn", "info ", "0", "debug"}) {
-    EXPECT_THAT(ParseLogLevel(text),
-                StatusIs(absl::StatusCode::kInvalidArgument,
-                         "log_level=" + text +
-                             ": must be info, warning, error or off"));
-  }
-}
-
 TEST(OnParentDeathTest, IsReadByItsExactName) {
+  EXPECT_EQ(NameOf(OnParentDeath::kFinish), "finish");
+  EXPECT_EQ(NameOf(OnParentDeath::kDie), "die");
   EXPECT_THAT(ParseOnParentDeath("finish"),
               IsOkAndHolds(OnParentDeath::kFinish));
   EXPECT_THAT(ParseOnParentDeath("die"), IsOkAndHolds(OnParentDeath::kDie));
@@ -172,13 +220,6 @@ TEST(OnParentDeathTest, IsReadByItsExactName) {
         StatusIs(absl::StatusCode::kInvalidArgument,
                  "on_parent_death=" + text + ": must be finish or die"));
   }
-}
-
-// What is let through grows from kOff to kInfo: event_log compares them.
-TEST(LogLevelTest, GrowsWithTheWeightOfWhatIsLetThrough) {
-  EXPECT_LT(LogLevel::kInfo, LogLevel::kWarning);
-  EXPECT_LT(LogLevel::kWarning, LogLevel::kError);
-  EXPECT_LT(LogLevel::kError, LogLevel::kOff);
 }
 
 }  // namespace

@@ -12,7 +12,7 @@
 // Example:
 //   Options options;
 //   absl::StatusOr<std::vector<std::string>> command = OwnCommand(argc, argv);
-//   if (command.ok()) options.upgrade_command = *command;
+//   if (command.ok()) options.upgrade.command = *command;
 
 #ifndef BROOD_SERVER_OWN_COMMAND_H_
 #define BROOD_SERVER_OWN_COMMAND_H_

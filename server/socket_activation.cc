@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/server/socket_activation.h"
 
 #include <cstdlib>
@@ -8,14 +10,15 @@
 
 namespace brood::server {
 
-absl::StatusOr<int> InheritListeners(Options* options) {
+absl::StatusOr<std::vector<InheritedListener>> InheritListeners() {
   absl::StatusOr<std::vector<net::InheritedSocket>> sockets =
       net::TakeInheritedSockets();
   if (!sockets.ok()) return sockets.status();
+  std::vector<InheritedListener> listeners;
   for (net::InheritedSocket& inherited : *sockets) {
-    options->inherited.push_back({std::move(inherited.socket).Release(), ""});
+    listeners.push_back({std::move(inherited.socket), ""});
   }
-  return static_cast<int>(sockets->size());
+  return listeners;
 }
 
 void TakeNotifySocket(Options* options) {

@@ -1,39 +1,46 @@
-// What a service manager says to a program that it starts, for Options.
+// SPDX-License-Identifier: Apache-2.0
+
+// What a service manager passes to a program that it starts.
 //
 // systemd (a .socket unit) and others bind and listen before the program
-// starts, and tell by LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES which
-// descriptors it gets: see net/inherited_sockets.h for the rules. This takes
-// them into Options::inherited; the entry "inherited" of Options::listen then
-// stands for all of them. NOTIFY_SOCKET says where it wants to hear that the
-// server is ready, and that it stops. The variables are removed, so that no
-// child takes them for its own.
+// starts, and describe the descriptors in LISTEN_PID, LISTEN_FDS and
+// LISTEN_FDNAMES; net/listen_fds.h has the rules. NOTIFY_SOCKET names the
+// socket on which the manager is notified when the server is ready and when it
+// stops. Both functions remove the variables that they read, so that no child
+// uses them.
 //
-// For the beginning of main(), before the program opens anything or starts a
-// thread. It is never done unasked: in a program that embeds a server the
-// descriptors may be for somebody else.
-//
-// Errors: InvalidArgument, naming the variable and its value, if that is
-// nothing that a service manager says.
+// Call them at the beginning of main(), before the program opens a descriptor
+// or starts a thread. Create() never does it: in a program that embeds a server
+// the descriptors may be for another part.
 //
 // Example:
 //   Options options;
-//   absl::StatusOr<int> inherited = InheritListeners(&options);
+//   auto inherited = InheritListeners();
 //   if (!inherited.ok()) return inherited.status();
-//   if (*inherited > 0) options.listen = {"inherited"};
+//   if (!inherited->empty()) options.listen = {"inherited"};
 //   TakeNotifySocket(&options);
+//   ... other options ...
+//   auto server = TcpServer::Create(options, handler, *std::move(inherited));
 
 #ifndef BROOD_SERVER_SOCKET_ACTIVATION_H_
 #define BROOD_SERVER_SOCKET_ACTIVATION_H_
 
+#include <vector>
+
 #include "absl/status/statusor.h"
+#include "brood/server/inherited_listener.h"
 #include "brood/server/options.h"
 
 namespace brood::server {
 
-// How many there were.
-absl::StatusOr<int> InheritListeners(Options* options);
+// Returns the listeners that the service manager passes to this program, for
+// TcpServer::Create(); none if there is no such manager. The entry "inherited"
+// of Options::listen stands for all of them. Returns InvalidArgument, naming
+// the variable and its value, if the variables are malformed.
+absl::StatusOr<std::vector<InheritedListener>> InheritListeners();
 
-// Into Options::notify_socket. Whether it is good is seen by Create().
+// Moves the value of NOTIFY_SOCKET to Options::notify_socket.
+// TcpServer::Create() checks it.
 void TakeNotifySocket(Options* options);
 
 }  // namespace brood::server

@@ -11,8 +11,6 @@
 #include <utility>
 
 #include "brood/net/instant.h"
-#include "brood/net/listener.h"
-#include "brood/net/socket.h"
 #include "brood/proc/reaper.h"
 #include "brood/proc/spawn.h"
 #include "brood/server/child/child_program.h"
@@ -56,8 +54,8 @@ void CheckExitQueue(const Options& options, EventLog* log) {
 class TcpServer::Impl final {
  public:
   static absl::StatusOr<std::unique_ptr<Impl>> Create(
-      const Options& options, std::vector<TakenOver> inherited,
-      Handler handler);
+      const Options& options, Handler handler,
+      std::vector<InheritedListener> inherited);
 
   const std::vector<net::Endpoint>& endpoints() const { return endpoints_; }
   const Requests& requests() const { return requests_; }
@@ -68,15 +66,16 @@ class TcpServer::Impl final {
   Impl(const Options& options, Requests requests, Handler handler);
 
   absl::Status Assemble(const Options& options,
-                        std::vector<TakenOver> inherited);
+                        std::vector<InheritedListener> inherited);
   // The steps of Assemble(), in its order. Each adds to `parts` what it made,
   // of which the later ones make use.
   absl::Status TakeSignals(const Options& options, Supervisor::Parts* parts);
   absl::Status OwnChildren(const Options& options, Supervisor::Parts* parts);
-  absl::Status FindPredecessor(const Options& options,
-                               std::vector<TakenOver>* inherited,
-                               Supervisor::Parts* parts);
-  absl::Status Listen(const Options& options, std::vector<TakenOver> inherited,
+  absl::Status ReceiveListeners(const Options& options,
+                                std::vector<InheritedListener>* inherited,
+                                Supervisor::Parts* parts);
+  absl::Status Listen(const Options& options,
+                      std::vector<InheritedListener> inherited,
                       Supervisor::Parts* parts);
   absl::Status ChooseStrategy(const Options& options, Supervisor::Parts* parts);
   absl::Status PrepareUpgrades(const Options& options,
@@ -93,13 +92,14 @@ class TcpServer::Impl final {
 
 TcpServer::Impl::Impl(const Options& options, Requests requests,
                       Handler handler)
-    : log_(options.log_level),
+    : log_(options.log.level),
       requests_(std::move(requests)),
       program_(std::move(handler), static_cast<size_t>(options.max_size),
                options.prepare_child, &log_, options.on_parent_death) {}
 
 absl::StatusOr<std::unique_ptr<TcpServer::Impl>> TcpServer::Impl::Create(
-    const Options& options, std::vector<TakenOver> inherited, Handler handler) {
+    const Options& options, Handler handler,
+    std::vector<InheritedListener> inherited) {
   absl::Status valid = options.Validate();
   if (!valid.ok()) return valid;
   absl::StatusOr<Requests> requests = Requests::Create();
@@ -111,8 +111,8 @@ absl::StatusOr<std::unique_ptr<TcpServer::Impl>> TcpServer::Impl::Create(
   return impl;
 }
 
-absl::Status TcpServer::Impl::Assemble(const Options& options,
-                                       std::vector<TakenOver> inherited) {
+absl::Status TcpServer::Impl::Assemble(
+    const Options& options, std::vector<InheritedListener> inherited) {
   CheckExitQueue(options, &log_);
   Supervisor::Parts parts;
   parts.log = &log_;
@@ -120,7 +120,7 @@ absl::Status TcpServer::Impl::Assemble(const Options& options,
   // Signals first: one that comes while the listeners are bound is not lost.
   absl::Status made = TakeSignals(options, &parts);
   if (made.ok()) made = OwnChildren(options, &parts);
-  if (made.ok()) made = FindPredecessor(options, &inherited, &parts);
+  if (made.ok()) made = ReceiveListeners(options, &inherited, &parts);
   if (made.ok()) made = Listen(options, std::move(inherited), &parts);
   if (made.ok()) made = ChooseStrategy(options, &parts);
   if (made.ok()) {
@@ -156,25 +156,24 @@ absl::Status TcpServer::Impl::OwnChildren(const Options& options,
 }
 
 // The listeners of the program that this one replaces are added to `inherited`.
-absl::Status TcpServer::Impl::FindPredecessor(const Options& options,
-                                              std::vector<TakenOver>* inherited,
-                                              Supervisor::Parts* parts) {
-  if (options.upgrade_command.empty()) return absl::OkStatus();
-  absl::Status found = Keep(Predecessor::Find(), &parts->predecessor);
-  for (HandedListener& handed : parts->predecessor.TakeListeners()) {
-    inherited->push_back(
-        {net::Socket::Adopt(handed.fd), std::move(handed.entry)});
+absl::Status TcpServer::Impl::ReceiveListeners(
+    const Options& options, std::vector<InheritedListener>* inherited,
+    Supervisor::Parts* parts) {
+  if (options.upgrade.command.empty()) return absl::OkStatus();
+  absl::Status received = Keep(Handshake::Receive(), &parts->handshake);
+  for (InheritedListener& listener : parts->handshake.TakeListeners()) {
+    inherited->push_back(std::move(listener));
   }
-  return found;
+  return received;
 }
 
 absl::Status TcpServer::Impl::Listen(const Options& options,
-                                     std::vector<TakenOver> inherited,
+                                     std::vector<InheritedListener> inherited,
                                      Supervisor::Parts* parts) {
   absl::Status opened = Keep(
       OpenListeners(options, std::move(inherited), &log_), &parts->listeners);
-  for (const net::Listener& listener : parts->listeners.listeners) {
-    endpoints_.push_back(listener.endpoint());
+  for (const OpenedListener& each : parts->listeners) {
+    endpoints_.push_back(each.listener.endpoint());
   }
   return opened;
 }
@@ -206,12 +205,11 @@ absl::Status TcpServer::Impl::PrepareUpgrades(const Options& options,
 // served: a machine without room for them refuses the server, and not the
 // program.
 absl::StatusOr<std::unique_ptr<TcpServer>> TcpServer::Create(
-    const Options& options, Handler handler) {
-  // First of all: the descriptors are the server's, whatever fails.
-  std::vector<TakenOver> inherited = TakeOver(options);
+    const Options& options, Handler handler,
+    std::vector<InheritedListener> inherited) {
   try {
     absl::StatusOr<std::unique_ptr<Impl>> impl =
-        Impl::Create(options, std::move(inherited), std::move(handler));
+        Impl::Create(options, std::move(handler), std::move(inherited));
     if (!impl.ok()) return impl.status();
     return std::unique_ptr<TcpServer>(new TcpServer(*std::move(impl)));
   } catch (const std::bad_alloc&) {

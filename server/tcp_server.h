@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "brood/net/endpoint.h"
 #include "brood/server/handler.h"
+#include "brood/server/inherited_listener.h"
 #include "brood/server/options.h"
 #include "brood/server/totals.h"
 
@@ -41,14 +42,19 @@ class TcpServer final {
   // InvalidArgument for a bad option, otherwise the status of the call that
   // failed, ResourceExhausted if there is no memory. Throws nothing.
   //
+  // `inherited` are listeners that exist already, for the entries of
+  // Options::listen that mean them. They belong to the server from this call
+  // on, whether it succeeds or not; those that no entry means are closed.
+  //
   // The process must have no threads, and stay without them while the server
-  // runs. With the strategies "zygote" and "auto", whose children are forked by
+  // runs. With the strategies kZygote and kAuto, whose children are forked by
   // a process that Create() makes, it may start threads after Create(): the
   // handler then sees the program as it was at Create(). If children are to end
   // with the server (Options::on_parent_death), the calling thread must live as
   // long as the server: the kernel treats its end as the end of the parent.
   static absl::StatusOr<std::unique_ptr<TcpServer>> Create(
-      const Options& options, Handler handler);
+      const Options& options, Handler handler,
+      std::vector<InheritedListener> inherited = {});
   // Kills and reaps the children that are still alive.
   ~TcpServer();
 
@@ -76,7 +82,7 @@ class TcpServer final {
   // server at once. Safe in a signal handler and in any thread.
   void RequestDrain();
 
-  // Requests an upgrade, as SIGUSR2 does; see Options::upgrade_command. Safe in
+  // Requests an upgrade, as SIGUSR2 does; see Options::upgrade. Safe in
   // a signal handler and in any thread.
   void RequestUpgrade();
   // Returns how many upgrades failed; the log has the reasons.
@@ -85,7 +91,7 @@ class TcpServer final {
   // Announces that state which handlers use has changed in this process:
   // connections accepted from now on are served by processes made from now on,
   // and not by a spare or a worker that was forked before. Returns
-  // Unimplemented for "zygote", whose state is that of Create().
+  // Unimplemented for kZygote, whose state is that of Create().
   absl::Status BeginGeneration();
 
   // Returns how many connections there were, by outcome.

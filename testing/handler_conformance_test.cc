@@ -95,17 +95,19 @@ HandlerUnderTest OneAtATime() {
   return echo;
 }
 
-HandlerUnderTest EchoBy(const std::string& strategy) {
-  HandlerUnderTest echo =
-      Make("EchoBy_" + strategy, server::EchoHandler(1024), "hello", "hello");
+HandlerUnderTest EchoBy(server::StrategyKind strategy) {
+  HandlerUnderTest echo = Make("EchoBy_" + std::string(NameOf(strategy)),
+                               server::EchoHandler(1024), "hello", "hello");
   echo.setup.options.strategy = strategy;
   return echo;
 }
 
-INSTANTIATE_TEST_SUITE_P(ByEachStrategyPasses, HandlerConformance,
-                         ::testing::Values(EchoBy("spares"), EchoBy("pool"),
-                                           EchoBy("zygote")),
-                         HandlerConformance::NameOf);
+INSTANTIATE_TEST_SUITE_P(
+    ByEachStrategyPasses, HandlerConformance,
+    ::testing::Values(EchoBy(server::StrategyKind::kSpares),
+                      EchoBy(server::StrategyKind::kPool),
+                      EchoBy(server::StrategyKind::kZygote)),
+    HandlerConformance::NameOf);
 
 INSTANTIATE_TEST_SUITE_P(
     Passes, HandlerConformance,
@@ -158,8 +160,10 @@ TEST_F(HandlerConformanceCanFailTest, OneThatCrashesOnAReset) {
     if (recv(connection.fd(), &byte, 1, MSG_PEEK) < 0) std::abort();
     return Echo5(connection);
   });
-  for (const char* strategy : {"fork", "spares", "pool", "zygote"}) {
-    SCOPED_TRACE(strategy);
+  for (const auto strategy :
+       {server::StrategyKind::kFork, server::StrategyKind::kSpares,
+        server::StrategyKind::kPool, server::StrategyKind::kZygote}) {
+    SCOPED_TRACE(std::string(NameOf(strategy)));
     faulty.setup.options.strategy = strategy;
     EXPECT_THAT(CheckResetsAtOnce(faulty),
                 FailsWith("the handler was ended by SIGABRT"));

@@ -19,11 +19,11 @@ size_t None(const Options& /*options*/, size_t /*busy*/) { return 0; }
 size_t NoneAtMost(const Options& /*options*/) { return 0; }
 
 size_t MinSpares(const Options& options, size_t /*busy*/) {
-  return static_cast<size_t>(options.min_spares);
+  return static_cast<size_t>(options.spares.min);
 }
 // Those that leave are still there while others are made in their place.
 size_t MaxSpares(const Options& options) {
-  return 2 * static_cast<size_t>(options.max_spares);
+  return 2 * static_cast<size_t>(options.spares.max);
 }
 
 size_t WorkersNotBusy(const Options& options, size_t busy) {
@@ -39,7 +39,7 @@ size_t TwoAtMost(const Options& /*options*/) { return 2; }
 
 const std::vector<StrategyRow>& Strategies() {
   static auto* const rows = new std::vector<StrategyRow>{
-      {"fork",
+      {server::StrategyKind::kFork,
        /*one_each=*/true,
        /*made_after_accept=*/true,
        /*forks_itself=*/true,
@@ -48,7 +48,7 @@ const std::vector<StrategyRow>& Strategies() {
        /*most_waiting=*/NoneAtMost,
        /*own_descriptors=*/0,
        /*own_lines=*/0},
-      {"spares",
+      {server::StrategyKind::kSpares,
        /*one_each=*/true,
        /*made_after_accept=*/false,
        /*forks_itself=*/true,
@@ -57,7 +57,7 @@ const std::vector<StrategyRow>& Strategies() {
        /*most_waiting=*/MaxSpares,
        /*own_descriptors=*/0,
        /*own_lines=*/0},
-      {"pool",
+      {server::StrategyKind::kPool,
        /*one_each=*/false,
        /*made_after_accept=*/false,
        /*forks_itself=*/true,
@@ -66,7 +66,7 @@ const std::vector<StrategyRow>& Strategies() {
        /*most_waiting=*/AllWorkers,
        /*own_descriptors=*/4,
        /*own_lines=*/0},
-      {"zygote",
+      {server::StrategyKind::kZygote,
        /*one_each=*/true,
        /*made_after_accept=*/true,
        /*forks_itself=*/false,
@@ -76,7 +76,7 @@ const std::vector<StrategyRow>& Strategies() {
        /*own_descriptors=*/0,
        /*own_lines=*/1},
       // In tests, which are small and single-threaded, it comes to "fork".
-      {"auto",
+      {server::StrategyKind::kAuto,
        /*one_each=*/true,
        /*made_after_accept=*/true,
        /*forks_itself=*/true,
@@ -88,16 +88,17 @@ const std::vector<StrategyRow>& Strategies() {
   };
   // A program has so much memory under a sanitizer that "auto" forks none.
   static const bool sanitized = kCostOfFork > 1;
-  if (sanitized && rows->back().name == std::string("auto")) rows->pop_back();
+  if (sanitized && rows->back().strategy == server::StrategyKind::kAuto)
+    rows->pop_back();
   return *rows;
 }
 
 std::ostream& operator<<(std::ostream& stream, const StrategyRow& row) {
-  return stream << row.name;
+  return stream << row.name();
 }
 
 std::unique_ptr<TestServer> StrategyTest::StartServer(TestServer::Setup setup) {
-  setup.options.strategy = row().name;
+  setup.options.strategy = row().strategy;
   return ServerTest::StartServer(std::move(setup));
 }
 

@@ -34,6 +34,7 @@
 
 #include "absl/time/time.h"
 #include "brood/server/options.h"
+#include "brood/server/strategy_kind.h"
 #include "brood/testing/server_fixture.h"
 #include "brood/testing/test_server.h"
 #include "gtest/gtest.h"
@@ -41,7 +42,7 @@
 namespace brood::testing {
 
 struct StrategyRow {
-  const char* name;
+  server::StrategyKind strategy;
   // A connection's process serves no other before or after, and ends with it.
   bool one_each;
   // That process is made when the connection has come, not ahead.
@@ -59,6 +60,9 @@ struct StrategyRow {
   size_t own_descriptors;
   // Lines of the log about the strategy's own processes, in a quiet life.
   size_t own_lines;
+
+  // Returns the name of the strategy, as --strategy has it.
+  std::string name() const { return std::string(server::NameOf(strategy)); }
 };
 
 const std::vector<StrategyRow>& Strategies();
@@ -68,7 +72,7 @@ std::ostream& operator<<(std::ostream& stream, const StrategyRow& row);
 // What INSTANTIATE_TEST_SUITE_P needs.
 inline auto EachStrategy() { return ::testing::ValuesIn(Strategies()); }
 inline auto StrategyName() {
-  return [](const auto& info) { return std::string(info.param.name); };
+  return [](const auto& info) { return info.param.name(); };
 }
 
 class StrategyTest : public ServerTest,

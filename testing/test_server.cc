@@ -23,7 +23,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "brood/net/socket.h"
 #include "brood/server/echo_handler.h"
+#include "brood/server/inherited_listener.h"
 #include "brood/testing/internal/log_lines.h"
 #include "brood/testing/internal/proc_files.h"
 #include "brood/testing/internal/shared_texts.h"
@@ -155,13 +157,16 @@ server::ExitCode TestServer::Serve(const Setup& setup, Shared* shared,
   if (setup.before) setup.before();
   Census before = Census::Take();
   before.Forget(ready_fd);
-  // These the server closes.
-  for (const server::InheritedListener& inherited : setup.options.inherited) {
-    before.Forget(inherited.fd);
+  // The server closes these.
+  std::vector<server::InheritedListener> inherited;
+  for (int fd : setup.inherited) {
+    before.Forget(fd);
+    inherited.push_back({net::Socket::Adopt(fd), ""});
   }
   for (int fd : setup.given) before.Forget(fd);
 
-  auto server = server::TcpServer::Create(setup.options, setup.handler);
+  auto server = server::TcpServer::Create(setup.options, setup.handler,
+                                          std::move(inherited));
   std::string news = "ready";
   if (server.ok()) {
     for (const net::Endpoint& endpoint : (*server)->endpoints()) {

@@ -78,8 +78,11 @@ class TestServer {
     // embedder.
     std::function<void()> before;
     server::Options options;
-    // Descriptors that the server closes in the end, besides those of
-    // options.inherited: of an entry "fd:N", or of a predecessor.
+    // Listening descriptors that the server process passes to Create(), and
+    // owns from then on. The test process keeps its own copies.
+    std::vector<int> inherited;
+    // Other descriptors that the server closes in the end: those of an entry
+    // "fd:N", or of an upgrade.
     std::vector<int> given;
     server::Handler handler;
     // Server.Run() unless said otherwise; for a test that drives Step().

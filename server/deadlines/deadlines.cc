@@ -22,10 +22,10 @@ constexpr absl::Duration kKernelsTurn = absl::Milliseconds(400);
 absl::StatusOr<std::unique_ptr<Deadlines>> Deadlines::Create(
     const Options& options, size_t slots, net::Instant now) {
   const absl::Duration none = absl::ZeroDuration();
-  const bool asks = options.first_byte_timeout != none ||
-                    options.idle_timeout != none ||
-                    options.peer_timeout != none;
-  if (!asks && options.connection_timeout == none) slots = 0;
+  const bool asks = options.deadlines.first_byte != none ||
+                    options.deadlines.idle != none ||
+                    options.deadlines.peer != none;
+  if (!asks && options.deadlines.connection == none) slots = 0;
   absl::optional<net::TcpActivity> activity;
   if (asks) {
     absl::StatusOr<net::TcpActivity> created = net::TcpActivity::Create();
@@ -39,10 +39,10 @@ absl::StatusOr<std::unique_ptr<Deadlines>> Deadlines::Create(
 Deadlines::Deadlines(const Options& options, size_t slots, net::Instant now,
                      absl::optional<net::TcpActivity> activity)
     : active_(slots > 0),
-      first_byte_(options.first_byte_timeout),
-      idle_(options.idle_timeout),
-      peer_(options.peer_timeout),
-      connection_(options.connection_timeout),
+      first_byte_(options.deadlines.first_byte),
+      idle_(options.deadlines.idle),
+      peer_(options.deadlines.peer),
+      connection_(options.deadlines.connection),
       wheel_(slots, now),
       watched_(slots) {
   if (activity) activity_.emplace(*std::move(activity));

@@ -13,7 +13,7 @@
 // never asked about, so deadlines cost short connections next to nothing. A
 // child that has closed its connection has only the last kind.
 //
-// The kernel, too, ends a connection whose peer is gone (Options::peer_timeout
+// The kernel, too, ends a connection whose peer is gone (options.deadlines.peer
 // is set on the socket), and then the child can end in its own way; so it has
 // 0.4 s to be first. Its clock stands still while what it sends can't even
 // leave this machine, and a child may set it back; this one's does not.

@@ -28,10 +28,10 @@ TEST_F(WatchedConnectionTest, IsNotAskedAboutBeforeItCanBeLateNorAfterItsEnd) {
                   {4, 3, 0, 3}, {4, 3, 16, 2}, {0, 0, 0, 5}};
   for (const auto& seconds : kSeconds) {
     Options options;
-    options.first_byte_timeout = absl::Seconds(seconds.first_byte);
-    options.idle_timeout = absl::Seconds(seconds.idle);
-    options.peer_timeout = absl::Seconds(seconds.peer);
-    options.connection_timeout = absl::Seconds(5);
+    options.deadlines.first_byte = absl::Seconds(seconds.first_byte);
+    options.deadlines.idle = absl::Seconds(seconds.idle);
+    options.deadlines.peer = absl::Seconds(seconds.peer);
+    options.deadlines.connection = absl::Seconds(5);
     const auto created = Deadlines::Create(options, 1, net::Now());
     ASSERT_THAT(created, IsOk());
     Deadlines& deadlines = **created;

@@ -11,17 +11,17 @@ constexpr int kLatecomers = 64;
 
 }  // namespace
 
-ListenerSet::ListenerSet(Listeners opened)
-    : entries_(std::move(opened.entries)),
-      latecomers_(opened.listeners.size()) {
-  for (net::Listener& listener : opened.listeners) {
-    listeners_.emplace_back(std::move(listener));
+ListenerSet::ListenerSet(Listeners opened) : latecomers_(opened.size()) {
+  for (OpenedListener& each : opened) {
+    listeners_.push_back({proc::Private<net::Listener>(std::move(each.listener)),
+                          std::move(each.entry)});
   }
 }
 
 bool ListenerSet::all_closed() const {
-  return std::none_of(listeners_.begin(), listeners_.end(),
-                      [](const auto& listener) { return listener->open(); });
+  return std::none_of(
+      listeners_.begin(), listeners_.end(),
+      [](const Served& served) { return served.listener->open(); });
 }
 
 void ListenerSet::InTurn(absl::FunctionRef<void(size_t)> visit) const {
@@ -33,25 +33,25 @@ void ListenerSet::InTurn(absl::FunctionRef<void(size_t)> visit) const {
 }
 
 net::Accepted ListenerSet::Accept(size_t index) {
-  net::Accepted accepted = listeners_[index]->Accept();
+  net::Accepted accepted = listeners_[index].listener->Accept();
   if (accepted.connection) next_ = (index + 1) % size();
   return accepted;
 }
 
 void ListenerSet::AllowLatecomers() {
   for (size_t i = 0; i < size(); ++i) {
-    latecomers_[i] = listeners_[i]->queued() + kLatecomers;
+    latecomers_[i] = listeners_[i].listener->queued() + kLatecomers;
   }
 }
 
-void ListenerSet::Close(size_t index) { listeners_[index].Close(); }
+void ListenerSet::Close(size_t index) { listeners_[index].listener.Close(); }
 
-std::vector<HandedListener> ListenerSet::ToHandOver() const {
-  std::vector<HandedListener> handed;
+std::vector<LentListener> ListenerSet::Lend() const {
+  std::vector<LentListener> lent;
   for (size_t i = 0; i < size(); ++i) {
-    if (open(i)) handed.push_back({fd(i), entries_[i]});
+    if (open(i)) lent.push_back({fd(i), listeners_[i].entry});
   }
-  return handed;
+  return lent;
 }
 
 }  // namespace brood::server

@@ -19,28 +19,27 @@
 #define BROOD_SERVER_LISTENING_LISTENER_SET_H_
 
 #include <cstddef>
-#include <string>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "brood/net/endpoint.h"
 #include "brood/net/listener.h"
 #include "brood/proc/private_fds.h"
+#include "brood/server/listening/lent_listener.h"
 #include "brood/server/listening/open_listeners.h"
-#include "brood/server/upgrade/handshake.h"
 
 namespace brood::server {
 
 class ListenerSet {
  public:
-  explicit ListenerSet(Listeners opened);
+  explicit ListenerSet(Listeners listeners);
 
   size_t size() const { return listeners_.size(); }
   // -1 when it is closed.
-  int fd(size_t index) const { return listeners_[index].fd(); }
-  bool open(size_t index) const { return listeners_[index]->open(); }
+  int fd(size_t index) const { return listeners_[index].listener.fd(); }
+  bool open(size_t index) const { return listeners_[index].listener->open(); }
   const net::Endpoint& endpoint(size_t index) const {
-    return listeners_[index]->endpoint();
+    return listeners_[index].listener->endpoint();
   }
   bool all_closed() const;
 
@@ -56,13 +55,17 @@ class ListenerSet {
 
   void Close(size_t index);
 
-  // The open ones, for the program that takes over.
-  std::vector<HandedListener> ToHandOver() const;
+  // Returns the open listeners for the program that takes over. They stay this
+  // set's.
+  std::vector<LentListener> Lend() const;
 
  private:
-  std::vector<proc::Private<net::Listener>> listeners_;
-  // What each was asked for as; see Options::listen.
-  std::vector<std::string> entries_;
+  struct Served {
+    proc::Private<net::Listener> listener;
+    std::string entry;  // of Options::listen
+  };
+
+  std::vector<Served> listeners_;
   std::vector<int> latecomers_;
   // Whose turn it is to be asked first for a connection.
   size_t next_ = 0;

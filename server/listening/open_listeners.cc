@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/server/listening/open_listeners.h"
 
 #include <algorithm>
@@ -6,7 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "brood/net/endpoint.h"
-#include "brood/server/listen_entry.h"
+#include "brood/server/text/listen_entry.h"
 
 namespace brood::server {
 namespace {
@@ -120,26 +122,16 @@ absl::Status AdoptByNumber(std::vector<Asked>& all_asked,
 
 }  // namespace
 
-std::vector<TakenOver> TakeOver(const Options& options) {
-  std::vector<TakenOver> sockets;
-  for (const InheritedListener& inherited : options.inherited) {
-    sockets.push_back(
-        {net::Socket::Adopt(inherited.fd), inherited.listen_entry});
-  }
-  return sockets;
-}
-
-absl::StatusOr<Listeners> OpenListeners(const Options& options,
-                                        std::vector<TakenOver> inherited,
-                                        EventLog* log) {
+absl::StatusOr<Listeners> OpenListeners(
+    const Options& options, std::vector<InheritedListener> inherited,
+    EventLog* log) {
   std::vector<Offered> all_offered;
-  for (TakenOver& each : inherited) {
+  for (InheritedListener& each : inherited) {
     const int fd = each.socket.fd();
     absl::StatusOr<net::Listener> adopted =
         net::Listener::Adopt(std::move(each.socket));
     if (!adopted.ok()) return adopted.status();
-    all_offered.push_back(
-        {fd, std::move(each.listen_entry), *std::move(adopted)});
+    all_offered.push_back({fd, std::move(each.entry), *std::move(adopted)});
   }
   std::vector<Asked> all_asked;
   for (const std::string& text : options.listen) {
@@ -173,12 +165,11 @@ absl::StatusOr<Listeners> OpenListeners(const Options& options,
       asked.got.push_back(*std::move(listener));
     }
     for (net::Listener& listener : asked.got) {
-      if (options.peer_timeout != absl::ZeroDuration()) {
-        absl::Status set = listener.SetPeerTimeout(options.peer_timeout);
+      if (options.deadlines.peer != absl::ZeroDuration()) {
+        absl::Status set = listener.SetPeerTimeout(options.deadlines.peer);
         if (!set.ok()) return set;
       }
-      opened.listeners.push_back(std::move(listener));
-      opened.entries.push_back(*asked.text);
+      opened.push_back({std::move(listener), *asked.text});
     }
   }
   return opened;

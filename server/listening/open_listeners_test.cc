@@ -13,6 +13,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "brood/net/endpoint.h"
+#include "brood/net/listener.h"
+#include "brood/net/socket.h"
+#include "brood/server/inherited_listener.h"
 #include "brood/testing/leak_check.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/support/short_dir.h"
@@ -33,22 +36,21 @@ using ::testing::StartsWith;
 
 class OpenListenersTest : public ::brood::testing::LeakCheck {
  protected:
-  // A descriptor that listens at `text`, as another program had it, who calls
-  // the entry that it serves there `served`. Options own it; returns where it
-  // listens.
+  // Makes a listener at `text`, as another program had it for the entry
+  // `served`, for the next Open(). Returns where it listens.
   net::Endpoint Inherit(absl::string_view text,
                         const std::string& served = "") {
     net::Listener listener =
         *net::Listener::Listen(*net::Endpoint::Parse(text), 8);
     const int fd = dup(listener.fd());
     EXPECT_GE(fd, 0);
-    options_.inherited.push_back({fd, served});
+    inherited_.push_back({net::Socket::Adopt(fd), served});
     return listener.endpoint();
   }
 
   absl::StatusOr<Listeners> Open(LogLevel log_level = LogLevel::kOff) {
     EventLog log(log_level);
-    return OpenListeners(options_, TakeOver(options_), &log);
+    return OpenListeners(options_, std::exchange(inherited_, {}), &log);
   }
   static ino_t SocketOf(int fd) {
     struct stat file = {};
@@ -58,15 +60,14 @@ class OpenListenersTest : public ::brood::testing::LeakCheck {
   // The endpoints of a good Open() that has a use for all that was inherited.
   std::vector<std::string> OpenedEndpoints() {
     std::vector<ino_t> inherited, in_use;
-    for (const InheritedListener& each : options_.inherited) {
-      inherited.push_back(SocketOf(each.fd));
+    for (const InheritedListener& each : inherited_) {
+      inherited.push_back(SocketOf(each.socket.fd()));
     }
     const absl::StatusOr<Listeners> opened = Open();
     EXPECT_THAT(opened, IsOk());
     std::vector<std::string> endpoints;
     if (!opened.ok()) return endpoints;
-    EXPECT_EQ(opened->listeners.size(), opened->entries.size());
-    for (const net::Listener& listener : opened->listeners) {
+    for (const auto& [listener, entry] : *opened) {
       EXPECT_TRUE(listener.open());
       EXPECT_EQ(fcntl(listener.fd(), F_GETFD), FD_CLOEXEC);
       endpoints.push_back(listener.endpoint().ToString());
@@ -76,18 +77,25 @@ class OpenListenersTest : public ::brood::testing::LeakCheck {
     return endpoints;
   }
 
+  static std::vector<std::string> EntriesOf(const Listeners& opened) {
+    std::vector<std::string> entries;
+    for (const OpenedListener& each : opened) entries.push_back(each.entry);
+    return entries;
+  }
+
   const ShortDir dir_;
   Options options_;
+  std::vector<InheritedListener> inherited_;
 };
 
 TEST_F(OpenListenersTest, BindsWhatNothingWasInheritedFor) {
   options_.listen = {"127.0.0.1:0", "unix:" + dir_.File("s")};
   const absl::StatusOr<Listeners> opened = Open();
   ASSERT_THAT(opened, IsOk());
-  EXPECT_EQ(opened->listeners[0].endpoint().WithPort(0).ToString(),
+  EXPECT_EQ((*opened)[0].listener.endpoint().WithPort(0).ToString(),
             "127.0.0.1:0");
-  EXPECT_EQ(opened->listeners[1].endpoint(), dir_.Socket("s"));
-  EXPECT_EQ(opened->entries, options_.listen);
+  EXPECT_EQ((*opened)[1].listener.endpoint(), dir_.Socket("s"));
+  EXPECT_EQ(EntriesOf(*opened), options_.listen);
 }
 
 TEST_F(OpenListenersTest, GivesAnEntryTheDescriptorOfItsAddress) {
@@ -113,7 +121,6 @@ TEST_F(OpenListenersTest, DoesNotTakeEveryAddressForEveryIpv6Address) {
   options_.listen = {every.ToString()};
   EXPECT_THAT(OpenedEndpoints(), ElementsAre(every.ToString()));
 
-  options_.inherited.clear();
   const net::Endpoint ipv6 = Inherit("[::]:0");
   options_.listen = {":0", "inherited"};
   const std::vector<std::string> opened = OpenedEndpoints();
@@ -135,9 +142,8 @@ TEST_F(OpenListenersTest, GivesAnEntryTheDescriptorThatServedItBefore) {
 // The number of a descriptor that served another entry before says nothing.
 TEST_F(OpenListenersTest, DoesNotTakeASuccessorsNumbersForThoseOfTheEntries) {
   for (const bool entry_is_left : {true, false}) {
-    options_.inherited.clear();
     Inherit("127.0.0.1:0", "127.0.0.1:0");
-    options_.listen = {absl::StrCat("fd:", options_.inherited[0].fd)};
+    options_.listen = {absl::StrCat("fd:", inherited_[0].socket.fd())};
     if (entry_is_left) options_.listen.push_back("127.0.0.1:0");
     EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kInvalidArgument,
                                  HasSubstr("serves another entry")));
@@ -149,28 +155,26 @@ TEST_F(OpenListenersTest, RoundTripsThroughAnySuccession) {
   const net::Endpoint numbered = Inherit("127.0.0.3:0");
   Inherit("127.0.0.4:0");
   options_.listen = {"unix:" + dir_.File("s"), "127.0.0.1:0",
-                     absl::StrCat("fd:", options_.inherited[1].fd),
+                     absl::StrCat("fd:", inherited_[1].socket.fd()),
                      "127.0.0.2:0", "inherited"};
   std::vector<std::string> before;
   for (int generation = 0; generation < 3; ++generation) {
     absl::StatusOr<Listeners> opened = Open();
     ASSERT_THAT(opened, IsOk());
     std::vector<std::string> now;
-    options_.inherited.clear();
-    for (size_t i = 0; i < opened->listeners.size(); ++i) {
-      now.push_back(opened->listeners[i].endpoint().ToString());
-      options_.inherited.insert(
-          options_.inherited.begin(),
-          {dup(opened->listeners[i].fd()), opened->entries[i]});
+    for (const auto& [listener, entry] : *opened) {
+      now.push_back(listener.endpoint().ToString());
+      inherited_.insert(inherited_.begin(),
+                        {net::Socket::Adopt(dup(listener.fd())), entry});
     }
     EXPECT_THAT(now, ::testing::SizeIs(5));
-    EXPECT_EQ(opened->listeners[2].endpoint(), numbered);
+    EXPECT_EQ((*opened)[2].listener.endpoint(), numbered);
     if (!before.empty()) {
       EXPECT_EQ(now, before);
     }
     before = now;
   }
-  TakeOver(options_);  // closes them
+  inherited_.clear();  // closes them
 }
 
 TEST_F(OpenListenersTest, GivesInheritedWhatNoOtherEntryMeans) {
@@ -192,7 +196,7 @@ TEST_F(OpenListenersTest, SaysThatNothingWasInherited) {
 TEST_F(OpenListenersTest, ClosesWhatNobodyAskedForAndSaysSo) {
   const std::string asked = Inherit("127.0.0.1:0").ToString();
   const std::string unasked = Inherit("127.0.0.1:0").ToString();
-  const int fd = options_.inherited[1].fd;
+  const int fd = inherited_[1].socket.fd();
   options_.listen = {asked};
   ::testing::internal::CaptureStderr();
   const absl::StatusOr<Listeners> opened = Open(LogLevel::kWarning);
@@ -205,15 +209,16 @@ TEST_F(OpenListenersTest, ClosesWhatNobodyAskedForAndSaysSo) {
 
 TEST_F(OpenListenersTest, AdoptsADescriptorThatWasNotInherited) {
   const std::string endpoint = Inherit("127.0.0.1:0").ToString();
-  options_.listen = {absl::StrCat("fd:", options_.inherited[0].fd)};
-  options_.inherited.clear();
+  options_.listen = {
+      absl::StrCat("fd:", std::move(inherited_[0].socket).Release())};
+  inherited_.clear();
   EXPECT_THAT(OpenedEndpoints(), ElementsAre(endpoint));
 }
 
 // R47: a wrong one names itself, and nothing stays open.
 TEST_F(OpenListenersTest, RefusesADescriptorThatDoesNotListen) {
   const int event = eventfd(0, 0);
-  options_.inherited.push_back({event, ""});
+  inherited_.push_back({net::Socket::Adopt(event), ""});
   Inherit("127.0.0.1:0");
   options_.listen = {"inherited"};
   EXPECT_THAT(Open(),
@@ -232,10 +237,12 @@ TEST_F(OpenListenersTest, LeavesADescriptorOpenThatWasNeitherInheritedNorFits) {
 
 TEST_F(OpenListenersTest, RefusesADescriptorForTwo) {
   for (const bool inherited : {true, false}) {
-    options_.inherited.clear();
     Inherit("127.0.0.1:0");
-    const std::string entry = absl::StrCat("fd:", options_.inherited[0].fd);
-    if (!inherited) options_.inherited.clear();
+    const std::string entry = absl::StrCat("fd:", inherited_[0].socket.fd());
+    if (!inherited) {
+      std::move(inherited_[0].socket).Release();
+      inherited_.clear();
+    }
     options_.listen = {entry, entry};
     EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kInvalidArgument,
                                  absl::StrCat("listen=", entry,
@@ -256,12 +263,12 @@ TEST_F(OpenListenersTest, LooksAtEveryDescriptorBeforeItBinds) {
 TEST_F(OpenListenersTest, RefusesADeadlineThatItCanNotKeep) {
   Inherit(absl::StrCat("unix:", dir_.File("s")));
   options_.listen = {"inherited"};
-  options_.idle_timeout = absl::Seconds(5);
+  options_.deadlines.idle = absl::Seconds(5);
   EXPECT_THAT(
       Open(),
       StatusIs(absl::StatusCode::kInvalidArgument,
-               AllOf(StartsWith("idle_timeout=5s: must be 0 with unix:"),
-                     HasSubstr("connection_timeout"))));
+               AllOf(StartsWith("deadlines.idle=5s: must be 0 with unix:"),
+                     HasSubstr("deadlines.connection"))));
 }
 
 TEST_F(OpenListenersTest, GivesTheFileTheModeThatIsAskedFor) {

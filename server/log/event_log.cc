@@ -17,20 +17,6 @@ namespace {
 // Short enough for a pipe to take a line whole or not at all.
 constexpr size_t kLineSize = 1024;
 
-const char* NameOf(LogLevel level) {
-  switch (level) {
-    case LogLevel::kInfo:
-      return "info";
-    case LogLevel::kWarning:
-      return "warning";
-    case LogLevel::kError:
-      return "error";
-    case LogLevel::kOff:
-      break;
-  }
-  return "off";
-}
-
 // The text of an endpoint or of an address, for the length of one expression.
 template <typename Address>
 class Text {
@@ -344,8 +330,9 @@ bool EventLog::Write(LineWriter& writer, LogLevel level, const char* format,
     }
   }
 
-  int length =
-      std::snprintf(line, sizeof(line), "brood[%d] %s: ", pid, NameOf(level));
+  const absl::string_view name = NameOf(level);
+  int length = std::snprintf(line, sizeof(line), "brood[%d] %.*s: ", pid,
+                             static_cast<int>(name.size()), name.data());
   va_list arguments;
   va_start(arguments, format);
   length +=

@@ -36,7 +36,7 @@
 #include "brood/proc/exit_status.h"
 #include "brood/proc/private_fds.h"
 #include "brood/server/log/line_writer.h"
-#include "brood/server/options.h"
+#include "brood/server/log_level.h"
 #include "brood/server/totals.h"
 
 namespace brood::server {

@@ -58,7 +58,7 @@ class ConnectionsTest : public ::brood::testing::LeakCheck {
   // Creates the connections of a server with `options`.
   void Create(Options options) {
     options.max_connections = 2;
-    options.log_level = LogLevel::kOff;
+    options.log.level = LogLevel::kOff;
     options.on_connection_end = [this](const ConnectionReport& report) {
       EXPECT_FALSE(strategy_.busy()) << "reported from within the strategy";
       reports_.push_back(report);
@@ -282,7 +282,7 @@ class ConnectionsWithDeadlineTest : public ConnectionsTest {
  protected:
   ConnectionsWithDeadlineTest() {
     Options options;
-    options.connection_timeout = absl::Seconds(5);
+    options.deadlines.connection = absl::Seconds(5);
     Create(options);
   }
 

@@ -44,7 +44,7 @@ Supervisor::Supervisor(const Options& options, Parts parts)
       log_(*parts.log),
       requests_(*parts.requests),
       signals_(std::move(parts.signals)),
-      predecessor_(std::move(parts.predecessor)),
+      handshake_(std::move(parts.handshake)),
       service_manager_(std::move(parts.service_manager)),
       reaper_(std::move(parts.reaper)),
       strategy_(std::move(parts.strategy)),
@@ -71,7 +71,7 @@ absl::Status Supervisor::Start() { return strategy_->Start(); }
 absl::Status Supervisor::PrepareToServe() {
   absl::Status ready = strategy_->Prepare();
   if (!ready.ok() || std::exchange(reported_ready_, true)) return ready;
-  predecessor_.SayReady();
+  handshake_.ReportReady();
   service_manager_->Ready();
   return absl::OkStatus();
 }
@@ -275,7 +275,7 @@ void Supervisor::Publish(Instant now) {
 
 void Supervisor::StartUpgrade(Instant now) {
   if (lifecycle_.state() == Lifecycle::State::kServing) {
-    upgrade_->Start(listeners_.ToHandOver(), now);
+    upgrade_->Start(listeners_.Lend(), now);
   } else {
     log_.UpgradeIgnored("this server is stopping");
   }

@@ -60,7 +60,7 @@ class Supervisor final : public proc::ParentOnly {
     std::unique_ptr<Strategy> strategy;
     std::unique_ptr<Deadlines> deadlines;
     RequestSignals signals;
-    Predecessor predecessor;
+    Handshake handshake;
     std::unique_ptr<ServiceManager> service_manager;
     std::unique_ptr<Upgrade> upgrade;
     // Outlive the supervisor.
@@ -120,7 +120,7 @@ class Supervisor final : public proc::ParentOnly {
   EventLog& log_;
   const Requests& requests_;
   const RequestSignals signals_;
-  Predecessor predecessor_;
+  Handshake handshake_;
   const std::unique_ptr<ServiceManager> service_manager_;
   // In this order: the strategy uses the reaper until the end.
   const std::unique_ptr<proc::Reaper> reaper_;

@@ -57,7 +57,7 @@ class SupervisorTest : public ::brood::testing::LeakCheck {
     // The listener stamps connections by the real clock.
     fake_now = net::Now();
     options_.listen = {"127.0.0.1:0"};
-    options_.log_level = LogLevel::kOff;
+    options_.log.level = LogLevel::kOff;
     options_.max_connections = 4;
     options_.drain_grace = kGrace;
     options_.on_connection_end = [this](const ConnectionReport& report) {
@@ -99,7 +99,7 @@ class SupervisorTest : public ::brood::testing::LeakCheck {
                                std::move(strategy),
                                *std::move(deadlines),
                                RequestSignals(),
-                               Predecessor(),
+                               Handshake(),
                                *std::move(manager),
                                *std::move(upgrade),
                                requests_.get(),
@@ -296,7 +296,7 @@ TEST_F(SupervisorTest, RefusesAnUpgradeWithoutACommand) {
 }
 
 TEST_F(SupervisorTest, GoesOnServingWhenANewProgramCannotBeStarted) {
-  options_.upgrade_command = {"/no/such/program"};
+  options_.upgrade.command = {"/no/such/program"};
   program_status_ = absl::NotFoundError("posix_spawn");
   Create();
   requests_->AskToUpgrade();
@@ -308,7 +308,7 @@ TEST_F(SupervisorTest, GoesOnServingWhenANewProgramCannotBeStarted) {
 }
 
 TEST_F(SupervisorTest, GoesOnServingWhenTheNewProgramEnds) {
-  options_.upgrade_command = {"/program"};
+  options_.upgrade.command = {"/program"};
   Create();
   requests_->AskToUpgrade();
   Turn();

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/server/upgrade/handshake.h"
 
 #include <fcntl.h>
@@ -6,6 +8,8 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
@@ -16,10 +20,10 @@ namespace brood::server {
 namespace {
 
 constexpr char kVariable[] = "BROOD_UPGRADE";
-// What proc::Program counts from. The listeners follow.
+// The first number that proc::Program gives. The listeners follow.
 constexpr int kReadyFd = STDERR_FILENO + 1;
 
-// Takes what the variable speaks of.
+// Takes ownership of a descriptor that the variable implies.
 absl::StatusOr<net::Socket> Take(int fd) {
   if (fcntl(fd, F_SETFD, FD_CLOEXEC) == 0) return net::Socket::Adopt(fd);
   const int error = errno;
@@ -31,34 +35,11 @@ absl::StatusOr<net::Socket> Take(int fd) {
 
 }  // namespace
 
-bool Predecessor::Expected() { return getenv(kVariable) != nullptr; }
-
-absl::StatusOr<Predecessor> Predecessor::Find() {
-  if (!Expected()) return Predecessor();
-  const std::string lines = getenv(kVariable);
-  unsetenv(kVariable);
-
-  Predecessor predecessor;
-  absl::StatusOr<net::Socket> ready = Take(kReadyFd);
-  if (!ready.ok()) return ready.status();
-  predecessor.ready_ = *std::move(ready);
-  int fd = kReadyFd;
-  for (absl::string_view entry :
-       absl::StrSplit(lines, '\n', absl::SkipEmpty())) {
-    absl::StatusOr<net::Socket> listener = Take(++fd);
-    if (!listener.ok()) return listener.status();
-    predecessor.listeners_.push_back(
-        {*std::move(listener), std::string(entry)});
-  }
-  return predecessor;
-}
-
-void Predecessor::Introduce(int ready_fd,
-                            const std::vector<HandedListener>& listeners,
-                            proc::Program* program) {
+void Handshake::Send(int ready_fd, const std::vector<LentListener>& listeners,
+                     proc::Program* program) {
   std::string lines;
   program->fds = {ready_fd};
-  for (const HandedListener& listener : listeners) {
+  for (const LentListener& listener : listeners) {
     absl::StrAppend(&lines, listener.entry, "\n");
     program->fds.push_back(listener.fd);
   }
@@ -70,17 +51,32 @@ void Predecessor::Introduce(int ready_fd,
   program->environment.push_back(absl::StrCat(kVariable, "=", lines));
 }
 
-std::vector<HandedListener> Predecessor::TakeListeners() {
-  std::vector<HandedListener> taken;
-  for (Listener& listener : listeners_) {
-    taken.push_back(
-        {std::move(listener.socket).Release(), std::move(listener.entry)});
+bool Handshake::IsPending() { return getenv(kVariable) != nullptr; }
+
+absl::StatusOr<Handshake> Handshake::Receive() {
+  if (!IsPending()) return Handshake();
+  const std::string lines = getenv(kVariable);
+  unsetenv(kVariable);
+
+  Handshake handshake;
+  absl::StatusOr<net::Socket> ready = Take(kReadyFd);
+  if (!ready.ok()) return ready.status();
+  handshake.ready_ = *std::move(ready);
+  int fd = kReadyFd;
+  for (absl::string_view entry :
+       absl::StrSplit(lines, '\n', absl::SkipEmpty())) {
+    absl::StatusOr<net::Socket> listener = Take(++fd);
+    if (!listener.ok()) return listener.status();
+    handshake.listeners_.push_back({*std::move(listener), std::string(entry)});
   }
-  listeners_.clear();
-  return taken;
+  return handshake;
 }
 
-void Predecessor::SayReady() {
+std::vector<InheritedListener> Handshake::TakeListeners() {
+  return std::exchange(listeners_, {});
+}
+
+void Handshake::ReportReady() {
   if (!ready_.valid()) return;
   eventfd_write(ready_.fd(), 1);
   ready_.Close();

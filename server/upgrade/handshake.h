@@ -1,72 +1,67 @@
-// Predecessor: the program that started this one to take its place.
-//
-// It handed this program its listening descriptors, and serves until it is told
-// that this one is ready. upgrade.h is its side. What it hands over travels as
-// open descriptors from number kReadyFd up, and their meaning in the
-// environment variable BROOD_UPGRADE: for each listener a line with the entry
-// of Options::listen that it serves.
-//
-// Lives in the parent, before and while it starts. Find() takes ownership of
-// the descriptors, makes them close-on-exec and removes the variable, so that
-// no child takes itself for a successor.
-//
-// Errors: InvalidArgument that names the variable and the descriptor, if they
-// do not fit each other; nothing is left open then.
-//
-// Example:
-//   auto predecessor = Predecessor::Find();
-//   if (!predecessor.ok()) return predecessor.status();
-//   ... listen, with (*predecessor)->TakeListeners() ...
-//   if (*predecessor) (*predecessor)->SayReady();
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef BROOD_SERVER_UPGRADE_HANDSHAKE_H_
 #define BROOD_SERVER_UPGRADE_HANDSHAKE_H_
 
-#include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "brood/net/socket.h"
 #include "brood/proc/program.h"
+#include "brood/server/inherited_listener.h"
+#include "brood/server/listening/lent_listener.h"
 
 namespace brood::server {
 
-// A listening descriptor and the entry of Options::listen that it serves.
-struct HandedListener {
-  int fd;
-  std::string entry;
-};
-
-class Predecessor {
+// Handshake passes the listeners of an old program to the new one that it
+// starts, and reports back when the new one is ready.
+//
+// The old program calls Send(); upgrade.h is the rest of its side. The new
+// program calls Receive(), and owns what it received. The descriptors have the
+// numbers from 3 on, in order: an eventfd on which readiness is reported, then
+// the listeners. The environment variable BROOD_UPGRADE has a line for each
+// listener: the entry of Options::listen that it serves.
+//
+// Runs in the parent of each program. Children inherit neither the descriptors
+// nor the variable.
+//
+// Errors: Receive() returns InvalidArgument, naming the variable and the
+// descriptor, if they do not match; no descriptor is left open then.
+//
+// Example, in the new program:
+//   auto handshake = Handshake::Receive();
+//   if (!handshake.ok()) return handshake.status();
+//   ... listen, with handshake->TakeListeners() ...
+//   handshake->ReportReady();
+class Handshake {
  public:
-  // Has no listeners and reports to no program.
-  Predecessor() = default;
-  // Returns what this program was given by the one that started it; nothing if
-  // it was started in another way.
-  static absl::StatusOr<Predecessor> Find();
-  // Whether Find() would look for one.
-  static bool Expected();
+  // Makes a handshake that holds no listeners and reports to no program.
+  Handshake() = default;
 
-  // The other side: gives `program` the descriptors and the environment of this
-  // process by which it will find its predecessor.
-  static void Introduce(int ready_fd,
-                        const std::vector<HandedListener>& listeners,
-                        proc::Program* program);
+  // Gives `program` the descriptors, and the environment of this process with
+  // the variable. Called in the old program. `ready_fd` is the eventfd.
+  static void Send(int ready_fd, const std::vector<LentListener>& listeners,
+                   proc::Program* program);
 
-  // Gives the listeners to the caller, who now owns their descriptors.
-  std::vector<HandedListener> TakeListeners();
-  // Connections are accepted from now on. To be said once.
-  void SayReady();
+  // Reports whether another program has started this one as its successor and
+  // Receive() has not been called yet.
+  static bool IsPending();
+
+  // Takes ownership of the descriptors, makes them close-on-exec and removes
+  // the variable. Called in the new program. Returns Handshake() if this
+  // program was started in another way.
+  static absl::StatusOr<Handshake> Receive();
+
+  // Returns the received listeners, which belong to the caller from now on.
+  std::vector<InheritedListener> TakeListeners();
+
+  // Reports to the old program, if there is one, that this one accepts
+  // connections from now on. Does nothing when it is called again.
+  void ReportReady();
 
  private:
-  struct Listener {
-    net::Socket socket;
-    std::string entry;
-  };
-
   net::Socket ready_;
-  std::vector<Listener> listeners_;
+  std::vector<InheritedListener> listeners_;
 };
 
 }  // namespace brood::server

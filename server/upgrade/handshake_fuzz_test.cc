@@ -1,6 +1,9 @@
-// What holds for Predecessor::Find() whatever BROOD_UPGRADE says: the variable
-// is gone, and there is a listener for each line, or an error and no descriptor
-// that it spoke of is left open. What it finds it introduces as it was found.
+// SPDX-License-Identifier: Apache-2.0
+
+// What holds for Handshake::Receive() with any BROOD_UPGRADE: the variable is
+// removed, and there is a listener for each line, or an error and none of the
+// descriptors is left open. Handshake::Send() sends what was received
+// unchanged.
 
 #include <cstddef>
 #include <cstdint>
@@ -14,6 +17,8 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "brood/proc/program.h"
+#include "brood/server/inherited_listener.h"
+#include "brood/server/listening/lent_listener.h"
 #include "brood/server/upgrade/handshake.h"
 #include "brood/testing/fuzz/require.h"
 #include "brood/testing/fuzz/staged_process.h"
@@ -21,8 +26,9 @@
 namespace {
 
 using brood::proc::Program;
-using brood::server::HandedListener;
-using brood::server::Predecessor;
+using brood::server::Handshake;
+using brood::server::InheritedListener;
+using brood::server::LentListener;
 using brood::testing::Require;
 using brood::testing::StagedProcess;
 
@@ -30,38 +36,39 @@ constexpr int kFirst = StagedProcess::kFirst;
 constexpr int kCount = StagedProcess::kCount;
 
 std::vector<std::string> EntriesOf(
-    const std::vector<HandedListener>& listeners) {
+    const std::vector<InheritedListener>& listeners) {
   std::vector<std::string> entries;
-  for (const HandedListener& listener : listeners) {
+  for (const InheritedListener& listener : listeners) {
     entries.push_back(listener.entry);
   }
   return entries;
 }
 
-// What a program finds that `variable` says something to; empty if that is an
-// error.
-std::vector<std::string> Find(const std::string& variable,
-                              std::string* introduced) {
+// Returns the entries that a program receives by `variable`; none if that is an
+// error. Sets `*sent` to the variable that it sends in turn.
+std::vector<std::string> Receive(const std::string& variable,
+                                 std::string* sent) {
   const StagedProcess staged({"PATH=/", variable});
-  absl::StatusOr<Predecessor> found = Predecessor::Find();
-  Require(!Predecessor::Expected(), "no child sees the variable", variable);
-  if (!found.ok()) {
-    Require(absl::IsInvalidArgument(found.status()) &&
-                absl::StartsWith(found.status().message(), "BROOD_UPGRADE: "),
-            "an error is an invalid argument that names the variable",
-            variable);
-    brood::testing::RequireOneLine(found.status());
+  absl::StatusOr<Handshake> received = Handshake::Receive();
+  Require(!Handshake::IsPending(), "no child sees the variable", variable);
+  if (!received.ok()) {
+    Require(
+        absl::IsInvalidArgument(received.status()) &&
+            absl::StartsWith(received.status().message(), "BROOD_UPGRADE: "),
+        "an error is an invalid argument that names the variable", variable);
+    brood::testing::RequireOneLine(received.status());
     Require(StagedProcess::AreClosed(kFirst, kCount + 1),
             "an error leaves nothing open", variable);
     return {};
   }
-  const std::vector<HandedListener> listeners = found->TakeListeners();
+  const std::vector<InheritedListener> listeners = received->TakeListeners();
   const int count = static_cast<int>(listeners.size());
   for (int i = 0; i < count; ++i) {
-    Require(listeners[i].fd == kFirst + 1 + i, "they come in order", variable);
+    Require(listeners[i].socket.fd() == kFirst + 1 + i, "they come in order",
+            variable);
   }
-  found->SayReady();
-  Require(StagedProcess::AreClosed(kFirst, 1), "its last word is said once",
+  received->ReportReady();
+  Require(StagedProcess::AreClosed(kFirst, 1), "readiness is reported once",
           variable);
   Require(StagedProcess::AreTaken(kFirst + 1, count),
           "listeners are the caller's, and for no child", variable);
@@ -69,11 +76,15 @@ std::vector<std::string> Find(const std::string& variable,
           "what is not meant is left alone", variable);
 
   Program program;
-  Predecessor::Introduce(/*ready_fd=*/77, listeners, &program);
+  std::vector<LentListener> lent;
+  for (const InheritedListener& listener : listeners) {
+    lent.push_back({listener.socket.fd(), listener.entry});
+  }
+  Handshake::Send(/*ready_fd=*/77, lent, &program);
   Require(program.fds.size() == listeners.size() + 1 &&
               program.fds.front() == 77 && program.environment.size() == 2,
-          "a successor gets all that we got, and a word", variable);
-  *introduced = program.environment.back();
+          "a successor gets all that was received, and the variable", variable);
+  *sent = program.environment.back();
   return EntriesOf(listeners);
 }
 
@@ -85,16 +96,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   const std::vector<std::string> lines =
       absl::StrSplit(text, '\n', absl::SkipEmpty());
   const bool all_there = lines.size() < kCount;
-  std::string introduced;
-  const std::vector<std::string> found =
-      Find(absl::StrCat("BROOD_UPGRADE=", text), &introduced);
-  Require(found == (all_there ? lines : std::vector<std::string>()),
+  std::string sent;
+  const std::vector<std::string> received =
+      Receive(absl::StrCat("BROOD_UPGRADE=", text), &sent);
+  Require(received == (all_there ? lines : std::vector<std::string>()),
           "there is a listener for each line", text);
-  Require(introduced.empty() != all_there,
+  Require(sent.empty() != all_there,
           "too many listeners are an error, and nothing else is", text);
   if (!all_there) return 0;
   std::string again;
-  Require(Find(introduced, &again) == found && again == introduced,
-          "a successor finds what its predecessor found", introduced);
+  Require(Receive(sent, &again) == received && again == sent,
+          "a successor receives what this program received", sent);
   return 0;
 }

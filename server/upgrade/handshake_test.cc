@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/server/upgrade/handshake.h"
 
 #include <fcntl.h>
@@ -13,6 +15,7 @@
 #include "absl/strings/match.h"
 #include "brood/proc/program.h"
 #include "brood/proc/reaper.h"
+#include "brood/server/inherited_listener.h"
 #include "brood/testing/leak_check.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/support/reaper_harness.h"
@@ -30,7 +33,7 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::Not;
 
-class PredecessorTest : public ::brood::testing::LeakCheck {
+class HandshakeTest : public ::brood::testing::LeakCheck {
  protected:
   // Runs `body` in a process that has nothing open above its standard
   // descriptors but `fds`, as a program that was started with them.
@@ -45,10 +48,10 @@ class PredecessorTest : public ::brood::testing::LeakCheck {
   }
 };
 
-TEST_F(PredecessorTest, IsIntroducedByItsDescriptorsAndOneVariable) {
+TEST_F(HandshakeTest, SendsDescriptorsAndOneVariable) {
   setenv("BROOD_UPGRADE", "of an earlier one", 1);
   proc::Program program;
-  Predecessor::Introduce(7, {{8, "127.0.0.1:0"}, {9, "unix:/run/x"}}, &program);
+  Handshake::Send(7, {{8, "127.0.0.1:0"}, {9, "unix:/run/x"}}, &program);
   unsetenv("BROOD_UPGRADE");
   EXPECT_THAT(program.fds, ElementsAre(7, 8, 9));
   EXPECT_THAT(program.environment,
@@ -56,48 +59,49 @@ TEST_F(PredecessorTest, IsIntroducedByItsDescriptorsAndOneVariable) {
                     Not(Contains("BROOD_UPGRADE=of an earlier one"))));
 }
 
-TEST_F(PredecessorTest, IsNotFoundByAProgramThatWasStartedInAnotherWay) {
-  EXPECT_FALSE(Predecessor::Expected());
-  auto found = Predecessor::Find();
-  ASSERT_THAT(found, IsOk());
-  EXPECT_THAT(found->TakeListeners(), IsEmpty());
-  found->SayReady();  // to no program
+TEST_F(HandshakeTest, ReceivesNothingInAProgramThatWasStartedInAnotherWay) {
+  EXPECT_FALSE(Handshake::IsPending());
+  auto received = Handshake::Receive();
+  ASSERT_THAT(received, IsOk());
+  EXPECT_THAT(received->TakeListeners(), IsEmpty());
+  received->ReportReady();  // to no program
 }
 
-TEST_F(PredecessorTest, GivesItsListenersAndHearsThatTheNewOneIsReady) {
+TEST_F(HandshakeTest, ReceivesListenersAndReportsReadiness) {
   EXPECT_EQ(RunWith(/*fds=*/3,
                     [] {
                       setenv("BROOD_UPGRADE", "one\ntwo\n", 1);
-                      auto found = Predecessor::Find();
-                      if (!found.ok()) return 1;
-                      if (Predecessor::Expected())
-                        return 2;  // so would children
-                      const std::vector<HandedListener> listeners =
-                          found->TakeListeners();
-                      if (listeners.size() != 2 || listeners[0].fd != 4 ||
+                      auto received = Handshake::Receive();
+                      if (!received.ok()) return 1;
+                      if (Handshake::IsPending())
+                        return 2;  // so it would be in children
+                      const std::vector<InheritedListener> listeners =
+                          received->TakeListeners();
+                      if (listeners.size() != 2 ||
+                          listeners[0].socket.fd() != 4 ||
                           listeners[1].entry != "two") {
                         return 3;
                       }
                       for (int fd : {3, 4, 5}) {
                         if ((fcntl(fd, F_GETFD) & FD_CLOEXEC) == 0) return 4;
                       }
-                      const int word = dup(3);
-                      found->SayReady();
+                      const int copy = dup(3);
+                      received->ReportReady();
                       eventfd_t count = 0;
-                      if (eventfd_read(word, &count) < 0 || count != 1)
+                      if (eventfd_read(copy, &count) < 0 || count != 1)
                         return 5;
                       return fcntl(3, F_GETFD) < 0 ? 0 : 6;
                     }),
             0);
 }
 
-TEST_F(PredecessorTest, IsAnErrorIfADescriptorIsMissing) {
+TEST_F(HandshakeTest, FailsIfADescriptorIsMissing) {
   EXPECT_EQ(RunWith(/*fds=*/2,
                     [] {
                       setenv("BROOD_UPGRADE", "one\ntwo\n", 1);
-                      const auto found = Predecessor::Find();
-                      if (!absl::IsInvalidArgument(found.status())) return 1;
-                      const std::string message(found.status().message());
+                      const auto received = Handshake::Receive();
+                      if (!absl::IsInvalidArgument(received.status())) return 1;
+                      const std::string message(received.status().message());
                       if (!absl::StrContains(message, "BROOD_UPGRADE"))
                         return 2;
                       if (!absl::StrContains(message, "descriptor 5")) return 3;

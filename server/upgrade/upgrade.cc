@@ -11,6 +11,7 @@
 #include "absl/types/optional.h"
 #include "brood/proc/sync_point.h"
 #include "brood/server/child_tag.h"
+#include "brood/server/upgrade/handshake.h"
 
 namespace brood::server {
 
@@ -20,7 +21,7 @@ absl::StatusOr<std::unique_ptr<Upgrade>> Upgrade::Create(
     const Options& options, ServiceManager* manager, proc::Reaper* reaper,
     EventLog* log, StartFunction start) {
   absl::StatusOr<net::EventFd> ready;
-  if (options.upgrade_command.empty()) {
+  if (options.upgrade.command.empty()) {
     ready = net::EventFd();
   } else {
     ready = net::EventFd::Create();
@@ -33,8 +34,8 @@ absl::StatusOr<std::unique_ptr<Upgrade>> Upgrade::Create(
 Upgrade::Upgrade(const Options& options, net::EventFd ready,
                  ServiceManager* manager, proc::Reaper* reaper, EventLog* log,
                  StartFunction start)
-    : command_(options.upgrade_command),
-      timeout_(options.upgrade_timeout),
+    : command_(options.upgrade.command),
+      timeout_(options.upgrade.timeout),
       notify_socket_(options.notify_socket),
       manager_(manager),
       reaper_(reaper),
@@ -42,7 +43,7 @@ Upgrade::Upgrade(const Options& options, net::EventFd ready,
       start_(std::move(start)),
       ready_(std::move(ready)) {}
 
-void Upgrade::Start(const std::vector<HandedListener>& listeners, Instant now) {
+void Upgrade::Start(const std::vector<LentListener>& listeners, Instant now) {
   if (command_.empty()) {
     log_->UpgradeIgnored("this program was not told how to (upgrade_command)");
     return;
@@ -75,11 +76,11 @@ void Upgrade::Start(const std::vector<HandedListener>& listeners, Instant now) {
 }
 
 proc::Program Upgrade::ProgramWith(
-    const std::vector<HandedListener>& listeners) const {
+    const std::vector<LentListener>& listeners) const {
   proc::Program program;
   program.path = command_.front();
   program.arguments = command_;
-  Predecessor::Introduce(ready_.fd(), listeners, &program);
+  Handshake::Send(ready_.fd(), listeners, &program);
   if (!notify_socket_.empty()) {
     // This program has taken the variable from its environment.
     program.environment.push_back(

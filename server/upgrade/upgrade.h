@@ -3,7 +3,7 @@
 //
 // The program is started from the same path, with the same arguments, as a
 // child; what has been installed at the path meanwhile is what runs. It gets
-// the very same listening descriptors (predecessor.h is its side), so clients
+// the very same listening descriptors (handshake.h tells it which), so clients
 // wait in the same queue whoever accepts from it. This program serves on until
 // the new one says that it is ready, then stops accepting, and drains once that
 // one has lived for kProof. However the new program fails before, whether it is
@@ -48,9 +48,9 @@
 #include "brood/proc/program.h"
 #include "brood/proc/reaper.h"
 #include "brood/server/control/service_manager.h"
+#include "brood/server/listening/lent_listener.h"
 #include "brood/server/log/event_log.h"
 #include "brood/server/options.h"
-#include "brood/server/upgrade/handshake.h"
 
 namespace brood::server {
 
@@ -63,7 +63,7 @@ class Upgrade {
   using StartFunction =
       std::function<absl::StatusOr<proc::Child>(const proc::Program& program)>;
 
-  // By options.upgrade_command, upgrade_timeout and notify_socket. Without a
+  // By options.upgrade and notify_socket. Without a
   // command, every request is refused. `manager`, `reaper` and `log` outlive
   // this object.
   static absl::StatusOr<std::unique_ptr<Upgrade>> Create(
@@ -72,7 +72,7 @@ class Upgrade {
 
   // Starts the program with `listeners`, which stay the caller's. If one is in
   // flight already it says so in the log, and that is all.
-  void Start(const std::vector<HandedListener>& listeners, net::Instant now);
+  void Start(const std::vector<LentListener>& listeners, net::Instant now);
   // To be called when fd() is readable or deadline() has come. True, once, when
   // the new program has taken over.
   bool Step(net::Instant now);
@@ -97,7 +97,7 @@ class Upgrade {
 
   Upgrade(const Options& options, net::EventFd ready, ServiceManager* manager,
           proc::Reaper* reaper, EventLog* log, StartFunction start);
-  proc::Program ProgramWith(const std::vector<HandedListener>& listeners) const;
+  proc::Program ProgramWith(const std::vector<LentListener>& listeners) const;
   void TakeReadiness(net::Instant now);
   bool TryHandOver(net::Instant now);
   void End(int signal, absl::Status why);

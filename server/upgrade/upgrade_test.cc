@@ -43,8 +43,8 @@ class UpgradeTest : public ::brood::testing::LeakCheck {
  protected:
   explicit UpgradeTest(bool with_command = true) {
     Options options;
-    if (with_command) options.upgrade_command = {"/program", "--flag"};
-    options.upgrade_timeout = kTimeout;
+    if (with_command) options.upgrade.command = {"/program", "--flag"};
+    options.upgrade.timeout = kTimeout;
     auto manager = ServiceManager::Create("", &log_);
     EXPECT_THAT(manager, IsOk());
     manager_ = *std::move(manager);

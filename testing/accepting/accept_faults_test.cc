@@ -118,7 +118,7 @@ rlimit LimitDescriptorsOf(pid_t pid) {
 
 TEST_P(AcceptFaultsTest, OutOfDescriptorsItRestsAndReapsAndRecovers) {
   TestServer::Setup setup;
-  setup.options.workers = 30;
+  setup.options.pool.workers = 30;
   const auto server = StartFaulty(std::move(setup));
   ExpectRest(*server);
   std::vector<TestClient> held = Hold(*server, 21);
@@ -182,7 +182,7 @@ TEST_P(AcceptFaultsTest, WithNoDeathToEndItAPauseIsShort) {
 // once, and not when the pause is over.
 void AcceptFaultsTest::FailTwentyTimes(int error) {
   TestServer::Setup setup;
-  setup.options.workers = 120;
+  setup.options.pool.workers = 120;
   const auto server = StartFaulty(std::move(setup));
   std::vector<TestClient> held = Hold(*server, 20);
   const int64_t accepts_before = accepts();
@@ -272,7 +272,7 @@ TEST_P(AcceptFaultsTest, ADeadListenerIsClosedAndTheOthersGoOn) {
 
 TEST_P(AcceptFaultsTest, WithoutAListenerItLetsTheLivingFinishAndFails) {
   TestServer::Setup setup;
-  setup.options.workers = 20;
+  setup.options.pool.workers = 20;
   const auto server = StartFaulty(std::move(setup));
   std::vector<TestClient> live = Hold(*server, 16);
   faults_.FailAlways(SYS_accept4, EBADF);

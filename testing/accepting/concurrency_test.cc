@@ -65,7 +65,7 @@ TEST_P(ConcurrencyTest, FiveHundredClientsAtOnceEachHaveAProcessOfTheirOwn) {
   constexpr int kClients = 500 / kCostOfFork;
   TestServer::Setup setup;
   setup.options.max_connections = kClients;
-  setup.options.workers = kClients;
+  setup.options.pool.workers = kClients;
   setup.handler = AnswerWithPid;
   const auto server = StartServer(std::move(setup));
 
@@ -146,7 +146,7 @@ TEST_P(ConcurrencyTest, AClientSeesTheEndOfItsConnectionThoughSiblingsLive) {
     }
     return ExitCode::kPeerLost;
   };
-  setup.options.workers = 40;
+  setup.options.pool.workers = 40;
   const auto server = StartServer(std::move(setup));
 
   std::vector<TestClient> clients = ConnectMany(*server, 40);
@@ -177,7 +177,7 @@ TEST_P(ConcurrencyTest, TheCapIsNeverExceededAndTheWaitingAreServedInOrder) {
   Shared<Most> most;
   TestServer::Setup setup;
   setup.options.max_connections = static_cast<int>(kCap);
-  setup.options.workers = static_cast<int>(kCap);
+  setup.options.pool.workers = static_cast<int>(kCap);
   setup.handler = AnswerWithPid;
   // After every turn of the loop, nothing is missed: children are born in a
   // turn alone.
@@ -254,8 +254,8 @@ TEST_P(ConcurrencyTest, WhoeverComesWhileTheServerIsStoppedWaitsNoLonger) {
   constexpr int kClients = 512 / kCostOfFork;
   TestServer::Setup setup;
   setup.options.max_connections = kClients;
-  setup.options.workers = 8;
-  setup.options.log_level = server::LogLevel::kError;
+  setup.options.pool.workers = 8;
+  setup.options.log.level = server::LogLevel::kError;
   const auto server = StartServer(std::move(setup));
   const int64_t overflows_before = ListenOverflows();
   Freeze(server->pid());
@@ -278,7 +278,7 @@ TEST_P(ConcurrencyTest, WhoeverOverflowsAShortQueueIsServedLaterOn) {
   constexpr int kClients = 64;
   TestServer::Setup setup;
   setup.options.backlog = 16;
-  setup.options.log_level = server::LogLevel::kError;
+  setup.options.log.level = server::LogLevel::kError;
   const auto server = StartServer(std::move(setup));
   const int64_t overflows_before = ListenOverflows();
   Freeze(server->pid());

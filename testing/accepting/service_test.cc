@@ -49,8 +49,8 @@ TEST_P(ServiceTest, ServesAUnixSocket) {
   const net::Endpoint endpoint = dir_.Socket("s");
   TestServer::Setup setup;
   setup.options.listen = {endpoint.ToString()};
-  setup.options.connection_timeout = absl::Minutes(1);
-  setup.options.peer_timeout = absl::Seconds(10);
+  setup.options.deadlines.connection = absl::Minutes(1);
+  setup.options.deadlines.peer = absl::Seconds(10);
   setup.handler = [endpoint](net::Connection& connection) {
     EXPECT_EQ(connection.local(), endpoint);
     EXPECT_EQ(connection.peer().ToString(), "unix:");
@@ -80,7 +80,7 @@ TEST_P(ServiceTest, ServesAllWhoWaitOnAUnixSocketWhenItStops) {
   setup.options.listen = {dir_.Socket("s").ToString()};
   setup.options.max_connections = 1;
   setup.options.drain_grace = absl::Seconds(30);  // on a busy machine
-  setup.options.workers = 1;
+  setup.options.pool.workers = 1;
   setup.handler = [](net::Connection& connection) {
     char byte;
     return net::ReadFull(connection.socket(), absl::MakeSpan(&byte, 1)).ok() &&
@@ -106,7 +106,7 @@ TEST_P(ServiceTest, ServesAllWhoWaitOnAUnixSocketWhenItStops) {
 TEST_P(ServiceTest, KillsAUnixClientsProcessWhenItsTimeIsUp) {
   TestServer::Setup setup;
   setup.options.listen = {dir_.Socket("s").ToString()};
-  setup.options.connection_timeout = absl::Milliseconds(200);
+  setup.options.deadlines.connection = absl::Milliseconds(200);
   const auto server = StartServer(std::move(setup));
   TestClient client = ConnectTo(*server);
   EXPECT_THAT(client.ExpectEof(), IsOk());
@@ -119,8 +119,8 @@ TEST_P(ServiceTest, StopsAtOnceWithAListenerThatUsedToBlock) {
   net::Socket listener = ForeignListener(*net::Endpoint::Parse("127.0.0.1:0"));
   TestServer::Setup setup;
   setup.options.listen = {"inherited"};
-  setup.options.workers = 4;
-  setup.options.inherited = {{listener.fd(), ""}};
+  setup.options.pool.workers = 4;
+  setup.inherited = {listener.fd()};
   const auto server = StartServer(std::move(setup));
   listener.Close();
   TestClient client = ConnectTo(*server);
@@ -168,9 +168,9 @@ TEST_P(ServiceTest, AcceptsConnectionsWhenItSaysThatItIsReady) {
 TEST_P(ServiceTest, DoesNotStartWithWhatDoesNotListen) {
   const net::Socket wrong = net::Socket::Adopt(socket(AF_INET, SOCK_STREAM, 0));
   TestServer::Setup setup;
-  setup.options.strategy = row().name;
+  setup.options.strategy = row().strategy;
   setup.options.listen = {"inherited"};
-  setup.options.inherited = {{wrong.fd(), ""}};
+  setup.inherited = {wrong.fd()};
   EXPECT_THAT(TestServer::Start(std::move(setup)),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        HasSubstr(absl::StrCat("fd:", wrong.fd(),

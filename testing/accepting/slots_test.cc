@@ -105,8 +105,8 @@ TEST_P(SlotsTest, NoWayOfDyingLeaksOne) {
   constexpr int kCap = 32;
   TestServer::Setup setup;
   setup.options.max_connections = kCap;
-  setup.options.workers = kCap;
-  setup.options.log_level = server::LogLevel::kError;
+  setup.options.pool.workers = kCap;
+  setup.options.log.level = server::LogLevel::kError;
   setup.handler = [](net::Connection& connection) {
     // Looked at and left there, for a child that never reads.
     char choice;

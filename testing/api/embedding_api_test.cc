@@ -80,8 +80,8 @@ class EmbeddingApiTest : public StrategyTest {
  protected:
   static TestServer::Setup FewProcessesSetup() {
     TestServer::Setup setup = QuietSetup();
-    setup.options.min_spares = 2;
-    setup.options.workers = 3;
+    setup.options.spares.min = 2;
+    setup.options.pool.workers = 3;
     return setup;
   }
   std::string Ask(const TestServer& server) {
@@ -147,8 +147,8 @@ TEST_P(EmbeddingApiTest, TellsThatItEndedAConnectionItself) {
 TEST_P(EmbeddingApiTest, HearsOfABirthWhenItHappens) {
   Shared<AllTold> told;
   TestServer::Setup setup = FewProcessesSetup();
-  setup.options.log_level = server::LogLevel::kInfo;
-  setup.options.workers = 9;
+  setup.options.log.level = server::LogLevel::kInfo;
+  setup.options.pool.workers = 9;
   setup.options.on_connection_end = [&](const ConnectionReport& report) {
     told->Add(report);
   };
@@ -190,7 +190,7 @@ TEST_P(EmbeddingApiTest, ServesNobodyInAChildThatCouldNotBePrepared) {
   for (const bool throws : {false, true}) {
     Shared<AllTold> told;
     TestServer::Setup setup = FewProcessesSetup();
-    setup.options.log_level = server::LogLevel::kOff;
+    setup.options.log.level = server::LogLevel::kOff;
     setup.options.prepare_child = [throws]() -> absl::Status {
       if (throws) throw std::runtime_error("no");
       return absl::PermissionDeniedError("no");
@@ -296,8 +296,8 @@ TEST_P(EmbeddingApiTest, ServesNobodyByAProcessOfAnOlderGeneration) {
   if (!row().forks_itself) GTEST_SKIP() << "it has but one";
   Shared<Bell> bell;
   TestServer::Setup setup = FewProcessesSetup();
-  setup.options.min_spares = 8;
-  setup.options.workers = 8;
+  setup.options.spares.min = 8;
+  setup.options.pool.workers = 8;
   setup.run = [&](TcpServer& server) -> absl::Status {
     for (;;) {
       const absl::StatusOr<bool> goes_on = server.Step(absl::Milliseconds(5));
@@ -335,7 +335,7 @@ class ZygoteApiTest : public ServerTest {};
 
 TEST_F(ZygoteApiTest, AZygoteSaysThatItHasOneGenerationAlone) {
   TestServer::Setup setup = QuietSetup();
-  setup.options.strategy = "zygote";
+  setup.options.strategy = server::StrategyKind::kZygote;
   setup.run = [](TcpServer& server) {
     EXPECT_THAT(server.BeginGeneration(),
                 StatusIs(absl::StatusCode::kUnimplemented));

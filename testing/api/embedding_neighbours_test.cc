@@ -46,10 +46,10 @@ class NeighboursTest : public StrategyTest {
   static server::Options SilentOptions() {
     server::Options options;
     options.listen = {"127.0.0.1:0"};
-    options.log_level = server::LogLevel::kOff;
-    options.strategy = row().name;
-    options.min_spares = 2;
-    options.workers = 6;
+    options.log.level = server::LogLevel::kOff;
+    options.strategy = row().strategy;
+    options.spares.min = 2;
+    options.pool.workers = 6;
     return options;
   }
   static TestServer::Setup SilentSetup() {

@@ -74,7 +74,7 @@ class AllocationTest : public StrategyTest {
 
 void AllocationTest::CountWithLogLevel(server::LogLevel level) {
   TestServer::Setup setup;
-  setup.options.log_level = level;
+  setup.options.log.level = level;
   setup.run = [](server::TcpServer& server) {
     ServeUntil(server, kWarmUp);
     const uint64_t before = allocations;
@@ -104,8 +104,8 @@ TEST_P(AllocationTest, ParentAllocatesNothingForAConnectionThatItLogs) {
 TEST_P(AllocationTest, WhicheverAllocationFailsCreateLeavesNothingBehind) {
   server::Options options;
   options.listen = {"127.0.0.1:0", "127.0.0.1:0"};
-  options.strategy = row().name;
-  options.log_level = server::LogLevel::kOff;
+  options.strategy = row().strategy;
+  options.log.level = server::LogLevel::kOff;
   options.max_connections = 10;
   const server::Handler handler = server::EchoHandler(512);
   uint64_t failed = 0;

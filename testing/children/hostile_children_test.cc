@@ -63,8 +63,8 @@ TEST_P(HostileChildrenTest, WhoScribblesOverSharedMemoryHarmsNobody) {
   std::map<uintptr_t, uintptr_t> not_the_servers;
   TestServer::Setup setup;
   // Down to this level children log, and count what is lost.
-  setup.options.log_level = server::LogLevel::kInfo;
-  setup.options.workers = 4;
+  setup.options.log.level = server::LogLevel::kInfo;
+  setup.options.pool.workers = 4;
   setup.before = [&] { not_the_servers = SharedMemory(); };
   setup.handler = [&](net::Connection& connection) {
     char kind;
@@ -118,8 +118,8 @@ struct Told {
 TEST_F(HostileWorkerTest, WhoLiesAboutTheTimeIsBelievedNoneThatHasNotPassed) {
   Shared<Told> told;
   TestServer::Setup setup;
-  setup.options.strategy = "pool";
-  setup.options.workers = 1;
+  setup.options.strategy = server::StrategyKind::kPool;
+  setup.options.pool.workers = 1;
   setup.options.on_connection_end = [&](const server::ConnectionReport& end) {
     told->to_child[told->count % 2] = end.accept_to_child;
     told->duration[told->count++ % 2] = end.duration;

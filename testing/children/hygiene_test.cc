@@ -168,9 +168,9 @@ TEST_P(HygieneTest, AChildSeesTheEmbeddersDescriptorsAndItsConnectionAlone) {
   std::vector<int> opened;
   TestServer::Setup setup = QuietSetup(server::LogLevel::kError);
   // To a pipe, for which the log has a descriptor of its own to hide.
-  setup.options.log_level = server::LogLevel::kInfo;
+  setup.options.log.level = server::LogLevel::kInfo;
   setup.options.listen = {"127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"};
-  setup.options.workers = 30;
+  setup.options.pool.workers = 30;
   setup.before = [&] {
     for (int i = 0; i < 100; ++i) {
       opened.push_back(open("/dev/null", O_RDONLY));  // inheritable
@@ -213,9 +213,9 @@ TEST_P(HygieneTest, AnotherProgramGetsItsConnectionAndWhatTheEmbedderGaveIt) {
   // By number; the standard ones are among them.
   Shared<std::array<std::atomic<bool>, 1024>> given;
   TestServer::Setup setup = QuietSetup(server::LogLevel::kError);
-  setup.options.log_level = server::LogLevel::kInfo;
+  setup.options.log.level = server::LogLevel::kInfo;
   setup.options.listen = {"127.0.0.1:0", "127.0.0.1:0"};
-  setup.options.workers = 4;
+  setup.options.pool.workers = 4;
   setup.before = [&] {
     signal(SIGUSR1, [](int) {});
     for (int fd : DescriptorsOf("self")) {

@@ -160,7 +160,7 @@ TEST_P(ReapingTest, ACrashIsOneClientsAffairAndIsAttributedExactly) {
     }
     return ExitCode::kServed;
   };
-  setup.options.workers = 64;
+  setup.options.pool.workers = 64;
   const auto server = StartServer(std::move(setup));
   std::vector<TestClient> clients = ConnectMany(*server, 64);
   const std::string live(1, '\0');
@@ -199,7 +199,7 @@ TEST_P(ReapingTest, ACrashIsOneClientsAffairAndIsAttributedExactly) {
 TEST_P(ReapingTest, AThousandWhoDieWhileTheServerIsStoppedAreReapedAtOnce) {
   RaiseDescriptorLimit();
   TestServer::Setup setup = QuietSetup();
-  setup.options.workers = kThousand;
+  setup.options.pool.workers = kThousand;
   setup.handler = EchoAndEnd;
   const auto server = StartServer(std::move(setup));
   std::vector<TestClient> clients = ConnectAndEcho(*server, kThousand);
@@ -230,7 +230,7 @@ void OwnershipTest::FindsADeathThatTheKernelDidNotTellOf(
     const rlimit few = {4, 4};
     setrlimit(RLIMIT_SIGPENDING, &few);
   };
-  setup.options.workers = 100;
+  setup.options.pool.workers = 100;
   setup.handler = EchoAndEnd;
   const auto server = StartServer(std::move(setup));
   EXPECT_THAT(

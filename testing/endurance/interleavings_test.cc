@@ -192,17 +192,17 @@ class InterleavingsTest : public ServerTest,
 
 TestServer::Setup InterleavingsTest::SetupFor(const Pair& events) {
   TestServer::Setup setup;
-  setup.options.strategy = GetParam().strategy;
-  setup.options.min_spares = 2;
-  setup.options.workers = 3;
+  setup.options.strategy = *server::ParseStrategyKind(GetParam().strategy);
+  setup.options.spares.min = 2;
+  setup.options.pool.workers = 3;
   setup.options.drain_grace =
       absl::Milliseconds(PointIs("terminate") ? 10 : 5000);
   // At the end of the grace it is a stall, and no child has to be left by then.
   if ((Has(events, Event::kDeadline) || PointIs("deadline")) &&
       !PointIs("terminate")) {
-    setup.options.connection_timeout = kTimeout;
+    setup.options.deadlines.connection = kTimeout;
   }
-  setup.options.upgrade_command = {
+  setup.options.upgrade.command = {
       ServerProgram::Path(), "--listen=127.0.0.1:0", "--log_level=warning"};
   setup.before = [] {
     server::RequestSignals::BlockForGood();  // as a program does

@@ -159,7 +159,7 @@ class SoakTest : public LeakCheck {
  protected:
   static const StrategyRow& Row() {
     for (const StrategyRow& row : Strategies()) {
-      if (row.name == std::string(Asked("SOAK_STRATEGY", "fork"))) return row;
+      if (row.name() == Asked("SOAK_STRATEGY", "fork")) return row;
     }
     throw std::runtime_error("SOAK_STRATEGY is no strategy");
   }
@@ -167,7 +167,7 @@ class SoakTest : public LeakCheck {
   // When nobody is served any more, and everybody who ended is buried.
   static Sample TakeAtRest(pid_t pid) {
     server::Options options;
-    options.strategy = Row().name;
+    options.strategy = Row().strategy;
     const size_t at_rest = Row().waiting(options, /*busy=*/0);
     EXPECT_TRUE(
         Await([&] { return ChildrenOf(absl::StrCat(pid)).size() == at_rest; }));
@@ -181,15 +181,16 @@ TEST_F(SoakTest, IsAsGoodAsNewInTheEnd) {
   const int64_t connections = std::atoll(Asked("SOAK_CONNECTIONS", "1000000"));
   ASSERT_GE(connections, kStages);
   auto server = ServerProgram::Start({ServerProgram::Path(),
-                                      absl::StrCat("--strategy=", Row().name),
+                                      absl::StrCat("--strategy=", Row().name()),
                                       "--log_level=warning"});
   ASSERT_THAT(server, IsOk());
   const pid_t pid = (*server)->pid();
 
   Crowd crowd((*server)->endpoint());
   std::vector<Sample> samples;
-  std::printf("%s\n%11s %8s %7s %12s %10s %11s\n", Row().name, "connections",
-              "failed", "per s", "resident KiB", "VmRSS KiB", "descriptors");
+  std::printf("%s\n%11s %8s %7s %12s %10s %11s\n", Row().name().c_str(),
+              "connections", "failed", "per s", "resident KiB", "VmRSS KiB",
+              "descriptors");
   for (int stage = 1; stage <= kStages; ++stage) {
     const net::Instant start = net::Now();
     const int64_t before = connections * (stage - 1) / kStages;

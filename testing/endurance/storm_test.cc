@@ -144,7 +144,7 @@ class StormTest : public LeakCheck,
  protected:
   static std::unique_ptr<ServerProgram> Start() {
     auto server = ServerProgram::Start(
-        {ServerProgram::Path(), absl::StrCat("--strategy=", GetParam().name),
+        {ServerProgram::Path(), absl::StrCat("--strategy=", GetParam().name()),
          "--workers=4", "--max_connections=50"});
     if (!server.ok()) throw std::runtime_error(server.status().ToString());
     return *std::move(server);
@@ -174,8 +174,9 @@ TEST_P(StormTest, EndsWithBalancedAccountsAndNoFailureButOfKilledProcesses) {
     std::printf(
         "%s, STORM_SEED=%llu: %d killed, %zu generations, %d clients served, "
         "%d failed\n",
-        GetParam().name, static_cast<unsigned long long>(seed), storm.kills(),
-        server->generations().size(), clients.served(), clients.failed());
+        GetParam().name().c_str(), static_cast<unsigned long long>(seed),
+        storm.kills(), server->generations().size(), clients.served(),
+        clients.failed());
     if (HasFailure()) break;
   }
 }

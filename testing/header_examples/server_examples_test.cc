@@ -1,6 +1,7 @@
 // The examples in the public headers of server/ and proc/, word for word.
 
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include <memory>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -19,15 +21,19 @@
 #include "brood/net/endpoint.h"
 #include "brood/net/instant.h"
 #include "brood/net/io.h"
+#include "brood/net/socket.h"
 #include "brood/proc/exit_status.h"
 #include "brood/server/connection_report.h"
 #include "brood/server/echo_handler.h"
 #include "brood/server/handler.h"
+#include "brood/server/inherited_listener.h"
+#include "brood/server/log_level.h"
 #include "brood/server/options.h"
 #include "brood/server/own_command.h"
 #include "brood/server/readiness.h"
 #include "brood/server/scoreboard.h"
 #include "brood/server/socket_activation.h"
+#include "brood/server/strategy_kind.h"
 #include "brood/server/tcp_server.h"
 #include "brood/server/totals.h"
 #include "brood/testing/connection_pair.h"
@@ -80,6 +86,9 @@ TEST_F(ServerExamplesTest, OptionsAreValid) {
   Options options;
   options.listen = {"127.0.0.1:7000", "[::1]:7000"};
   options.max_connections = 200;
+  options.strategy = StrategyKind::kSpares;
+  options.spares.min = 8;
+  options.deadlines.idle = absl::Minutes(5);
   // End of the example.
   EXPECT_THAT(options.Validate(), IsOk());
 }
@@ -138,15 +147,18 @@ TEST_F(ServerExamplesTest, EchoHandlerIsServedAndAnnounced) {
 }
 
 absl::Status ListenAsTheServiceManagerSays(std::vector<std::string>* listen) {
+  const Handler handler = EchoHandler(1024);
   // Example of server/socket_activation.h.
   Options options;
-  absl::StatusOr<int> inherited = InheritListeners(&options);
+  auto inherited = InheritListeners();
   if (!inherited.ok()) return inherited.status();
-  if (*inherited > 0) options.listen = {"inherited"};
+  if (!inherited->empty()) options.listen = {"inherited"};
   TakeNotifySocket(&options);
-  // End of the example.
   *listen = options.listen;
-  return absl::OkStatus();
+  options.listen = {"127.0.0.1:0"};
+  auto server = TcpServer::Create(options, handler, *std::move(inherited));
+  // End of the example.
+  return server.status();
 }
 
 TEST_F(ServerExamplesTest, ListensByItselfWithoutAServiceManager) {
@@ -155,15 +167,55 @@ TEST_F(ServerExamplesTest, ListensByItselfWithoutAServiceManager) {
   EXPECT_EQ(listen, Options().listen);
 }
 
+TEST_F(ServerExamplesTest, ServesAnInheritedListener) {
+  const int listening_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  ASSERT_EQ(listen(listening_fd, 1), 0);
+  Options options;
+  const Handler handler = EchoHandler(1024);
+  // Example of server/inherited_listener.h.
+  std::vector<InheritedListener> inherited;
+  inherited.push_back({net::Socket::Adopt(listening_fd), ""});
+  options.listen = {"inherited"};
+  auto server = TcpServer::Create(options, handler, std::move(inherited));
+  // End of the example.
+  ASSERT_THAT(server, IsOk());
+  EXPECT_EQ((*server)->endpoints().size(), 1u);
+}
+
+absl::Status SetFromTexts(Options& options) {
+  {
+    // Example of server/log_level.h.
+    absl::StatusOr<LogLevel> level = ParseLogLevel("warning");
+    if (!level.ok()) return level.status();
+    options.log.level = *level;
+    // End of the example.
+  }
+  {
+    // Example of server/strategy_kind.h.
+    absl::StatusOr<StrategyKind> kind = ParseStrategyKind("spares");
+    if (!kind.ok()) return kind.status();
+    options.strategy = *kind;
+    // End of the example.
+  }
+  return options.Validate();
+}
+
+TEST_F(ServerExamplesTest, TextsSetEnums) {
+  Options options;
+  EXPECT_THAT(SetFromTexts(options), IsOk());
+  EXPECT_EQ(options.log.level, LogLevel::kWarning);
+  EXPECT_EQ(options.strategy, StrategyKind::kSpares);
+}
+
 TEST_F(ServerExamplesTest, CanBeStartedAgainAsItWasStarted) {
   const int argc = 2;
   const char* const argv[] = {"/opt/echo/server", "--workers=4"};
   // Example of server/own_command.h.
   Options options;
   absl::StatusOr<std::vector<std::string>> command = OwnCommand(argc, argv);
-  if (command.ok()) options.upgrade_command = *command;
+  if (command.ok()) options.upgrade.command = *command;
   // End of the example.
-  EXPECT_EQ(options.upgrade_command,
+  EXPECT_EQ(options.upgrade.command,
             (std::vector<std::string>{"/opt/echo/server", "--workers=4"}));
 }
 

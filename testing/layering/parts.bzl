@@ -6,7 +6,7 @@
       > child > log > vocabulary > net, proc
 
 Of what lies directly in server/, the program ("main"), the facade and the
-vocabulary are parts; each sub-folder is one.
+vocabulary (with server/text) are parts; each other sub-folder is one.
 """
 
 load("//:brood.bzl", "SHIPPED_PACKAGES")
@@ -32,7 +32,7 @@ _MAY_GO_TO = {
     "facade": ["supervisor"] + _BELOW_SUPERVISOR,
     "supervisor": _BELOW_SUPERVISOR,
     "strategy": ["child", "log", "vocabulary"],
-    "upgrade": ["control", "log", "vocabulary"],
+    "upgrade": ["control", "listening", "log", "vocabulary"],
     "listening": ["log", "vocabulary"],
     "control": ["log", "vocabulary"],
     "deadlines": ["log", "status", "vocabulary"],
@@ -77,7 +77,7 @@ def _targets_of(part, everything):
     if part == "facade":
         return "filter('^@*//server:%s', %s)" % (_FACADE, everything)
     if part == "vocabulary":
-        return "(filter('^@*//server:', {all}) - filter('^@*//server:({others})', {all}))".format(
+        return "(filter('^@*//server(/text)?:', {all}) - filter('^@*//server:({others})', {all}))".format(
             all = everything,
             others = _MAIN + "|" + _FACADE,
         )
@@ -96,7 +96,8 @@ def server_part_queries(name, everything, scope):
       find a path.
     """
     for package in SHIPPED_PACKAGES:
-        if package.startswith("server/") and package[len("server/"):] not in _MAY_GO_TO:
+        part = package[len("server/"):] if package.startswith("server/") else "vocabulary"
+        if part not in _MAY_GO_TO and part != "text":
             fail("//testing/layering does not know the part " + package)
     nothing = []
     for part, may_go_to in _MAY_GO_TO.items():

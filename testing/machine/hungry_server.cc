@@ -46,8 +46,15 @@ ExitCode EatOrEcho(brood::net::Connection& connection) {
 int main(int argc, char** argv) {
   brood::server::Options options;
   options.listen = {"127.0.0.1:0"};
-  options.workers = 4;
-  if (argc > 1) options.strategy = argv[1];
+  options.pool.workers = 4;
+  if (argc > 1) {
+    const auto strategy = brood::server::ParseStrategyKind(argv[1]);
+    if (!strategy.ok()) {
+      std::cerr << strategy.status() << std::endl;
+      return 100;
+    }
+    options.strategy = *strategy;
+  }
   auto server = brood::server::TcpServer::Create(options, EatOrEcho);
   if (!server.ok()) {
     std::cerr << server.status() << std::endl;

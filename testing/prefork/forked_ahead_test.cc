@@ -51,13 +51,13 @@ class ForkedAheadTest : public ServerTest {
  protected:
   static TestServer::Setup SparesSetup() {
     TestServer::Setup setup;
-    setup.options.strategy = "spares";
+    setup.options.strategy = server::StrategyKind::kSpares;
     return setup;
   }
   static TestServer::Setup PoolSetup(int workers) {
     TestServer::Setup setup;
-    setup.options.strategy = "pool";
-    setup.options.workers = workers;
+    setup.options.strategy = server::StrategyKind::kPool;
+    setup.options.pool.workers = workers;
     return setup;
   }
   // A handler that says who it is, after it did something to its process.
@@ -92,7 +92,7 @@ class ForkedAheadTest : public ServerTest {
 TEST_F(ForkedAheadTest, SparesThatAreKilledAreNoClientsLoss) {
   constexpr int kConnections = 2000 / kCostOfFork;
   TestServer::Setup setup = SparesSetup();
-  setup.options.log_level = server::LogLevel::kError;
+  setup.options.log.level = server::LogLevel::kError;
   // Who is a spare no more: its handler has begun.
   Shared<std::array<std::atomic<pid_t>, 1 << 12>> begun;
   setup.handler =
@@ -191,7 +191,7 @@ TEST_F(ForkedAheadTest, SparesThatAreKilledAreReplaced) {
 
 TEST_F(ForkedAheadTest, ABurstMakesMoreSparesAndPeaceFewer) {
   TestServer::Setup setup = SparesSetup();
-  setup.options.max_spares = 8;
+  setup.options.spares.max = 8;
   const auto server = StartServer(std::move(setup));
   AwaitChildren(*server, 4);
   std::vector<TestClient> clients;
@@ -240,7 +240,7 @@ TEST_F(ForkedAheadTest, AWorkerServesOneConnectionAfterTheOther) {
 
 TEST_F(ForkedAheadTest, AWorkerIsReplacedAfterAboutSoManyConnections) {
   TestServer::Setup setup = PoolSetup(1);
-  setup.options.max_connections_per_worker = 20;
+  setup.options.pool.max_connections = 20;
   setup.handler = TellPidAfter([] {});
   const auto server = StartServer(std::move(setup));
   std::map<pid_t, int> served;

@@ -141,7 +141,7 @@ TEST_P(StrategiesTest, ThoseWhoServeOutliveThoseWhoWait) {
 // Kills at random, whoever it hits.
 TEST_P(StrategiesTest, WhoeverIsKilledWheneverEachConnectionHasOneFate) {
   TestServer::Setup setup;
-  setup.options.log_level = server::LogLevel::kOff;
+  setup.options.log.level = server::LogLevel::kOff;
   constexpr int kClients = 200 / kCostOfFork;
   const auto server = StartServer(std::move(setup));
   std::atomic<bool> ended{false};
@@ -216,7 +216,7 @@ TEST_P(StrategiesTest, AConnectionIsServedByTheGenerationOfItsTime) {
   generation = 0;
   Shared<std::atomic<int>> wanted, begun;
   TestServer::Setup setup;
-  setup.options.workers = 4;
+  setup.options.pool.workers = 4;
   setup.run = [&](server::TcpServer& server) {
     for (;;) {
       const absl::StatusOr<bool> goes_on = server.Step(absl::Milliseconds(5));
@@ -261,7 +261,7 @@ using AutoTest = ServerTest;
 
 TEST_F(AutoTest, AProgramThatHasGrownIsNotForked) {
   TestServer::Setup setup;
-  setup.options.strategy = "auto";
+  setup.options.strategy = server::StrategyKind::kAuto;
   setup.run = [](server::TcpServer& server) {
     const std::string memory(server::Options::kLargestToFork + (8 << 20), 'x');
     return server.Run();

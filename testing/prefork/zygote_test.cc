@@ -42,7 +42,7 @@ class ZygoteTest : public ServerTest {
  protected:
   static TestServer::Setup ZygoteSetup() {
     TestServer::Setup setup;
-    setup.options.strategy = "zygote";
+    setup.options.strategy = server::StrategyKind::kZygote;
     return setup;
   }
 
@@ -169,10 +169,11 @@ class BusyThreads {
 };
 
 TEST_F(ZygoteTest, AProgramWithThreadsIsServedAndNoHandlerFindsALockHeld) {
-  for (const char* strategy : {"zygote", "auto"}) {
+  for (const auto strategy :
+       {server::StrategyKind::kZygote, server::StrategyKind::kAuto}) {
     TestServer::Setup setup;
     setup.options.strategy = strategy;
-    setup.options.log_level = server::LogLevel::kWarning;
+    setup.options.log.level = server::LogLevel::kWarning;
     setup.handler = [](net::Connection& connection) {
       const std::string text(200, 'y');  // from the heap
       return net::WriteFull(connection.socket(), text).ok()
@@ -190,12 +191,14 @@ TEST_F(ZygoteTest, AProgramWithThreadsIsServedAndNoHandlerFindsALockHeld) {
     }
     EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok,
               static_cast<uint64_t>(500 / kCostOfFork))
-        << strategy;
+        << NameOf(strategy);
   }
 }
 
 TEST_F(ZygoteTest, TheOtherStrategiesRefuseAProgramWithThreads) {
-  for (const char* strategy : {"fork", "spares", "pool"}) {
+  for (const auto strategy :
+       {server::StrategyKind::kFork, server::StrategyKind::kSpares,
+        server::StrategyKind::kPool}) {
     TestServer::Setup setup;
     setup.options.strategy = strategy;
     setup.run = [](server::TcpServer& server) {
@@ -207,8 +210,8 @@ TEST_F(ZygoteTest, TheOtherStrategiesRefuseAProgramWithThreads) {
     };
     const auto server = StartServer(std::move(setup));
     const TestServer::Report report = server->AwaitExit();
-    EXPECT_TRUE(report.complete) << strategy;
-    EXPECT_THAT(report.leaks, ::testing::IsEmpty()) << strategy;
+    EXPECT_TRUE(report.complete) << NameOf(strategy);
+    EXPECT_THAT(report.leaks, ::testing::IsEmpty()) << NameOf(strategy);
   }
 }
 

@@ -63,7 +63,7 @@ void LifecycleTest::DrainsTheKernelsQueue(size_t listeners, int cap) {
   TestServer::Setup setup;
   setup.options.listen.assign(listeners, "127.0.0.1:0");
   setup.options.max_connections = cap;
-  setup.options.workers = 60;
+  setup.options.pool.workers = 60;
   const auto server = StartServer(std::move(setup));
 
   Freeze(server->pid());
@@ -281,7 +281,7 @@ class Flood {
 void LifecycleTest::StopsInAFlood(int cap) {
   TestServer::Setup setup;
   setup.options.max_connections = cap;
-  setup.options.log_level = server::LogLevel::kWarning;
+  setup.options.log.level = server::LogLevel::kWarning;
   // For so long it would accept, if it waited for the end of the flood.
   setup.options.drain_grace = absl::Seconds(30);
   const auto server = StartServer(std::move(setup));

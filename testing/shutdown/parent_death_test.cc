@@ -84,8 +84,8 @@ class ParentDeathTest : public StrategyTest {
   static TestServer::Setup SetupFor(OnParentDeath policy) {
     TestServer::Setup setup;
     setup.options.on_parent_death = policy;
-    setup.options.min_spares = 2;
-    setup.options.workers = 4;
+    setup.options.spares.min = 2;
+    setup.options.pool.workers = 4;
     setup.handler = Transfer;
     return setup;
   }
@@ -156,7 +156,7 @@ TEST_P(ParentDeathTest, LetsChildrenFinishAndSendsTheOthersHome) {
 // Nor does it matter that nobody has looked at the connection yet.
 TEST_P(ParentDeathTest, LetsChildrenFinishWhatWaitsInTheirQueues) {
   if (row().made_after_accept && row().forks_itself) {
-    GTEST_SKIP() << row().name << " has no queue";
+    GTEST_SKIP() << row().name() << " has no queue";
   }
   const auto server = StartServer(SetupFor(OnParentDeath::kFinish));
   EXPECT_TRUE(Await(
@@ -339,7 +339,7 @@ TEST_F(CreatingThreadTest, MustNotEndBeforeChildrenThatDieWithIt) {
   int end_thread[2];
   ASSERT_EQ(pipe(end_thread), 0);
   TestServer::Setup setup;
-  setup.options.strategy = "zygote";
+  setup.options.strategy = server::StrategyKind::kZygote;
   setup.options.on_parent_death = OnParentDeath::kDie;
   setup.handler = Transfer;
   setup.run = [&](server::TcpServer& server) -> absl::Status {

@@ -35,7 +35,7 @@ class SignalStormTest : public StrategyTest {
  protected:
   static TestServer::Setup StormSetup() {
     TestServer::Setup setup = QuietSetup(server::LogLevel::kError);
-    setup.options.workers = 4;
+    setup.options.pool.workers = 4;
     return setup;
   }
 

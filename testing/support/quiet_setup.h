@@ -17,7 +17,7 @@ namespace brood::testing {
 inline TestServer::Setup QuietSetup(
     server::LogLevel level = server::LogLevel::kWarning) {
   TestServer::Setup setup;
-  setup.options.log_level = level;
+  setup.options.log.level = level;
   return setup;
 }
 

@@ -210,7 +210,7 @@ void SyscallFaultsTest::Live(const Scenario& scenario,
   };
   // Whether what is said as a warning can be heard.
   const bool audible = setup.stderr_fd < 0 &&
-                       setup.options.log_level <= server::LogLevel::kWarning;
+                       setup.options.log.level <= server::LogLevel::kWarning;
   auto server = TestServer::Start(std::move(setup));
   kept.lent.clear();
   if (!server.ok()) {

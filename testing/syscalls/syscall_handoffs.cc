@@ -69,7 +69,7 @@ Scenario Inherited(const ShortDir& dir) {
     kept.sockets.push_back(BindTo(dir.Socket("notify"), SOCK_DGRAM));
     setup.options.notify_socket = dir.File("notify");
     kept.lent.push_back(ListenOn(dir.Socket("inherited")));
-    setup.options.inherited = {{kept.lent[0].fd(), ""}};
+    setup.inherited = {kept.lent[0].fd()};
     kept.lent.push_back(ListenOnLoopback());
     setup.given = {kept.lent[1].fd()};
     setup.options.listen = {"inherited", absl::StrCat("fd:", setup.given[0])};
@@ -118,7 +118,7 @@ Scenario Successor() {
     kept.lent = FromThreeOn(std::move(kept.lent));
     setup.given = {kFirstFd, kFirstFd + 1, kFirstFd + 2};
     setup.before = [] { setenv("BROOD_UPGRADE", "127.0.0.1:0\nanother\n", 1); };
-    setup.options.upgrade_command = {"/no/such/program"};
+    setup.options.upgrade.command = {"/no/such/program"};
     return kept;
   };
   return scenario;
@@ -131,7 +131,7 @@ int end_of_successor = -1;
 Scenario Upgrades() {
   Scenario scenario = With("upgrade", [](Setup& setup) {
     setup.options.listen = {"127.0.0.1:0", "127.0.0.1:0"};
-    setup.options.upgrade_command = {
+    setup.options.upgrade.command = {
         "/bin/sh", "-c",
         "printf '\\001\\000\\000\\000\\000\\000\\000\\000' >&3; read line"};
     setup.before = [] {
@@ -154,8 +154,8 @@ Scenario Upgrades() {
 // One that is not ready in time; it ends at last, if it can't be killed.
 Scenario FailsToUpgrade() {
   Scenario scenario = With("own loop, an upgrade that fails", [](Setup& setup) {
-    setup.options.upgrade_command = {"/bin/sh", "-c", "exec sleep 3"};
-    setup.options.upgrade_timeout = absl::Milliseconds(50);
+    setup.options.upgrade.command = {"/bin/sh", "-c", "exec sleep 3"};
+    setup.options.upgrade.timeout = absl::Milliseconds(50);
     setup.options.take_signals = false;
     setup.run = RunInOwnLoop;
   });

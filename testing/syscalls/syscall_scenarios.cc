@@ -89,8 +89,8 @@ Scenario WithoutStandardInput() {
   Scenario scenario = LogToFile();
   scenario.name = "without standard input";
   scenario.prepare = [log_to_file = scenario.prepare](Setup& setup) {
-    setup.options.strategy = "pool";
-    setup.options.workers = 2;
+    setup.options.strategy = server::StrategyKind::kPool;
+    setup.options.pool.workers = 2;
     setup.before = [] { close(STDIN_FILENO); };
     return log_to_file(setup);
   };
@@ -127,12 +127,13 @@ Scenario LogToBorrowedPipe() {
 }
 
 // The first process of all does not get ready.
-Scenario DiesAtStart(const std::string& strategy) {
+Scenario DiesAtStart(server::StrategyKind strategy) {
   Scenario scenario;
-  scenario.name = strategy + ", one of which dies at its start";
+  scenario.name =
+      absl::StrCat(NameOf(strategy), ", one of which dies at its start");
   scenario.prepare = [strategy](Setup& setup) {
     setup.options.strategy = strategy;
-    setup.options.workers = 2;
+    setup.options.pool.workers = 2;
     const auto born = std::make_shared<Shared<std::atomic<int>>>();
     setup.options.prepare_child = [born] {
       return (**born)++ == 0 ? absl::UnavailableError("the first")
@@ -144,8 +145,9 @@ Scenario DiesAtStart(const std::string& strategy) {
 }
 
 Scenario KilledZygote() {
-  Scenario scenario =
-      With("zygote, killed", [](Setup& s) { s.options.strategy = "zygote"; });
+  Scenario scenario = With("zygote, killed", [](Setup& s) {
+    s.options.strategy = server::StrategyKind::kZygote;
+  });
   scenario.kills_zygote = true;
   return scenario;
 }
@@ -165,9 +167,9 @@ Scenario RefusedSignals() {
 
 Scenario Deadlines() {
   Scenario scenario = With("deadlines", [](Setup& setup) {
-    setup.options.first_byte_timeout = absl::Milliseconds(100);
-    setup.options.idle_timeout = absl::Seconds(20);
-    setup.options.connection_timeout = absl::Seconds(20);
+    setup.options.deadlines.first_byte = absl::Milliseconds(100);
+    setup.options.deadlines.idle = absl::Seconds(20);
+    setup.options.deadlines.connection = absl::Seconds(20);
   });
   scenario.client_dawdles = true;
   return scenario;
@@ -191,7 +193,7 @@ absl::Status BeginAsMainDoes() {
   setenv("LISTEN_PID", absl::StrCat(getpid()).c_str(), 1);
   setenv("LISTEN_FDS", "1", 1);
   server::TakeNotifySocket(&options);
-  const absl::Status inherited = server::InheritListeners(&options).status();
+  const absl::Status inherited = server::InheritListeners().status();
   close(STDERR_FILENO + 1);  // also if nobody has taken it
   for (const absl::Status& status :
        {inherited, server::OwnCommand(2, by_path).status(),
@@ -256,35 +258,38 @@ std::vector<Scenario> Scenarios(const ShortDir& dir) {
       With("fork", [](Setup&) {}),
       With("spares, two generations",
            [](Setup& setup) {
-             setup.options.strategy = "spares";
-             setup.options.min_spares = 2;
-             setup.options.max_spares = 4;
+             setup.options.strategy = server::StrategyKind::kSpares;
+             setup.options.spares.min = 2;
+             setup.options.spares.max = 4;
              setup.run = RunTwoGenerations;
            }),
       With("pool, two generations",
            [](Setup& setup) {
-             setup.options.strategy = "pool";
-             setup.options.workers = 2;
-             setup.options.max_connections_per_worker = 3;
+             setup.options.strategy = server::StrategyKind::kPool;
+             setup.options.pool.workers = 2;
+             setup.options.pool.max_connections = 3;
              setup.run = RunTwoGenerations;
            }),
-      With("zygote", [](Setup& s) { s.options.strategy = "zygote"; }),
+      With(
+          "zygote",
+          [](Setup& s) { s.options.strategy = server::StrategyKind::kZygote; }),
       KilledZygote(),
       With("spares that die with their parent",
            [](Setup& setup) {
-             setup.options.strategy = "spares";
+             setup.options.strategy = server::StrategyKind::kSpares;
              setup.options.on_parent_death = server::OnParentDeath::kDie;
            }),
-      With("auto", [](Setup& s) { s.options.strategy = "auto"; }),
+      With("auto",
+           [](Setup& s) { s.options.strategy = server::StrategyKind::kAuto; }),
       With("auto, in a program with threads",
            [](Setup& setup) {
-             setup.options.strategy = "auto";
+             setup.options.strategy = server::StrategyKind::kAuto;
              setup.run = RunBesideAThread;
            }),
       With("own loop, two listeners",
            [](Setup& setup) {
              setup.options.listen = {":0", "127.0.0.1:0"};
-             setup.options.peer_timeout = absl::Seconds(30);
+             setup.options.deadlines.peer = absl::Seconds(30);
              setup.options.on_connection_end =
                  [](const server::ConnectionReport&) {};
              setup.options.take_signals = false;
@@ -296,14 +301,14 @@ std::vector<Scenario> Scenarios(const ShortDir& dir) {
       WithoutStandardInput(),
       With("quiet",
            [](Setup& setup) {
-             setup.options.log_level = server::LogLevel::kError;
+             setup.options.log.level = server::LogLevel::kError;
            }),
       LogToFile(),
       LogToSocket(),
       LogToNobody(),
       LogToBorrowedPipe(),
-      DiesAtStart("spares"),
-      DiesAtStart("pool"),
+      DiesAtStart(server::StrategyKind::kSpares),
+      DiesAtStart(server::StrategyKind::kPool),
       WithoutClone3(),
       RefusedSignals(),
   };

@@ -37,7 +37,7 @@ class DeadlinesTest : public ServerTest,
  protected:
   static TestServer::Setup SetupWith() {
     TestServer::Setup setup;
-    setup.options.strategy = GetParam();
+    setup.options.strategy = *server::ParseStrategyKind(GetParam());
     return setup;
   }
   static uint64_t KilledFor(const TestServer::Report& report,
@@ -57,7 +57,7 @@ TEST_P(DeadlinesTest, ChildrenThatMaskAllSignalsAndSpinAreGoneInTime) {
   constexpr int kClients = 16;
   constexpr absl::Duration kLimit = absl::Milliseconds(500);
   TestServer::Setup setup = SetupWith();
-  setup.options.connection_timeout = kLimit;
+  setup.options.deadlines.connection = kLimit;
   setup.handler = [](net::Connection& /*connection*/) -> ExitCode {
     sigset_t all;
     sigfillset(&all);
@@ -84,7 +84,7 @@ TEST_P(DeadlinesTest, ChildrenThatMaskAllSignalsAndSpinAreGoneInTime) {
 
 TEST_P(DeadlinesTest, AStoppedChildIsGoneInTime) {
   TestServer::Setup setup = SetupWith();
-  setup.options.connection_timeout = absl::Milliseconds(300);
+  setup.options.deadlines.connection = absl::Milliseconds(300);
   setup.handler = [](net::Connection& /*connection*/) {
     raise(SIGSTOP);
     return ExitCode::kServed;
@@ -99,8 +99,8 @@ TEST_P(DeadlinesTest, SilentClientsMakeRoomForOneThatSpeaks) {
   constexpr int kCap = 8;
   TestServer::Setup setup = SetupWith();
   setup.options.max_connections = kCap;
-  setup.options.workers = kCap;
-  setup.options.first_byte_timeout = absl::Milliseconds(300);
+  setup.options.pool.workers = kCap;
+  setup.options.deadlines.first_byte = absl::Milliseconds(300);
   const auto server = StartServer(std::move(setup));
   std::vector<TestClient> silent;
   for (int i = 0; i < kCap; ++i) silent.push_back(ConnectTo(*server));
@@ -121,7 +121,7 @@ TEST_P(DeadlinesTest, SilentClientsMakeRoomForOneThatSpeaks) {
 
 TEST_P(DeadlinesTest, WhoeverKeepsTalkingIsNotIdle) {
   TestServer::Setup setup = SetupWith();
-  setup.options.idle_timeout = absl::Milliseconds(400);
+  setup.options.deadlines.idle = absl::Milliseconds(400);
   const auto server = StartServer(std::move(setup));
   TestClient talks = ConnectTo(*server);
   TestClient falls_silent = ConnectTo(*server);
@@ -140,7 +140,7 @@ TEST_P(DeadlinesTest, WhoeverKeepsTalkingIsNotIdle) {
 
 TEST_P(DeadlinesTest, AHandlerThatSendsIsNotIdle) {
   TestServer::Setup setup = SetupWith();
-  setup.options.idle_timeout = absl::Milliseconds(400);
+  setup.options.deadlines.idle = absl::Milliseconds(400);
   setup.handler = [](net::Connection& connection) {
     for (int i = 0; i < 12; ++i) {
       LetPass(absl::Milliseconds(100));
@@ -159,9 +159,9 @@ TEST_P(DeadlinesTest, AHandlerThatSendsIsNotIdle) {
 
 TEST_P(DeadlinesTest, ShortConnectionsAreNotKilled) {
   TestServer::Setup setup = SetupWith();
-  setup.options.first_byte_timeout = absl::Seconds(5);
-  setup.options.idle_timeout = absl::Seconds(5);
-  setup.options.connection_timeout = absl::Seconds(5);
+  setup.options.deadlines.first_byte = absl::Seconds(5);
+  setup.options.deadlines.idle = absl::Seconds(5);
+  setup.options.deadlines.connection = absl::Seconds(5);
   const auto server = StartServer(std::move(setup));
   for (int i = 0; i < 200; ++i) {
     TestClient client = ConnectTo(*server);
@@ -174,7 +174,7 @@ TEST_P(DeadlinesTest, ShortConnectionsAreNotKilled) {
 // say so than it should be, the parent does.
 TEST_P(DeadlinesTest, AClientThatTakesNothingIsLostAfterThePeerTimeout) {
   TestServer::Setup setup = SetupWith();
-  setup.options.peer_timeout = absl::Seconds(1);
+  setup.options.deadlines.peer = absl::Seconds(1);
   setup.handler = [](net::Connection& connection) {
     const std::string bytes(64 << 10, 'x');
     while (net::WriteFull(connection.socket(), bytes).ok()) {
@@ -194,7 +194,7 @@ TEST_P(DeadlinesTest, AClientThatTakesNothingIsLostAfterThePeerTimeout) {
 // that ends the one; the other, who takes a little every now and then, stays.
 TEST_P(DeadlinesTest, WhoTakesNothingIsLostThoughItsChildForgoesTheTimeout) {
   TestServer::Setup setup = SetupWith();
-  setup.options.peer_timeout = absl::Seconds(1);
+  setup.options.deadlines.peer = absl::Seconds(1);
   setup.handler = [](net::Connection& connection) {
     const int never = 0;
     setsockopt(connection.fd(), IPPROTO_TCP, TCP_USER_TIMEOUT, &never,

@@ -39,13 +39,12 @@ class ServiceUpgradeTest : public ServerTest {
  protected:
   // A server whose next program is the real one, with the same `listen`.
   std::unique_ptr<TestServer> StartWithSuccessor(
-      const std::string& listen,
-      std::vector<server::InheritedListener> inherited = {}) {
+      const std::string& listen, std::vector<int> inherited = {}) {
     TestServer::Setup setup;
     setup.options.listen = {listen};
-    setup.options.inherited = std::move(inherited);
+    setup.inherited = std::move(inherited);
     setup.options.notify_socket = std::string(notify_.path());
-    setup.options.upgrade_command = {ServerProgram::Path(),
+    setup.options.upgrade.command = {ServerProgram::Path(),
                                      absl::StrCat("--listen=", listen)};
     return StartServer(std::move(setup));
   }
@@ -95,7 +94,7 @@ TEST_F(ServiceUpgradeTest, TheManagerHearsWhoIsTheMainProcess) {
 TEST_F(ServiceUpgradeTest, TheManagerHearsThatTheOldOneStays) {
   TestServer::Setup setup;
   setup.options.notify_socket = std::string(notify_.path());
-  setup.options.upgrade_command = {"/no/such/program"};
+  setup.options.upgrade.command = {"/no/such/program"};
   const auto server = StartServer(std::move(setup));
   EXPECT_EQ(manager_.NextWord(), "READY=1");
   server->Signal(SIGUSR2);
@@ -112,8 +111,7 @@ TEST_F(ServiceUpgradeTest, ADescriptorThatWasNamedByNumberGoesAlong) {
   std::unique_ptr<TestServer> server;
   {
     const net::Socket ours = net::Socket::Adopt(listener);
-    server =
-        StartWithSuccessor(absl::StrCat("fd:", listener), {{listener, ""}});
+    server = StartWithSuccessor(absl::StrCat("fd:", listener), {listener});
   }
   EXPECT_THAT(ConnectTo(*server).Echo("the old one"), IsOk());
   server->Signal(SIGUSR2);

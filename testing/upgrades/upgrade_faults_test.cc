@@ -35,7 +35,7 @@ class UpgradeFaultsTest : public StrategyTest {
   // A server whose new program will be `script`, run by the shell.
   std::unique_ptr<TestServer> StartServerWith(const std::string& script,
                                               TestServer::Setup setup = {}) {
-    setup.options.upgrade_command = {"/bin/sh", "-c", script};
+    setup.options.upgrade.command = {"/bin/sh", "-c", script};
     return StartServer(std::move(setup));
   }
 
@@ -73,7 +73,7 @@ class UpgradeFaultsTest : public StrategyTest {
 
 TEST_P(UpgradeFaultsTest, AProgramThatIsMissing) {
   TestServer::Setup setup;
-  setup.options.upgrade_command = {"/no/such/program"};
+  setup.options.upgrade.command = {"/no/such/program"};
   const auto server = StartServer(std::move(setup));
   ExpectFailure(*server, "posix_spawn /no/such/program: No such file");
 }
@@ -82,7 +82,7 @@ TEST_P(UpgradeFaultsTest, AFileThatCannotBeExecuted) {
   const std::string path = ::testing::TempDir() + "/not_executable";
   close(open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
   TestServer::Setup setup;
-  setup.options.upgrade_command = {path};
+  setup.options.upgrade.command = {path};
   const auto server = StartServer(std::move(setup));
   ExpectFailure(*server, "not_executable: Permission denied");
 }
@@ -99,7 +99,7 @@ TEST_P(UpgradeFaultsTest, AProgramThatEndsAsIfAllWereWell) {
 
 TEST_P(UpgradeFaultsTest, AProgramThatHangs) {
   TestServer::Setup setup;
-  setup.options.upgrade_timeout = absl::Milliseconds(100);
+  setup.options.upgrade.timeout = absl::Milliseconds(100);
   const auto server =
       StartServerWith("trap '' TERM; sleep 1000 & wait", std::move(setup));
   ExpectFailure(*server, "was not ready within 100ms (upgrade_timeout)");
@@ -122,7 +122,7 @@ TEST_P(UpgradeFaultsTest, AProgramThatCrashesJustAfterItWasReady) {
 
 TEST_P(UpgradeFaultsTest, AProgramThatTalksNonsenseInsteadOfBeingReady) {
   TestServer::Setup setup;
-  setup.options.upgrade_timeout = absl::Milliseconds(100);
+  setup.options.upgrade.timeout = absl::Milliseconds(100);
   const auto server =
       StartServerWith("printf x >&3; sleep 1000 & wait", std::move(setup));
   ExpectFailure(*server, "was not ready within 100ms");
@@ -144,7 +144,7 @@ TEST_P(UpgradeFaultsTest, WhoeverCameMeanwhileIsServedByTheOldOne) {
 TEST_P(UpgradeFaultsTest, EachFailureIsCounted) {
   Shared<uint64_t> failures;
   TestServer::Setup setup;
-  setup.options.upgrade_command = {"/no/such/program"};
+  setup.options.upgrade.command = {"/no/such/program"};
   setup.run = [&](server::TcpServer& server) {
     absl::Status stopped = server.Run();
     *failures = server.upgrades_failed();

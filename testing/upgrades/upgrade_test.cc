@@ -43,7 +43,7 @@ class UpgradeTest : public LeakCheck,
 
   std::unique_ptr<ServerProgram> Start(std::vector<std::string> flags = {}) {
     std::vector<std::string> command = {
-        program_, absl::StrCat("--strategy=", GetParam().name)};
+        program_, absl::StrCat("--strategy=", GetParam().name())};
     for (std::string& flag : flags) command.push_back(std::move(flag));
     auto server = ServerProgram::Start(std::move(command));
     if (!server.ok()) throw std::runtime_error(server.status().ToString());
@@ -118,8 +118,8 @@ TEST_P(UpgradeTest, NobodyIsLostWhileProgramsAreExchanged) {
   }
   EXPECT_THAT(server->generations(), SizeIs(upgrades + 1));
   std::printf(
-      "%s: %d upgrades, %d connections, %s\n", GetParam().name, upgrades,
-      clients.served(),
+      "%s: %d upgrades, %d connections, %s\n", GetParam().name().c_str(),
+      upgrades, clients.served(),
       absl::FormatDuration(absl::FromChrono(net::Now() - start)).c_str());
 }
 

@@ -6,7 +6,7 @@ brood::server::Options ForBrood(const Options& options) {
   brood::server::Options for_brood;
   for_brood.listen = {options.listen};
   for_brood.max_connections = options.max_clients;
-  for_brood.log_level = brood::server::LogLevel::kWarning;
+  for_brood.log.level = brood::server::LogLevel::kWarning;
   return for_brood;
 }
 

@@ -39,7 +39,7 @@ int Fail(const absl::Status& status) {
 int Main() {
   Log log;
   brood::server::Options options = ForBrood(OptionsFromFlags());
-  options.strategy = "zygote";
+  options.strategy = brood::server::StrategyKind::kZygote;
   auto server = TcpServer::Create(options, DeskHandler(&log));
   if (!server.ok()) return Fail(server.status());
 

@@ -22,6 +22,7 @@
 namespace embedder {
 namespace {
 
+using brood::server::StrategyKind;
 using brood::server::TcpServer;
 using brood::testing::IsOkAndHolds;
 using brood::testing::StatusIs;
@@ -33,7 +34,7 @@ using ::testing::MatchesRegex;
 class ThreadedServerTest : public brood::testing::ServerTest {
  protected:
   // The server is created first, while its process is small.
-  TestServer::Setup ThreadedSetup(const std::string& strategy) {
+  TestServer::Setup ThreadedSetup(StrategyKind strategy) {
     TestServer::Setup setup;
     setup.options = ForBrood(Options());
     setup.options.strategy = strategy;
@@ -50,7 +51,7 @@ class ThreadedServerTest : public brood::testing::ServerTest {
 };
 
 TEST_F(ThreadedServerTest, ServesEveryClientFromASmallProcessOfItsOwn) {
-  const auto server = StartServer(ThreadedSetup("zygote"));
+  const auto server = StartServer(ThreadedSetup(StrategyKind::kZygote));
   for (int i = 0; i < 200; ++i) {
     TestClient client = ConnectTo(*server);
     ASSERT_THAT(
@@ -63,7 +64,7 @@ TEST_F(ThreadedServerTest, ServesEveryClientFromASmallProcessOfItsOwn) {
 
 // That the zygote is not for nothing.
 TEST_F(ThreadedServerTest, IsRefusedByAStrategyThatWouldForkItsThreads) {
-  TestServer::Setup setup = ThreadedSetup("fork");
+  TestServer::Setup setup = ThreadedSetup(StrategyKind::kFork);
   setup.run = [run = std::move(setup.run)](TcpServer& server) {
     EXPECT_THAT(run(server), StatusIs(absl::StatusCode::kFailedPrecondition,
                                       HasSubstr("thread")));

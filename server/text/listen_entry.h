@@ -2,8 +2,8 @@
 //
 //   127.0.0.1:7000, unix:/run/x.sock, ...   an endpoint (net/endpoint.h)
 //   fd:3                                    a descriptor that listens already
-//   inherited                               those of Options::inherited that
-//                                           no other entry means
+//   inherited                               the inherited listeners that no
+//                                           other entry means
 //
 // A value. Errors: InvalidArgument, quoting the text and saying what is
 // allowed.
@@ -12,8 +12,8 @@
 //   absl::StatusOr<ListenEntry> entry = ListenEntry::Parse("fd:3");
 //   if (entry.ok() && entry->kind == ListenEntry::kDescriptor) Use(entry->fd);
 
-#ifndef BROOD_SERVER_LISTEN_ENTRY_H_
-#define BROOD_SERVER_LISTEN_ENTRY_H_
+#ifndef BROOD_SERVER_TEXT_LISTEN_ENTRY_H_
+#define BROOD_SERVER_TEXT_LISTEN_ENTRY_H_
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -33,4 +33,4 @@ struct ListenEntry {
 
 }  // namespace brood::server
 
-#endif  // BROOD_SERVER_LISTEN_ENTRY_H_
+#endif  // BROOD_SERVER_TEXT_LISTEN_ENTRY_H_

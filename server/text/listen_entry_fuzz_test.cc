@@ -12,7 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "brood/net/endpoint.h"
-#include "brood/server/listen_entry.h"
+#include "brood/server/text/listen_entry.h"
 #include "brood/testing/fuzz/require.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
@@ -29,7 +29,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
     Require(!endpoint.ok(), "an endpoint is an entry", text);
     return 0;
   }
-  // --listen is a list with commas, and Predecessor's variable has lines.
+  // --listen is a list with commas, and the variable of Handshake has lines.
   Require(std::none_of(text.begin(), text.end(),
                        [](char c) {
                          return absl::ascii_iscntrl(

@@ -1,4 +1,4 @@
-#include "brood/server/listen_entry.h"
+#include "brood/server/text/listen_entry.h"
 
 #include <algorithm>
 

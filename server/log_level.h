@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef BROOD_SERVER_LOG_LEVEL_H_
+#define BROOD_SERVER_LOG_LEVEL_H_
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace brood::server {
+
+// LogLevel is the least important kind of line that the log writes.
+//
+// The values are ordered: a log of level kWarning writes warnings and errors.
+//
+// Example:
+//   absl::StatusOr<LogLevel> level = ParseLogLevel("warning");
+//   if (!level.ok()) return level.status();
+//   options.log.level = *level;
+enum class LogLevel {
+  // Writes a line for each event, connections among them.
+  kInfo,
+  // Writes what needs attention, though the server goes on.
+  kWarning,
+  // Writes what makes the server fail.
+  kError,
+  // Writes nothing.
+  kOff,
+};
+
+// Returns "info", "warning", "error" or "off".
+absl::string_view NameOf(LogLevel level);
+
+// Returns the level whose name is exactly `text`. Returns InvalidArgument, with
+// the names that are allowed, if there is none.
+absl::StatusOr<LogLevel> ParseLogLevel(absl::string_view text);
+
+}  // namespace brood::server
+
+#endif  // BROOD_SERVER_LOG_LEVEL_H_
