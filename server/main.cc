@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The standalone server: an echo server at the end of a command line.
 //
 // The only file of the tree that defines flags, so that embedders inherit none.
@@ -10,19 +12,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/escaping.h"
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
-#include "absl/strings/string_view.h"
-#include "absl/time/time.h"
 #include "brood/proc/memory/huge_text.h"
-#include "brood/server/command_line/flagfile.h"
+#include "brood/server/command_line/flags.h"
 #include "brood/server/control/request_signals.h"
 #include "brood/server/echo_handler.h"
 #include "brood/server/handler.h"
@@ -33,8 +27,9 @@
 #include "brood/server/tcp_server.h"
 #include "gflags/gflags.h"
 
-// Numbers and lengths are strings here, converted below: so a wrong value gets
-// a message that says what is allowed.
+// Numbers and lengths are strings here, converted by OptionsFromFlags(): so the
+// error for a wrong value says what is allowed. What the flags are for besides
+// their texts is in server/command_line/flags.cc.
 DEFINE_string(listen, "127.0.0.1:7000",
               "endpoints, separated by commas: 127.0.0.1:7000, [::1]:7000, "
               "localhost:7000, or :7000 for every address (port 0 picks a free "
@@ -95,130 +90,9 @@ extern void (*gflags_exitfunc)(int);
 namespace brood::server {
 namespace {
 
-struct FlagGroup {
-  const char* title;
-  std::vector<const char*> flags;
-};
-
-const FlagGroup kFlagGroups[] = {
-    {"Listening", {"listen", "backlog", "unix_mode"}},
-    {"Processes",
-     {"strategy", "max_connections", "max_size", "min_spares", "max_spares",
-      "workers", "max_connections_per_worker", "huge_text", "init"}},
-    {"Deadlines",
-     {"first_byte_timeout", "idle_timeout", "connection_timeout",
-      "peer_timeout"}},
-    {"Stopping and upgrading",
-     {"drain_grace", "upgrade_timeout", "on_parent_death"}},
-    {"Logging", {"log_level"}},
-};
-
-constexpr absl::string_view kUsage =
-    "usage: server [--FLAG=VALUE ...]\n"
-    "\n"
-    "Serves TCP connections, each in a process of its own. The handler of\n"
-    "this program gives every byte back. Prints \"listening ADDRESS:PORT\"\n"
-    "for each listener once connections are accepted.\n";
-
-constexpr absl::string_view kSignalsAndCodes =
-    "\n"
-    "Signals\n"
-    "  SIGTERM, SIGINT   stop: serve who is waiting, let children finish; the\n"
-    "                    second one stops at once\n"
-    "  SIGUSR2, SIGHUP   upgrade: start the program at the same path with the\n"
-    "                    same arguments, and let it take over once it is "
-    "ready\n"
-    "\n"
-    "Exit codes\n"
-    "  0 stopped as asked, 100 wrong command line, 111 the system refused\n";
-
-void PrintHelp() {
-  std::string help(kUsage);
-  for (const FlagGroup& group : kFlagGroups) {
-    absl::StrAppend(&help, "\n", group.title, "\n");
-    for (const char* name : group.flags) {
-      const gflags::CommandLineFlagInfo flag =
-          gflags::GetCommandLineFlagInfoOrDie(name);
-      absl::StrAppend(&help, "  --", flag.name, "=", flag.default_value,
-                      "\n      ", flag.description, "\n");
-    }
-  }
-  absl::StrAppend(&help, kSignalsAndCodes);
-  std::fputs(help.c_str(), stdout);
-}
-
 [[noreturn]] void Fail(const absl::Status& status, ExitCode code) {
   std::fprintf(stderr, "brood: %s\n", std::string(status.message()).c_str());
   std::exit(static_cast<int>(code));
-}
-
-absl::Status ParseNumber(const char* flag, const std::string& text,
-                         int* number) {
-  if (absl::SimpleAtoi(text, number)) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(flag, "=", absl::CHexEscape(text),
-                   ": must be a whole number below 2^31"));
-}
-
-absl::Status ParseMode(const char* flag, const std::string& text, int* mode) {
-  const bool octal = !text.empty() && text.size() <= 4 &&
-                     text.find_first_not_of("01234567") == std::string::npos;
-  if (octal) *mode = std::stoi(text, nullptr, 8);
-  if (octal && *mode <= 0777) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(flag, "=", absl::CHexEscape(text),
-                   ": must be octal, 0000 to 0777, such as 0600"));
-}
-
-absl::Status ParseLength(const char* flag, const std::string& text,
-                         absl::Duration* length) {
-  if (absl::ParseDuration(text, length)) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(flag, "=", absl::CHexEscape(text),
-                   ": must be a length of time such as 10s or 1m30s"));
-}
-
-absl::StatusOr<Options> OptionsFromFlags() {
-  Options options;
-  options.listen = absl::StrSplit(FLAGS_listen, ',');
-  options.owns_all_children = true;
-  options.init = FLAGS_init;
-  const absl::StatusOr<LogLevel> log_level = ParseLogLevel(FLAGS_log_level);
-  if (log_level.ok()) options.log.level = *log_level;
-  const absl::StatusOr<StrategyKind> strategy =
-      ParseStrategyKind(FLAGS_strategy);
-  if (strategy.ok()) options.strategy = *strategy;
-  const absl::StatusOr<OnParentDeath> on_parent_death =
-      ParseOnParentDeath(FLAGS_on_parent_death);
-  if (on_parent_death.ok()) options.on_parent_death = *on_parent_death;
-  for (const absl::Status& parsed :
-       {ParseNumber("backlog", FLAGS_backlog, &options.backlog),
-        ParseMode("unix_mode", FLAGS_unix_mode, &options.unix_mode),
-        ParseNumber("max_connections", FLAGS_max_connections,
-                    &options.max_connections),
-        ParseNumber("max_size", FLAGS_max_size, &options.max_size),
-        ParseNumber("min_spares", FLAGS_min_spares, &options.spares.min),
-        ParseNumber("max_spares", FLAGS_max_spares, &options.spares.max),
-        ParseNumber("workers", FLAGS_workers, &options.pool.workers),
-        ParseNumber("max_connections_per_worker",
-                    FLAGS_max_connections_per_worker,
-                    &options.pool.max_connections),
-        ParseLength("drain_grace", FLAGS_drain_grace, &options.drain_grace),
-        ParseLength("first_byte_timeout", FLAGS_first_byte_timeout,
-                    &options.deadlines.first_byte),
-        ParseLength("idle_timeout", FLAGS_idle_timeout,
-                    &options.deadlines.idle),
-        ParseLength("connection_timeout", FLAGS_connection_timeout,
-                    &options.deadlines.connection),
-        ParseLength("peer_timeout", FLAGS_peer_timeout,
-                    &options.deadlines.peer),
-        ParseLength("upgrade_timeout", FLAGS_upgrade_timeout,
-                    &options.upgrade.timeout),
-        strategy.status(), on_parent_death.status(), log_level.status(),
-        options.Validate()}) {
-    if (!parsed.ok()) return parsed;
-  }
-  return options;
 }
 
 // A program may be started without its standard descriptors. The next ones to
@@ -232,40 +106,21 @@ void OpenStandardDescriptors() {
   if (fd > STDERR_FILENO) close(fd);
 }
 
-// Answers --help, and refuses what is not a flag.
-void ParseCommandLine(int argc, char** argv) {
-  const absl::Status known = CheckFlags(argc, argv);
-  if (!known.ok()) Fail(known, ExitCode::kUsage);
-  gflags::gflags_exitfunc = [](int code) {
-    std::exit(code == 0 ? 0 : static_cast<int>(ExitCode::kUsage));
-  };
-  gflags::ParseCommandLineNonHelpFlags(&argc, &argv, /*remove_flags=*/true);
-  for (const char* question : {"help", "helpfull", "helpshort"}) {
-    std::string asked;
-    if (gflags::GetCommandLineOption(question, &asked) && asked == "true") {
-      PrintHelp();
-      std::exit(0);
-    }
-  }
-  if (argc > 1) {
-    Fail(absl::InvalidArgumentError(
-             absl::StrCat("\"", absl::CHexEscape(argv[1]),
-                          "\" is not a flag; --help lists what is allowed")),
-         ExitCode::kUsage);
-  }
-}
-
 int Main(int argc, char** argv) {
   RequestSignals::BlockForGood();
   OpenStandardDescriptors();
   const auto own_command = OwnCommand(argc, argv);
-  ParseCommandLine(argc, argv);
-  absl::StatusOr<Options> options = OptionsFromFlags();
-  if (!options.ok()) {
-    Fail(absl::InvalidArgumentError(
-             absl::StrCat("--", options.status().message())),
-         ExitCode::kUsage);
+  gflags::gflags_exitfunc = [](int code) {
+    std::exit(code == 0 ? 0 : static_cast<int>(ExitCode::kUsage));
+  };
+  const absl::Status parsed = ParseFlags(argc, argv);
+  if (!parsed.ok()) Fail(parsed, ExitCode::kUsage);
+  if (IsHelpRequested()) {
+    std::fputs(HelpText().c_str(), stdout);
+    return 0;
   }
+  absl::StatusOr<Options> options = OptionsFromFlags();
+  if (!options.ok()) Fail(options.status(), ExitCode::kUsage);
   if (own_command.ok()) options->upgrade.command = *own_command;
   TakeNotifySocket(&*options);
   auto inherited = InheritListeners();
@@ -273,18 +128,20 @@ int Main(int argc, char** argv) {
   if (!inherited->empty() &&
       gflags::GetCommandLineFlagInfoOrDie("listen").is_default) {
     options->listen = {"inherited"};
-    // A successor gets them from us, and no variable that says so.
+    // A new program gets them from this one, and no variable that says so.
     if (own_command.ok()) {
       options->upgrade.command.insert(options->upgrade.command.begin() + 1,
                                       "--listen=inherited");
     }
   }
-  // Without, it is slower, and no worse.
+  // A failure costs speed and nothing else.
   if (FLAGS_huge_text) proc::MoveTextToHugePages().IgnoreError();
   auto server = TcpServer::Create(
       *options, EchoHandler(static_cast<size_t>(options->max_size)),
       *std::move(inherited));
-  if (!server.ok()) Fail(server.status(), ExitCode::kSystemRefused);
+  if (!server.ok()) {
+    Fail(NameFlags(server.status()), ExitCode::kSystemRefused);
+  }
 
   AnnounceReadiness((*server)->endpoints(), STDOUT_FILENO);
   const absl::Status stopped = (*server)->Run();

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef BROOD_SERVER_COMMAND_LINE_FLAGS_H_
+#define BROOD_SERVER_COMMAND_LINE_FLAGS_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "brood/server/options.h"
+
+namespace brood::server {
+
+// Flag is one flag of the standalone program, and the field of Options that it
+// sets.
+//
+// Names, texts and defaults of the flags are defined in main.cc, so that
+// programs that embed a server have no flags of ours. Everything else about
+// them is in one table in flags.cc: a new flag is a line in main.cc and a row
+// there.
+//
+// Runs in the parent, before there is a server, in one thread.
+//
+// Example:
+//   absl::Status parsed = ParseFlags(argc, argv);
+//   if (!parsed.ok()) return parsed;
+//   absl::StatusOr<Options> options = OptionsFromFlags();
+struct Flag {
+  // Names the group of --help that lists the flag.
+  const char* group;
+
+  // Names the flag, without dashes.
+  const char* name;
+
+  // Names the field of Options as an embedder spells it. Empty for a flag that
+  // concerns the program and not the server.
+  const char* field;
+
+  // Sets the field of `options` from the text of the flag. Returns
+  // InvalidArgument, beginning with "NAME=TEXT: ", and leaves the field as it
+  // is if the text is malformed. Null if there is no field.
+  absl::Status (*set)(const Flag& flag, const std::string& text,
+                      Options* options);
+};
+
+// Returns every flag of the program, in the order of --help.
+absl::Span<const Flag> AllFlags();
+
+// Parses the command line for gflags. Returns InvalidArgument for an argument
+// that is no flag, for a value that gflags would misread, and for what a
+// --flagfile has of these. Reads the files that --flagfile names.
+absl::Status ParseFlags(int argc, char** argv);
+
+// Reports whether the command line asked for help.
+bool IsHelpRequested();
+
+// Returns the text of --help.
+std::string HelpText();
+
+// Returns the options that the flags describe. Returns InvalidArgument, naming
+// the flag ("--min_spares=0: must be 1 to 100000"), if a value is not allowed.
+absl::StatusOr<Options> OptionsFromFlags();
+
+// Returns `error` with the names of flags in place of the names of fields: an
+// error about "spares.min" becomes one about "--min_spares".
+absl::Status NameFlags(const absl::Status& error);
+
+}  // namespace brood::server
+
+#endif  // BROOD_SERVER_COMMAND_LINE_FLAGS_H_
