@@ -8,7 +8,7 @@
 #include "brood/net/endpoint.h"
 #include "brood/net/instant.h"
 #include "brood/net/peer_address.h"
-#include "brood/net/socket.h"
+#include "brood/net/unique_fd.h"
 
 namespace brood::net {
 
@@ -28,7 +28,7 @@ namespace brood::net {
 class Connection {
  public:
   // Takes ownership of `socket`.
-  Connection(Socket socket, const PeerAddress& peer,
+  Connection(UniqueFd socket, const PeerAddress& peer,
              const PeerAddress& local_address, Instant accepted_at)
       : socket_(std::move(socket)),
         peer_(peer),
@@ -36,7 +36,7 @@ class Connection {
         accepted_at_(accepted_at) {}
 
   // Lends the socket, which blocks and is close-on-exec.
-  const Socket& socket() const { return socket_; }
+  const UniqueFd& socket() const { return socket_; }
   // Lends the descriptor of the socket.
   int fd() const { return socket_.fd(); }
 
@@ -53,7 +53,7 @@ class Connection {
   Instant accepted_at() const { return accepted_at_; }
 
  private:
-  Socket socket_;
+  UniqueFd socket_;
   PeerAddress peer_;
   PeerAddress local_address_;
   Instant accepted_at_;

@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "brood/net/socket.h"
+#include "brood/net/unique_fd.h"
 
 namespace brood::server {
 
@@ -27,7 +27,7 @@ namespace brood::server {
 //   auto server = TcpServer::Create(options, handler, std::move(inherited));
 struct InheritedListener {
   // Owns the listening descriptor.
-  net::Socket socket;
+  net::UniqueFd socket;
   // Holds the entry of Options::listen that the descriptor served in the
   // program that it comes from, as it was spelled there; empty if unknown.
   std::string entry;

@@ -13,8 +13,9 @@ constexpr int kLatecomers = 64;
 
 ListenerSet::ListenerSet(Listeners opened) : latecomers_(opened.size()) {
   for (OpenedListener& each : opened) {
-    listeners_.push_back({proc::Private<net::Listener>(std::move(each.listener)),
-                          std::move(each.entry)});
+    listeners_.push_back(
+        {proc::Private<net::Listener>(std::move(each.listener)),
+         std::move(each.entry)});
   }
 }
 

@@ -19,6 +19,7 @@
 #define BROOD_SERVER_LISTENING_LISTENER_SET_H_
 
 #include <cstddef>
+#include <string>
 #include <vector>
 
 #include "absl/functional/function_ref.h"

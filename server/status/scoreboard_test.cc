@@ -25,7 +25,7 @@ const net::Instant kNow = net::Instant() + std::chrono::hours(1000);
 // Nobody reads or writes here, so there is no socket.
 net::Connection ConnectionFrom(int port) {
   return net::Connection(
-      net::Socket(),
+      net::UniqueFd(),
       net::Endpoint::Parse(absl::StrCat("192.0.2.1:", port))->ToAddress(),
       net::Endpoint::Parse("127.0.0.1:7000")->ToAddress(),
       net::After(kNow, absl::Seconds(port)));

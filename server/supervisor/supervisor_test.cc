@@ -74,7 +74,7 @@ class SupervisorTest : public ::brood::testing::LeakCheck {
     requests_ = std::make_unique<Requests>(*std::move(requests));
     absl::StatusOr<Listeners> listeners = OpenListeners(options_, {}, &log_);
     ASSERT_THAT(listeners, IsOk());
-    endpoint_ = listeners->listeners.front().endpoint();
+    endpoint_ = listeners->front().listener.endpoint();
     auto deadlines = Deadlines::Create(options_, options_.Capacity(), fake_now);
     ASSERT_THAT(deadlines, IsOk());
     auto manager = ServiceManager::Create("", &log_);

@@ -45,7 +45,7 @@ Upgrade::Upgrade(const Options& options, net::EventFd ready,
 
 void Upgrade::Start(const std::vector<LentListener>& listeners, Instant now) {
   if (command_.empty()) {
-    log_->UpgradeIgnored("this program was not told how to (upgrade_command)");
+    log_->UpgradeIgnored("this program was not told how to (upgrade.command)");
     return;
   }
   if (state_ != State::kIdle) {
