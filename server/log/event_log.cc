@@ -144,8 +144,14 @@ void EventLog::NotPrepared(const absl::Status& why) {
   if (!Wants(LogLevel::kError)) return;
   LineWriter writer(STDERR_FILENO);
   const absl::string_view reason = why.message();
+  // The counts are not mapped in a child if children do not log each
+  // connection.
+  SharedCounts of_child;
+  SharedCounts* const shared = shared_;
+  if (level_ != LogLevel::kInfo) shared_ = &of_child;
   Write(writer, LogLevel::kError, "child, not prepared: %.*s",
         static_cast<int>(reason.size()), reason.data());
+  shared_ = shared;
 }
 
 void EventLog::Ended(pid_t pid, const net::PeerAddress& peer,

@@ -117,7 +117,7 @@ class EventLog {
   const LogLevel level_;
   LineWriter writer_;
   const proc::PrivateFdRegistration private_fd_;
-  SharedCounts* const shared_;
+  SharedCounts* shared_;
   Throttle fork_throttle_;
   Throttle pause_throttle_;
   Throttle accept_throttle_;

@@ -328,6 +328,26 @@ TEST_F(EventLogTest, WritesInAChildUnderTheChildsNameAndWithoutTheParentsFd) {
               ElementsAre(Own("info: child, handling 192.0.2.7:50112", child)));
 }
 
+// It has no counts, which it must not touch.
+TEST_F(EventLogTest, WritesAFailedPreparationOfAChildAtEveryLevel) {
+  const Stderr captured = Stderr::ToPipe();
+  for (LogLevel level :
+       {LogLevel::kInfo, LogLevel::kWarning, LogLevel::kError}) {
+    EventLog log(level);
+    const pid_t child = fork();
+    if (child == 0) {
+      log.NotPrepared(absl::InternalError("no entropy"));
+      _exit(0);
+    }
+    int status;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+    EXPECT_THAT(
+        captured.Lines(),
+        ElementsAre(Own("error: child, not prepared: no entropy", child)));
+  }
+}
+
 TEST_F(EventLogTest, SurvivesWithoutAReader) {
   EventLog* log;
   absl::optional<EventLog> kept;
