@@ -1,46 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/server/log/event_log.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <cstdarg>
-#include <cstdio>
+#include <atomic>
 #include <cstring>
 #include <new>
 
-#include "brood/server/handler.h"
+#include "absl/base/attributes.h"
+#include "brood/server/log/exit_fields.h"
+#include "brood/server/log/json_format.h"
+#include "brood/server/log/text_format.h"
+#include "brood/server/log/wall_clock.h"
 
 namespace brood::server {
 namespace {
 
-// Short enough for a pipe to take a line whole or not at all.
-constexpr size_t kLineSize = 1024;
+// The length of time in which a flood has one line.
+constexpr absl::Duration kFloodPeriod = absl::Seconds(1);
 
-// The text of an endpoint or of an address, for the length of one expression.
-template <typename Address>
-class Text {
- public:
-  explicit Text(const Address& address) { address.Print(text_); }
-  const char* c_str() const { return text_; }
+// Returns the description of an errno.
+absl::string_view ErrorText(int error) {
+  const char* const text = strerrordesc_np(error);
+  return text != nullptr ? text : "unknown error";
+}
 
- private:
-  char text_[Address::kTextSize];
-};
+absl::string_view KillReasonName(KillReason reason) {
+  switch (reason) {
+    case KillReason::kStop:
+      return "stop";
+    case KillReason::kFirstByte:
+      return "first_byte";
+    case KillReason::kIdle:
+      return "idle";
+    case KillReason::kPeer:
+      return "peer";
+    case KillReason::kConnection:
+      break;
+  }
+  return "connection";
+}
 
-double Seconds(absl::Duration duration) {
-  return absl::ToDoubleSeconds(duration);
+// Only one of the two buffers is in a stack frame.
+ABSL_ATTRIBUTE_NOINLINE bool WriteText(LineWriter& writer, const Event& event,
+                                       const LineOrigin& origin) {
+  char memory[kMaxTextLine];
+  return writer.Write(
+      FormatText(event, origin, TimeStamp::kNone, absl::MakeSpan(memory)));
+}
+
+ABSL_ATTRIBUTE_NOINLINE bool WriteJson(LineWriter& writer, const Event& event,
+                                       const LineOrigin& origin) {
+  char memory[kMaxJsonLine];
+  return writer.Write(FormatJson(event, origin, absl::MakeSpan(memory)));
 }
 
 }  // namespace
 
 struct EventLog::SharedCounts {
   std::atomic<uint64_t> dropped{0};
-  std::atomic<uint64_t> dropped_and_not_said{0};
+  std::atomic<uint64_t> dropped_and_not_reported{0};
 
-  // In memory that children share, if they log at all, so that a line that is
-  // lost in a child counts too. If not, they do without: each fork and each
-  // exit would have to take the lock of a shared mapping.
+  // Allocates the counts: in memory that children share if each of them logs,
+  // so that a line that is lost in a child counts too. Otherwise children do
+  // not have it: each fork and each exit would take the lock of a shared
+  // mapping.
   static SharedCounts* Create(bool children_log) {
     void* memory =
         mmap(nullptr, sizeof(SharedCounts), PROT_READ | PROT_WRITE,
@@ -51,107 +77,96 @@ struct EventLog::SharedCounts {
   }
 };
 
-EventLog::EventLog(LogLevel level)
+EventLog::EventLog(LogLevel level, LogFormat format)
     : level_(level),
+      format_(format),
       writer_(STDERR_FILENO),
-      private_fd_(writer_.own_fd()),
-      shared_(SharedCounts::Create(level == LogLevel::kInfo)) {}
+      shared_(SharedCounts::Create(ChildrenLog())) {}
 
 EventLog::~EventLog() { munmap(shared_, sizeof(SharedCounts)); }
 
 void EventLog::Listening(const net::Endpoint& endpoint) {
-  if (!Wants(LogLevel::kInfo)) return;
-  Write(writer_, LogLevel::kInfo, "listening on %s", Text(endpoint).c_str());
+  Log(Event(LogLevel::kInfo, "listening", "listening on {}")
+          .AddListener(endpoint));
 }
 
 void EventLog::NotNamed(int fd, const net::Endpoint& endpoint) {
-  if (!Wants(LogLevel::kWarning)) return;
-  Write(writer_, LogLevel::kWarning,
-        "descriptor %d listens on %s, which --listen does not name: closed", fd,
-        Text(endpoint).c_str());
+  Log(Event(LogLevel::kWarning, "inherited-listener-unused",
+            "descriptor {} listens on {}, which --listen does not name: closed")
+          .Add("brood.fd", fd)
+          .AddListener(endpoint));
 }
 
 void EventLog::ExitQueueShort(uint64_t limit, size_t cap) {
-  if (!Wants(LogLevel::kWarning)) return;
-  Write(writer_, LogLevel::kWarning,
-        "the limit of pending signals (ulimit -i %llu) is below the cap of %zu "
-        "connections: when many end at once, some are found late",
-        static_cast<unsigned long long>(limit), cap);
+  Log(Event(LogLevel::kWarning, "signal-queue-too-small",
+            "the limit of pending signals (ulimit -i {}) is below the cap of "
+            "{} connections: when many end at once, some are found late")
+          .Add("brood.signal_limit", limit)
+          .Add("brood.cap", cap));
 }
 
 void EventLog::NotTold(absl::string_view words, const absl::Status& why) {
-  if (!Wants(LogLevel::kWarning)) return;
-  const absl::string_view reason = why.message();
-  words = words.substr(0, words.find('\n'));
-  Write(writer_, LogLevel::kWarning,
-        "the service manager was not told %.*s: %.*s",
-        static_cast<int>(words.size()), words.data(),
-        static_cast<int>(reason.size()), reason.data());
+  Log(Event(LogLevel::kWarning, "notify-failed",
+            "the service manager was not told {}: {}")
+          .Add("brood.notification", words.substr(0, words.find('\n')))
+          .Add("error.message", why.message()));
 }
 
 void EventLog::Draining(size_t running, absl::Duration grace) {
-  if (!Wants(LogLevel::kInfo)) return;
-  Write(writer_, LogLevel::kInfo,
-        "draining: %zu running, to be terminated in %.1f s", running,
-        Seconds(grace));
+  Log(Event(LogLevel::kInfo, "draining",
+            "draining: {} running, to be terminated in {.1} s")
+          .Add("brood.running", running)
+          .Add("brood.grace", grace));
 }
 
 void EventLog::Terminating(size_t running) {
-  if (!Wants(LogLevel::kWarning)) return;
-  Write(writer_, LogLevel::kWarning, "terminating %zu children", running);
+  Log(Event(LogLevel::kWarning, "terminating", "terminating {} children")
+          .Add("brood.running", running));
 }
 
 void EventLog::Killing(size_t running) {
-  if (!Wants(LogLevel::kWarning)) return;
-  Write(writer_, LogLevel::kWarning, "killing %zu children", running);
+  Log(Event(LogLevel::kWarning, "killing", "killing {} children")
+          .Add("brood.running", running));
 }
 
 void EventLog::Stopped(const Totals& totals) {
-  const LogLevel level = totals.Balanced() ? LogLevel::kInfo : LogLevel::kError;
-  if (!Wants(level)) return;
-  Write(writer_, level,
-        "stopped%s: accepted %llu = running %llu + ended_ok %llu + ended_error "
-        "%llu + crashed %llu + killed %llu + unknown %llu + shed %llu + "
-        "fork_failed %llu; log lines dropped %llu",
-        totals.Balanced() ? "" : ", UNBALANCED",
-        static_cast<unsigned long long>(totals.accepted),
-        static_cast<unsigned long long>(totals.running),
-        static_cast<unsigned long long>(totals.ended_ok),
-        static_cast<unsigned long long>(totals.ended_error),
-        static_cast<unsigned long long>(totals.crashed),
-        static_cast<unsigned long long>(totals.killed),
-        static_cast<unsigned long long>(totals.unknown),
-        static_cast<unsigned long long>(totals.shed),
-        static_cast<unsigned long long>(totals.fork_failed),
-        static_cast<unsigned long long>(dropped()));
+  const bool balanced = totals.Balanced();
+  Log(Event(balanced ? LogLevel::kInfo : LogLevel::kError, "stopped",
+            "stopped{}: accepted {} = running {} + ended_ok {} + ended_error "
+            "{} + crashed {} + killed {} + unknown {} + shed {} + fork_failed "
+            "{}; log lines dropped {}")
+          .AddPhrase(balanced ? "" : ", UNBALANCED")
+          .Add("brood.accepted", totals.accepted)
+          .Add("brood.running", totals.running)
+          .Add("brood.ended_ok", totals.ended_ok)
+          .Add("brood.ended_error", totals.ended_error)
+          .Add("brood.crashed", totals.crashed)
+          .Add("brood.killed", totals.killed)
+          .Add("brood.unknown", totals.unknown)
+          .Add("brood.shed", totals.shed)
+          .Add("brood.fork_failed", totals.fork_failed)
+          .Add("brood.lines_dropped", dropped())
+          .Add("event.outcome", balanced ? "success" : "failure"));
 }
 
 void EventLog::Forked(pid_t pid, const net::PeerAddress& peer, size_t running,
                       size_t cap) {
-  if (!Wants(LogLevel::kInfo)) return;
-  Write(writer_, LogLevel::kInfo, "forked pid %d to handle %s (%zu of %zu)",
-        static_cast<int>(pid), Text(peer).c_str(), running, cap);
+  Log(Event(LogLevel::kInfo, "forked", "forked pid {} to handle {} ({} of {})")
+          .Add("brood.child.pid", pid)
+          .AddClient(peer)
+          .Add("brood.running", running)
+          .Add("brood.cap", cap));
 }
 
-void EventLog::Handling(const net::PeerAddress& peer) {
-  if (!Wants(LogLevel::kInfo)) return;
-  // The parent's own descriptor of the log is closed in a child.
-  LineWriter writer(STDERR_FILENO);
-  Write(writer, LogLevel::kInfo, "child, handling %s", Text(peer).c_str());
+void EventLog::Handling(const net::Endpoint& peer) {
+  LogInChild(
+      Event(LogLevel::kInfo, "handling", "child, handling {}").AddClient(peer));
 }
 
 void EventLog::NotPrepared(const absl::Status& why) {
-  if (!Wants(LogLevel::kError)) return;
-  LineWriter writer(STDERR_FILENO);
-  const absl::string_view reason = why.message();
-  // The counts are not mapped in a child if children do not log each
-  // connection.
-  SharedCounts of_child;
-  SharedCounts* const shared = shared_;
-  if (level_ != LogLevel::kInfo) shared_ = &of_child;
-  Write(writer, LogLevel::kError, "child, not prepared: %.*s",
-        static_cast<int>(reason.size()), reason.data());
-  shared_ = shared;
+  LogInChild(
+      Event(LogLevel::kError, "prepare-failed", "child, not prepared: {}")
+          .Add("error.message", why.message()));
 }
 
 void EventLog::Ended(pid_t pid, const net::PeerAddress& peer,
@@ -159,201 +174,196 @@ void EventLog::Ended(pid_t pid, const net::PeerAddress& peer,
                      absl::Duration after, size_t running, size_t cap) {
   const bool in_order = status.exited() || signalled_by_us;
   const LogLevel level = in_order ? LogLevel::kInfo : LogLevel::kWarning;
-  if (!Wants(level)) return;
-  char how[128];
-  status.Print(how, sizeof(how));
-  const absl::string_view meaning =
-      status.exited() ? Meaning(static_cast<ExitCode>(status.code())) : "";
-  const bool has_meaning = !meaning.empty();
-  Write(writer_, level,
-        "pid %d handling %s %s%s%.*s%s after %.6f s (%zu of %zu)",
-        static_cast<int>(pid), Text(peer).c_str(), how, has_meaning ? " (" : "",
-        static_cast<int>(meaning.size()), meaning.data(),
-        has_meaning ? ")" : "", Seconds(after), running, cap);
+  if (!Wants(level)) return;  // ExitText prints
+  const ExitText how = ExitText::OfHandler(status);
+  Event event(level, "ended", "pid {} handling {} {} after {.6} s ({} of {})");
+  event.Add("brood.child.pid", pid)
+      .AddClient(peer)
+      .AddPhrase(how.text())
+      .Add("event.duration", after)
+      .Add("brood.running", running)
+      .Add("brood.cap", cap);
+  AddOutcome(status, signalled_by_us, event);
+  Log(event);
 }
 
 void EventLog::Expired(pid_t pid, const net::PeerAddress& peer,
                        KillReason deadline) {
-  if (!Wants(LogLevel::kInfo)) return;
-  const char* const name =
-      deadline == KillReason::kFirstByte ? "first_byte_timeout"
-      : deadline == KillReason::kIdle    ? "idle_timeout"
-      : deadline == KillReason::kPeer    ? "peer_timeout"
-                                         : "connection_timeout";
-  Write(writer_, LogLevel::kInfo, "killing pid %d handling %s: %s",
-        static_cast<int>(pid), Text(peer).c_str(), name);
+  Log(Event(LogLevel::kInfo, "expired",
+            "killing pid {} handling {}: {}_timeout")
+          .Add("brood.child.pid", pid)
+          .AddClient(peer)
+          .Add("brood.kill.reason", KillReasonName(deadline)));
 }
 
 void EventLog::UpgradeStarted(pid_t pid, absl::string_view path) {
-  if (!Wants(LogLevel::kInfo)) return;
-  Write(writer_, LogLevel::kInfo, "upgrade: started pid %d from %.*s",
-        static_cast<int>(pid), static_cast<int>(path.size()), path.data());
+  Log(Event(LogLevel::kInfo, "upgrade-started",
+            "upgrade: started pid {} from {}")
+          .Add("brood.child.pid", pid)
+          .Add("brood.upgrade.path", path));
 }
 
 void EventLog::UpgradeIgnored(absl::string_view why) {
-  if (!Wants(LogLevel::kWarning)) return;
-  Write(writer_, LogLevel::kWarning, "upgrade: ignored, %.*s",
-        static_cast<int>(why.size()), why.data());
+  Log(Event(LogLevel::kWarning, "upgrade-ignored", "upgrade: ignored, {}")
+          .Add("error.message", why));
 }
 
 void EventLog::SuccessorReady(pid_t pid) {
-  if (!Wants(LogLevel::kInfo)) return;
-  Write(writer_, LogLevel::kInfo, "upgrade: pid %d is ready and accepts",
-        static_cast<int>(pid));
+  Log(Event(LogLevel::kInfo, "upgrade-ready",
+            "upgrade: pid {} is ready and accepts")
+          .Add("brood.child.pid", pid));
 }
 
 void EventLog::HandedOver(pid_t pid) {
-  if (!Wants(LogLevel::kInfo)) return;
-  Write(writer_, LogLevel::kInfo, "upgrade: pid %d has taken over",
-        static_cast<int>(pid));
+  Log(Event(LogLevel::kInfo, "upgrade-completed",
+            "upgrade: pid {} has taken over")
+          .Add("brood.child.pid", pid));
 }
 
 void EventLog::UpgradeFailed(pid_t pid, const absl::Status& why,
                              uint64_t failures) {
-  if (!Wants(LogLevel::kError)) return;
-  const absl::string_view reason = why.message();
-  char who[32] = "";
-  if (pid != 0) {
-    std::snprintf(who, sizeof(who), "pid %d: ", static_cast<int>(pid));
-  }
-  Write(writer_, LogLevel::kError,
-        "upgrade failed, and this program serves on: %s%.*s (%llu failed so "
-        "far)",
-        who, static_cast<int>(reason.size()), reason.data(),
-        static_cast<unsigned long long>(failures));
+  Event event(LogLevel::kError, "upgrade-failed",
+              pid == 0 ? "upgrade failed, and this program serves on: {} ({} "
+                         "failed so far)"
+                       : "upgrade failed, and this program serves on: pid {}: "
+                         "{} ({} failed so far)");
+  if (pid != 0) event.Add("brood.child.pid", pid);
+  Log(event.Add("error.message", why.message())
+          .Add("brood.upgrade.failures", failures));
 }
 
 void EventLog::ForkFailed(const net::PeerAddress& peer, const absl::Status& why,
                           absl::Duration pause, net::Instant now) {
-  if (!Wants(LogLevel::kError, fork_throttle_, now)) return;
-  const absl::string_view reason = why.message();
-  const bool written =
-      Write(writer_, LogLevel::kError,
-            "no process for %s, closed: %.*s; accepting again in %.3f s (%llu "
-            "lines like this kept back)",
-            Text(peer).c_str(), static_cast<int>(reason.size()), reason.data(),
-            Seconds(pause),
-            static_cast<unsigned long long>(fork_throttle_.kept_back));
-  if (written) fork_throttle_.kept_back = 0;
+  LogThrottled(kForkFailed, now,
+               Event(LogLevel::kError, "fork-failed",
+                     "no process for {}, closed: {}; accepting again in {.3} s "
+                     "({} lines like this kept back)")
+                   .AddClient(peer)
+                   .Add("error.message", why.message())
+                   .Add("brood.pause", pause));
 }
 
 void EventLog::AcceptPaused(const net::Endpoint& listener, int error,
                             absl::Duration pause, net::Instant now) {
-  if (!Wants(LogLevel::kWarning, pause_throttle_, now)) return;
-  const bool written = Write(
-      writer_, LogLevel::kWarning,
-      "accept on %s: %s; accepting again in %.3f s or when a child ends (%llu "
-      "lines like this kept back)",
-      Text(listener).c_str(), strerrordesc_np(error), Seconds(pause),
-      static_cast<unsigned long long>(pause_throttle_.kept_back));
-  if (written) pause_throttle_.kept_back = 0;
+  LogThrottled(kAcceptPaused, now,
+               Event(LogLevel::kWarning, "accept-paused",
+                     "accept on {}: {}; accepting again in {.3} s or when a "
+                     "child ends ({} lines like this kept back)")
+                   .AddListener(listener)
+                   .Add("error.message", ErrorText(error))
+                   .Add("brood.pause", pause));
 }
 
 void EventLog::AcceptFailed(const net::Endpoint& listener, int error,
                             net::Instant now) {
-  if (!Wants(LogLevel::kWarning, accept_throttle_, now)) return;
-  const bool written = Write(
-      writer_, LogLevel::kWarning,
-      "accept on %s: %s; trying the next (%llu lines like this kept back)",
-      Text(listener).c_str(), strerrordesc_np(error),
-      static_cast<unsigned long long>(accept_throttle_.kept_back));
-  if (written) accept_throttle_.kept_back = 0;
+  LogThrottled(kAcceptFailed, now,
+               Event(LogLevel::kWarning, "accept-failed",
+                     "accept on {}: {}; trying the next ({} lines like this "
+                     "kept back)")
+                   .AddListener(listener)
+                   .Add("error.message", ErrorText(error)));
 }
 
 void EventLog::ListenerDead(const net::Endpoint& listener, int error) {
-  if (!Wants(LogLevel::kError)) return;
-  Write(writer_, LogLevel::kError, "accept on %s: %s; this listener is closed",
-        Text(listener).c_str(), strerrordesc_np(error));
+  Log(Event(LogLevel::kError, "listener-closed",
+            "accept on {}: {}; this listener is closed")
+          .AddListener(listener)
+          .Add("error.message", ErrorText(error)));
 }
 
 void EventLog::CallFailed(const char* call, int error, net::Instant now) {
-  if (!Wants(LogLevel::kError, call_throttle_, now)) return;
-  const bool written =
-      Write(writer_, LogLevel::kError,
-            "%s: %s; trying again (%llu lines like this kept back)", call,
-            strerrordesc_np(error),
-            static_cast<unsigned long long>(call_throttle_.kept_back));
-  if (written) call_throttle_.kept_back = 0;
+  LogThrottled(kCallFailed, now,
+               Event(LogLevel::kError, "call-failed",
+                     "{}: {}; trying again ({} lines like this kept back)")
+                   .Add("brood.call", call)
+                   .Add("error.message", ErrorText(error)));
 }
 
 void EventLog::DiedAtStart(pid_t pid, const proc::ExitStatus& status,
                            absl::Duration pause) {
-  if (!Wants(LogLevel::kError)) return;
-  char how[128];
-  Write(writer_, LogLevel::kError,
-        "pid %d, forked ahead, %s before it was ready; the next one in %.3f s",
-        static_cast<int>(pid), status.Print(how, sizeof(how)), Seconds(pause));
+  const ExitText how(status);
+  Event event(
+      LogLevel::kError, "worker-died-at-start",
+      "pid {}, forked ahead, {} before it was ready; the next one in {.3} s");
+  event.Add("brood.child.pid", pid)
+      .AddPhrase(how.text())
+      .Add("brood.pause", pause);
+  AddExit(status, event);
+  Log(event);
 }
 
 void EventLog::NoneAhead(const absl::Status& why, absl::Duration pause) {
-  if (!Wants(LogLevel::kError)) return;
-  const absl::string_view reason = why.message();
-  Write(writer_, LogLevel::kError,
-        "no process could be forked ahead: %.*s; the next try in %.3f s",
-        static_cast<int>(reason.size()), reason.data(), Seconds(pause));
+  Log(Event(LogLevel::kError, "prefork-failed",
+            "no process could be forked ahead: {}; the next try in {.3} s")
+          .Add("error.message", why.message())
+          .Add("brood.pause", pause));
 }
 
 void EventLog::ZygoteEnded(pid_t pid, const proc::ExitStatus& status) {
-  if (!Wants(LogLevel::kWarning)) return;
-  char how[128];
-  Write(writer_, LogLevel::kWarning, "zygote, pid %d, %s",
-        static_cast<int>(pid), status.Print(how, sizeof(how)));
+  const ExitText how(status);
+  Event event(LogLevel::kWarning, "zygote-ended", "zygote, pid {}, {}");
+  event.Add("brood.child.pid", pid).AddPhrase(how.text());
+  AddExit(status, event);
+  Log(event);
 }
 
 void EventLog::ZygoteServes(pid_t pid) {
-  if (!Wants(LogLevel::kInfo)) return;
-  Write(writer_, LogLevel::kInfo, "zygote is pid %d", static_cast<int>(pid));
+  Log(Event(LogLevel::kInfo, "zygote-ready", "zygote is pid {}")
+          .Add("brood.child.pid", pid));
 }
 
 uint64_t EventLog::dropped() const { return shared_->dropped; }
 
-bool EventLog::Wants(LogLevel level, Throttle& throttle, net::Instant now) {
-  if (!Wants(level)) return false;
-  if (now < throttle.quiet_until) {
-    ++throttle.kept_back;
-    return false;
-  }
-  throttle.quiet_until = net::After(now, absl::Seconds(1));
-  return true;
+void EventLog::Log(const Event& event) {
+  if (Wants(event.level())) Write(writer_, event);
 }
 
-bool EventLog::Write(LineWriter& writer, LogLevel level, const char* format,
-                     ...) {
-  char line[kLineSize];
-  const int pid = static_cast<int>(getpid());
-
-  // First what is missing, so that the gap shows where it is. If not even that
-  // gets through, this line would not either.
-  const uint64_t missing = shared_->dropped_and_not_said.exchange(0);
-  if (missing > 0) {
-    const int length = std::snprintf(
-        line, sizeof(line), "brood[%d] warning: %llu log lines were dropped\n",
-        pid, static_cast<unsigned long long>(missing));
-    if (!writer.Write(absl::string_view(line, static_cast<size_t>(length)))) {
-      shared_->dropped_and_not_said += missing + 1;
-      ++shared_->dropped;
-      return false;
-    }
+// The parent's own descriptor of the log is closed in a child.
+void EventLog::LogInChild(const Event& event) {
+  if (!Wants(event.level())) return;
+  LineWriter writer(STDERR_FILENO);
+  if (ChildrenLog()) {
+    Write(writer, event);
+  } else {
+    WriteLine(writer, event);  // without the counts, which it does not have
   }
+}
 
-  const absl::string_view name = NameOf(level);
-  int length = std::snprintf(line, sizeof(line), "brood[%d] %.*s: ", pid,
-                             static_cast<int>(name.size()), name.data());
-  va_list arguments;
-  va_start(arguments, format);
-  length +=
-      std::vsnprintf(line + length, sizeof(line) - static_cast<size_t>(length),
-                     format, arguments);
-  va_end(arguments);
-  // A line that is too long loses its end, not its newline.
-  length = std::min(length, static_cast<int>(sizeof(line)) - 2);
-  line[length++] = '\n';
-  if (writer.Write(absl::string_view(line, static_cast<size_t>(length)))) {
-    return true;
+void EventLog::LogThrottled(Flood flood, net::Instant now, Event& event) {
+  if (!Wants(event.level())) return;
+  Throttle& throttle = throttles_[flood];
+  if (now < throttle.quiet_until) {
+    ++throttle.suppressed;
+    return;
+  }
+  throttle.quiet_until = net::After(now, kFloodPeriod);
+  event.Add("brood.suppressed", throttle.suppressed);
+  if (Write(writer_, event)) throttle.suppressed = 0;
+}
+
+// If not even the number of dropped lines can be written, the event could not
+// be either.
+bool EventLog::Write(LineWriter& writer, const Event& event) {
+  const uint64_t missing = shared_->dropped_and_not_reported.exchange(0);
+  if (missing == 0 ||
+      WriteLine(writer, Event(LogLevel::kWarning, "lines-dropped",
+                              "{} log lines were dropped")
+                            .Add("brood.lines_dropped", missing))) {
+    if (WriteLine(writer, event)) return true;
+    ++shared_->dropped_and_not_reported;
+  } else {
+    shared_->dropped_and_not_reported += missing + 1;
   }
   ++shared_->dropped;
-  ++shared_->dropped_and_not_said;
   return false;
+}
+
+bool EventLog::WriteLine(LineWriter& writer, const Event& event) const {
+  LineOrigin origin;
+  origin.pid = getpid();
+  if (format_ == LogFormat::kText) return WriteText(writer, event, origin);
+  origin.time = WallClockNow();
+  return WriteJson(writer, event, origin);
 }
 
 }  // namespace brood::server

@@ -1,29 +1,11 @@
-// EventLog: the only thing in the tree that prints. One function for each
-// event.
-//
-// Each event is one line on standard error, by one write:
-//
-//   brood[4711] info: forked pid 4712 to handle 127.0.0.1:50112 (1 of 1000)
-//
-// The log can never stop service: a line that can't be written at once is
-// dropped and counted, in the children too, and the next line that gets through
-// is preceded by one that says how many are missing. What could come in floods
-// (a shortage, network errors) is said once a second at most.
-//
-// Lives in the parent; Handling() and NotPrepared() alone are called in the
-// child. Allocates
-// nothing after its creation.
-//
-// Example:
-//   EventLog log(LogLevel::kInfo);
-//   log.Forked(pid, peer, /*running=*/3, /*cap=*/1000);
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef BROOD_SERVER_LOG_EVENT_LOG_H_
 #define BROOD_SERVER_LOG_EVENT_LOG_H_
 
 #include <sys/types.h>
 
-#include <atomic>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -34,94 +16,165 @@
 #include "brood/net/instant.h"
 #include "brood/net/peer_address.h"
 #include "brood/proc/exit_status.h"
-#include "brood/proc/private_fds.h"
+#include "brood/server/log/event.h"
 #include "brood/server/log/line_writer.h"
-#include "brood/server/log_level.h"
 #include "brood/server/totals.h"
 
 namespace brood::server {
 
+// LogFormat is the form of the lines of the log.
+enum class LogFormat {
+  // Writes sentences: see text_format.h.
+  kText,
+  // Writes JSON objects: see json_format.h.
+  kJson,
+};
+
+// EventLog writes each event as one line to standard error, by one write.
+//
+// The log never stops the service: a line that cannot be written at once is
+// dropped and counted, in the children too, and a line with the number of
+// dropped ones precedes the next line that can be written. Events that come in
+// floods (a shortage, network errors) are written once a second at most.
+//
+// Lives in the parent; only Handling() and NotPrepared() are called in a child.
+// Allocates nothing after its creation. Each method makes an Event, whose name
+// and keys are what a JSON line has.
+//
+// Example:
+//   EventLog log(LogLevel::kInfo);
+//   log.Forked(pid, peer, /*running=*/3, /*cap=*/1000);
 class EventLog {
  public:
-  explicit EventLog(LogLevel level);
+  // Writes the events whose level is at least `level`.
+  explicit EventLog(LogLevel level, LogFormat format = LogFormat::kText);
   EventLog(const EventLog&) = delete;
   EventLog& operator=(const EventLog&) = delete;
   ~EventLog();
 
-  // The life of the server.
+  // The server.
+
+  // Logs that the server listens on `endpoint`.
   void Listening(const net::Endpoint& endpoint);
+  // Logs that the inherited listener `fd` is closed because no entry of
+  // Options::listen asks for it.
   void NotNamed(int fd, const net::Endpoint& endpoint);
+  // Logs that the limit of queued signals is below the `cap` of connections.
   void ExitQueueShort(uint64_t limit, size_t cap);
-  // The service manager does not know it.
+  // Logs that the first line of `words` could not be sent to the service
+  // manager.
   void NotTold(absl::string_view words, const absl::Status& why);
+  // Logs that the server stops and waits for at most `grace`.
   void Draining(size_t running, absl::Duration grace);
+  // Logs that the children are sent SIGTERM.
   void Terminating(size_t running);
+  // Logs that the children are sent SIGKILL.
   void Killing(size_t running);
+  // Logs the end of the server, as an error if `totals` are not balanced.
   void Stopped(const Totals& totals);
 
-  // The life of a connection.
-  void Forked(pid_t pid, const net::PeerAddress& peer, size_t running,
-              size_t cap);
-  void Handling(const net::PeerAddress& peer);  // in the child
-  void NotPrepared(const absl::Status& why);    // in the child
-  void Ended(pid_t pid, const net::PeerAddress& peer,
+  // Connections.
+
+  // Logs that the process `pid` handles `peer`.
+  void Forked(pid_t pid, const net::Endpoint& peer, size_t running, size_t cap);
+  // Logs, in the child, that the handler is called.
+  void Handling(const net::Endpoint& peer);
+  // Logs, in the child, that Options::prepare_child failed.
+  void NotPrepared(const absl::Status& why);
+  // Logs the end of a connection, `after` it was accepted; as a warning if its
+  // process ended by a signal that the server did not send.
+  void Ended(pid_t pid, const net::Endpoint& peer,
              const proc::ExitStatus& status, bool signalled_by_us,
              absl::Duration after, size_t running, size_t cap);
+  // Logs that a child is killed because of a deadline.
+  void Expired(pid_t pid, const net::Endpoint& peer, KillReason deadline);
 
-  void Expired(pid_t pid, const net::PeerAddress& peer, KillReason deadline);
+  // Upgrades.
 
-  // One program takes over from another.
+  // Logs that the program at `path` was started to replace this one.
   void UpgradeStarted(pid_t pid, absl::string_view path);
+  // Logs that a request for an upgrade has no effect.
   void UpgradeIgnored(absl::string_view why);
+  // Logs that the new program is ready.
   void SuccessorReady(pid_t pid);
+  // Logs that the new program has replaced this one.
   void HandedOver(pid_t pid);
+  // Logs that an upgrade failed, the `failures`th; `pid` is 0 if the program
+  // was not started.
   void UpgradeFailed(pid_t pid, const absl::Status& why, uint64_t failures);
 
-  // What goes wrong.
-  void ForkFailed(const net::PeerAddress& peer, const absl::Status& why,
+  // Failures that the server recovers from.
+
+  // Logs that a connection was closed because fork failed, and that the server
+  // accepts again after `pause`.
+  void ForkFailed(const net::Endpoint& peer, const absl::Status& why,
                   absl::Duration pause, net::Instant now);
+  // Logs that accept failed with `error` and is called again after `pause`.
   void AcceptPaused(const net::Endpoint& listener, int error,
                     absl::Duration pause, net::Instant now);
+  // Logs that accept failed with `error`, for one connection alone.
   void AcceptFailed(const net::Endpoint& listener, int error, net::Instant now);
+  // Logs that a listener is closed because accept failed with `error`.
   void ListenerDead(const net::Endpoint& listener, int error);
-  // A call that never should, and that is made again.
+  // Logs that a system call failed that is expected to succeed, and is
+  // repeated.
   void CallFailed(const char* call, int error, net::Instant now);
 
-  // Processes that are made ahead of connections.
+  // Processes that are forked before a connection needs them.
+
+  // Logs that a worker ended before it was ready; the next one is forked after
+  // `pause`.
   void DiedAtStart(pid_t pid, const proc::ExitStatus& status,
                    absl::Duration pause);
+  // Logs that no process could be forked ahead; the next try is after `pause`.
   void NoneAhead(const absl::Status& why, absl::Duration pause);
+  // Logs which process is the zygote.
   void ZygoteServes(pid_t pid);
+  // Logs that the zygote ended.
   void ZygoteEnded(pid_t pid, const proc::ExitStatus& status);
 
-  // Lines that could not be written, of this process and its children.
+  // Returns the number of lines that could not be written, by this process and
+  // its children.
   uint64_t dropped() const;
-  // Returns the descriptor that the log opened for itself, which is private; -1
-  // if it has none.
+  // Returns the descriptor that the log opened for itself, to be closed in
+  // children; -1 if there is none.
   int own_fd() const { return writer_.own_fd(); }
 
  private:
-  // Lets one line a second through, and knows how many it kept back.
-  struct Throttle {
-    net::Instant quiet_until = net::Instant::min();
-    uint64_t kept_back = 0;
-  };
   struct SharedCounts;
 
+  // The events that come in floods.
+  enum Flood { kForkFailed, kAcceptPaused, kAcceptFailed, kCallFailed };
+  static constexpr size_t kFloods = 4;
+
+  // Throttle is the state of one kind of flood.
+  struct Throttle {
+    net::Instant quiet_until = net::Instant::min();
+    uint64_t suppressed = 0;
+  };
+
+  // Reports whether events of `level` are written.
   bool Wants(LogLevel level) const { return level >= level_; }
-  bool Wants(LogLevel level, Throttle& throttle, net::Instant now);
-  // False if the line was dropped.
-  bool Write(LineWriter& writer, LogLevel level, const char* format, ...)
-      __attribute__((format(printf, 4, 5)));
+  // Reports whether each child logs a line and shares the counts.
+  bool ChildrenLog() const { return level_ == LogLevel::kInfo; }
+  // Writes an event of the parent.
+  void Log(const Event& event);
+  // Writes an event of a child.
+  void LogInChild(const Event& event);
+  // Writes an event that comes in floods, at most once a second, with the
+  // number of those that were suppressed since the last one as the last field.
+  void LogThrottled(Flood flood, net::Instant now, Event& event);
+  // Writes an event, preceded by the number of dropped lines. Returns false if
+  // it was dropped.
+  bool Write(LineWriter& writer, const Event& event);
+  // Writes one line. Returns false if it was dropped.
+  bool WriteLine(LineWriter& writer, const Event& event) const;
 
   const LogLevel level_;
+  const LogFormat format_;
   LineWriter writer_;
-  const proc::PrivateFdRegistration private_fd_;
-  SharedCounts* shared_;
-  Throttle fork_throttle_;
-  Throttle pause_throttle_;
-  Throttle accept_throttle_;
-  Throttle call_throttle_;
+  SharedCounts* const shared_;
+  std::array<Throttle, kFloods> throttles_;
 };
 
 }  // namespace brood::server

@@ -45,7 +45,8 @@ rule() {
 # A jump of the clock must neither end nor spare anybody.
 rule 'the time of day is not for decisions' \
   '\b((std::)?time|gettimeofday|(local|gm)time(_r)?)\s*\(|CLOCK_REALTIME|system_clock|high_resolution_clock|absl::Now\b' \
-  '  const time_t now = time(nullptr);'
+  '  const time_t now = time(nullptr);' \
+  server/log/wall_clock.cc # for the reader of a line
 rule 'nobody sleeps' \
   '\b(u?sleep|(clock_)?nanosleep|sleep_for|sleep_until|SleepFor)\s*\(' \
   '  usleep(1000);' \

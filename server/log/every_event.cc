@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "brood/server/log/every_event.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include <cerrno>
+#include <chrono>  // NOLINT(build/c++11): Instant is made of it.
+#include <csignal>
+#include <cstddef>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_split.h"
+#include "brood/proc/exit_status.h"
+#include "brood/server/totals.h"
+#include "gtest/gtest.h"
+
+namespace brood::server {
+namespace {
+
+constexpr absl::Duration kSecond = absl::Seconds(1);
+
+proc::ExitStatus Exited(int code) {
+  rusage usage = {};
+  usage.ru_utime.tv_usec = 1500;
+  usage.ru_stime.tv_sec = 1;
+  return proc::ExitStatus::FromWait(W_EXITCODE(code, 0), usage);
+}
+
+proc::ExitStatus KilledBy(int signal) {
+  return proc::ExitStatus::FromWait(W_EXITCODE(0, signal), rusage());
+}
+
+}  // namespace
+
+net::Instant LogTime() { return net::Instant() + std::chrono::hours(1000); }
+
+net::Endpoint LogPeer() { return *net::Endpoint::Parse("192.0.2.7:50112"); }
+net::Endpoint LogListener() { return *net::Endpoint::Parse("[::1]:7000"); }
+
+void LogEveryEvent(EventLog& log) {
+  const net::Endpoint peer = LogPeer();
+  const net::Endpoint listener = LogListener();
+  const absl::Status refused = absl::UnavailableError("clone: try again");
+  Totals unbalanced;
+  unbalanced.accepted = 1;
+
+  log.Listening(listener);
+  log.NotNamed(3, listener);
+  log.ExitQueueShort(100, 1000);
+  log.NotTold("READY=1\nSTATUS=idle", absl::NotFoundError("sendto @x"));
+  log.Draining(2, absl::Milliseconds(10500));
+  log.Terminating(2);
+  log.Killing(1);
+  log.Stopped(Totals());
+  log.Stopped(unbalanced);
+
+  log.Forked(4711, peer, 3, 1000);
+  log.Handling(peer);
+  log.NotPrepared(absl::InternalError("no entropy"));
+  log.Ended(4711, peer, Exited(0), false, absl::Milliseconds(1500), 2, 1000);
+  log.Ended(4711, peer, Exited(42), false, kSecond, 2, 1000);
+  log.Ended(4711, peer, KilledBy(SIGSEGV), false, kSecond, 2, 1000);
+  log.Ended(4711, peer, KilledBy(SIGTERM), true, kSecond, 2, 1000);
+  log.Ended(4711, peer, proc::ExitStatus::Unknown(), false, kSecond, 2, 1000);
+  log.Expired(4711, peer, KillReason::kFirstByte);
+
+  log.UpgradeStarted(4713, "/opt/server");
+  log.UpgradeIgnored("one is in flight");
+  log.SuccessorReady(4713);
+  log.HandedOver(4713);
+  log.UpgradeFailed(4713, absl::AbortedError("exited with code 1"), 2);
+  log.UpgradeFailed(0, absl::NotFoundError("posix_spawn /opt/server"), 3);
+
+  log.ForkFailed(peer, refused, kLogPause, LogTime());
+  log.AcceptPaused(listener, EMFILE, kLogPause, LogTime());
+  log.AcceptFailed(listener, ECONNABORTED, LogTime());
+  log.ListenerDead(listener, EBADF);
+  log.CallFailed("poll", ENOMEM, LogTime());
+
+  log.DiedAtStart(4714, Exited(111), kLogPause);
+  log.NoneAhead(refused, kLogPause);
+  log.ZygoteServes(4715);
+  log.ZygoteEnded(4715, KilledBy(SIGKILL));
+}
+
+StderrCapture StderrCapture::ToPackets() {
+  int fds[2];
+  EXPECT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
+  return StderrCapture(fds);
+}
+
+StderrCapture StderrCapture::ToPipe() {
+  int fds[2];
+  EXPECT_EQ(pipe2(fds, O_CLOEXEC), 0);
+  EXPECT_GE(fcntl(fds[1], F_SETPIPE_SZ, 4096), 4096);
+  return StderrCapture(fds);
+}
+
+StderrCapture::StderrCapture(const int (&fds)[2])
+    : reader_(fds[0]), before_(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0)) {
+  EXPECT_EQ(fcntl(reader_, F_SETFL, O_NONBLOCK), 0);
+  EXPECT_EQ(dup2(fds[1], STDERR_FILENO), STDERR_FILENO);
+  close(fds[1]);
+}
+
+StderrCapture::~StderrCapture() {
+  dup2(before_, STDERR_FILENO);
+  close(before_);
+  close(reader_);
+}
+
+std::vector<std::string> StderrCapture::Writes() const {
+  std::vector<std::string> writes;
+  char text[65536];
+  ssize_t got;
+  while ((got = read(reader_, text, sizeof(text))) > 0) {
+    writes.emplace_back(text, static_cast<size_t>(got));
+  }
+  EXPECT_EQ(errno, EAGAIN);
+  return writes;
+}
+
+std::vector<std::string> StderrCapture::Lines() const {
+  std::string text;
+  for (const std::string& write : Writes()) text += write;
+  if (text.empty()) return {};
+  EXPECT_EQ(text.back(), '\n');
+  text.pop_back();
+  return absl::StrSplit(text, '\n');
+}
+
+}  // namespace brood::server

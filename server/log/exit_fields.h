@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef BROOD_SERVER_LOG_EXIT_FIELDS_H_
+#define BROOD_SERVER_LOG_EXIT_FIELDS_H_
+
+#include "absl/strings/string_view.h"
+#include "brood/proc/exit_status.h"
+#include "brood/server/log/event.h"
+
+namespace brood::server {
+
+// ExitText is how a process ended, as a phrase: "exited with code 0 (served)".
+//
+// It owns the phrase and allocates nothing.
+class ExitText {
+ public:
+  // Prints `status`.
+  explicit ExitText(const proc::ExitStatus& status) {
+    status.Print(text_, sizeof(text_));
+  }
+  // Returns the phrase of a process that handled a connection, which includes
+  // the meaning of its exit code.
+  static ExitText OfHandler(const proc::ExitStatus& status);
+
+  // Returns the phrase, which lives as long as this object.
+  absl::string_view text() const { return text_; }
+
+ private:
+  char text_[160];
+};
+
+// Adds brood.exit.code or brood.exit.signal, as numbers.
+void AddExit(const proc::ExitStatus& status, Event& event);
+
+// Adds how a connection ended (brood.outcome, with the names of Totals, and
+// event.outcome), its AddExit(), and its processor time (brood.cpu.user and
+// brood.cpu.system).
+void AddOutcome(const proc::ExitStatus& status, bool signalled_by_us,
+                Event& event);
+
+}  // namespace brood::server
+
+#endif  // BROOD_SERVER_LOG_EXIT_FIELDS_H_

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef BROOD_SERVER_LOG_WALL_CLOCK_H_
+#define BROOD_SERVER_LOG_WALL_CLOCK_H_
+
+#include "absl/time/time.h"
+
+namespace brood::server {
+
+// Returns the time of day, which lines of the log are stamped with.
+//
+// Anybody may set this clock back, so the time is for the reader of the log
+// alone: everything that is decided by time uses net::Now(). Works in every
+// process and cannot fail.
+absl::Time WallClockNow();
+
+}  // namespace brood::server
+
+#endif  // BROOD_SERVER_LOG_WALL_CLOCK_H_
