@@ -16,7 +16,7 @@ const char* ExitStatus::Print(char* text, size_t size) const {
     return text;
   }
   if (!killed()) {
-    std::snprintf(text, size, "ended, nobody knows how");
+    std::snprintf(text, size, "ended with unknown status");
     return text;
   }
   const char* core = core_dumped() ? ", core dumped" : "";

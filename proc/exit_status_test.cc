@@ -56,7 +56,7 @@ TEST(ExitStatusTest, IsASentence) {
   EXPECT_EQ(Killed(SIGRTMAX).ToString(), "killed by signal 64");
   EXPECT_EQ(Killed(SIGRTMIN, kCore).ToString(),
             "killed by signal " + std::to_string(SIGRTMIN) + ", core dumped");
-  EXPECT_EQ(ExitStatus::Unknown().ToString(), "ended, nobody knows how");
+  EXPECT_EQ(ExitStatus::Unknown().ToString(), "ended with unknown status");
 }
 
 TEST(ExitStatusTest, IsCutOffWhereTheRoomEnds) {

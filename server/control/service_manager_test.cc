@@ -109,7 +109,7 @@ TEST_F(ServiceManagerTest, LosesAWordRatherThanWait) {
   ASSERT_THAT(who_says_so, IsOk());
   for (int i = 0; i < 10000; ++i) (*who_says_so)->Ready();  // nobody reads
   EXPECT_THAT(::testing::internal::GetCapturedStderr(),
-              HasSubstr("the service manager was not told READY=1: "
+              HasSubstr("sd_notify READY=1 failed: "
                         "NOTIFY_SOCKET: sendto unix:"));
 }
 

@@ -200,10 +200,10 @@ TEST_F(OpenListenersTest, ClosesWhatNobodyAskedForAndSaysSo) {
   options_.listen = {asked};
   ::testing::internal::CaptureStderr();
   const absl::StatusOr<Listeners> opened = Open(LogLevel::kWarning);
-  EXPECT_THAT(
-      ::testing::internal::GetCapturedStderr(),
-      HasSubstr(absl::StrCat("descriptor ", fd, " listens on ", unasked,
-                             ", which --listen does not name: closed")));
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(),
+              HasSubstr(absl::StrCat("inherited descriptor ", fd,
+                                     " is closed: it listens on ", unasked,
+                                     ", which no entry of --listen names")));
   EXPECT_EQ(fcntl(fd, F_GETFD), -1);
 }
 

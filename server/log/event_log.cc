@@ -91,30 +91,32 @@ void EventLog::Listening(const net::Endpoint& endpoint) {
 }
 
 void EventLog::NotNamed(int fd, const net::Endpoint& endpoint) {
-  Log(Event(LogLevel::kWarning, "inherited-listener-unused",
-            "descriptor {} listens on {}, which --listen does not name: closed")
+  Log(Event(
+          LogLevel::kWarning, "inherited-listener-unused",
+          "inherited descriptor {} is closed: it listens on {}, which no entry "
+          "of --listen names")
           .Add("brood.fd", fd)
           .AddListener(endpoint));
 }
 
 void EventLog::ExitQueueShort(uint64_t limit, size_t cap) {
-  Log(Event(LogLevel::kWarning, "signal-queue-too-small",
-            "the limit of pending signals (ulimit -i {}) is below the cap of "
-            "{} connections: when many end at once, some are found late")
+  Log(Event(
+          LogLevel::kWarning, "signal-queue-too-small",
+          "the limit of pending signals (ulimit -i {}) is below the cap of "
+          "{} connections: if many children end at once, some are reaped late")
           .Add("brood.signal_limit", limit)
           .Add("brood.cap", cap));
 }
 
 void EventLog::NotTold(absl::string_view words, const absl::Status& why) {
-  Log(Event(LogLevel::kWarning, "notify-failed",
-            "the service manager was not told {}: {}")
+  Log(Event(LogLevel::kWarning, "notify-failed", "sd_notify {} failed: {}")
           .Add("brood.notification", words.substr(0, words.find('\n')))
           .Add("error.message", why.message()));
 }
 
 void EventLog::Draining(size_t running, absl::Duration grace) {
   Log(Event(LogLevel::kInfo, "draining",
-            "draining: {} running, to be terminated in {.1} s")
+            "draining: {} running, SIGTERM follows in {.1} s")
           .Add("brood.running", running)
           .Add("brood.grace", grace));
 }
@@ -159,14 +161,13 @@ void EventLog::Forked(pid_t pid, const net::PeerAddress& peer, size_t running,
 }
 
 void EventLog::Handling(const net::Endpoint& peer) {
-  LogInChild(
-      Event(LogLevel::kInfo, "handling", "child, handling {}").AddClient(peer));
+  LogInChild(Event(LogLevel::kInfo, "handling", "serving {}").AddClient(peer));
 }
 
 void EventLog::NotPrepared(const absl::Status& why) {
-  LogInChild(
-      Event(LogLevel::kError, "prepare-failed", "child, not prepared: {}")
-          .Add("error.message", why.message()));
+  LogInChild(Event(LogLevel::kError, "prepare-failed",
+                   "preparing the child failed, the child exits: {}")
+                 .Add("error.message", why.message()));
 }
 
 void EventLog::Ended(pid_t pid, const net::PeerAddress& peer,
@@ -204,13 +205,13 @@ void EventLog::UpgradeStarted(pid_t pid, absl::string_view path) {
 }
 
 void EventLog::UpgradeIgnored(absl::string_view why) {
-  Log(Event(LogLevel::kWarning, "upgrade-ignored", "upgrade: ignored, {}")
+  Log(Event(LogLevel::kWarning, "upgrade-ignored", "upgrade ignored: {}")
           .Add("error.message", why));
 }
 
 void EventLog::SuccessorReady(pid_t pid) {
   Log(Event(LogLevel::kInfo, "upgrade-ready",
-            "upgrade: pid {} is ready and accepts")
+            "upgrade: pid {} is ready and accepts connections")
           .Add("brood.child.pid", pid));
 }
 
@@ -223,10 +224,9 @@ void EventLog::HandedOver(pid_t pid) {
 void EventLog::UpgradeFailed(pid_t pid, const absl::Status& why,
                              uint64_t failures) {
   Event event(LogLevel::kError, "upgrade-failed",
-              pid == 0 ? "upgrade failed, and this program serves on: {} ({} "
-                         "failed so far)"
-                       : "upgrade failed, and this program serves on: pid {}: "
-                         "{} ({} failed so far)");
+              pid == 0 ? "upgrade failed, still serving: {} (failures: {})"
+                       : "upgrade failed, still serving: new process {} {} "
+                         "(failures: {})");
   if (pid != 0) event.Add("brood.child.pid", pid);
   Log(event.Add("error.message", why.message())
           .Add("brood.upgrade.failures", failures));
@@ -234,21 +234,22 @@ void EventLog::UpgradeFailed(pid_t pid, const absl::Status& why,
 
 void EventLog::ForkFailed(const net::PeerAddress& peer, const absl::Status& why,
                           absl::Duration pause, net::Instant now) {
-  LogThrottled(kForkFailed, now,
-               Event(LogLevel::kError, "fork-failed",
-                     "no process for {}, closed: {}; accepting again in {.3} s "
-                     "({} lines like this kept back)")
-                   .AddClient(peer)
-                   .Add("error.message", why.message())
-                   .Add("brood.pause", pause));
+  LogThrottled(
+      kForkFailed, now,
+      Event(LogLevel::kError, "fork-failed",
+            "fork failed for {}, connection closed: {}; accept resumes "
+            "in {ms} ms ({} similar messages suppressed)")
+          .AddClient(peer)
+          .Add("error.message", why.message())
+          .Add("brood.pause", pause));
 }
 
 void EventLog::AcceptPaused(const net::Endpoint& listener, int error,
                             absl::Duration pause, net::Instant now) {
   LogThrottled(kAcceptPaused, now,
                Event(LogLevel::kWarning, "accept-paused",
-                     "accept on {}: {}; accepting again in {.3} s or when a "
-                     "child ends ({} lines like this kept back)")
+                     "accept failed on {}: {}; accept resumes in {ms} ms or "
+                     "when a child ends ({} similar messages suppressed)")
                    .AddListener(listener)
                    .Add("error.message", ErrorText(error))
                    .Add("brood.pause", pause));
@@ -258,25 +259,26 @@ void EventLog::AcceptFailed(const net::Endpoint& listener, int error,
                             net::Instant now) {
   LogThrottled(kAcceptFailed, now,
                Event(LogLevel::kWarning, "accept-failed",
-                     "accept on {}: {}; trying the next ({} lines like this "
-                     "kept back)")
+                     "accept failed on {}: {}; trying the next connection ({} "
+                     "similar messages suppressed)")
                    .AddListener(listener)
                    .Add("error.message", ErrorText(error)));
 }
 
 void EventLog::ListenerDead(const net::Endpoint& listener, int error) {
   Log(Event(LogLevel::kError, "listener-closed",
-            "accept on {}: {}; this listener is closed")
+            "accept failed on {}: {}; this listener is closed")
           .AddListener(listener)
           .Add("error.message", ErrorText(error)));
 }
 
 void EventLog::CallFailed(const char* call, int error, net::Instant now) {
-  LogThrottled(kCallFailed, now,
-               Event(LogLevel::kError, "call-failed",
-                     "{}: {}; trying again ({} lines like this kept back)")
-                   .Add("brood.call", call)
-                   .Add("error.message", ErrorText(error)));
+  LogThrottled(
+      kCallFailed, now,
+      Event(LogLevel::kError, "call-failed",
+            "{} failed: {}; trying again ({} similar messages suppressed)")
+          .Add("brood.call", call)
+          .Add("error.message", ErrorText(error)));
 }
 
 void EventLog::DiedAtStart(pid_t pid, const proc::ExitStatus& status,
@@ -284,7 +286,7 @@ void EventLog::DiedAtStart(pid_t pid, const proc::ExitStatus& status,
   const ExitText how(status);
   Event event(
       LogLevel::kError, "worker-died-at-start",
-      "pid {}, forked ahead, {} before it was ready; the next one in {.3} s");
+      "worker pid {} {} before it was ready; the next fork is in {ms} ms");
   event.Add("brood.child.pid", pid)
       .AddPhrase(how.text())
       .Add("brood.pause", pause);
@@ -294,14 +296,14 @@ void EventLog::DiedAtStart(pid_t pid, const proc::ExitStatus& status,
 
 void EventLog::NoneAhead(const absl::Status& why, absl::Duration pause) {
   Log(Event(LogLevel::kError, "prefork-failed",
-            "no process could be forked ahead: {}; the next try in {.3} s")
+            "prefork failed: {}; the next attempt is in {ms} ms")
           .Add("error.message", why.message())
           .Add("brood.pause", pause));
 }
 
 void EventLog::ZygoteEnded(pid_t pid, const proc::ExitStatus& status) {
   const ExitText how(status);
-  Event event(LogLevel::kWarning, "zygote-ended", "zygote, pid {}, {}");
+  Event event(LogLevel::kWarning, "zygote-ended", "zygote pid {} {}");
   event.Add("brood.child.pid", pid).AddPhrase(how.text());
   AddExit(status, event);
   Log(event);

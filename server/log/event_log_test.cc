@@ -53,14 +53,13 @@ TEST_F(EventLogTest, SaysEachEventInOneLineByOneWrite) {
       captured.Writes(),
       ElementsAre(
           Own("info: listening on [::1]:7000\n"),
-          Own("warning: descriptor 3 listens on [::1]:7000, which --listen "
-              "does not name: closed\n"),
+          Own("warning: inherited descriptor 3 is closed: it listens on "
+              "[::1]:7000, which no entry of --listen names\n"),
           Own("warning: the limit of pending signals (ulimit -i 100) is below "
-              "the cap of 1000 connections: when many end at once, some are "
-              "found late\n"),
-          Own("warning: the service manager was not told READY=1: sendto "
-              "@x\n"),
-          Own("info: draining: 2 running, to be terminated in 10.5 s\n"),
+              "the cap of 1000 connections: if many children end at once, "
+              "some are reaped late\n"),
+          Own("warning: sd_notify READY=1 failed: sendto @x\n"),
+          Own("info: draining: 2 running, SIGTERM follows in 10.5 s\n"),
           Own("warning: terminating 2 children\n"),
           Own("warning: killing 1 children\n"),
           Own("info: stopped: accepted 0 = running 0 + ended_ok 0 + "
@@ -68,8 +67,9 @@ TEST_F(EventLogTest, SaysEachEventInOneLineByOneWrite) {
               "fork_failed 0; log lines dropped 0\n"),
           StartsWith(Own("error: stopped, UNBALANCED: accepted 1 = running 0")),
           Own("info: forked pid 4711 to handle 192.0.2.7:50112 (3 of 1000)\n"),
-          Own("info: child, handling 192.0.2.7:50112\n"),
-          Own("error: child, not prepared: no entropy\n"),
+          Own("info: serving 192.0.2.7:50112\n"),
+          Own("error: preparing the child failed, the child exits: no "
+              "entropy\n"),
           Own("info: pid 4711 handling 192.0.2.7:50112 exited with code 0 "
               "(served) after 1.500000 s (2 of 1000)\n"),
           Own("info: pid 4711 handling 192.0.2.7:50112 exited with code 42 "
@@ -78,36 +78,38 @@ TEST_F(EventLogTest, SaysEachEventInOneLineByOneWrite) {
               "(Segmentation fault) after 1.000000 s (2 of 1000)\n"),
           Own("info: pid 4711 handling 192.0.2.7:50112 killed by SIGTERM "
               "(Terminated) after 1.000000 s (2 of 1000)\n"),
-          Own("warning: pid 4711 handling 192.0.2.7:50112 ended, nobody knows "
-              "how after 1.000000 s (2 of 1000)\n"),
+          Own("warning: pid 4711 handling 192.0.2.7:50112 ended with unknown "
+              "status after 1.000000 s (2 of 1000)\n"),
           Own("info: killing pid 4711 handling 192.0.2.7:50112: "
               "first_byte_timeout\n"),
           Own("info: upgrade: started pid 4713 from /opt/server\n"),
-          Own("warning: upgrade: ignored, one is in flight\n"),
-          Own("info: upgrade: pid 4713 is ready and accepts\n"),
+          Own("warning: upgrade ignored: an upgrade is already in progress\n"),
+          Own("info: upgrade: pid 4713 is ready and accepts connections\n"),
           Own("info: upgrade: pid 4713 has taken over\n"),
-          Own("error: upgrade failed, and this program serves on: pid 4713: "
-              "exited with code 1 (2 failed so far)\n"),
-          Own("error: upgrade failed, and this program serves on: "
-              "posix_spawn /opt/server (3 failed so far)\n"),
-          Own("error: no process for 192.0.2.7:50112, closed: clone: try "
-              "again; accepting again in 0.020 s (0 lines like this kept "
-              "back)\n"),
-          Own("warning: accept on [::1]:7000: Too many open files; accepting "
-              "again in 0.020 s or when a child ends (0 lines like this kept "
-              "back)\n"),
-          Own("warning: accept on [::1]:7000: Software caused connection "
-              "abort; trying the next (0 lines like this kept back)\n"),
-          Own("error: accept on [::1]:7000: Bad file descriptor; this listener "
-              "is closed\n"),
-          Own("error: poll: Cannot allocate memory; trying again (0 lines like "
-              "this kept back)\n"),
-          Own("error: pid 4714, forked ahead, exited with code 111 before it "
-              "was ready; the next one in 0.020 s\n"),
-          Own("error: no process could be forked ahead: clone: try again; the "
-              "next try in 0.020 s\n"),
+          Own("error: upgrade failed, still serving: new process 4713 exited "
+              "with code 1 before it was ready (failures: 2)\n"),
+          Own("error: upgrade failed, still serving: posix_spawn /opt/server "
+              "(failures: 3)\n"),
+          Own("error: fork failed for 192.0.2.7:50112, connection closed: "
+              "clone: try again; accept resumes in 20 ms (0 similar messages "
+              "suppressed)\n"),
+          Own("warning: accept failed on [::1]:7000: Too many open files; "
+              "accept resumes in 20 ms or when a child ends (0 similar "
+              "messages suppressed)\n"),
+          Own("warning: accept failed on [::1]:7000: Software caused "
+              "connection "
+              "abort; trying the next connection (0 similar messages "
+              "suppressed)\n"),
+          Own("error: accept failed on [::1]:7000: Bad file descriptor; this "
+              "listener is closed\n"),
+          Own("error: poll failed: Cannot allocate memory; trying again (0 "
+              "similar messages suppressed)\n"),
+          Own("error: worker pid 4714 exited with code 111 before it was "
+              "ready; the next fork is in 20 ms\n"),
+          Own("error: prefork failed: clone: try again; the next attempt is in "
+              "20 ms\n"),
           Own("info: zygote is pid 4715\n"),
-          Own("warning: zygote, pid 4715, killed by SIGKILL (Killed)\n")));
+          Own("warning: zygote pid 4715 killed by SIGKILL (Killed)\n")));
 }
 
 TEST_F(EventLogTest, TellsTheWholeAccountAtTheEnd) {
@@ -233,7 +235,7 @@ TEST_F(EventLogTest, WritesInAChildUnderTheChildsNameAndWithoutTheParentsFd) {
   }
   ASSERT_EQ(waitpid(child, nullptr, 0), child);
   EXPECT_THAT(captured.Lines(),
-              ElementsAre(Own("info: child, handling 192.0.2.7:50112", child)));
+              ElementsAre(Own("info: serving 192.0.2.7:50112", child)));
 }
 
 // It has no counts, which it must not touch.
@@ -252,7 +254,9 @@ TEST_F(EventLogTest, WritesAFailedPreparationOfAChildAtEveryLevel) {
     EXPECT_EQ(status, 0);
     EXPECT_THAT(
         captured.Lines(),
-        ElementsAre(Own("error: child, not prepared: no entropy", child)));
+        ElementsAre(Own(
+            "error: preparing the child failed, the child exits: no entropy",
+            child)));
   }
 }
 
@@ -269,8 +273,8 @@ TEST_F(EventLogTest, SurvivesWithoutAReader) {
 
 TEST_F(EventLogTest, SaysWhatComesInFloodsOnceASecond) {
   const StderrCapture captured = StderrCapture::ToPackets();
-  const auto kept_back = [](int count) {
-    return HasSubstr(absl::StrCat("(", count, " lines like this kept back)"));
+  const auto suppressed = [](int count) {
+    return HasSubstr(absl::StrCat("(", count, " similar messages suppressed)"));
   };
   void (*const kFloods[])(EventLog & log, net::Instant now) = {
       [](EventLog& log, net::Instant now) {
@@ -293,11 +297,11 @@ TEST_F(EventLogTest, SaysWhatComesInFloodsOnceASecond) {
     for (int ms = 0; ms < 1000; ++ms) {
       flood(log, net::After(LogTime(), absl::Milliseconds(ms)));
     }
-    EXPECT_THAT(captured.Writes(), ElementsAre(kept_back(0)));
+    EXPECT_THAT(captured.Writes(), ElementsAre(suppressed(0)));
     flood(log, net::After(LogTime(), absl::Seconds(1)));
-    EXPECT_THAT(captured.Writes(), ElementsAre(kept_back(999)));
+    EXPECT_THAT(captured.Writes(), ElementsAre(suppressed(999)));
     flood(log, net::After(LogTime(), absl::Seconds(3)));
-    EXPECT_THAT(captured.Writes(), ElementsAre(kept_back(0)));
+    EXPECT_THAT(captured.Writes(), ElementsAre(suppressed(0)));
   }
   EXPECT_EQ(log.dropped(), 0u);
 }
@@ -309,7 +313,7 @@ TEST_F(EventLogTest, CutsTheEndOfALineThatIsTooLongAndNotItsNewline) {
                  kLogPause, LogTime());
   const std::vector<std::string> writes = captured.Writes();
   ASSERT_THAT(writes, SizeIs(1));
-  EXPECT_THAT(writes[0], AllOf(StartsWith(Own("error: no process for")),
+  EXPECT_THAT(writes[0], AllOf(StartsWith(Own("error: fork failed for")),
                                EndsWith("xxx\n"), SizeIs(1024)));
 }
 

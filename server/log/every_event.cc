@@ -68,10 +68,11 @@ void LogEveryEvent(EventLog& log) {
   log.Expired(4711, peer, KillReason::kFirstByte);
 
   log.UpgradeStarted(4713, "/opt/server");
-  log.UpgradeIgnored("one is in flight");
+  log.UpgradeIgnored("an upgrade is already in progress");
   log.SuccessorReady(4713);
   log.HandedOver(4713);
-  log.UpgradeFailed(4713, absl::AbortedError("exited with code 1"), 2);
+  log.UpgradeFailed(
+      4713, absl::AbortedError("exited with code 1 before it was ready"), 2);
   log.UpgradeFailed(0, absl::NotFoundError("posix_spawn /opt/server"), 3);
 
   log.ForkFailed(peer, refused, kLogPause, LogTime());

@@ -45,16 +45,16 @@ Upgrade::Upgrade(const Options& options, net::EventFd ready,
 
 void Upgrade::Start(const std::vector<LentListener>& listeners, Instant now) {
   if (command_.empty()) {
-    log_->UpgradeIgnored("this program was not told how to (upgrade.command)");
+    log_->UpgradeIgnored("upgrade_command is not set");
     return;
   }
   if (state_ != State::kIdle) {
-    log_->UpgradeIgnored("one is in flight");
+    log_->UpgradeIgnored("an upgrade is already in progress");
     return;
   }
   // The end of PID 1 is the end of its namespace, children and all.
   if (getpid() == 1) {
-    log_->UpgradeIgnored("this is PID 1, which can't leave its place");
+    log_->UpgradeIgnored("not supported as PID 1");
     return;
   }
   // Discards a notification of an earlier program that came too late. Must
@@ -97,7 +97,7 @@ bool Upgrade::Step(Instant now) {
   if (now < deadline_) return false;
   if (state_ == State::kProving) return TryHandOver(now);
   End(SIGKILL, absl::DeadlineExceededError(absl::StrCat(
-                   "it was not ready within ", absl::FormatDuration(timeout_),
+                   "was not ready within ", absl::FormatDuration(timeout_),
                    " (upgrade_timeout)")));
   return false;
 }

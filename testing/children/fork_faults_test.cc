@@ -98,7 +98,7 @@ void ForkFaultsTest::FailsFiveTimes(int error) {
   EXPECT_EQ(report.totals.fork_failed, 5u);
   EXPECT_EQ(report.totals.ended_ok, 95u);
   EXPECT_EQ(faults_.calls(kFork) - calls_before, 100);
-  EXPECT_THAT(report.log, HasSubstr("no process for 127.0.0.1:"));
+  EXPECT_THAT(report.log, HasSubstr("fork failed for 127.0.0.1:"));
   EXPECT_THAT(report.log, HasSubstr(strerror(error)));
 }
 
@@ -126,7 +126,7 @@ void ForkFaultsTest::FailsFiveTimesAhead(int error) {
   EXPECT_LT(turned_away, 5u) << "nobody was waiting ahead";
   EXPECT_EQ(report.totals.fork_failed, turned_away);
   EXPECT_EQ(report.totals.crashed_by[SIGKILL], 100u - turned_away);
-  EXPECT_THAT(report.log, HasSubstr("no process could be forked ahead"));
+  EXPECT_THAT(report.log, HasSubstr("prefork failed"));
   EXPECT_THAT(report.log, HasSubstr(strerror(error)));
 }
 

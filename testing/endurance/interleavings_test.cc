@@ -254,7 +254,7 @@ void InterleavingsTest::Live(const Pair& events) {
       const std::string log = server->log();
       return absl::StrContains(log, "has taken over") ||
              absl::StrContains(log, "upgrade failed") ||
-             absl::StrContains(log, "upgrade: ignored") ||
+             absl::StrContains(log, "upgrade ignored") ||
              absl::StrContains(log, "stopped: ");
     })) << server->log();
     BeAClient(*server);

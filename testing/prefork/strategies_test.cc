@@ -189,7 +189,7 @@ TEST_P(StrategiesTest, ChildrenThatCanNotStartAreNotForkedAllTheTime) {
   const std::vector<std::string> lines = absl::StrSplit(server->log(), '\n');
   const auto forked =
       std::count_if(lines.begin(), lines.end(), [](const std::string& line) {
-        return absl::StrContains(line, "not prepared: no entropy");
+        return absl::StrContains(line, "the child exits: no entropy");
       });
   EXPECT_LE(forked, 6);
   EXPECT_THAT(ConnectTo(*server).ReadUntilEof(), IsOkAndHolds(""));

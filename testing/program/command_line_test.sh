@@ -211,7 +211,7 @@ claim_the_log_says_what_happens_to_a_connection() {
   expected=(
     "^${us} listening on 127\.0\.0\.1:${port}$"
     "^${us} forked pid ([0-9]+) to handle (127\.0\.0\.1:[1-9][0-9]*) \(1 of 7\)$"
-    "^${us} draining: [01] running, to be terminated in 10\.0 s$"
+    "^${us} draining: [01] running, SIGTERM follows in 10\.0 s$"
     "^${us} stopped: accepted 1 = running 0 \+ ended_ok 1 \+ "
   )
   local pattern
@@ -220,7 +220,7 @@ claim_the_log_says_what_happens_to_a_connection() {
   done
   [[ $(<"${scratch}/log") =~ forked\ pid\ ([0-9]+)\ to\ handle\ ([0-9.:]+) ]]
   child=${BASH_REMATCH[1]} peer=${BASH_REMATCH[2]}
-  grep -qE "^brood\[${child}\] info: child, handling ${peer}$" "${scratch}/log" ||
+  grep -qE "^brood\[${child}\] info: serving ${peer}$" "${scratch}/log" ||
     fail "the child does not say so"
   grep -qE "^${us} pid ${child} handling ${peer} exited with code 0 \(served\) after [0-9]+\.[0-9]+ s \(0 of 7\)$" \
     "${scratch}/log" || fail "its end is not told"
@@ -333,8 +333,8 @@ claim_what_the_flag_does_not_name_is_closed() {
   pid=$!
   await_port
   echo_with "${port}" || fail "it is not served"
-  grep -qE 'warning: descriptor 3 listens on 127\.0\.0\.1:[0-9]+, which --listen does not name: closed$' \
-    "${scratch}/log" || fail "it does not say so"
+  local closed='inherited descriptor 3 is closed: it listens on 127\.0\.0\.1:[0-9]+, which no entry of --listen names'
+  grep -qE "warning: ${closed}\$" "${scratch}/log" || fail "it does not say so"
   stop
 }
 

@@ -162,7 +162,7 @@ TestServer::Report SyscallFaultsTest::Stop(const Scenario& scenario,
     clients->upgrade_is_known = Await(
         [&] {
           return has_said("has taken over") || has_said("upgrade failed") ||
-                 has_said("upgrade: ignored");
+                 has_said("upgrade ignored");
         },
         patience);
   }

@@ -104,7 +104,7 @@ TEST_P(DeadlinesTest, SilentClientsMakeRoomForOneThatSpeaks) {
   const auto server = StartServer(std::move(setup));
   std::vector<TestClient> silent;
   for (int i = 0; i < kCap; ++i) silent.push_back(ConnectTo(*server));
-  EXPECT_THAT(server->AwaitLogLines(kCap, "child, handling"), IsOk());
+  EXPECT_THAT(server->AwaitLogLines(kCap, "info: serving "), IsOk());
   const net::Instant start = net::Now();
   TestClient speaks = ConnectTo(*server);
   EXPECT_THAT(speaks.Echo("hello"), IsOk());

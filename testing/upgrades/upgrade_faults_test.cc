@@ -153,7 +153,7 @@ TEST_P(UpgradeFaultsTest, EachFailureIsCounted) {
   const auto server = StartServer(std::move(setup));
   for (int n = 1; n <= 6; ++n) {
     server->Signal(n % 2 == 0 ? SIGHUP : SIGUSR2);
-    EXPECT_THAT(server->AwaitLogLine(absl::StrCat("(", n, " failed so far)")),
+    EXPECT_THAT(server->AwaitLogLine(absl::StrCat("(failures: ", n, ")")),
                 IsOk());
   }
   StopAndExpectClean(*server);
@@ -165,11 +165,13 @@ TEST_P(UpgradeFaultsTest, OneAtATimeIsInFlight) {
   server->Signal(SIGUSR2);
   ASSERT_THAT(server->AwaitLogLine("upgrade: started"), IsOk());
   for (int i = 0; i < 100; ++i) server->Signal(SIGUSR2);
-  ASSERT_THAT(server->AwaitLogLine("ignored, one is in flight"), IsOk());
+  ASSERT_THAT(
+      server->AwaitLogLine("ignored: an upgrade is already in progress"),
+      IsOk());
   EXPECT_THAT(ConnectTo(*server).Echo("hello"), IsOk());
   const TestServer::Report report = StopAndExpectClean(*server);
   EXPECT_THAT(report.log,
-              HasSubstr("upgrade: ignored, this server is stopping"));
+              HasSubstr("upgrade ignored: this server is stopping"));
   EXPECT_THAT(server->AwaitLogLine("upgrade: started", absl::ZeroDuration()),
               Not(IsOk()))
       << "a second one";
@@ -182,7 +184,7 @@ TEST_P(UpgradeFaultsTest, AServerThatStopsStartsNone) {
   server->Signal(SIGTERM);
   ASSERT_THAT(server->AwaitLogLine("draining"), IsOk());
   server->Signal(SIGUSR2);
-  EXPECT_THAT(server->AwaitLogLine("ignored, this server is stopping"), IsOk());
+  EXPECT_THAT(server->AwaitLogLine("ignored: this server is stopping"), IsOk());
   held.Close();
   const TestServer::Report report = server->AwaitExit();
   ExpectClean(report);
@@ -195,7 +197,7 @@ TEST_P(UpgradeFaultsTest, AServerThatWasNotToldHowSaysSo) {
   EXPECT_THAT(held.Echo("hello"), IsOk());
   for (int signal : {SIGHUP, SIGUSR2}) {
     server->Signal(signal);
-    EXPECT_THAT(server->AwaitLogLine("ignored, this program was not told how"),
+    EXPECT_THAT(server->AwaitLogLine("ignored: upgrade_command is not set"),
                 IsOk());
   }
   EXPECT_THAT(held.Echo("as before"), IsOk());

@@ -229,10 +229,9 @@ TEST_P(UpgradeTest, ABrokenConfigurationLeavesTheOldOne) {
   for (const std::string& flag : broken) {
     std::ofstream(flagfile) << flag << "\n";
     server->Signal(++failures % 2 == 0 ? SIGHUP : SIGUSR2);
-    ASSERT_THAT(
-        server->log().Await(absl::StrCat("(", failures, " failed so far)"),
-                            absl::Seconds(10)),
-        IsOk())
+    ASSERT_THAT(server->log().Await(absl::StrCat("(failures: ", failures, ")"),
+                                    absl::Seconds(10)),
+                IsOk())
         << flag;
   }
   clients.Stop();
