@@ -91,8 +91,7 @@ TestServer::Setup::Setup()
   options.drain_grace = absl::Seconds(5);
 }
 
-// Whoever starts one has made the setup for it.
-// NOLINTNEXTLINE(performance-unnecessary-value-param)
+// NOLINTNEXTLINE(performance-unnecessary-value-param): made for this call
 absl::StatusOr<std::unique_ptr<TestServer>> TestServer::Start(Setup setup) {
   std::unique_ptr<TestServer> server(new TestServer);
   server->stop_patience_ = setup.options.drain_grace + setup.stop_margin;
@@ -268,6 +267,16 @@ absl::Status TestServer::AwaitLogLines(int count, absl::string_view text,
   return log_->AwaitAll(count, text, timeout);
 }
 
+absl::StatusOr<LoggedEvent> TestServer::AwaitEvent(absl::string_view name,
+                                                   absl::Duration timeout) {
+  return log_->AwaitEvent(name, timeout);
+}
+
+absl::StatusOr<std::vector<LoggedEvent>> TestServer::AwaitEvents(
+    int count, absl::string_view name, absl::Duration timeout) {
+  return log_->AwaitEvents(count, name, timeout);
+}
+
 std::string TestServer::log() { return log_->All(); }
 
 TestServer::Report TestServer::Stop() {
@@ -325,8 +334,7 @@ void TestServer::KillAndKeepOrphans() {
   kill(pid_, SIGKILL);
 }
 
-// True if the server process ended in time. Reads the log meanwhile, or a full
-// pipe could be what keeps a handler from ending.
+// Reads the log meanwhile: a full pipe could keep a handler from ending.
 bool TestServer::AwaitEnd(net::Instant deadline) {
   for (;;) {
     log_->Read();

@@ -60,6 +60,7 @@
 #include "brood/server/options.h"
 #include "brood/server/tcp_server.h"
 #include "brood/server/totals.h"
+#include "brood/testing/logged_event.h"
 
 namespace brood::testing {
 
@@ -145,6 +146,14 @@ class TestServer {
   // Does the same for `count` lines.
   absl::Status AwaitLogLines(int count, absl::string_view text,
                              absl::Duration timeout = kPatience);
+  // Waits for an event called `name` ("forked", "ended") and returns it. The
+  // log must have the format JSON. Each event is returned once, and its line
+  // is not returned by AwaitLogLine().
+  absl::StatusOr<LoggedEvent> AwaitEvent(absl::string_view name,
+                                         absl::Duration timeout = kPatience);
+  // Does the same for `count` events, which it returns in their order.
+  absl::StatusOr<std::vector<LoggedEvent>> AwaitEvents(
+      int count, absl::string_view name, absl::Duration timeout = kPatience);
   // Returns everything logged so far.
   std::string log();
 

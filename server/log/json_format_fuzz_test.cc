@@ -19,7 +19,7 @@
 #include "brood/server/log/json_format.h"
 #include "brood/server/log/text_format.h"
 #include "brood/testing/fuzz/require.h"
-#include "brood/testing/internal/logged_event.h"
+#include "brood/testing/logged_event.h"
 
 namespace brood::server {
 namespace {

@@ -16,7 +16,7 @@
 #include "absl/types/span.h"
 #include "brood/net/endpoint.h"
 #include "brood/server/log/event.h"
-#include "brood/testing/internal/logged_event.h"
+#include "brood/testing/logged_event.h"
 #include "brood/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

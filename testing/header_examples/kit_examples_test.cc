@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -22,6 +23,7 @@
 #include "brood/testing/handler_conformance.h"
 #include "brood/testing/handler_run.h"
 #include "brood/testing/leak_check.h"
+#include "brood/testing/logged_event.h"
 #include "brood/testing/server_fixture.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/strategies.h"
@@ -89,6 +91,17 @@ TEST_F(KitExamplesTest, HandlerRunGivesAClient) {
   HandlerRun run(Greet);
   EXPECT_THAT(run.client().ReadUntilEof(), IsOkAndHolds("hello\n"));
   EXPECT_EQ(run.code(), ExitCode::kServed);
+  // End of the example.
+}
+
+TEST_F(KitExamplesTest, LoggedEventIsRead) {
+  const std::string line =
+      R"({"event.action":"forked","brood.child.pid":4711})";
+  // Example of testing/logged_event.h.
+  const absl::StatusOr<LoggedEvent> event = LoggedEvent::Parse(line);
+  ASSERT_THAT(event, IsOk());
+  EXPECT_EQ(event->name(), "forked");
+  EXPECT_EQ(event->Number("brood.child.pid"), 4711);
   // End of the example.
 }
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/testing/internal/log_lines.h"
 
 #include <fcntl.h>
@@ -18,6 +20,12 @@ namespace {
 // ordinary user may have by default, in which case it stays as it is.
 constexpr int kPipeSize = 1 << 20;
 
+// Returns the error `why` of the line `index` of `count`.
+absl::Status ErrorOf(int index, int count, const absl::Status& why) {
+  return absl::Status(why.code(), absl::StrCat("line ", index + 1, " of ",
+                                               count, ": ", why.message()));
+}
+
 }  // namespace
 
 absl::StatusOr<LogLines> LogLines::Create(net::Socket* writing_end) {
@@ -31,8 +39,8 @@ absl::StatusOr<LogLines> LogLines::Create(net::Socket* writing_end) {
 }
 
 absl::StatusOr<std::string> LogLines::Await(absl::string_view text,
-                                            absl::Duration patience) {
-  const net::Instant deadline = net::After(net::Now(), patience);
+                                            absl::Duration timeout) {
+  const net::Instant deadline = net::After(net::Now(), timeout);
   for (size_t from = 0;;) {
     if (absl::optional<std::string> line = TryTakeFrom(&from, text)) {
       return *std::move(line);
@@ -52,17 +60,41 @@ absl::StatusOr<std::string> LogLines::Await(absl::string_view text,
 }
 
 absl::Status LogLines::AwaitAll(int count, absl::string_view text,
-                                absl::Duration patience) {
-  const net::Instant deadline = net::After(net::Now(), patience);
+                                absl::Duration timeout) {
+  const net::Instant deadline = net::After(net::Now(), timeout);
   for (int i = 0; i < count; ++i) {
     const absl::StatusOr<std::string> line =
         Await(text, net::TimeUntil(deadline, net::Now()));
-    if (line.ok()) continue;
-    return absl::Status(line.status().code(),
-                        absl::StrCat("line ", i + 1, " of ", count, ": ",
-                                     line.status().message()));
+    if (!line.ok()) return ErrorOf(i, count, line.status());
   }
   return absl::OkStatus();
+}
+
+absl::optional<std::string> LogLines::TryTake(absl::string_view text) {
+  size_t from = 0;
+  return TryTakeFrom(&from, text);
+}
+
+absl::StatusOr<LoggedEvent> LogLines::AwaitEvent(absl::string_view name,
+                                                 absl::Duration timeout) {
+  // Not inside of a string, where quotes are escaped.
+  const absl::StatusOr<std::string> line =
+      Await(absl::StrCat("\"event.action\":\"", name, "\""), timeout);
+  if (!line.ok()) return line.status();
+  return LoggedEvent::Parse(*line);
+}
+
+absl::StatusOr<std::vector<LoggedEvent>> LogLines::AwaitEvents(
+    int count, absl::string_view name, absl::Duration timeout) {
+  const net::Instant deadline = net::After(net::Now(), timeout);
+  std::vector<LoggedEvent> events;
+  for (int i = 0; i < count; ++i) {
+    absl::StatusOr<LoggedEvent> event =
+        AwaitEvent(name, net::TimeUntil(deadline, net::Now()));
+    if (!event.ok()) return ErrorOf(i, count, event.status());
+    events.push_back(*std::move(event));
+  }
+  return events;
 }
 
 absl::optional<std::string> LogLines::TryTakeFrom(size_t* from,

@@ -1,19 +1,4 @@
-// LogLines: what a server process says on its standard error, line by line.
-//
-// The log is a pipe, and its lines are the events that tests wait for. They are
-// read whenever somebody waits, or asks; the pipe has room for some ten
-// thousand, and a server whose pipe is full drops lines, as with any slow
-// reader.
-//
-// Lives in the test process. Owns the reading end. Not thread-safe.
-//
-// Errors: DeadlineExceeded or, once nobody is left who could write,
-// Unavailable, each with the whole log so far.
-//
-// Example:
-//   absl::StatusOr<LogLines> lines = LogLines::Create(&writing_end);
-//   ... a server process with `writing_end` as its standard error ...
-//   EXPECT_THAT(lines->Await("forked pid", absl::Seconds(10)), IsOk());
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef BROOD_TESTING_INTERNAL_LOG_LINES_H_
 #define BROOD_TESTING_INTERNAL_LOG_LINES_H_
@@ -22,6 +7,7 @@
 #include <deque>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -29,44 +15,72 @@
 #include "absl/time/time.h"
 #include "absl/types/optional.h"
 #include "brood/net/socket.h"
+#include "brood/testing/logged_event.h"
 
 namespace brood::testing {
 
+// LogLines reads the log of a server process line by line, from a pipe.
+//
+// A test waits for a line that contains a text, or for an event by its name if
+// the log has the format JSON. Each line is returned once, and lines that do
+// not match stay for other calls. Lines are taken off the pipe by every call;
+// the pipe has room for about ten thousand, and a server whose pipe is full
+// drops lines.
+//
+// Lives in the test process. Owns the reading end. Not thread-safe.
+//
+// Errors: DeadlineExceeded, or Unavailable once every writer has closed the
+// pipe; each quotes the whole log.
+//
+// Example:
+//   absl::StatusOr<LogLines> lines = LogLines::Create(&writing_end);
+//   ... a server process with `writing_end` as its standard error ...
+//   EXPECT_THAT(lines->Await("listening on", absl::Seconds(10)), IsOk());
+//   EXPECT_THAT(lines->AwaitEvent("forked", absl::Seconds(10)), IsOk());
 class LogLines {
  public:
-  // Nothing, and no more to come.
+  // Makes an empty log that has ended.
   LogLines() = default;
-  // Of a new pipe, whose other end is the caller's; both are close-on-exec.
+  // Returns the log that is written to a new pipe, and sets `*writing_end` to
+  // its other end. Both ends are close-on-exec.
   static absl::StatusOr<LogLines> Create(net::Socket* writing_end);
 
-  // Waits for a line that contains `text` and gives it. Each line is given
-  // once, and those without `text` stay for other calls.
+  // Waits for a line that contains `text` and returns it.
   absl::StatusOr<std::string> Await(absl::string_view text,
-                                    absl::Duration patience);
+                                    absl::Duration timeout);
+  // Waits for `count` lines that contain `text`.
   absl::Status AwaitAll(int count, absl::string_view text,
-                        absl::Duration patience);
-  // The same of what is there, without waiting.
-  absl::optional<std::string> TryTake(absl::string_view text) {
-    size_t from = 0;
-    return TryTakeFrom(&from, text);
-  }
+                        absl::Duration timeout);
+  // Returns a line that contains `text`, if there is one; does not wait.
+  absl::optional<std::string> TryTake(absl::string_view text);
 
-  // Everything so far, given or not.
+  // Waits for a JSON line of an event called `name` and returns the event.
+  // Returns InvalidArgument for a line that is damaged.
+  absl::StatusOr<LoggedEvent> AwaitEvent(absl::string_view name,
+                                         absl::Duration timeout);
+  // Waits for `count` such events and returns them in the order of the log.
+  absl::StatusOr<std::vector<LoggedEvent>> AwaitEvents(int count,
+                                                       absl::string_view name,
+                                                       absl::Duration timeout);
+
+  // Returns the whole log so far.
   const std::string& All();
-  // Readable when there is more; -1 when nobody is left who could write.
+  // Lends the reading end, which is readable when there is more; -1 once every
+  // writer has closed the pipe.
   int fd() const { return pipe_.fd(); }
   // Takes what there is off the pipe.
   void Read();
 
  private:
   explicit LogLines(net::Socket pipe) : pipe_(std::move(pipe)) {}
-  // Looks at lines_ from `*from` on, and moves it past those without `text`.
+  // Looks at lines_ from `*from` on, moves it past those without `text`, and
+  // removes and returns the first one with it.
   absl::optional<std::string> TryTakeFrom(size_t* from, absl::string_view text);
 
   net::Socket pipe_;
   std::string all_;
-  size_t split_ = 0;               // how much of it went into lines_
-  std::deque<std::string> lines_;  // not given yet
+  size_t split_ = 0;               // the part of all_ that went into lines_
+  std::deque<std::string> lines_;  // not returned yet
 };
 
 }  // namespace brood::testing

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/testing/internal/log_lines.h"
 
 #include <unistd.h>
@@ -8,6 +10,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "brood/testing/leak_check.h"
+#include "brood/testing/logged_event.h"
 #include "brood/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -67,6 +70,51 @@ TEST_F(LogLinesTest, EndsWhenNobodyIsLeftWhoCouldWrite) {
   EXPECT_THAT(lines_->Await("the last", absl::Seconds(1)), IsOk());
   EXPECT_THAT(lines_->Await("more", absl::InfiniteDuration()),
               StatusIs(absl::StatusCode::kUnavailable, HasSubstr("the last")));
+}
+
+TEST_F(LogLinesTest, ReturnsEachEventOnceByItsName) {
+  Say(R"({"event.action":"forked","brood.child.pid":1})"
+      "\n"
+      R"({"event.action":"ended","brood.child.pid":1})"
+      "\n"
+      R"({"event.action":"forked","brood.child.pid":2})"
+      "\n");
+  const auto ended = lines_->AwaitEvent("ended", absl::Seconds(1));
+  ASSERT_THAT(ended, IsOk());
+  EXPECT_EQ(ended->Number("brood.child.pid"), 1);
+  const auto forked = lines_->AwaitEvents(2, "forked", absl::Seconds(1));
+  ASSERT_THAT(forked, IsOk());
+  EXPECT_EQ((*forked)[0].Number("brood.child.pid"), 1);
+  EXPECT_EQ((*forked)[1].Number("brood.child.pid"), 2);
+  EXPECT_THAT(
+      lines_->AwaitEvent("forked", absl::ZeroDuration()),
+      StatusIs(absl::StatusCode::kDeadlineExceeded, HasSubstr("forked")));
+}
+
+TEST_F(LogLinesTest, TakesNoOtherTextForAnEvent) {
+  Say("forked pid 1\n"
+      R"({"event.action":"fork-failed","message":"\"event.action\":\"forked\""})"
+      "\n");
+  EXPECT_THAT(lines_->AwaitEvent("forked", absl::ZeroDuration()),
+              StatusIs(absl::StatusCode::kDeadlineExceeded));
+  const auto failed = lines_->AwaitEvent("fork-failed", absl::ZeroDuration());
+  ASSERT_THAT(failed, IsOk());
+  EXPECT_EQ(failed->Text("message"), "\"event.action\":\"forked\"");
+}
+
+TEST_F(LogLinesTest, ReportsADamagedEvent) {
+  Say(R"({"event.action":"forked","brood.child)"
+      "\n");
+  EXPECT_THAT(lines_->AwaitEvent("forked", absl::Seconds(1)),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+TEST_F(LogLinesTest, SaysWhichOfSeveralEventsDidNotCome) {
+  Say(R"({"event.action":"forked"})"
+      "\n");
+  EXPECT_THAT(
+      lines_->AwaitEvents(2, "forked", absl::ZeroDuration()),
+      StatusIs(absl::StatusCode::kDeadlineExceeded, HasSubstr("line 2 of 2")));
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#ifndef BROOD_TESTING_INTERNAL_LOGGED_EVENT_H_
-#define BROOD_TESTING_INTERNAL_LOGGED_EVENT_H_
+#ifndef BROOD_TESTING_LOGGED_EVENT_H_
+#define BROOD_TESTING_LOGGED_EVENT_H_
 
 #include <cstdint>
 #include <functional>
@@ -17,19 +17,20 @@ namespace brood::testing {
 
 // LoggedEvent is an event that a test reads from a JSON line of a server's log.
 //
-// A value of the test process. Parse() is strict: it accepts one flat object
-// whose members are strings and integers, as server/log/json_format.h writes
-// it, and nothing else. So it also proves that a line is JSON and valid UTF-8.
+// A value of the test process. The names and keys are those of a server whose
+// log has the format JSON; durations are integers of nanoseconds. Parse() is
+// strict: it accepts one flat object of strings and integers and nothing else,
+// so it also proves that a line is JSON and valid UTF-8.
 //
 // Errors: Parse() returns InvalidArgument, which quotes the line. Number() and
 // Text() throw std::out_of_range, which quotes it too, if the event has no such
 // field: the test fails.
 //
 // Example:
-//   absl::StatusOr<LoggedEvent> event = LoggedEvent::Parse(line);
+//   const absl::StatusOr<LoggedEvent> event = LoggedEvent::Parse(line);
 //   ASSERT_THAT(event, IsOk());
 //   EXPECT_EQ(event->name(), "forked");
-//   kill(static_cast<pid_t>(event->Number("brood.child.pid")), SIGKILL);
+//   EXPECT_EQ(event->Number("brood.child.pid"), 4711);
 class LoggedEvent {
  public:
   // Value is the value of a field.
@@ -63,4 +64,4 @@ class LoggedEvent {
 
 }  // namespace brood::testing
 
-#endif  // BROOD_TESTING_INTERNAL_LOGGED_EVENT_H_
+#endif  // BROOD_TESTING_LOGGED_EVENT_H_

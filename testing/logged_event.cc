@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "brood/testing/internal/logged_event.h"
+#include "brood/testing/logged_event.h"
 
 #include <algorithm>
 #include <stdexcept>
