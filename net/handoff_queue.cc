@@ -11,7 +11,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "brood/net/seqpacket_pair.h"
 
 namespace brood::net {
 namespace {
@@ -133,6 +132,20 @@ absl::StatusOr<absl::optional<HandoffQueue::Message>> Receive(
 }
 
 }  // namespace
+
+absl::StatusOr<SeqpacketPair> SeqpacketPair::Create() {
+  int fds[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0) {
+    return absl::ErrnoToStatus(errno, "socketpair");
+  }
+  SeqpacketPair pair = {Socket::Adopt(fds[0]), Socket::Adopt(fds[1])};
+  pair.first = Socket::AboveStandardDescriptors(std::move(pair.first));
+  pair.second = Socket::AboveStandardDescriptors(std::move(pair.second));
+  if (!pair.first.valid() || !pair.second.valid()) {
+    return absl::ErrnoToStatus(errno, "fcntl F_DUPFD_CLOEXEC");
+  }
+  return pair;
+}
 
 absl::StatusOr<HandoffBytes> HandoffBytes::Decode(absl::string_view bytes,
                                                   bool with_descriptor) {

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "brood/net/seqpacket_pair.h"
-
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -10,6 +8,7 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
+#include "brood/net/handoff_queue.h"
 #include "brood/testing/leak_check.h"
 #include "brood/testing/status_matchers.h"
 #include "gmock/gmock.h"

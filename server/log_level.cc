@@ -7,19 +7,32 @@
 namespace brood::server {
 namespace {
 
-constexpr NamedValue<LogLevel> kNames[] = {
+constexpr NamedValue<LogLevel> kLevels[] = {
     {LogLevel::kInfo, "info"},
     {LogLevel::kWarning, "warning"},
     {LogLevel::kError, "error"},
     {LogLevel::kOff, "off"},
 };
 
+constexpr NamedValue<LogFormat> kFormats[] = {
+    {LogFormat::kText, "text"},
+    {LogFormat::kJson, "json"},
+};
+
 }  // namespace
 
-absl::string_view NameOf(LogLevel level) { return FindName(kNames, level); }
+absl::string_view NameOf(LogLevel level) { return FindName(kLevels, level); }
 
 absl::StatusOr<LogLevel> ParseLogLevel(absl::string_view text) {
-  return ParseName(kNames, "log_level", text);
+  return ParseName(kLevels, "log_level", text);
+}
+
+absl::string_view NameOf(LogFormat format) {
+  return FindName(kFormats, format);
+}
+
+absl::StatusOr<LogFormat> ParseLogFormat(absl::string_view text) {
+  return ParseName(kFormats, "log_format", text);
 }
 
 }  // namespace brood::server

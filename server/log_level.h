@@ -27,12 +27,24 @@ enum class LogLevel {
   kOff,
 };
 
+// LogFormat is the form of the lines of the log.
+enum class LogFormat {
+  // Writes sentences.
+  kText,
+  // Writes one JSON object for each line.
+  kJson,
+};
+
 // Returns "info", "warning", "error" or "off".
 absl::string_view NameOf(LogLevel level);
+// Returns "text" or "json".
+absl::string_view NameOf(LogFormat format);
 
 // Returns the level whose name is exactly `text`. Returns InvalidArgument, with
 // the names that are allowed, if there is none.
 absl::StatusOr<LogLevel> ParseLogLevel(absl::string_view text);
+// Returns the format whose name is exactly `text`, or InvalidArgument likewise.
+absl::StatusOr<LogFormat> ParseLogFormat(absl::string_view text);
 
 }  // namespace brood::server
 

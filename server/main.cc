@@ -81,6 +81,12 @@ DEFINE_string(upgrade_timeout, "30s",
               "how long a new program may take to be ready to accept");
 DEFINE_string(log_level, "info",
               "info, warning, error or off; the log is standard error");
+DEFINE_string(log_format, "text",
+              "text, or json: one object for each line, with the keys of "
+              "OpenTelemetry and ECS");
+DEFINE_bool(log_time, true,
+            "begin each line of text with the time of day (UTC), unless the "
+            "log is systemd's journal");
 
 namespace gflags {
 // gflags ends the program through this pointer; its own default is exit(1).

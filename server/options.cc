@@ -82,7 +82,8 @@ absl::Status CheckUpgradeCommand(const std::vector<std::string>& command) {
 
 absl::Status Options::Validate() const {
   for (const absl::Status& status :
-       {CheckListen(*this), CheckEnum("strategy", strategy),
+       {CheckListen(*this),
+        CheckEnum("strategy", strategy),
         unix_mode >= 0 && unix_mode <= 0777
             ? absl::OkStatus()
             : absl::InvalidArgumentError("unix_mode: must be 0000 to 0777"),
@@ -104,7 +105,8 @@ absl::Status Options::Validate() const {
         CheckLength("upgrade.timeout", upgrade.timeout, kLongestTimeout),
         CheckUpgradeCommand(upgrade.command),
         CheckEnum("on_parent_death", on_parent_death),
-        CheckEnum("log.level", log.level)}) {
+        CheckEnum("log.level", log.level),
+        CheckEnum("log.format", log.format)}) {
     if (!status.ok()) return status;
   }
   return absl::OkStatus();

@@ -259,6 +259,19 @@ struct Options {
     //
     // Default: LogLevel::kInfo.
     LogLevel level = LogLevel::kInfo;
+
+    // Sets the form of each line: a sentence, or a JSON object whose keys are
+    // those of OpenTelemetry and of the Elastic Common Schema.
+    //
+    // Default: LogFormat::kText.
+    LogFormat format = LogFormat::kText;
+
+    // Begins each line of text with the time of day (RFC 3339, UTC,
+    // milliseconds), unless standard error is systemd's journal, which stamps
+    // lines itself. Lines of JSON always have the time.
+    //
+    // Default: true.
+    bool time = true;
   };
 
   // Applies to every strategy.

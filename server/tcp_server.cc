@@ -4,6 +4,7 @@
 
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstddef>
@@ -20,6 +21,8 @@
 #include "brood/server/deadlines/deadlines.h"
 #include "brood/server/listening/open_listeners.h"
 #include "brood/server/log/event_log.h"
+#include "brood/server/log/journal.h"
+#include "brood/server/log/text_format.h"
 #include "brood/server/strategy/make_strategy.h"
 #include "brood/server/strategy/strategy.h"
 #include "brood/server/supervisor/supervisor.h"
@@ -92,7 +95,10 @@ class TcpServer::Impl final {
 
 TcpServer::Impl::Impl(const Options& options, Requests requests,
                       Handler handler)
-    : log_(options.log.level),
+    : log_(options.log.level, options.log.format,
+           options.log.time && !IsJournal(STDERR_FILENO)
+               ? TimeStamp::kMilliseconds
+               : TimeStamp::kNone),
       requests_(std::move(requests)),
       program_(std::move(handler), static_cast<size_t>(options.max_size),
                options.prepare_child, &log_, options.on_parent_death) {}

@@ -83,6 +83,11 @@ absl::Status Parse(const Flag& /*flag*/, const std::string& text,
   return Store(ParseLogLevel(text), level);
 }
 
+absl::Status Parse(const Flag& /*flag*/, const std::string& text,
+                   LogFormat* format) {
+  return Store(ParseLogFormat(text), format);
+}
+
 // What Flag::set is for a field of Options,
 template <auto field>
 absl::Status Set(const Flag& flag, const std::string& text, Options* options) {
@@ -147,6 +152,8 @@ constexpr Flag kFlags[] = {
      SetIn<&O::upgrade, &O::Upgrade::timeout>},
     {kStopping, "on_parent_death", "on_parent_death", Set<&O::on_parent_death>},
     {kLogging, "log_level", "log.level", SetIn<&O::log, &O::Log::level>},
+    {kLogging, "log_format", "log.format", SetIn<&O::log, &O::Log::format>},
+    {kLogging, "log_time", "log.time", SetIn<&O::log, &O::Log::time>},
 };
 
 constexpr absl::string_view kUsage =

@@ -13,7 +13,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "absl/types/variant.h"
-#include "brood/server/options.h"
+#include "brood/server/log_level.h"
 
 namespace brood::server {
 
@@ -150,9 +150,6 @@ struct LineOrigin {
   // The time of day. It is printed and is not used for decisions.
   absl::Time time = absl::UnixEpoch();
 };
-
-// Returns "info", "warning", "error" or "off".
-absl::string_view LevelName(LogLevel level);
 
 }  // namespace brood::server
 

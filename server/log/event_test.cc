@@ -85,12 +85,5 @@ TEST(EventTest, TakesEachTypeOfAddressThatPrints) {
   EXPECT_EQ(AddressView(address).Print(text), "a");
 }
 
-TEST(EventTest, NamesEachLevel) {
-  EXPECT_EQ(LevelName(LogLevel::kInfo), "info");
-  EXPECT_EQ(LevelName(LogLevel::kWarning), "warning");
-  EXPECT_EQ(LevelName(LogLevel::kError), "error");
-  EXPECT_EQ(LevelName(LogLevel::kOff), "off");
-}
-
 }  // namespace
 }  // namespace brood::server

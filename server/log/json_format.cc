@@ -193,7 +193,7 @@ absl::string_view FormatJson(const Event& event, const LineOrigin& origin,
   LineBuffer out(memory.first(memory.size() - kEnd.size()));
   ObjectWriter object(out);
   object.Time("@timestamp", origin.time);
-  object.Text("log.level", LevelName(event.level()));
+  object.Text("log.level", NameOf(event.level()));
   WriteMessage(event, object);
   object.Text("event.action", event.name());
   object.Text("service.name", "brood");

@@ -15,6 +15,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "brood/net/endpoint.h"
+#include "brood/net/peer_address.h"
 #include "brood/server/log/event.h"
 #include "brood/testing/logged_event.h"
 #include "brood/testing/status_matchers.h"
@@ -89,7 +90,7 @@ TEST(JsonFormatTest, SplitsTheAddressOfAClient) {
 }
 
 TEST(JsonFormatTest, WritesNoAddressForAClientOfAUnixSocket) {
-  const net::Endpoint peer = net::Endpoint::FromSockaddr([] {
+  const net::PeerAddress peer = net::PeerAddress::FromSockaddr([] {
     sockaddr_storage address = {};
     address.ss_family = AF_UNIX;
     return address;

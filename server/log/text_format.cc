@@ -78,7 +78,7 @@ absl::string_view FormatText(const Event& event, const LineOrigin& origin,
   out.Append("brood[");
   out.AppendInteger(origin.pid);
   out.Append("] ");
-  out.Append(LevelName(event.level()));
+  out.Append(NameOf(event.level()));
   out.Append(": ");
   AppendMessage(event, out);
   memory[out.size()] = '\n';

@@ -2,14 +2,12 @@
 
 #include "brood/server/log/wall_clock.h"
 
-#include <ctime>
+#include <chrono>  // NOLINT(build/c++11): the clock that rules name.
 
 namespace brood::server {
 
 absl::Time WallClockNow() {
-  timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
-  return absl::TimeFromTimespec(now);
+  return absl::FromChrono(std::chrono::system_clock::now());
 }
 
 }  // namespace brood::server

@@ -9,7 +9,7 @@ namespace brood::server {
 
 // Returns the time of day, which lines of the log are stamped with.
 //
-// Anybody may set this clock back, so the time is for the reader of the log
+// This clock may be set back at any time, so it is for the reader of the log
 // alone: everything that is decided by time uses net::Now(). Works in every
 // process and cannot fail.
 absl::Time WallClockNow();

@@ -8,7 +8,7 @@
 #include <cstring>
 
 #include "absl/status/status.h"
-#include "brood/net/seqpacket_pair.h"
+#include "brood/net/handoff_queue.h"
 
 namespace brood::server {
 namespace {
