@@ -46,7 +46,7 @@ void CheckExitQueue(const Options& options, EventLog* log) {
   rlimit pending;
   const auto cap = static_cast<size_t>(options.max_connections);
   if (getrlimit(RLIMIT_SIGPENDING, &pending) == 0 && pending.rlim_cur < cap) {
-    log->ExitQueueShort(pending.rlim_cur, cap);
+    log->SignalQueueTooSmall(pending.rlim_cur, cap);
   }
 }
 

@@ -61,7 +61,7 @@ std::map<std::string, std::string> FieldsOf(const Options& options) {
   const auto& [pool_workers, pool_max_connections] = pool;
   const auto& [first_byte, idle, connection, peer] = deadlines;
   const auto& [upgrade_command, upgrade_timeout] = upgrade;
-  const auto& [log_level] = log;
+  const auto& [log_level, log_format, log_time] = log;
   const auto text = [](const auto& value) { return absl::StrCat(value); };
   const auto set = [](const auto& function) {
     return absl::StrCat(function != nullptr);
@@ -90,6 +90,8 @@ std::map<std::string, std::string> FieldsOf(const Options& options) {
       {"upgrade.command", absl::StrJoin(upgrade_command, " ")},
       {"upgrade.timeout", absl::FormatDuration(upgrade_timeout)},
       {"log.level", text(NameOf(log_level))},
+      {"log.format", text(NameOf(log_format))},
+      {"log.time", text(log_time)},
       {"notify_socket", notify_socket},
       {"on_connection_end", set(on_connection_end)},
   };
@@ -117,6 +119,8 @@ const std::map<std::string, std::string>& OtherTexts() {
       {"upgrade_timeout", "7s"},
       {"on_parent_death", "die"},
       {"log_level", "off"},
+      {"log_format", "json"},
+      {"log_time", "false"},
   };
   return *texts;
 }

@@ -84,7 +84,7 @@ void ServiceManager::Say(absl::string_view words) {
   const ssize_t sent = TEMP_FAILURE_RETRY(sendto(
       socket_.fd(), words.data(), words.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
       address_.address(), address_.address_length()));
-  if (sent < 0) log_->NotTold(words, ErrorAt("sendto", address_));
+  if (sent < 0) log_->NotifyFailed(words, ErrorAt("sendto", address_));
 }
 
 }  // namespace brood::server

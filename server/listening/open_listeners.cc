@@ -86,7 +86,7 @@ absl::Status GiveTheRest(std::vector<Asked>& all_asked,
     if (rest != all_asked.end()) {
       Give(offered, *rest);
     } else {
-      log->NotNamed(offered.fd, offered.listener.endpoint());
+      log->InheritedListenerUnused(offered.fd, offered.listener.endpoint());
       offered.listener.Close();
     }
   }

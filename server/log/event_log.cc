@@ -45,10 +45,10 @@ absl::string_view KillReasonName(KillReason reason) {
 
 // Only one of the two buffers is in a stack frame.
 ABSL_ATTRIBUTE_NOINLINE bool WriteText(LineWriter& writer, const Event& event,
-                                       const LineOrigin& origin) {
+                                       const LineOrigin& origin,
+                                       TimeStamp stamp) {
   char memory[kMaxTextLine];
-  return writer.Write(
-      FormatText(event, origin, TimeStamp::kNone, absl::MakeSpan(memory)));
+  return writer.Write(FormatText(event, origin, stamp, absl::MakeSpan(memory)));
 }
 
 ABSL_ATTRIBUTE_NOINLINE bool WriteJson(LineWriter& writer, const Event& event,
@@ -77,10 +77,12 @@ struct EventLog::SharedCounts {
   }
 };
 
-EventLog::EventLog(LogLevel level, LogFormat format)
+EventLog::EventLog(LogLevel level, LogFormat format, TimeStamp stamp)
     : level_(level),
       format_(format),
+      stamp_(stamp),
       writer_(STDERR_FILENO),
+      private_fd_(writer_.own_fd()),
       shared_(SharedCounts::Create(ChildrenLog())) {}
 
 EventLog::~EventLog() { munmap(shared_, sizeof(SharedCounts)); }
@@ -90,7 +92,7 @@ void EventLog::Listening(const net::Endpoint& endpoint) {
           .AddListener(endpoint));
 }
 
-void EventLog::NotNamed(int fd, const net::Endpoint& endpoint) {
+void EventLog::InheritedListenerUnused(int fd, const net::Endpoint& endpoint) {
   Log(Event(
           LogLevel::kWarning, "inherited-listener-unused",
           "inherited descriptor {} is closed: it listens on {}, which no entry "
@@ -99,7 +101,7 @@ void EventLog::NotNamed(int fd, const net::Endpoint& endpoint) {
           .AddListener(endpoint));
 }
 
-void EventLog::ExitQueueShort(uint64_t limit, size_t cap) {
+void EventLog::SignalQueueTooSmall(uint64_t limit, size_t cap) {
   Log(Event(
           LogLevel::kWarning, "signal-queue-too-small",
           "the limit of pending signals (ulimit -i {}) is below the cap of "
@@ -108,7 +110,7 @@ void EventLog::ExitQueueShort(uint64_t limit, size_t cap) {
           .Add("brood.cap", cap));
 }
 
-void EventLog::NotTold(absl::string_view words, const absl::Status& why) {
+void EventLog::NotifyFailed(absl::string_view words, const absl::Status& why) {
   Log(Event(LogLevel::kWarning, "notify-failed", "sd_notify {} failed: {}")
           .Add("brood.notification", words.substr(0, words.find('\n')))
           .Add("error.message", why.message()));
@@ -160,7 +162,7 @@ void EventLog::Forked(pid_t pid, const net::PeerAddress& peer, size_t running,
           .Add("brood.cap", cap));
 }
 
-void EventLog::Handling(const net::Endpoint& peer) {
+void EventLog::Handling(const net::PeerAddress& peer) {
   LogInChild(Event(LogLevel::kInfo, "handling", "serving {}").AddClient(peer));
 }
 
@@ -281,8 +283,8 @@ void EventLog::CallFailed(const char* call, int error, net::Instant now) {
           .Add("error.message", ErrorText(error)));
 }
 
-void EventLog::DiedAtStart(pid_t pid, const proc::ExitStatus& status,
-                           absl::Duration pause) {
+void EventLog::WorkerDiedAtStart(pid_t pid, const proc::ExitStatus& status,
+                                 absl::Duration pause) {
   const ExitText how(status);
   Event event(
       LogLevel::kError, "worker-died-at-start",
@@ -294,7 +296,7 @@ void EventLog::DiedAtStart(pid_t pid, const proc::ExitStatus& status,
   Log(event);
 }
 
-void EventLog::NoneAhead(const absl::Status& why, absl::Duration pause) {
+void EventLog::PreforkFailed(const absl::Status& why, absl::Duration pause) {
   Log(Event(LogLevel::kError, "prefork-failed",
             "prefork failed: {}; the next attempt is in {ms} ms")
           .Add("error.message", why.message())
@@ -363,9 +365,10 @@ bool EventLog::Write(LineWriter& writer, const Event& event) {
 bool EventLog::WriteLine(LineWriter& writer, const Event& event) const {
   LineOrigin origin;
   origin.pid = getpid();
-  if (format_ == LogFormat::kText) return WriteText(writer, event, origin);
-  origin.time = WallClockNow();
-  return WriteJson(writer, event, origin);
+  const bool text = format_ == LogFormat::kText;
+  if (!text || stamp_ != TimeStamp::kNone) origin.time = WallClockNow();
+  return text ? WriteText(writer, event, origin, stamp_)
+              : WriteJson(writer, event, origin);
 }
 
 }  // namespace brood::server

@@ -16,19 +16,14 @@
 #include "brood/net/instant.h"
 #include "brood/net/peer_address.h"
 #include "brood/proc/exit_status.h"
+#include "brood/proc/private_fds.h"
 #include "brood/server/log/event.h"
 #include "brood/server/log/line_writer.h"
+#include "brood/server/log/text_format.h"
+#include "brood/server/log_level.h"
 #include "brood/server/totals.h"
 
 namespace brood::server {
-
-// LogFormat is the form of the lines of the log.
-enum class LogFormat {
-  // Writes sentences: see text_format.h.
-  kText,
-  // Writes JSON objects: see json_format.h.
-  kJson,
-};
 
 // EventLog writes each event as one line to standard error, by one write.
 //
@@ -47,7 +42,8 @@ enum class LogFormat {
 class EventLog {
  public:
   // Writes the events whose level is at least `level`.
-  explicit EventLog(LogLevel level, LogFormat format = LogFormat::kText);
+  explicit EventLog(LogLevel level, LogFormat format = LogFormat::kText,
+                    TimeStamp stamp = TimeStamp::kNone);
   EventLog(const EventLog&) = delete;
   EventLog& operator=(const EventLog&) = delete;
   ~EventLog();
@@ -58,12 +54,12 @@ class EventLog {
   void Listening(const net::Endpoint& endpoint);
   // Logs that the inherited listener `fd` is closed because no entry of
   // Options::listen asks for it.
-  void NotNamed(int fd, const net::Endpoint& endpoint);
+  void InheritedListenerUnused(int fd, const net::Endpoint& endpoint);
   // Logs that the limit of queued signals is below the `cap` of connections.
-  void ExitQueueShort(uint64_t limit, size_t cap);
+  void SignalQueueTooSmall(uint64_t limit, size_t cap);
   // Logs that the first line of `words` could not be sent to the service
   // manager.
-  void NotTold(absl::string_view words, const absl::Status& why);
+  void NotifyFailed(absl::string_view words, const absl::Status& why);
   // Logs that the server stops and waits for at most `grace`.
   void Draining(size_t running, absl::Duration grace);
   // Logs that the children are sent SIGTERM.
@@ -76,18 +72,19 @@ class EventLog {
   // Connections.
 
   // Logs that the process `pid` handles `peer`.
-  void Forked(pid_t pid, const net::Endpoint& peer, size_t running, size_t cap);
+  void Forked(pid_t pid, const net::PeerAddress& peer, size_t running,
+              size_t cap);
   // Logs, in the child, that the handler is called.
-  void Handling(const net::Endpoint& peer);
+  void Handling(const net::PeerAddress& peer);
   // Logs, in the child, that Options::prepare_child failed.
   void NotPrepared(const absl::Status& why);
   // Logs the end of a connection, `after` it was accepted; as a warning if its
   // process ended by a signal that the server did not send.
-  void Ended(pid_t pid, const net::Endpoint& peer,
+  void Ended(pid_t pid, const net::PeerAddress& peer,
              const proc::ExitStatus& status, bool signalled_by_us,
              absl::Duration after, size_t running, size_t cap);
   // Logs that a child is killed because of a deadline.
-  void Expired(pid_t pid, const net::Endpoint& peer, KillReason deadline);
+  void Expired(pid_t pid, const net::PeerAddress& peer, KillReason deadline);
 
   // Upgrades.
 
@@ -107,7 +104,7 @@ class EventLog {
 
   // Logs that a connection was closed because fork failed, and that the server
   // accepts again after `pause`.
-  void ForkFailed(const net::Endpoint& peer, const absl::Status& why,
+  void ForkFailed(const net::PeerAddress& peer, const absl::Status& why,
                   absl::Duration pause, net::Instant now);
   // Logs that accept failed with `error` and is called again after `pause`.
   void AcceptPaused(const net::Endpoint& listener, int error,
@@ -124,10 +121,10 @@ class EventLog {
 
   // Logs that a worker ended before it was ready; the next one is forked after
   // `pause`.
-  void DiedAtStart(pid_t pid, const proc::ExitStatus& status,
-                   absl::Duration pause);
+  void WorkerDiedAtStart(pid_t pid, const proc::ExitStatus& status,
+                         absl::Duration pause);
   // Logs that no process could be forked ahead; the next try is after `pause`.
-  void NoneAhead(const absl::Status& why, absl::Duration pause);
+  void PreforkFailed(const absl::Status& why, absl::Duration pause);
   // Logs which process is the zygote.
   void ZygoteServes(pid_t pid);
   // Logs that the zygote ended.
@@ -172,7 +169,9 @@ class EventLog {
 
   const LogLevel level_;
   const LogFormat format_;
+  const TimeStamp stamp_;
   LineWriter writer_;
+  const proc::PrivateFdRegistration private_fd_;
   SharedCounts* const shared_;
   std::array<Throttle, kFloods> throttles_;
 };

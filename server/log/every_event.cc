@@ -37,20 +37,22 @@ proc::ExitStatus KilledBy(int signal) {
 
 net::Instant LogTime() { return net::Instant() + std::chrono::hours(1000); }
 
-net::Endpoint LogPeer() { return *net::Endpoint::Parse("192.0.2.7:50112"); }
+net::PeerAddress LogPeer() {
+  return net::Endpoint::Parse("192.0.2.7:50112")->ToAddress();
+}
 net::Endpoint LogListener() { return *net::Endpoint::Parse("[::1]:7000"); }
 
 void LogEveryEvent(EventLog& log) {
-  const net::Endpoint peer = LogPeer();
+  const net::PeerAddress peer = LogPeer();
   const net::Endpoint listener = LogListener();
   const absl::Status refused = absl::UnavailableError("clone: try again");
   Totals unbalanced;
   unbalanced.accepted = 1;
 
   log.Listening(listener);
-  log.NotNamed(3, listener);
-  log.ExitQueueShort(100, 1000);
-  log.NotTold("READY=1\nSTATUS=idle", absl::NotFoundError("sendto @x"));
+  log.InheritedListenerUnused(3, listener);
+  log.SignalQueueTooSmall(100, 1000);
+  log.NotifyFailed("READY=1\nSTATUS=idle", absl::NotFoundError("sendto @x"));
   log.Draining(2, absl::Milliseconds(10500));
   log.Terminating(2);
   log.Killing(1);
@@ -81,8 +83,8 @@ void LogEveryEvent(EventLog& log) {
   log.ListenerDead(listener, EBADF);
   log.CallFailed("poll", ENOMEM, LogTime());
 
-  log.DiedAtStart(4714, Exited(111), kLogPause);
-  log.NoneAhead(refused, kLogPause);
+  log.WorkerDiedAtStart(4714, Exited(111), kLogPause);
+  log.PreforkFailed(refused, kLogPause);
   log.ZygoteServes(4715);
   log.ZygoteEnded(4715, KilledBy(SIGKILL));
 }

@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "brood/net/endpoint.h"
 #include "brood/net/instant.h"
+#include "brood/net/peer_address.h"
 #include "brood/server/log/event_log.h"
 
 namespace brood::server {
@@ -23,7 +24,7 @@ net::Instant LogTime();
 inline constexpr absl::Duration kLogPause = absl::Milliseconds(20);
 
 // Returns 192.0.2.7:50112.
-net::Endpoint LogPeer();
+net::PeerAddress LogPeer();
 // Returns [::1]:7000.
 net::Endpoint LogListener();
 

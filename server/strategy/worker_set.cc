@@ -49,7 +49,7 @@ void WorkerSet::ForkUpTo(size_t wanted_idle, net::Instant now) {
        left > 0 && idle_.size() < wanted_idle && !absent_.empty(); --left) {
     const absl::Status forked = Fork();
     if (forked.ok()) continue;
-    environment_.log->NoneAhead(forked, backoff_.DiedAtStart(now));
+    environment_.log->PreforkFailed(forked, backoff_.DiedAtStart(now));
     break;
   }
   if (idle_.size() >= wanted_idle) return;
@@ -192,8 +192,8 @@ void WorkerSet::Ended(Index index, const proc::Reaper::Ended& ended,
     idle_.erase(std::find(idle_.begin(), idle_.end(), index));
   }
   if (!left.was_ready) {
-    environment_.log->DiedAtStart(ended.pid, ended.status,
-                                  backoff_.DiedAtStart(now));
+    environment_.log->WorkerDiedAtStart(ended.pid, ended.status,
+                                        backoff_.DiedAtStart(now));
   }
   if (!worker.ready) --starting_;
   Vacate(index);

@@ -227,7 +227,7 @@ void Zygote::Repair(net::Instant now, Events& events) {
   next_repair_ = net::After(now, kRepairPeriod);
   const absl::Status repaired =
       zygote_pid_ == 0 ? SpawnMissing() : RequestStandby();
-  if (!repaired.ok()) environment_.log->NoneAhead(repaired, kRepairPeriod);
+  if (!repaired.ok()) environment_.log->PreforkFailed(repaired, kRepairPeriod);
   if (closed_ && zygote_pid_ == 0) GiveUpQueue(now, events);
 }
 
