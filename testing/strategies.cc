@@ -5,7 +5,6 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/numbers.h"
-#include "absl/strings/str_split.h"
 #include "brood/net/instant.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/support/observe.h"
@@ -132,9 +131,10 @@ std::vector<pid_t> StrategyTest::AwaitServing(TestServer& server, int count) {
     const absl::StatusOr<std::string> line = server.AwaitLogLine("forked pid ");
     EXPECT_THAT(line, IsOk());
     if (!line.ok()) break;
-    const std::vector<std::string> words = absl::StrSplit(*line, ' ');
+    const size_t at = line->find("forked pid ") + sizeof("forked pid ") - 1;
+    const std::string text = line->substr(at, line->find(' ', at) - at);
     pid_t pid = 0;
-    EXPECT_TRUE(words.size() > 4 && absl::SimpleAtoi(words[4], &pid)) << *line;
+    EXPECT_TRUE(absl::SimpleAtoi(text, &pid)) << *line;
     pids.push_back(pid);
   }
   return pids;

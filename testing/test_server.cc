@@ -55,15 +55,6 @@ int OpenPidFd(pid_t pid) {
   return static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
 }
 
-std::vector<pid_t> ChildrenWhoseState(pid_t pid, bool (*wanted)(char)) {
-  std::vector<pid_t> chosen;
-  for (pid_t child : ChildrenOf(absl::StrCat(pid))) {
-    const ProcStat stat = ReadStat(absl::StrCat("/proc/", child));
-    if (!stat.name.empty() && wanted(stat.state)) chosen.push_back(child);
-  }
-  return chosen;
-}
-
 int MillisecondsUntil(net::Instant deadline) {
   const absl::Duration left = net::TimeUntil(deadline, net::Now());
   if (left <= absl::ZeroDuration()) return 0;

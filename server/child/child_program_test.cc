@@ -122,7 +122,7 @@ TEST_F(ChildProgramTest, SaysWhomItServes) {
   CaptureStderr();
   Counting(nullptr, LogLevel::kInfo).BeginAndServe(pair_.connection);
   EXPECT_THAT(GetCapturedStderr(),
-              HasSubstr("handling " + pair_.connection.peer().ToString()));
+              HasSubstr("serving " + pair_.connection.peer().ToString()));
 }
 
 TEST_F(ChildProgramTest, TakesAnExceptionOfTheHandlerForItsFailure) {

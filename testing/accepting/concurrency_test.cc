@@ -241,8 +241,8 @@ TEST_P(ConcurrencyTest, ThoseWhoWaitAreServedInTheOrderOfTheirComing) {
   for (absl::string_view line : absl::StrSplit(report.log, '\n')) {
     const std::vector<absl::string_view> words = absl::StrSplit(line, ' ');
     // brood[1] info: forked pid 2 to handle 127.0.0.1:50112 (1 of 2)
-    if (words.size() > 7 && words[2] == "forked") {
-      order.emplace_back(words[7]);
+    if (words.size() > 8 && words[3] == "forked") {
+      order.emplace_back(words[8]);
     }
   }
   EXPECT_EQ(order, expected);

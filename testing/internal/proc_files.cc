@@ -98,4 +98,13 @@ std::string DescribeProcess(pid_t pid) {
                       ReadProcFile(folder + "/syscall"));
 }
 
+std::vector<pid_t> ChildrenWhoseState(pid_t pid, bool (*wanted)(char)) {
+  std::vector<pid_t> chosen;
+  for (pid_t child : ChildrenOf(absl::StrCat(pid))) {
+    const ProcStat stat = ReadStat(absl::StrCat("/proc/", child));
+    if (!stat.name.empty() && wanted(stat.state)) chosen.push_back(child);
+  }
+  return chosen;
+}
+
 }  // namespace brood::testing

@@ -42,6 +42,10 @@ std::vector<pid_t> DescendantsOf(pid_t pid);
 // One line on what `pid` is doing: "pid 7 (server) state S wchan do_wait ...".
 std::string DescribeProcess(pid_t pid);
 
+// Returns the children of process `pid` whose state, a letter as in proc(5), is
+// wanted.
+std::vector<pid_t> ChildrenWhoseState(pid_t pid, bool (*wanted)(char));
+
 }  // namespace brood::testing
 
 #endif  // BROOD_TESTING_INTERNAL_PROC_FILES_H_

@@ -207,7 +207,8 @@ claim_the_log_says_what_happens_to_a_connection() {
   echo_with "${port}" || fail "it does not listen"
   stop
   mapfile -t lines <"${scratch}/log"
-  local us="brood\[[0-9]+\] info:"
+  local time="[0-9-]{10}T[0-9:]{8}\.[0-9]{3}Z"
+  local us="${time} brood\[[0-9]+\] info:"
   expected=(
     "^${us} listening on 127\.0\.0\.1:${port}$"
     "^${us} forked pid ([0-9]+) to handle (127\.0\.0\.1:[1-9][0-9]*) \(1 of 7\)$"
@@ -220,7 +221,7 @@ claim_the_log_says_what_happens_to_a_connection() {
   done
   [[ $(<"${scratch}/log") =~ forked\ pid\ ([0-9]+)\ to\ handle\ ([0-9.:]+) ]]
   child=${BASH_REMATCH[1]} peer=${BASH_REMATCH[2]}
-  grep -qE "^brood\[${child}\] info: serving ${peer}$" "${scratch}/log" ||
+  grep -qE "^${time} brood\[${child}\] info: serving ${peer}$" "${scratch}/log" ||
     fail "the child does not say so"
   grep -qE "^${us} pid ${child} handling ${peer} exited with code 0 \(served\) after [0-9]+\.[0-9]+ s \(0 of 7\)$" \
     "${scratch}/log" || fail "its end is not told"

@@ -15,7 +15,6 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "brood/net/endpoint.h"
 #include "brood/server/options.h"
@@ -119,8 +118,8 @@ TEST_F(ServiceUpgradeTest, ADescriptorThatWasNamedByNumberGoesAlong) {
   ASSERT_THAT(line, IsOk());
   EXPECT_THAT(ConnectTo(*server).Echo("the new one"), IsOk());
   server->AwaitExit();
-  const std::vector<std::string> words = absl::StrSplit(*line, ' ');
-  Bury(std::atoi(words[4].c_str()));
+  const size_t pid = line->find("pid ") + sizeof("pid ") - 1;
+  Bury(std::atoi(line->c_str() + pid));
 }
 
 }  // namespace
