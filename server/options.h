@@ -294,7 +294,7 @@ struct Options {
 
   // Limits the resident memory, in bytes, with which StrategyKind::kAuto still
   // forks the process itself for each connection. Measured: see
-  // server/DESIGN.md.
+  // docs/decisions/zygote.md.
   static constexpr int64_t kLargestToFork = int64_t{4} << 20;
 
   // Returns InvalidArgument for the first field whose value is not allowed.

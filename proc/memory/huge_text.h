@@ -4,7 +4,7 @@
 // by fault, and gives it all back when it ends. A huge page is one entry that
 // fork copies, so a child never faults on code. For a child that lives for a
 // tenth of a millisecond that is a sixth of all the work there is
-// (server/DESIGN.md).
+// (docs/decisions/fork_cost.md).
 //
 // To be called once, early in main(), before any child; in a process that has
 // threads they must not run meanwhile. The program must be linked so that its

@@ -7,7 +7,7 @@
 //     confuse anyone: the addresses mean nothing in it, and a touch is a
 //     SIGSEGV
 //   - the parent writes to them after each fork without a page being copied
-//     first, which is measurable: see server/DESIGN.md
+//     first, which is measurable: see docs/decisions/fork_cost.md
 //
 // Each allocation takes whole pages: for a few large or long-lived things, made
 // before the first connection. Errors: std::bad_alloc, as operator new.

@@ -105,7 +105,7 @@ TEST(GateTest, KeepsTheCapWhateverReopensIt) {
   EXPECT_FALSE(gate.Open(kCap, gate.resume_at(kNow)));
 }
 
-// The numbers that DESIGN.md gives.
+// The numbers that docs/decisions/accepting.md gives.
 TEST(GateTest, PausesFor10To150Milliseconds) {
   EXPECT_EQ(kShortest, absl::Milliseconds(10));
   EXPECT_EQ(kLongest, absl::Milliseconds(150));
