@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "brood/server/strategy/auto_strategy.h"
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "brood/net/connection.h"
+#include "brood/net/instant.h"
+#include "brood/net/unique_fd.h"
+#include "brood/server/child_tag.h"
+#include "brood/testing/fakes/fake_reaper.h"
+#include "brood/testing/fakes/fake_strategy.h"
+#include "brood/testing/fakes/recorded_events.h"
+#include "brood/testing/leak_check.h"
+#include "brood/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::server {
+namespace {
+
+using ::brood::testing::FakeReaper;
+using ::brood::testing::FakeStrategy;
+using ::brood::testing::IsOk;
+using ::brood::testing::RecordedEvents;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+constexpr int64_t kAnySize = INT64_MAX;
+constexpr int64_t kNoSize = -1;
+
+class AutoStrategyTest : public ::brood::testing::LeakCheck {
+ protected:
+  // Creates the strategy for a process of which at most `largest` bytes are
+  // forked.
+  void Create(int64_t largest) {
+    auto zygote = std::make_unique<FakeStrategy>();
+    auto fork = std::make_unique<FakeStrategy>();
+    zygote_ = zygote.get();
+    fork_ = fork.get();
+    strategy_ = std::make_unique<AutoStrategy>(std::move(zygote),
+                                               std::move(fork), largest);
+  }
+
+  void Dispatch() {
+    strategy_->Dispatch(7, net::Connection(net::UniqueFd(), {}, {}, now_), now_,
+                        events_);
+  }
+  void End(ChildTag tag) {
+    strategy_->ChildEnded(tag, {101, tag.Pack(), FakeReaper::Exited(0)}, now_,
+                          events_);
+  }
+
+  RecordedEvents events_;
+  net::Instant now_ = net::Now();
+  FakeStrategy* zygote_ = nullptr;
+  FakeStrategy* fork_ = nullptr;
+  std::unique_ptr<AutoStrategy> strategy_;
+};
+
+TEST_F(AutoStrategyTest, ForksASmallProcessItselfAndLetsTheZygoteGo) {
+  Create(kAnySize);
+  ASSERT_THAT(strategy_->Prepare(), IsOk());
+  Dispatch();
+  EXPECT_THAT(fork_->Take(), ElementsAre("dispatch 7"));
+  EXPECT_THAT(zygote_->Take(), ElementsAre("close"));
+}
+
+TEST_F(AutoStrategyTest, LeavesALargeProcessToTheZygote) {
+  Create(kNoSize);
+  ASSERT_THAT(strategy_->Prepare(), IsOk());
+  Dispatch();
+  EXPECT_THAT(fork_->Take(), IsEmpty());
+  EXPECT_THAT(zygote_->Take(), ElementsAre("dispatch 7"));
+}
+
+TEST_F(AutoStrategyTest, LeavesAProcessThatCannotForkToTheZygote) {
+  Create(kAnySize);
+  fork_->prepare_status = absl::FailedPreconditionError("2 threads");
+  ASSERT_THAT(strategy_->Prepare(), IsOk());
+  Dispatch();
+  EXPECT_THAT(zygote_->Take(), ElementsAre("dispatch 7"));
+}
+
+TEST_F(AutoStrategyTest, DecidesOnce) {
+  Create(kAnySize);
+  ASSERT_THAT(strategy_->Prepare(), IsOk());
+  fork_->prepare_status = absl::FailedPreconditionError("2 threads");
+  EXPECT_FALSE(strategy_->Prepare().ok()) << "the zygote has been told to exit";
+}
+
+TEST_F(AutoStrategyTest, AccountsForEachChildWhereItBelongs) {
+  Create(kAnySize);
+  ASSERT_THAT(strategy_->Prepare(), IsOk());
+  zygote_->Take();
+  for (const ChildTag tag : {ChildTag::Zygote(), ChildTag::Standby()}) End(tag);
+  EXPECT_THAT(zygote_->Take(), ElementsAre("ended 101", "ended 101"));
+  EXPECT_THAT(fork_->Take(), IsEmpty());
+  End(ChildTag::Connection(7));
+  EXPECT_THAT(fork_->Take(), ElementsAre("ended 101"));
+}
+
+}  // namespace
+}  // namespace brood::server

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "brood/server/strategy/fork_per_connection.h"
+
+#include <fcntl.h>
+
+#include <chrono>  // NOLINT(build/c++11): the monotonic clock.
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "brood/net/instant.h"
+#include "brood/server/child/child_program.h"
+#include "brood/server/child_tag.h"
+#include "brood/server/handler.h"
+#include "brood/server/log/event_log.h"
+#include "brood/testing/connection_pair.h"
+#include "brood/testing/fakes/fake_reaper.h"
+#include "brood/testing/fakes/fake_spawner.h"
+#include "brood/testing/fakes/recorded_events.h"
+#include "brood/testing/leak_check.h"
+#include "brood/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::server {
+namespace {
+
+using ::brood::testing::ConnectionPair;
+using ::brood::testing::FakeReaper;
+using ::brood::testing::FakeSpawner;
+using ::brood::testing::IsOk;
+using ::brood::testing::RecordedEvents;
+using ::brood::testing::StatusIs;
+using ::testing::ElementsAre;
+
+class ForkPerConnectionTest : public ::brood::testing::LeakCheck {
+ protected:
+  void Dispatch(Slot slot) {
+    absl::StatusOr<ConnectionPair> pair = ConnectionPair::Create();
+    ASSERT_THAT(pair, IsOk());
+    fd_ = pair->connection.fd();
+    strategy_.Dispatch(slot, std::move(pair->connection), now_, events_);
+  }
+
+  EventLog log_{LogLevel::kOff};
+  FakeReaper reaper_;
+  FakeSpawner spawner_;
+  ChildProgram program_{Handler(), 1, nullptr, &log_};
+  RecordedEvents events_;
+  net::Instant now_ = net::Instant() + std::chrono::hours(1000);
+  int fd_ = -1;
+  ForkPerConnection strategy_{&spawner_, &reaper_, &program_};
+};
+
+TEST_F(ForkPerConnectionTest, ForksAChildThatIsTaggedWithTheSlot) {
+  const net::Instant forked_at = net::After(now_, absl::Microseconds(60));
+  spawner_.set_now(forked_at);
+  Dispatch(7);
+  EXPECT_THAT(events_.Take(), ElementsAre("serving 7 by 101"));
+  EXPECT_EQ(events_.last_time(), forked_at);
+  EXPECT_EQ(reaper_.tag_of(101), ChildTag::Connection(7).Pack());
+}
+
+// Otherwise a later child would inherit it, and its client would wait for both.
+TEST_F(ForkPerConnectionTest, ClosesTheParentsCopyOfTheConnection) {
+  Dispatch(7);
+  EXPECT_LT(fcntl(fd_, F_GETFD), 0);
+}
+
+TEST_F(ForkPerConnectionTest, ReportsAForkThatFailed) {
+  spawner_.FailWith(absl::ResourceExhaustedError("clone"));
+  Dispatch(7);
+  EXPECT_THAT(events_.Take(), ElementsAre("failed 7: clone"));
+  EXPECT_EQ(events_.last_time(), now_);
+  EXPECT_LT(fcntl(fd_, F_GETFD), 0);
+}
+
+TEST_F(ForkPerConnectionTest, ReportsTheEndOfAChild) {
+  Dispatch(7);
+  events_.Take();
+  strategy_.ChildEnded(ChildTag::Connection(7), {101, 0, FakeReaper::Exited(3)},
+                       now_, events_);
+  EXPECT_THAT(events_.Take(),
+              ElementsAre("ended 7 by 101: exited with code 3"));
+}
+
+TEST_F(ForkPerConnectionTest, PreparesItsSpawner) {
+  spawner_.PrepareWith(absl::FailedPreconditionError("2 threads"));
+  EXPECT_THAT(strategy_.Prepare(),
+              StatusIs(absl::StatusCode::kFailedPrecondition));
+}
+
+}  // namespace
+}  // namespace brood::server
