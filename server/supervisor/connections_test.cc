@@ -95,9 +95,9 @@ class ConnectionsTest : public ::brood::testing::LeakCheck {
 
   // A strategy whose process dies before it takes the connection over.
   void ReturnWhatEnds() {
-    strategy_.on_child_ended = [this](ChildTag tag,
-                                      const proc::Reaper::Ended& ended,
-                                      net::Instant /*now*/, Events& events) {
+    strategy_.on_child_ended = [](ChildTag tag,
+                                  const proc::Reaper::Ended& ended,
+                                  net::Instant /*now*/, Events& events) {
       absl::StatusOr<ConnectionPair> pair = ConnectionPair::Create();
       events.Returned(tag.index, std::move(pair->connection), ended.pid,
                       ended.status);
