@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <stdexcept>
 #include <utility>
+#include <variant>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
@@ -174,7 +175,7 @@ bool LoggedEvent::Has(absl::string_view key) const {
 }
 
 int64_t LoggedEvent::Number(absl::string_view key) const {
-  const auto* const number = absl::get_if<int64_t>(&Get(key));
+  const auto* const number = std::get_if<int64_t>(&Get(key));
   if (number == nullptr) {
     throw std::out_of_range(absl::StrCat(key, " is no number in ", line_));
   }
@@ -182,7 +183,7 @@ int64_t LoggedEvent::Number(absl::string_view key) const {
 }
 
 const std::string& LoggedEvent::Text(absl::string_view key) const {
-  const auto* const text = absl::get_if<std::string>(&Get(key));
+  const auto* const text = std::get_if<std::string>(&Get(key));
   if (text == nullptr) {
     throw std::out_of_range(absl::StrCat(key, " is no text in ", line_));
   }

@@ -7,11 +7,11 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <variant>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "absl/types/variant.h"
 
 namespace brood::testing {
 
@@ -34,7 +34,7 @@ namespace brood::testing {
 class LoggedEvent {
  public:
   // Value is the value of a field.
-  using Value = absl::variant<int64_t, std::string>;
+  using Value = std::variant<int64_t, std::string>;
 
   // Returns the event that `line`, without its newline, describes.
   static absl::StatusOr<LoggedEvent> Parse(absl::string_view line);

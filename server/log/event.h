@@ -8,11 +8,11 @@
 #include <cstdint>
 #include <limits>
 #include <type_traits>
+#include <variant>
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
-#include "absl/types/variant.h"
 #include "brood/server/log_level.h"
 
 namespace brood::server {
@@ -74,7 +74,7 @@ class Event {
 
   // Value is the typed value of a field.
   using Value =
-      absl::variant<int64_t, absl::Duration, absl::string_view, AddressView>;
+      std::variant<int64_t, absl::Duration, absl::string_view, AddressView>;
 
   // Field is a value and the key under which it is data.
   struct Field {

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <set>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -16,7 +17,6 @@
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "absl/types/variant.h"
 #include "brood/server/log/event_log.h"
 #include "brood/server/log/every_event.h"
 #include "brood/testing/leak_check.h"
@@ -95,7 +95,7 @@ TEST_F(EventLogJsonTest, HasTheKeysOfTheListWithOneTypeEach) {
   std::set<std::string> seen;
   for (const LoggedEvent& event : EveryEvent()) {
     for (const auto& [key, value] : event.fields()) {
-      const bool number = absl::holds_alternative<int64_t>(value);
+      const bool number = std::holds_alternative<int64_t>(value);
       seen.insert(absl::StrCat(key, number ? " integer" : " string"));
     }
   }

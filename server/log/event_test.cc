@@ -5,10 +5,10 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <variant>
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "absl/types/variant.h"
 #include "brood/net/endpoint.h"
 #include "gtest/gtest.h"
 
@@ -16,7 +16,7 @@ namespace brood::server {
 namespace {
 
 int64_t NumberIn(const Event& event, size_t field) {
-  return absl::get<int64_t>(event.fields()[field].value);
+  return std::get<int64_t>(event.fields()[field].value);
 }
 
 TEST(EventTest, HasALevelANameAndAText) {
@@ -37,11 +37,11 @@ TEST(EventTest, KeepsTypedFieldsInOrder) {
   ASSERT_EQ(event.fields().size(), 5u);
   EXPECT_EQ(event.fields()[0].key, "number");
   EXPECT_EQ(NumberIn(event, 0), 1);
-  EXPECT_EQ(absl::get<absl::Duration>(event.fields()[1].value),
+  EXPECT_EQ(std::get<absl::Duration>(event.fields()[1].value),
             absl::Seconds(2));
-  EXPECT_EQ(absl::get<absl::string_view>(event.fields()[2].value), "three");
+  EXPECT_EQ(std::get<absl::string_view>(event.fields()[2].value), "three");
   EXPECT_EQ(event.fields()[4].key, "");
-  EXPECT_EQ(absl::get<absl::string_view>(event.fields()[4].value), "five");
+  EXPECT_EQ(std::get<absl::string_view>(event.fields()[4].value), "five");
 }
 
 TEST(EventTest, TakesIntegersOfEachType) {
@@ -66,7 +66,7 @@ TEST(EventTest, PrintsAnAddressWhenItIsAskedTo) {
   EXPECT_EQ(event.fields()[1].key, "server");
   peer = peer.WithPort(50112);
   char text[AddressView::kTextSize];
-  EXPECT_EQ(absl::get<AddressView>(event.fields()[0].value).Print(text),
+  EXPECT_EQ(std::get<AddressView>(event.fields()[0].value).Print(text),
             "192.0.2.7:50112");
 }
 

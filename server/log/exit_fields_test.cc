@@ -7,11 +7,11 @@
 #include <csignal>
 #include <map>
 #include <string>
+#include <variant>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "absl/types/variant.h"
 #include "brood/proc/exit_status.h"
 #include "brood/server/handler.h"
 #include "brood/server/log/event.h"
@@ -36,13 +36,13 @@ std::map<std::string, std::string> Fields(const Event& event) {
   std::map<std::string, std::string> fields;
   for (const Event::Field& field : event.fields()) {
     std::string& text = fields[std::string(field.key)];
-    if (const auto* number = absl::get_if<int64_t>(&field.value)) {
+    if (const auto* number = std::get_if<int64_t>(&field.value)) {
       text = absl::StrCat(*number);
     } else if (const auto* view =
-                   absl::get_if<absl::string_view>(&field.value)) {
+                   std::get_if<absl::string_view>(&field.value)) {
       text = std::string(*view);
     } else {
-      text = absl::FormatDuration(absl::get<absl::Duration>(field.value));
+      text = absl::FormatDuration(std::get<absl::Duration>(field.value));
     }
   }
   return fields;

@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <cstdint>
 #include <iterator>
+#include <variant>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
-#include "absl/types/variant.h"
 #include "brood/server/log/line_buffer.h"
 #include "brood/server/log/text_format.h"
 
@@ -201,7 +201,7 @@ absl::string_view FormatJson(const Event& event, const LineOrigin& origin,
   object.Integer("process.pid", origin.pid);
   for (const Event::Field& field : event.fields()) {
     if (field.key.empty()) continue;
-    absl::visit(FieldWriter{field.key, object}, field.value);
+    std::visit(FieldWriter{field.key, object}, field.value);
   }
   const size_t size = out.size();
   std::copy(kEnd.begin(), kEnd.end(), memory.begin() + size);

@@ -3,10 +3,10 @@
 #include "brood/server/log/text_format.h"
 
 #include <cstdint>
+#include <variant>
 
 #include "absl/strings/ascii.h"
 #include "absl/time/time.h"
-#include "absl/types/variant.h"
 
 namespace brood::server {
 namespace {
@@ -61,7 +61,7 @@ void AppendMessage(const Event& event, LineBuffer& out) {
     const size_t close = text.find('}', open);
     if (next < event.fields().size()) {
       const absl::string_view form = text.substr(open + 1, close - open - 1);
-      absl::visit(ValueAppender{form, out}, event.fields()[next++].value);
+      std::visit(ValueAppender{form, out}, event.fields()[next++].value);
     }
     if (close == absl::string_view::npos) return;
     text.remove_prefix(close + 1);
