@@ -2,8 +2,6 @@
 
 #include "brood/testing/fakes/fake_reaper.h"
 
-#include <sys/eventfd.h>
-
 #include <algorithm>
 
 #include "brood/proc/child.h"
@@ -11,14 +9,13 @@
 
 namespace brood::testing {
 
-FakeReaper::FakeReaper()
-    : notices_(net::Socket::Adopt(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))) {}
+FakeReaper::FakeReaper() : notices_(*net::EventFd::Create()) {}
 
 FakeReaper::~FakeReaper() = default;
 
 void FakeReaper::End(pid_t pid, const proc::ExitStatus& status) {
   ends_.emplace_back(pid, status);
-  eventfd_write(notices_.fd(), 1);
+  notices_.Notify();
 }
 
 absl::optional<uint32_t> FakeReaper::tag_of(pid_t pid) const {
@@ -64,8 +61,7 @@ absl::optional<proc::ExitStatus> FakeReaper::Disown(pid_t pid) {
 
 absl::Span<const proc::Reaper::Ended> FakeReaper::CleanupChildren(
     Instant /*now*/) {
-  eventfd_t ignored;
-  eventfd_read(notices_.fd(), &ignored);
+  notices_.Take();
   returned_.clear();
   for (const auto& end : ends_) {
     const auto found = tags_.find(end.first);

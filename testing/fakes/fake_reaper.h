@@ -16,8 +16,8 @@
 #include "absl/status/status.h"
 #include "absl/types/optional.h"
 #include "absl/types/span.h"
+#include "brood/net/event_fd.h"
 #include "brood/net/instant.h"
-#include "brood/net/socket.h"
 #include "brood/proc/exit_status.h"
 #include "brood/proc/reaper.h"
 
@@ -75,7 +75,7 @@ class FakeReaper final : public proc::Reaper {
   uint64_t found_by_sweep() const override { return 0; }
 
  private:
-  net::Socket notices_;
+  net::EventFd notices_;
   std::map<pid_t, uint32_t> tags_;
   std::map<pid_t, std::vector<int>> signals_;
   std::vector<std::pair<pid_t, proc::ExitStatus>> ends_;
