@@ -9,6 +9,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -166,12 +167,29 @@ absl::StatusOr<LoggedEvent> LoggedEvent::Parse(absl::string_view line) {
   return event;
 }
 
+bool LoggedEvent::IsLineOf(absl::string_view name, absl::string_view line) {
+  // Not inside of a string, where quotes are escaped.
+  constexpr absl::string_view kKey = "\"event.action\":\"";
+  const size_t at = line.find(kKey);
+  if (at == absl::string_view::npos) return false;
+  line.remove_prefix(at + kKey.size());
+  return name.empty() ||
+         (absl::ConsumePrefix(&line, name) && absl::StartsWith(line, "\""));
+}
+
 absl::string_view LoggedEvent::name() const {
   return Has("event.action") ? Text("event.action") : absl::string_view();
 }
 
 bool LoggedEvent::Has(absl::string_view key) const {
   return fields_.find(key) != fields_.end();
+}
+
+bool LoggedEvent::HasAll(const Fields& fields) const {
+  return std::all_of(fields.begin(), fields.end(), [this](const auto& field) {
+    const auto found = fields_.find(field.first);
+    return found != fields_.end() && found->second == field.second;
+  });
 }
 
 int64_t LoggedEvent::Number(absl::string_view key) const {
@@ -196,6 +214,26 @@ const LoggedEvent::Value& LoggedEvent::Get(absl::string_view key) const {
     throw std::out_of_range(absl::StrCat(key, " is missing in ", line_));
   }
   return found->second;
+}
+
+std::ostream& operator<<(std::ostream& stream, const LoggedEvent& event) {
+  return stream << event.line();
+}
+
+std::vector<LoggedEvent> EventsOf(absl::string_view log, absl::string_view name,
+                                  const LoggedEvent::Fields& fields) {
+  std::vector<LoggedEvent> events;
+  for (size_t end; (end = log.find('\n')) != absl::string_view::npos;
+       log.remove_prefix(end + 1)) {
+    const absl::string_view line = log.substr(0, end);
+    if (!LoggedEvent::IsLineOf(name, line)) continue;
+    absl::StatusOr<LoggedEvent> event = LoggedEvent::Parse(line);
+    if (!event.ok()) {
+      throw std::invalid_argument(std::string(event.status().message()));
+    }
+    if (event->HasAll(fields)) events.push_back(*std::move(event));
+  }
+  return events;
 }
 
 }  // namespace brood::testing

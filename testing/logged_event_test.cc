@@ -15,7 +15,11 @@
 namespace brood::testing {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Property;
+using ::testing::SizeIs;
 
 TEST(LoggedEventTest, ReadsNumbersAndTexts) {
   const auto event = LoggedEvent::Parse(
@@ -97,6 +101,63 @@ TEST(LoggedEventTest, ThrowsForAFieldThatIsMissingOrOfAnotherType) {
   EXPECT_THROW(event->Number("absent"), std::out_of_range);
   EXPECT_THROW(event->Text("number"), std::out_of_range);
   EXPECT_THROW(event->Text("absent"), std::out_of_range);
+}
+
+TEST(LoggedEventTest, ComparesSeveralFieldsByValueAndType) {
+  const auto event = LoggedEvent::Parse(R"({"number":1,"text":"1"})");
+  ASSERT_THAT(event, IsOk());
+  EXPECT_TRUE(event->HasAll({}));
+  EXPECT_TRUE(event->HasAll({{"number", 1}}));
+  EXPECT_TRUE(event->HasAll({{"number", 1}, {"text", "1"}}));
+  EXPECT_FALSE(event->HasAll({{"number", 1}, {"text", "2"}}));
+  EXPECT_FALSE(event->HasAll({{"number", "1"}}));
+  EXPECT_FALSE(event->HasAll({{"text", 1}}));
+  EXPECT_FALSE(event->HasAll({{"absent", 0}}));
+}
+
+TEST(LoggedEventTest, IsPrintedAsItsLine) {
+  const auto event = LoggedEvent::Parse(R"({"a":1})");
+  ASSERT_THAT(event, IsOk());
+  EXPECT_EQ(::testing::PrintToString(*event), R"({"a":1})");
+}
+
+TEST(LoggedEventTest, FindsTheNameOfALine) {
+  const char kLine[] = R"({"event.action":"fork-failed","message":"forked"})";
+  EXPECT_TRUE(LoggedEvent::IsLineOf("fork-failed", kLine));
+  EXPECT_TRUE(LoggedEvent::IsLineOf("", kLine));
+  EXPECT_FALSE(LoggedEvent::IsLineOf("fork", kLine));
+  EXPECT_FALSE(LoggedEvent::IsLineOf("forked", kLine));
+  EXPECT_FALSE(LoggedEvent::IsLineOf("", "event.action: forked"));
+  EXPECT_FALSE(LoggedEvent::IsLineOf(
+      "", R"({"message":"\"event.action\":\"forked\""})"));
+}
+
+TEST(EventsOfTest, SelectsByNameAndFieldsInTheOrderOfTheLog) {
+  constexpr char kLog[] = R"({"event.action":"forked","pid":1})"
+                          "\n"
+                          "from a handler\n"
+                          R"({"event.action":"ended","pid":1})"
+                          "\n"
+                          R"({"event.action":"forked","pid":2})"
+                          "\n"
+                          R"({"event.action":"forked","pid":3)";
+  const auto forked = EventsOf(kLog, "forked");
+  ASSERT_THAT(forked, SizeIs(2));
+  EXPECT_EQ(forked[0].Number("pid"), 1);
+  EXPECT_EQ(forked[1].Number("pid"), 2);
+  EXPECT_THAT(EventsOf(kLog, "forked", {{"pid", 2}}), SizeIs(1));
+  EXPECT_THAT(EventsOf(kLog, "ended", {{"pid", 2}}), IsEmpty());
+  EXPECT_THAT(EventsOf(kLog, ""),
+              ElementsAre(Property(&LoggedEvent::name, "forked"),
+                          Property(&LoggedEvent::name, "ended"),
+                          Property(&LoggedEvent::name, "forked")));
+}
+
+TEST(EventsOfTest, ThrowsForADamagedEventOfTheName) {
+  constexpr char kLog[] = R"({"event.action":"forked","pid)"
+                          "\n";
+  EXPECT_THROW(EventsOf(kLog, "forked"), std::invalid_argument);
+  EXPECT_THAT(EventsOf(kLog, "ended"), IsEmpty());
 }
 
 }  // namespace

@@ -96,12 +96,13 @@ TEST_F(KitExamplesTest, HandlerRunGivesAClient) {
 
 TEST_F(KitExamplesTest, LoggedEventIsRead) {
   const std::string line =
-      R"({"event.action":"forked","brood.child.pid":4711})";
+      R"({"event.action":"ended","brood.child.pid":4711,"brood.outcome":"ok"})";
   // Example of testing/logged_event.h.
   const absl::StatusOr<LoggedEvent> event = LoggedEvent::Parse(line);
   ASSERT_THAT(event, IsOk());
-  EXPECT_EQ(event->name(), "forked");
+  EXPECT_EQ(event->name(), "ended");
   EXPECT_EQ(event->Number("brood.child.pid"), 4711);
+  EXPECT_TRUE(event->HasAll({{"brood.outcome", "ok"}}));
   // End of the example.
 }
 

@@ -91,6 +91,27 @@ TEST_F(LogLinesTest, ReturnsEachEventOnceByItsName) {
       StatusIs(absl::StatusCode::kDeadlineExceeded, HasSubstr("forked")));
 }
 
+TEST_F(LogLinesTest, ReturnsTheEventThatHasTheFields) {
+  Say(R"({"event.action":"ended","pid":1,"how":"killed"})"
+      "\n"
+      R"({"event.action":"ended","pid":2,"how":"ok"})"
+      "\n"
+      R"({"event.action":"ended","pid":3,"how":"ok"})"
+      "\n");
+  const auto second = lines_->AwaitEvent("ended", {{"pid", 2}, {"how", "ok"}},
+                                         absl::Seconds(1));
+  ASSERT_THAT(second, IsOk());
+  EXPECT_EQ(second->Number("pid"), 2);
+  const auto third =
+      lines_->AwaitEvent("ended", {{"how", "ok"}}, absl::Seconds(1));
+  ASSERT_THAT(third, IsOk());
+  EXPECT_EQ(third->Number("pid"), 3);
+  EXPECT_THAT(lines_->AwaitEvent("ended", {{"how", "ok"}, {"pid", 1}},
+                                 absl::ZeroDuration()),
+              StatusIs(absl::StatusCode::kDeadlineExceeded,
+                       HasSubstr("\"ended\" with how=ok with pid=1")));
+}
+
 TEST_F(LogLinesTest, TakesNoOtherTextForAnEvent) {
   Say("forked pid 1\n"
       R"({"event.action":"fork-failed","message":"\"event.action\":\"forked\""})"
@@ -100,6 +121,18 @@ TEST_F(LogLinesTest, TakesNoOtherTextForAnEvent) {
   const auto failed = lines_->AwaitEvent("fork-failed", absl::ZeroDuration());
   ASSERT_THAT(failed, IsOk());
   EXPECT_EQ(failed->Text("message"), "\"event.action\":\"forked\"");
+}
+
+TEST_F(LogLinesTest, TakesNoEventForALineWithAText) {
+  Say(R"({"message":"forked pid 1","event.action":"forked"})"
+      "\n"
+      "forked by a handler\n");
+  EXPECT_THAT(lines_->Await("forked", absl::Seconds(1)),
+              IsOkAndHolds("forked by a handler"));
+  EXPECT_THAT(lines_->Await("forked", absl::ZeroDuration()),
+              StatusIs(absl::StatusCode::kDeadlineExceeded,
+                       HasSubstr("no line with \"forked\" yet")));
+  EXPECT_THAT(lines_->AwaitEvent("forked", absl::ZeroDuration()), IsOk());
 }
 
 TEST_F(LogLinesTest, ReportsADamagedEvent) {
