@@ -11,6 +11,7 @@
 //     TestClient client = ConnectTo(*server);
 //     EXPECT_THAT(client.Echo("hello"), IsOk());
 //     client.Close();
+//     EXPECT_THAT(server->AwaitEvent("ended"), IsOk());
 //     StopAndExpectClean(*server);
 //   }
 

@@ -1,11 +1,10 @@
 #include "brood/testing/strategies.h"
 
-#include <string>
 #include <utility>
 
 #include "absl/status/statusor.h"
-#include "absl/strings/numbers.h"
 #include "brood/net/instant.h"
+#include "brood/testing/logged_event.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/support/observe.h"
 
@@ -127,15 +126,10 @@ absl::Duration StrategyTest::TimeToBury(const TestServer& server) {
 std::vector<pid_t> StrategyTest::AwaitServing(TestServer& server, int count) {
   std::vector<pid_t> pids;
   while (static_cast<int>(pids.size()) < count) {
-    // brood[1] info: forked pid 2 to handle 127.0.0.1:50112 (1 of 2)
-    const absl::StatusOr<std::string> line = server.AwaitLogLine("forked pid ");
-    EXPECT_THAT(line, IsOk());
-    if (!line.ok()) break;
-    const size_t at = line->find("forked pid ") + sizeof("forked pid ") - 1;
-    const std::string text = line->substr(at, line->find(' ', at) - at);
-    pid_t pid = 0;
-    EXPECT_TRUE(absl::SimpleAtoi(text, &pid)) << *line;
-    pids.push_back(pid);
+    const absl::StatusOr<LoggedEvent> forked = server.AwaitEvent("forked");
+    EXPECT_THAT(forked, IsOk());
+    if (!forked.ok()) break;
+    pids.push_back(static_cast<pid_t>(forked->Number("brood.child.pid")));
   }
   return pids;
 }

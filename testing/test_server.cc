@@ -18,7 +18,6 @@
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -79,6 +78,7 @@ TestServer::Setup::Setup()
     : handler(server::EchoHandler(1024)),
       run([](server::TcpServer& server) { return server.Run(); }) {
   options.listen = {"127.0.0.1:0"};
+  options.log.format = server::LogFormat::kJson;
   options.drain_grace = absl::Seconds(5);
 }
 
@@ -258,9 +258,10 @@ absl::Status TestServer::AwaitLogLines(int count, absl::string_view text,
   return log_->AwaitAll(count, text, timeout);
 }
 
-absl::StatusOr<LoggedEvent> TestServer::AwaitEvent(absl::string_view name,
-                                                   absl::Duration timeout) {
-  return log_->AwaitEvent(name, timeout);
+absl::StatusOr<LoggedEvent> TestServer::AwaitEvent(
+    absl::string_view name, const LoggedEvent::Fields& fields,
+    absl::Duration timeout) {
+  return log_->AwaitEvent(name, fields, timeout);
 }
 
 absl::StatusOr<std::vector<LoggedEvent>> TestServer::AwaitEvents(
@@ -371,10 +372,11 @@ std::vector<std::string> TestServer::Leaks() {
   std::vector<std::string> leaks = shared_->leaks.Get();
   const auto stays = [this](const std::string& leak) {
     const std::vector<std::string> words = absl::StrSplit(leak, ' ');
-    return words[0] == "child" &&
-           absl::StrContains(
-               log_->All(),
-               absl::StrCat("upgrade: pid ", words[1], " has taken over"));
+    int pid;
+    return words[0] == "child" && absl::SimpleAtoi(words[1], &pid) &&
+           !EventsOf(log_->All(), "upgrade-completed",
+                     {{"brood.child.pid", pid}})
+                .empty();
   };
   leaks.erase(std::remove_if(leaks.begin(), leaks.end(), stays), leaks.end());
   return leaks;

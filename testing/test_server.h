@@ -10,7 +10,8 @@
 //       ▲  log lines (a pipe: the server process's standard error)  │
 //       └──────────── report (shared memory) ◀──────────────────────┘
 //
-// The log lines are the events that tests wait for; see log_lines.h.
+// The log has the format JSON: its lines are the events that tests wait for;
+// see logged_event.h.
 //
 // What EXPECT_... says in the server process or in a handler, an exception that
 // leaves one of Setup's functions, a connection without exactly one fate, and
@@ -33,7 +34,8 @@
 //   auto client = TestClient::Connect((*server)->endpoint());
 //   ASSERT_THAT(client, IsOk());
 //   client->Close();
-//   EXPECT_THAT((*server)->AwaitLogLine("exited with code 0"), IsOk());
+//   EXPECT_THAT((*server)->AwaitEvent("ended", {{"brood.exit.code", 0}}),
+//               IsOk());
 //   EXPECT_EQ((*server)->Stop().totals.ended_ok, 1u);
 // or shorter, with the fixture ServerTest of server_fixture.h.
 
@@ -72,7 +74,8 @@ class TestServer {
 
   // What the server process does, in this order.
   struct Setup {
-    // Listens on 127.0.0.1:0 with a drain_grace of 5 s; echoes.
+    // Listens on 127.0.0.1:0 with a drain_grace of 5 s; echoes; logs in the
+    // format JSON.
     Setup();
 
     // Before the first census and Create(): limits, signals, children of an
@@ -113,6 +116,7 @@ class TestServer {
     // What it left behind in its own process, but for a program that has taken
     // over; see Census::Difference().
     std::vector<std::string> leaks;
+    // The whole log; see EventsOf().
     std::string log;
   };
 
@@ -137,24 +141,30 @@ class TestServer {
   std::vector<pid_t> children() const;
   std::vector<pid_t> zombies() const;
 
-  // Waits for a line that contains `text` and gives it. Each line is given
-  // once, and those without `text` stay for other calls: so the order of
-  // parent's and child's lines is no matter, and three calls wait for three
-  // lines.
+  // Waits for an event called `name` ("forked", "ended") and returns it. Each
+  // event is returned once, and the others stay for other calls: the order of
+  // the parent's and a child's lines does not matter, and three calls wait for
+  // three events.
+  absl::StatusOr<LoggedEvent> AwaitEvent(absl::string_view name,
+                                         absl::Duration timeout = kPatience) {
+    return AwaitEvent(name, {}, timeout);
+  }
+  // Does the same for an event that also has each of `fields`.
+  absl::StatusOr<LoggedEvent> AwaitEvent(absl::string_view name,
+                                         const LoggedEvent::Fields& fields,
+                                         absl::Duration timeout = kPatience);
+  // Does the same for `count` events, which it returns in their order.
+  absl::StatusOr<std::vector<LoggedEvent>> AwaitEvents(
+      int count, absl::string_view name, absl::Duration timeout = kPatience);
+  // Waits for a line that contains `text` and is not an event, and returns it:
+  // for what handlers and other programs write to standard error. Each line is
+  // returned once.
   absl::StatusOr<std::string> AwaitLogLine(absl::string_view text,
                                            absl::Duration timeout = kPatience);
   // Does the same for `count` lines.
   absl::Status AwaitLogLines(int count, absl::string_view text,
                              absl::Duration timeout = kPatience);
-  // Waits for an event called `name` ("forked", "ended") and returns it. The
-  // log must have the format JSON. Each event is returned once, and its line
-  // is not returned by AwaitLogLine().
-  absl::StatusOr<LoggedEvent> AwaitEvent(absl::string_view name,
-                                         absl::Duration timeout = kPatience);
-  // Does the same for `count` events, which it returns in their order.
-  absl::StatusOr<std::vector<LoggedEvent>> AwaitEvents(
-      int count, absl::string_view name, absl::Duration timeout = kPatience);
-  // Returns everything logged so far.
+  // Returns everything logged so far; see EventsOf().
   std::string log();
 
   // SIGTERM, unless it has ended already, then AwaitExit().

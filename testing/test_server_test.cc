@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "brood/testing/internal/proc_files.h"
+#include "brood/testing/logged_event.h"
 #include "brood/testing/server_fixture.h"
 #include "brood/testing/status_matchers.h"
 #include "gmock/gmock.h"
@@ -48,13 +49,16 @@ TEST_F(TestServerTest, EchoesAndStopsWithoutATrace) {
   EXPECT_THAT(client.Echo("hello"), IsOk());
   EXPECT_THAT(client.ShutdownWrite(), IsOk());
   EXPECT_THAT(client.ExpectEof(), IsOk());
-  EXPECT_THAT(server->AwaitLogLine("exited with code 0 (served)"), IsOk());
+  EXPECT_THAT(server->AwaitEvent(
+                  "ended", {{"brood.exit.code", 0}, {"brood.outcome", "ok"}}),
+              IsOk());
 
   const TestServer::Report report = StopAndExpectClean(*server);
   EXPECT_EQ(report.totals.accepted, 1u);
   EXPECT_EQ(report.totals.ended_ok, 1u);
   EXPECT_EQ(report.log_lines_dropped, 0u);
-  EXPECT_THAT(report.log, HasSubstr("stopped: accepted 1"));
+  EXPECT_THAT(EventsOf(report.log, "stopped", {{"brood.accepted", 1}}),
+              SizeIs(1));
 }
 
 TEST_F(TestServerTest, ListsTheServersChildrenWhileTheyLive) {
@@ -65,23 +69,44 @@ TEST_F(TestServerTest, ListsTheServersChildrenWhileTheyLive) {
   EXPECT_THAT(server->children(), SizeIs(1));
   EXPECT_THAT(server->zombies(), IsEmpty());
   client.Close();
-  ASSERT_THAT(server->AwaitLogLine("exited with"), IsOk());
+  ASSERT_THAT(server->AwaitEvent("ended"), IsOk());
   EXPECT_THAT(server->children(), IsEmpty());
   StopAndExpectClean(*server);
 }
 
-TEST_F(TestServerTest, GivesEachLogLineOnce) {
+TEST_F(TestServerTest, ReturnsEachEventOnce) {
   auto server = StartServer();
   ConnectTo(*server).Close();
-  EXPECT_THAT(server->AwaitLogLine("forked pid"),
-              IsOkAndHolds(HasSubstr("(1 of 1000)")));
+  const absl::StatusOr<LoggedEvent> forked = server->AwaitEvent("forked");
+  ASSERT_THAT(forked, IsOk());
+  EXPECT_EQ(forked->Number("brood.running"), 1);
+  EXPECT_EQ(forked->Number("brood.cap"), 1000);
   EXPECT_THAT(
-      server->AwaitLogLine("forked pid", absl::ZeroDuration()),
-      StatusIs(absl::StatusCode::kDeadlineExceeded, HasSubstr("forked pid")));
-  EXPECT_THAT(server->AwaitLogLine("listening on"), IsOk());
+      server->AwaitEvent("forked", absl::ZeroDuration()),
+      StatusIs(absl::StatusCode::kDeadlineExceeded, HasSubstr("forked")));
+  EXPECT_THAT(server->AwaitEvent("listening"), IsOk());
   StopAndExpectClean(*server);
-  EXPECT_THAT(server->AwaitLogLine("no such line"),
+  EXPECT_THAT(server->AwaitEvent("no-such-event"),
               StatusIs(absl::StatusCode::kUnavailable));
+}
+
+TEST_F(TestServerTest, ReturnsEachLineOfAHandlerOnce) {
+  TestServer::Setup setup;
+  setup.handler = [](net::Connection&) {
+    for (const absl::string_view line : {"one\n", "two\n", "one more\n"}) {
+      EXPECT_EQ(write(STDERR_FILENO, line.data(), line.size()),
+                static_cast<ssize_t>(line.size()));
+    }
+    return server::ExitCode::kServed;
+  };
+  auto server = StartServer(std::move(setup));
+  EXPECT_THAT(ConnectTo(*server).ExpectEof(), IsOk());
+  EXPECT_THAT(server->AwaitLogLine("two"), IsOkAndHolds("two"));
+  EXPECT_THAT(server->AwaitLogLines(2, "one"), IsOk());
+  EXPECT_THAT(server->AwaitLogLine("one", absl::ZeroDuration()),
+              StatusIs(absl::StatusCode::kDeadlineExceeded));
+  EXPECT_THAT(server->AwaitEvent("ended"), IsOk()) << "the lines are no events";
+  StopAndExpectClean(*server);
 }
 
 TEST_F(TestServerTest, GivesTheErrorOfCreate) {
@@ -201,11 +226,12 @@ TEST_F(TestServerTest, LendsTheServerAnotherStandardError) {
   setup.stderr_fd = log[1];
   auto server = StartServer(std::move(setup));
   close(log[1]);
-  char line[256];
-  const ssize_t length = read(log[0], line, sizeof(line));
-  EXPECT_THAT(std::string(line, static_cast<size_t>(length)),
-              HasSubstr("listening on 127.0.0.1:"));
-  EXPECT_THAT(server->AwaitLogLine("listening"),
+  char lines[4096];
+  const ssize_t length = read(log[0], lines, sizeof(lines));
+  EXPECT_THAT(EventsOf({lines, static_cast<size_t>(length)}, "listening",
+                       {{"server.address", "127.0.0.1"}}),
+              SizeIs(1));
+  EXPECT_THAT(server->AwaitEvent("listening"),
               StatusIs(absl::StatusCode::kUnavailable));
   StopAndExpectClean(*server);
   close(log[0]);

@@ -20,7 +20,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
-#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "brood/net/connection.h"
@@ -30,6 +29,7 @@
 #include "brood/server/options.h"
 #include "brood/server/tcp_server.h"
 #include "brood/testing/internal/proc_files.h"
+#include "brood/testing/logged_event.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/strategies.h"
 #include "brood/testing/support/handlers.h"
@@ -238,12 +238,9 @@ TEST_P(ConcurrencyTest, ThoseWhoWaitAreServedInTheOrderOfTheirComing) {
   clients.clear();  // the echo handler ends with its client
   const TestServer::Report report = StopAndExpectClean(*server);
   std::vector<std::string> order;
-  for (absl::string_view line : absl::StrSplit(report.log, '\n')) {
-    const std::vector<absl::string_view> words = absl::StrSplit(line, ' ');
-    // brood[1] info: forked pid 2 to handle 127.0.0.1:50112 (1 of 2)
-    if (words.size() > 8 && words[3] == "forked") {
-      order.emplace_back(words[8]);
-    }
+  for (const LoggedEvent& forked : EventsOf(report.log, "forked")) {
+    order.push_back(absl::StrCat(forked.Text("client.address"), ":",
+                                 forked.Number("client.port")));
   }
   EXPECT_EQ(order, expected);
 }

@@ -92,7 +92,7 @@ TEST_P(ServiceTest, ServesAllWhoWaitOnAUnixSocketWhenItStops) {
   std::vector<TestClient> clients;
   for (int i = 0; i < kClients; ++i) clients.push_back(ConnectTo(*server));
   server->Signal(SIGTERM);
-  ASSERT_THAT(server->AwaitLogLine("draining"), IsOk());
+  ASSERT_THAT(server->AwaitEvent("draining"), IsOk());
   for (TestClient& client : clients) {
     ASSERT_THAT(client.Send("x"), IsOk());
     ASSERT_THAT(client.ReadUntilEof(), IsOkAndHolds("y"));
@@ -126,7 +126,7 @@ TEST_P(ServiceTest, StopsAtOnceWithAListenerThatUsedToBlock) {
   TestClient client = ConnectTo(*server);
   EXPECT_THAT(client.Echo("hello"), IsOk());
   client.Close();
-  ASSERT_THAT(server->AwaitLogLine("exited with code 0"), IsOk());
+  ASSERT_THAT(server->AwaitEvent("ended", {{"brood.exit.code", 0}}), IsOk());
   const net::Instant asked = net::Now();
   StopAndExpectClean(*server);
   EXPECT_LT(net::TimeUntil(net::Now(), asked), absl::Seconds(3));

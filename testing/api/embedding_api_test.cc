@@ -156,7 +156,7 @@ TEST_P(EmbeddingApiTest, HearsOfABirthWhenItHappens) {
   std::vector<TestClient> clients;
   for (int i = 0; i < 9; ++i) {
     clients.push_back(ConnectTo(*server));
-    ASSERT_THAT(server->AwaitLogLine("forked pid"), IsOk());
+    ASSERT_THAT(server->AwaitEvent("forked"), IsOk());
   }
   clients.clear();
   StopAndExpectClean(*server);

@@ -16,6 +16,7 @@
 #include "brood/net/instant.h"
 #include "brood/server/totals.h"
 #include "brood/testing/fault_injector.h"
+#include "brood/testing/logged_event.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/strategies.h"
 #include "brood/testing/support/observe.h"
@@ -27,6 +28,8 @@ namespace brood::testing {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
 
 class ForkFaultsTest : public StrategyTest {
  protected:
@@ -98,8 +101,10 @@ void ForkFaultsTest::FailsFiveTimes(int error) {
   EXPECT_EQ(report.totals.fork_failed, 5u);
   EXPECT_EQ(report.totals.ended_ok, 95u);
   EXPECT_EQ(faults_.calls(kFork) - calls_before, 100);
-  EXPECT_THAT(report.log, HasSubstr("fork failed for 127.0.0.1:"));
-  EXPECT_THAT(report.log, HasSubstr(strerror(error)));
+  const auto failed =
+      EventsOf(report.log, "fork-failed", {{"client.address", "127.0.0.1"}});
+  ASSERT_THAT(failed, Not(IsEmpty()));
+  EXPECT_THAT(failed[0].Text("error.message"), HasSubstr(strerror(error)));
 }
 
 // Processes are made ahead: as long as one waits, a failure costs nobody, and a
@@ -126,8 +131,9 @@ void ForkFaultsTest::FailsFiveTimesAhead(int error) {
   EXPECT_LT(turned_away, 5u) << "nobody was waiting ahead";
   EXPECT_EQ(report.totals.fork_failed, turned_away);
   EXPECT_EQ(report.totals.crashed_by[SIGKILL], 100u - turned_away);
-  EXPECT_THAT(report.log, HasSubstr("prefork failed"));
-  EXPECT_THAT(report.log, HasSubstr(strerror(error)));
+  const auto failed = EventsOf(report.log, "prefork-failed");
+  ASSERT_THAT(failed, Not(IsEmpty()));
+  EXPECT_THAT(failed[0].Text("error.message"), HasSubstr(strerror(error)));
 }
 
 TEST_P(ForkFaultsTest, EachFailureForWantOfProcessesCostsOneClientAtMost) {

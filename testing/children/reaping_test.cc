@@ -25,6 +25,7 @@
 #include "brood/server/options.h"
 #include "brood/server/totals.h"
 #include "brood/testing/internal/proc_files.h"
+#include "brood/testing/logged_event.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/strategies.h"
 #include "brood/testing/support/observe.h"
@@ -192,8 +193,10 @@ TEST_P(ReapingTest, ACrashIsOneClientsAffairAndIsAttributedExactly) {
     EXPECT_EQ(report.totals.crashed_by[static_cast<size_t>(signal)],
               died[signal])
         << "signal " << signal;
+    EXPECT_THAT(EventsOf(report.log, "ended", {{"brood.exit.signal", signal}}),
+                ::testing::SizeIs(died[signal]))
+        << "signal " << signal;
   }
-  EXPECT_THAT(report.log, ::testing::HasSubstr("killed by SIGSEGV"));
 }
 
 TEST_P(ReapingTest, AThousandWhoDieWhileTheServerIsStoppedAreReapedAtOnce) {
@@ -234,7 +237,7 @@ void OwnershipTest::FindsADeathThatTheKernelDidNotTellOf(
   setup.handler = EchoAndEnd;
   const auto server = StartServer(std::move(setup));
   EXPECT_THAT(
-      server->AwaitLogLine("the limit of pending signals (ulimit -i 4)"),
+      server->AwaitEvent("signal-queue-too-small", {{"brood.signal_limit", 4}}),
       IsOk());
   std::vector<TestClient> clients = ConnectAndEcho(*server, 100);
   // Stopped, so that nobody takes a notice from the queue.

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -25,6 +26,7 @@
 #include "brood/proc/sync_point.h"
 #include "brood/server/control/request_signals.h"
 #include "brood/testing/internal/proc_files.h"
+#include "brood/testing/logged_event.h"
 #include "brood/testing/server_fixture.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/support/observe.h"
@@ -190,6 +192,12 @@ class InterleavingsTest : public ServerTest,
   const Subreaper subreaper_;
 };
 
+// Reports whether `log` has an event called `name` with each of `fields`.
+bool HasEvent(absl::string_view log, absl::string_view name,
+              const LoggedEvent::Fields& fields = {}) {
+  return !EventsOf(log, name, fields).empty();
+}
+
 TestServer::Setup InterleavingsTest::SetupFor(const Pair& events) {
   TestServer::Setup setup;
   setup.options.strategy = *server::ParseStrategyKind(GetParam().strategy);
@@ -202,8 +210,9 @@ TestServer::Setup InterleavingsTest::SetupFor(const Pair& events) {
       !PointIs("terminate")) {
     setup.options.deadlines.connection = kTimeout;
   }
-  setup.options.upgrade.command = {
-      ServerProgram::Path(), "--listen=127.0.0.1:0", "--log_level=warning"};
+  setup.options.upgrade.command = {ServerProgram::Path(),
+                                   "--listen=127.0.0.1:0",
+                                   "--log_level=warning", "--log_format=json"};
   setup.before = [] {
     server::RequestSignals::BlockForGood();  // as a program does
     plan->server = getpid();
@@ -252,10 +261,9 @@ void InterleavingsTest::Live(const Pair& events) {
   if ((Has(events, Event::kUpgrade) && !plan->armed) || PointIs("upgrade")) {
     EXPECT_TRUE(Await([&] {
       const std::string log = server->log();
-      return absl::StrContains(log, "has taken over") ||
-             absl::StrContains(log, "upgrade failed") ||
-             absl::StrContains(log, "upgrade ignored") ||
-             absl::StrContains(log, "stopped: ");
+      return HasEvent(log, "upgrade-completed") ||
+             HasEvent(log, "upgrade-failed") ||
+             HasEvent(log, "upgrade-ignored") || HasEvent(log, "stopped");
     })) << server->log();
     BeAClient(*server);
   }
@@ -270,8 +278,12 @@ void InterleavingsTest::Live(const Pair& events) {
       Has(events, Event::kStop) || PointIs("terminate") || PointIs("deadline");
   // A successor that is killed while it proves itself may have had one client
   // in its hands: the others wait at the listeners, or have a child.
-  const bool successor_killed =
-      absl::StrContains(report.log, "just after it was ready");
+  bool successor_killed = false;
+  for (const LoggedEvent& ready : EventsOf(report.log, "upgrade-ready")) {
+    const int64_t pid = ready.Number("brood.child.pid");
+    successor_killed |=
+        HasEvent(report.log, "upgrade-failed", {{"brood.child.pid", pid}});
+  }
   if (!was_stopped) {
     EXPECT_LE(failed_, totals.crashed + totals.killed + successor_killed)
         << first_failure_ << "\n"
@@ -284,10 +296,8 @@ void InterleavingsTest::Live(const Pair& events) {
 
 // They were orphaned, and are ours by now.
 void InterleavingsTest::BurySuccessors(const TestServer::Report& report) {
-  constexpr absl::string_view kStarted = "upgrade: started pid ";
-  for (size_t at = report.log.find(kStarted.data()); at != std::string::npos;
-       at = report.log.find(kStarted.data(), at + 1)) {
-    kill(std::atoi(report.log.c_str() + at + kStarted.size()), SIGTERM);
+  for (const LoggedEvent& started : EventsOf(report.log, "upgrade-started")) {
+    kill(static_cast<pid_t>(started.Number("brood.child.pid")), SIGTERM);
   }
   while (waitpid(-1, nullptr, __WALL) > 0) {
   }

@@ -29,6 +29,7 @@
 #include "brood/net/instant.h"
 #include "brood/testing/internal/proc_files.h"
 #include "brood/testing/leak_check.h"
+#include "brood/testing/logged_event.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/strategies.h"
 #include "brood/testing/support/load_clients.h"
@@ -48,11 +49,9 @@ int64_t Asked(const char* variable, int64_t usual) {
 
 // How many connections had this fate, as all generations tell.
 int64_t SumOf(const char* fate, const std::string& log) {
-  const std::string word = absl::StrCat(" + ", fate, " ");
   int64_t sum = 0;
-  for (size_t at = log.find(word); at != std::string::npos;
-       at = log.find(word, at + 1)) {
-    sum += std::atoll(log.c_str() + at + word.size());
+  for (const LoggedEvent& stopped : EventsOf(log, "stopped")) {
+    sum += stopped.Number(absl::StrCat("brood.", fate));
   }
   return sum;
 }

@@ -116,7 +116,7 @@ TEST_F(KitExamplesTest, TestServerServes) {
   auto client = TestClient::Connect((*server)->endpoint());
   ASSERT_THAT(client, IsOk());
   client->Close();
-  EXPECT_THAT((*server)->AwaitLogLine("exited with code 0"), IsOk());
+  EXPECT_THAT((*server)->AwaitEvent("ended", {{"brood.exit.code", 0}}), IsOk());
   EXPECT_EQ((*server)->Stop().totals.ended_ok, 1u);
   // End of the example.
 }
@@ -160,6 +160,7 @@ TEST_F(ServerTest, GivesBackWhatItIsSent) {
   TestClient client = ConnectTo(*server);
   EXPECT_THAT(client.Echo("hello"), IsOk());
   client.Close();
+  EXPECT_THAT(server->AwaitEvent("ended"), IsOk());
   StopAndExpectClean(*server);
 }
 // End of the example.

@@ -160,7 +160,7 @@ TEST_F(ForkedAheadTest, AConnectionOfAProcessThatDiedInItsSleepGoesToAnother) {
       clients.push_back(ConnectTo(*server));
       ASSERT_THAT(clients.back().Send("x"), IsOk());
     }
-    EXPECT_THAT(server->AwaitLogLines(4, "to handle"), IsOk());
+    EXPECT_THAT(server->AwaitEvents(4, "forked"), IsOk());
     for (const pid_t pid : stopped) kill(pid, SIGKILL);
     for (TestClient& client : clients) {
       EXPECT_THAT(client.ExpectReply("x"), IsOk());
@@ -298,7 +298,8 @@ TEST_F(ForkedAheadTest, AWorkerThatWasLeftDirtyIsCleanOrGoneForTheNext) {
       TestClient client = ConnectTo(*server);
       found.push_back(client.ReadUntilEof().value_or("nothing"));
       client.Close();
-      EXPECT_THAT(server->AwaitLogLine("exited with code 0"), IsOk());
+      EXPECT_THAT(server->AwaitEvent("ended", {{"brood.exit.code", 0}}),
+                  IsOk());
     }
     EXPECT_EQ(found[0], found[1]);
     StopAndExpectClean(*server);

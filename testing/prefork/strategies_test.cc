@@ -13,9 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "brood/net/connection.h"
@@ -25,6 +23,7 @@
 #include "brood/server/options.h"
 #include "brood/server/tcp_server.h"
 #include "brood/testing/internal/proc_files.h"
+#include "brood/testing/logged_event.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/support/observe.h"
 #include "brood/testing/support/shared.h"
@@ -34,6 +33,9 @@ namespace brood::testing {
 namespace {
 
 using server::ExitCode;
+using ::testing::IsEmpty;
+using ::testing::Le;
+using ::testing::SizeIs;
 
 class StrategiesTest : public StrategyTest {
  protected:
@@ -95,7 +97,7 @@ TEST_P(StrategiesTest, OneWhoWaitsAndIsKilledIsReplaced) {
   for (size_t i = 0; i < std::min<size_t>(waiting, 4); ++i) {
     kill(server->children().at(i), SIGKILL);
     ExpectServed(*server);
-    EXPECT_THAT(server->AwaitLogLine("exited with code 0"), IsOk());
+    EXPECT_THAT(server->AwaitEvent("ended", {{"brood.exit.code", 0}}), IsOk());
     ExpectRest(*server);
   }
   const TestServer::Report report = StopAndExpectClean(*server);
@@ -109,7 +111,7 @@ TEST_P(StrategiesTest, AllWhoWaitAndAreKilledAtOnceAreReplaced) {
     for (pid_t child : server->children()) kill(child, SIGKILL);
     ExpectServed(*server);
     // Its process is none of those that are killed next.
-    EXPECT_THAT(server->AwaitLogLine("exited with code 0"), IsOk());
+    EXPECT_THAT(server->AwaitEvent("ended", {{"brood.exit.code", 0}}), IsOk());
   }
   ExpectRest(*server);
   const TestServer::Report report = StopAndExpectClean(*server);
@@ -186,12 +188,9 @@ TEST_P(StrategiesTest, ChildrenThatCanNotStartAreNotForkedAllTheTime) {
   LetPass(absl::Seconds(2));  // the claim is about a length of time
   EXPECT_LT(CpuTimeOf(server->pid()) - busy_before,
             kCostOfFork * absl::Milliseconds(40));
-  const std::vector<std::string> lines = absl::StrSplit(server->log(), '\n');
-  const auto forked =
-      std::count_if(lines.begin(), lines.end(), [](const std::string& line) {
-        return absl::StrContains(line, "the child exits: no entropy");
-      });
-  EXPECT_LE(forked, 6);
+  EXPECT_THAT(EventsOf(server->log(), "prepare-failed",
+                       {{"error.message", "no entropy"}}),
+              SizeIs(Le(6u)));
   EXPECT_THAT(ConnectTo(*server).ReadUntilEof(), IsOkAndHolds(""));
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_error, 1u);
 }
@@ -208,7 +207,7 @@ TEST_P(StrategiesTest, AServerThatIsDestroyedMakesNoProcessToKill) {
   const TestServer::Report report = server->AwaitExit();
   ExpectClean(report);
   EXPECT_EQ(*births, 0);
-  EXPECT_EQ(report.log.find("no process could be"), std::string::npos);
+  EXPECT_THAT(EventsOf(report.log, "prefork-failed"), IsEmpty());
 }
 
 TEST_P(StrategiesTest, AConnectionIsServedByTheGenerationOfItsTime) {

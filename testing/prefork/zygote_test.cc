@@ -101,7 +101,7 @@ TEST_F(ZygoteTest, ChildrenOfAKilledZygoteLiveOnAndAreReaped) {
   EXPECT_NE(ExpectZygote(*server), 0);
   EXPECT_THAT(client.Echo("after"), IsOk());
   client.Close();
-  EXPECT_THAT(server->AwaitLogLine("exited with code 0"), IsOk());
+  EXPECT_THAT(server->AwaitEvent("ended", {{"brood.exit.code", 0}}), IsOk());
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 1u);
 }
 

@@ -23,6 +23,7 @@
 #include "brood/server/options.h"
 #include "brood/server/tcp_server.h"
 #include "brood/testing/internal/proc_files.h"
+#include "brood/testing/logged_event.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/strategies.h"
 #include "brood/testing/support/observe.h"
@@ -34,7 +35,9 @@ namespace {
 
 using net::Instant;
 using server::ExitCode;
-using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::SizeIs;
 
 class LifecycleTest : public StrategyTest {
  protected:
@@ -127,8 +130,10 @@ TEST_P(LifecycleTest, ChildrenThatWillNotEndAreKilledAfterTheGrace) {
   RecordDuration("stopped_after", taken);
   EXPECT_EQ(report.totals.killed, 16u);
   EXPECT_EQ(report.totals.crashed, 0u);
-  EXPECT_THAT(report.log, HasSubstr("terminating 16 children"));
-  EXPECT_THAT(report.log, HasSubstr("killing 16 children"));
+  EXPECT_THAT(EventsOf(report.log, "terminating", {{"brood.running", 16}}),
+              SizeIs(1));
+  EXPECT_THAT(EventsOf(report.log, "killing", {{"brood.running", 16}}),
+              SizeIs(1));
 }
 
 TEST_P(LifecycleTest, StoppedChildrenAreNoObstacle) {
@@ -144,7 +149,8 @@ TEST_P(LifecycleTest, StoppedChildrenAreNoObstacle) {
   RecordDuration("stopped_after", taken);
   EXPECT_EQ(report.totals.killed, 10u);
   // They were continued to hear of the request, and not killed out of hand.
-  EXPECT_THAT(report.log, HasSubstr("killed by SIGTERM"));
+  EXPECT_THAT(EventsOf(report.log, "ended", {{"brood.exit.signal", SIGTERM}}),
+              Not(IsEmpty()));
 }
 
 void LifecycleTest::HeedsTheSecondRequest(int signal) {
@@ -153,12 +159,12 @@ void LifecycleTest::HeedsTheSecondRequest(int signal) {
   const auto server = StartServer(std::move(setup));
   std::vector<TestClient> clients = Hold(*server, 8);
   server->Signal(signal);
-  EXPECT_THAT(server->AwaitLogLine("draining: 8 running"), IsOk());
+  EXPECT_THAT(server->AwaitEvent("draining", {{"brood.running", 8}}), IsOk());
   for (TestClient& client : clients) {
     EXPECT_THAT(client.Echo("still served"), IsOk());
   }
   clients.pop_back();  // in peace
-  EXPECT_THAT(server->AwaitLogLine("exited with code 0"), IsOk());
+  EXPECT_THAT(server->AwaitEvent("ended", {{"brood.exit.code", 0}}), IsOk());
   const Instant start = net::Now();
   server->Signal(signal);
   const TestServer::Report report = server->AwaitExit();
@@ -193,7 +199,7 @@ TEST_P(LifecycleTest, AnEmbeddersSignalHandlerMayRequestTheDrain) {
   const auto server = StartServer(std::move(setup));
   std::vector<TestClient> clients = Hold(*server, 3);
   server->Signal(SIGUSR1);
-  EXPECT_THAT(server->AwaitLogLine("draining: 3 running"), IsOk());
+  EXPECT_THAT(server->AwaitEvent("draining", {{"brood.running", 3}}), IsOk());
   for (TestClient& client : clients) {
     EXPECT_THAT(client.Echo("still served"), IsOk());
   }

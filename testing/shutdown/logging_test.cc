@@ -88,6 +88,7 @@ TEST_P(LoggingTest, AReaderThatStallsCostsLinesAndNothingElse) {
   Pipe pipe;
   pipe.Fill();
   TestServer::Setup setup;
+  setup.options.log.format = server::LogFormat::kText;
   setup.stderr_fd = pipe.writer.fd();
   const auto server = StartServer(std::move(setup));
   Visit(*server, kClients);

@@ -32,7 +32,6 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "brood/net/connection.h"
@@ -97,10 +96,10 @@ class ParentDeathTest : public StrategyTest {
   // Waits until nobody is left of a server whose process has ended: the wait
   // statuses of those who outlived it.
   static std::vector<int> AwaitNobody(TestServer& server) {
-    const absl::StatusOr<std::string> line =
-        server.AwaitLogLine("what nobody says");
-    if (!absl::IsUnavailable(line.status())) {
-      ADD_FAILURE() << "somebody is left: " << line.status();
+    // Each of them could write to the log: it ends with the last one.
+    const absl::Status end = server.AwaitEvent("no-such-event").status();
+    if (!absl::IsUnavailable(end)) {
+      ADD_FAILURE() << "somebody is left: " << end;
       for (const pid_t pid : DescendantsOf(getpid())) {
         ADD_FAILURE() << DescribeProcess(pid);
         kill(pid, SIGKILL);
@@ -356,7 +355,8 @@ TEST_F(CreatingThreadTest, MustNotEndBeforeChildrenThatDieWithIt) {
   EXPECT_THAT(first.ExpectReply("b"), IsOk());
   EXPECT_EQ(write(end_thread[1], "!", 1), 1);
   close(end_thread[1]);
-  EXPECT_THAT(server->AwaitLogLine("killed by SIGKILL"), IsOk());
+  EXPECT_THAT(server->AwaitEvent("ended", {{"brood.exit.signal", SIGKILL}}),
+              IsOk());
   EXPECT_THAT(first.ExpectEof(), IsOk());
   // The server itself lives on, and so does its zygote.
   TestClient second = ConnectTo(*server);

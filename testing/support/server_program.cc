@@ -12,29 +12,19 @@
 #include <utility>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "absl/types/optional.h"
 #include "brood/net/instant.h"
 #include "brood/testing/internal/proc_files.h"
+#include "brood/testing/logged_event.h"
 #include "brood/testing/support/observe.h"
 
 namespace brood::testing {
 namespace {
 
-// The number that follows `text` in a line of the log, if it has that.
-absl::optional<pid_t> PidAfter(absl::string_view text, absl::string_view line) {
-  const size_t at = line.find(text);
-  if (at == absl::string_view::npos) return absl::nullopt;
-  line.remove_prefix(at + text.size());
-  pid_t pid = 0;
-  if (!absl::SimpleAtoi(line.substr(0, line.find(' ')), &pid)) {
-    return absl::nullopt;
-  }
-  return pid;
-}
+// The key of the field that tells whether the totals are balanced.
+constexpr char kResult[] = "event.outcome";
 
 }  // namespace
 
@@ -57,7 +47,8 @@ absl::StatusOr<std::unique_ptr<ServerProgram>> ServerProgram::Start(
   const net::Socket out_reader = net::Socket::Adopt(out[0]);
   net::Socket out_writer = net::Socket::Adopt(out[1]);
 
-  command.insert(command.begin() + 1, "--listen=127.0.0.1:0");
+  command.insert(command.begin() + 1,
+                 {"--listen=127.0.0.1:0", "--log_format=json"});
   if (const char* const under = getenv("SERVER_UNDER"); under != nullptr) {
     const std::vector<std::string> words =
         absl::StrSplit(under, ' ', absl::SkipEmpty());
@@ -131,18 +122,15 @@ absl::Status ServerProgram::AwaitSuccessor(absl::Duration patience) {
 }
 
 void ServerProgram::FollowLog() {
-  const std::string& log = log_.All();
-  for (size_t end; (end = log.find('\n', followed_)) != std::string::npos;
-       followed_ = end + 1) {
-    const absl::string_view line =
-        absl::string_view(log).substr(followed_, end - followed_);
-    if (const auto pid = PidAfter("upgrade: started pid ", line)) {
-      started_.insert(*pid);
-    }
-    const auto pid = PidAfter("upgrade: pid ", line);
-    if (pid && absl::EndsWith(line, " has taken over")) {
-      generations_.push_back(*pid);
-    }
+  const absl::string_view log = log_.All();
+  const absl::string_view lines =
+      log.substr(followed_, log.rfind('\n') + 1 - followed_);
+  followed_ += lines.size();
+  for (const LoggedEvent& event : EventsOf(lines, "upgrade-started")) {
+    started_.insert(static_cast<pid_t>(event.Number("brood.child.pid")));
+  }
+  for (const LoggedEvent& event : EventsOf(lines, "upgrade-completed")) {
+    generations_.push_back(static_cast<pid_t>(event.Number("brood.child.pid")));
   }
 }
 
@@ -184,19 +172,18 @@ absl::Status ServerProgram::AwaitExit() {
       complaints.push_back(
           absl::StrCat("generation ", pid, " ended with status ", status));
     }
-    const std::string account =
-        absl::StrCat("brood[", pid, "] info: stopped: ");
-    const size_t told = log_.All().find(account);
-    const bool balanced =
-        terse_ ? !absl::StrContains(log_.All(), "UNBALANCED")
-               : told != std::string::npos &&
-                     log_.All().find(account, told + 1) == std::string::npos;
-    if (!balanced) {
+    if (!terse_ && EventsOf(log_.All(), "stopped",
+                            {{"process.pid", pid}, {kResult, "success"}})
+                           .size() != 1) {
       complaints.push_back(absl::StrCat(
           "generation ", pid, " did not tell a balanced account, once"));
     }
   }
   over_ = errno == ECHILD;
+  for (const LoggedEvent& unbalanced :
+       EventsOf(log_.All(), "stopped", {{kResult, "failure"}})) {
+    complaints.push_back(unbalanced.line());
+  }
   if (!over_) {
     complaints.push_back("some did not end:");
     for (pid_t pid : DescendantsOf(getpid())) {

@@ -4,7 +4,7 @@
 // As TestServer, but the program is started as its users start it, and each
 // successor that it upgrades to is followed: pid() is the one that has taken
 // over last, and Stop() waits for every one that ever was. They share one log
-// (a pipe: their standard error).
+// (a pipe: their standard error), which has the format JSON.
 //
 // Lives in the test process, which adopts what the generations leave behind
 // (see subreaper.h) while an object of this class lives: one at a time.
@@ -50,7 +50,8 @@ class ServerProgram {
   // Where //server is, for a test that has it in its data.
   static std::string Path();
 
-  // Its path and arguments; --listen=127.0.0.1:0 is added, first.
+  // Starts the program whose path and arguments are `command`, to which
+  // --listen=127.0.0.1:0 and --log_format=json are added, first.
   static absl::StatusOr<std::unique_ptr<ServerProgram>> Start(
       std::vector<std::string> command);
   ServerProgram(const ServerProgram&) = delete;

@@ -2,27 +2,15 @@
 
 #include "brood/testing/support/zygote_log.h"
 
-#include <cstddef>
-#include <string>
-
-#include "absl/status/status.h"
-#include "absl/strings/numbers.h"
-#include "absl/strings/string_view.h"
+#include "brood/testing/logged_event.h"
 
 namespace brood::testing {
 
-// The line: "brood[1] info: zygote is pid 2".
 absl::StatusOr<pid_t> AwaitZygote(TestServer& server, absl::Duration timeout) {
-  constexpr absl::string_view kBefore = "zygote is pid ";
-  const absl::StatusOr<std::string> line =
-      server.AwaitLogLine(kBefore, timeout);
-  if (!line.ok()) return line.status();
-  const size_t number = line->find(std::string(kBefore)) + kBefore.size();
-  pid_t pid = 0;
-  if (!absl::SimpleAtoi(line->substr(number), &pid) || pid <= 0) {
-    return absl::InvalidArgumentError(*line);
-  }
-  return pid;
+  const absl::StatusOr<LoggedEvent> ready =
+      server.AwaitEvent("zygote-ready", timeout);
+  if (!ready.ok()) return ready.status();
+  return static_cast<pid_t>(ready->Number("brood.child.pid"));
 }
 
 }  // namespace brood::testing

@@ -39,6 +39,7 @@
 #include "brood/testing/support/subreaper.h"
 #include "brood/testing/support/zygote_log.h"
 #include "brood/testing/syscalls/syscall_errors.h"
+#include "brood/testing/syscalls/syscall_fault.h"
 #include "brood/testing/syscalls/syscall_scenarios.h"
 #include "brood/testing/syscalls/syscall_table.h"
 #include "brood/testing/test_client.h"
@@ -47,17 +48,6 @@
 
 namespace brood::testing {
 namespace {
-
-struct Fault {
-  std::string site, call;
-  int error;
-  int64_t first, count;
-
-  std::string ToString() const {
-    return absl::StrCat(site, ": ", strerrorname_np(error), " at call ", first,
-                        count == 1 ? "" : ", for good");
-  }
-};
 
 // How often a site was run by the parent and by others, in a life.
 struct Runs {
@@ -91,14 +81,6 @@ class SyscallFaultsTest : public LeakCheck {
   static void ExpectNobodyLeft();
   const Subreaper subreaper_;
 };
-
-// Whether `text` tells what it was: the call, or what that said.
-bool Tells(absl::string_view text, const Fault& fault) {
-  const std::string& call = fault.call;
-  return absl::StrContains(
-             text, call.substr(0, call.find_last_not_of("0123456789") + 1)) ||
-         absl::StrContains(text, strerror(fault.error));
-}
 
 void SyscallFaultsTest::Ask(absl::StatusOr<TestClient>& client,
                             Clients* clients) {
@@ -156,13 +138,13 @@ TestServer::Report SyscallFaultsTest::Stop(const Scenario& scenario,
                                            Clients* clients) {
   if (scenario.upgrades) {
     server.Signal(SIGUSR2);
-    const auto has_said = [&](const char* text) {
-      return server.AwaitLogLine(text, absl::ZeroDuration()).ok();
+    const auto has_logged = [&](const char* name) {
+      return server.AwaitEvent(name, absl::ZeroDuration()).ok();
     };
     clients->upgrade_is_known = Await(
         [&] {
-          return has_said("has taken over") || has_said("upgrade failed") ||
-                 has_said("upgrade ignored");
+          return has_logged("upgrade-completed") ||
+                 has_logged("upgrade-failed") || has_logged("upgrade-ignored");
         },
         patience);
   }
@@ -224,7 +206,9 @@ void SyscallFaultsTest::Live(const Scenario& scenario,
   Talk(scenario, **server, absl::Milliseconds(for_good ? 200 : 5000), &clients);
   const TestServer::Report report =
       Stop(scenario, **server, absl::Seconds(for_good ? 1 : 10), &clients);
-  const std::string told = absl::StrCat(report.run_status, "\n", report.log);
+  const std::string told =
+      absl::StrCat(report.run_status, "\n", FailuresIn(report.log));
+  SCOPED_TRACE(report.log);
   EXPECT_TRUE(report.exit_status.exited()) << report.exit_status.ToString();
   EXPECT_TRUE(report.complete && report.balanced && report.totals.running == 0)
       << told;
@@ -271,29 +255,6 @@ bool SyscallFaultsTest::Fail(const Scenario& scenario, const Fault& fault) {
   SCOPED_TRACE(absl::StrCat(scenario.name, ": ", fault.ToString()));
   Live(scenario, fault);
   return table_.failed(fault.site) > 0;
-}
-
-// The faults of a site that is run so many times: once at the first calls, at
-// one in the middle and at the last, and for good from the first and from the
-// middle on.
-std::vector<Fault> FaultsAt(const SyscallTable::Site& site,
-                            const std::string& call, int64_t runs,
-                            const std::vector<SyscallError>& errors) {
-  const int64_t middle = (runs + 1) / 2;
-  std::set<int64_t> once = {middle, runs}, for_good = {1, middle};
-  for (int64_t n = 1; n <= std::min<int64_t>(runs, 3); ++n) once.insert(n);
-  std::vector<Fault> faults;
-  for (const SyscallError& error : errors) {
-    for (int64_t n : once) {
-      faults.push_back({site.name, call, error.error, n, 1});
-    }
-    if (error.passes) continue;
-    for (int64_t n : for_good) {
-      faults.push_back(
-          {site.name, call, error.error, n, SyscallTable::kForGood});
-    }
-  }
-  return faults;
 }
 
 std::string FromEnvironment(const char* name) {

@@ -7,12 +7,12 @@
 #include <sys/types.h>
 
 #include <csignal>
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "brood/net/connection.h"
@@ -104,7 +104,7 @@ TEST_P(DeadlinesTest, SilentClientsMakeRoomForOneThatSpeaks) {
   const auto server = StartServer(std::move(setup));
   std::vector<TestClient> silent;
   for (int i = 0; i < kCap; ++i) silent.push_back(ConnectTo(*server));
-  EXPECT_THAT(server->AwaitLogLines(kCap, "info: serving "), IsOk());
+  EXPECT_THAT(server->AwaitEvents(kCap, "handling"), IsOk());
   const net::Instant start = net::Now();
   TestClient speaks = ConnectTo(*server);
   EXPECT_THAT(speaks.Echo("hello"), IsOk());
@@ -183,7 +183,7 @@ TEST_P(DeadlinesTest, AClientThatTakesNothingIsLostAfterThePeerTimeout) {
   };
   const auto server = StartServer(std::move(setup));
   TestClient client = ConnectTo(*server);
-  EXPECT_THAT(server->AwaitLogLine(" after "), IsOk());
+  EXPECT_THAT(server->AwaitEvent("ended"), IsOk());
   client.Close();
   const TestServer::Report report = StopAndExpectClean(*server);
   EXPECT_EQ(report.totals.ended_error + KilledFor(report, KillReason::kPeer),
@@ -207,17 +207,21 @@ TEST_P(DeadlinesTest, WhoTakesNothingIsLostThoughItsChildForgoesTheTimeout) {
   const auto server = StartServer(std::move(setup));
   TestClient takes_little = ConnectTo(*server);
   TestClient takes_nothing = ConnectTo(*server);
-  const std::string lost =
-      absl::StrCat(takes_nothing.endpoint().ToString(), ": peer_timeout");
+  const int64_t lost = takes_nothing.endpoint().port();
   absl::Status one_is_lost = absl::UnknownError("");
   for (int i = 0; i < 200 && !one_is_lost.ok(); ++i) {
     ASSERT_THAT(takes_little.ReadExactly(256 << 10), IsOk());
-    one_is_lost = server->AwaitLogLine(lost, absl::Milliseconds(50)).status();
+    one_is_lost =
+        server
+            ->AwaitEvent("expired",
+                         {{"client.port", lost}, {"brood.kill.reason", "peer"}},
+                         absl::Milliseconds(50))
+            .status();
   }
   EXPECT_THAT(one_is_lost, IsOk());
   // Not before it has happened: a connection that ends would be first.
-  EXPECT_THAT(server->AwaitLogLine(absl::StrCat(
-                  takes_nothing.endpoint().ToString(), " killed by SIGKILL")),
+  EXPECT_THAT(server->AwaitEvent("ended", {{"client.port", lost},
+                                           {"brood.exit.signal", SIGKILL}}),
               IsOk());
   takes_nothing.Close();
   EXPECT_THAT(takes_little.ReadExactly(256 << 10), IsOk());

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <csignal>
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <utility>
@@ -18,6 +17,7 @@
 #include "absl/strings/strip.h"
 #include "brood/net/endpoint.h"
 #include "brood/server/options.h"
+#include "brood/testing/logged_event.h"
 #include "brood/testing/server_fixture.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/support/fake_service_manager.h"
@@ -114,12 +114,12 @@ TEST_F(ServiceUpgradeTest, ADescriptorThatWasNamedByNumberGoesAlong) {
   }
   EXPECT_THAT(ConnectTo(*server).Echo("the old one"), IsOk());
   server->Signal(SIGUSR2);
-  absl::StatusOr<std::string> line = server->AwaitLogLine("has taken over");
-  ASSERT_THAT(line, IsOk());
+  const absl::StatusOr<LoggedEvent> completed =
+      server->AwaitEvent("upgrade-completed");
+  ASSERT_THAT(completed, IsOk());
   EXPECT_THAT(ConnectTo(*server).Echo("the new one"), IsOk());
   server->AwaitExit();
-  const size_t pid = line->find("pid ") + sizeof("pid ") - 1;
-  Bury(std::atoi(line->c_str() + pid));
+  Bury(static_cast<pid_t>(completed->Number("brood.child.pid")));
 }
 
 }  // namespace

@@ -16,6 +16,7 @@
 #include "absl/time/time.h"
 #include "brood/server/handler.h"
 #include "brood/server/tcp_server.h"
+#include "brood/testing/logged_event.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/strategies.h"
 #include "brood/testing/support/observe.h"
@@ -26,9 +27,15 @@
 namespace brood::testing {
 namespace {
 
-using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using ::testing::Not;
+using ::testing::SizeIs;
+
+// Returns the fields of an event whose error is `why`.
+LoggedEvent::Fields Because(const std::string& why) {
+  return {{"error.message", why}};
+}
 
 class UpgradeFaultsTest : public StrategyTest {
  protected:
@@ -39,18 +46,16 @@ class UpgradeFaultsTest : public StrategyTest {
     return StartServer(std::move(setup));
   }
 
-  // Serves one client after the other until the upgrade has failed; gives the
-  // line that says so.
-  std::string ServeUntilItFailed(TestServer& server) {
-    std::string line;
-    EXPECT_TRUE(Await([&] {
+  // Serves one client after the other until the upgrade has failed; returns
+  // the event of it.
+  absl::StatusOr<LoggedEvent> ServeUntilItFailed(TestServer& server) {
+    absl::StatusOr<LoggedEvent> failed = absl::UnknownError("");
+    Await([&] {
       EXPECT_THAT(ConnectTo(server).Echo("meanwhile"), IsOk());
-      absl::StatusOr<std::string> said =
-          server.AwaitLogLine("upgrade failed", absl::ZeroDuration());
-      if (said.ok()) line = *said;
-      return said.ok();
-    }));
-    return line;
+      failed = server.AwaitEvent("upgrade-failed", absl::ZeroDuration());
+      return failed.ok();
+    });
+    return failed;
   }
 
   // Asks `server` to upgrade while a client is being served; expects that this
@@ -59,8 +64,10 @@ class UpgradeFaultsTest : public StrategyTest {
     TestClient held = ConnectTo(server);
     EXPECT_THAT(held.Echo("before"), IsOk());
     server.Signal(SIGUSR2);
-    EXPECT_THAT(ServeUntilItFailed(server),
-                AllOf(HasSubstr("error: upgrade failed"), HasSubstr(why)));
+    const absl::StatusOr<LoggedEvent> failed = ServeUntilItFailed(server);
+    ASSERT_THAT(failed, IsOk());
+    EXPECT_EQ(failed->Text("log.level"), "error");
+    EXPECT_THAT(failed->Text("error.message"), HasSubstr(why));
     EXPECT_THAT(held.Echo("after"), IsOk());
     EXPECT_THAT(ConnectTo(server).Echo("and others"), IsOk());
     held.Close();
@@ -133,10 +140,14 @@ TEST_P(UpgradeFaultsTest, WhoeverCameMeanwhileIsServedByTheOldOne) {
   const auto server =
       StartServerWith(absl::StrCat(kSayReady, "sleep 0.1; exit 3"));
   server->Signal(SIGUSR2);
-  ASSERT_THAT(server->AwaitLogLine("is ready and accepts"), IsOk());
+  ASSERT_THAT(server->AwaitEvent("upgrade-ready"), IsOk());
   TestClient client = ConnectTo(*server);
   EXPECT_THAT(client.Echo("waits until the new one has failed"), IsOk());
-  EXPECT_THAT(server->AwaitLogLine("exited with code 3 just after"), IsOk());
+  const absl::StatusOr<LoggedEvent> failed =
+      server->AwaitEvent("upgrade-failed");
+  ASSERT_THAT(failed, IsOk());
+  EXPECT_THAT(failed->Text("error.message"),
+              HasSubstr("exited with code 3 just after"));
   client.Close();
   StopAndExpectClean(*server);
 }
@@ -153,8 +164,9 @@ TEST_P(UpgradeFaultsTest, EachFailureIsCounted) {
   const auto server = StartServer(std::move(setup));
   for (int n = 1; n <= 6; ++n) {
     server->Signal(n % 2 == 0 ? SIGHUP : SIGUSR2);
-    EXPECT_THAT(server->AwaitLogLine(absl::StrCat("(failures: ", n, ")")),
-                IsOk());
+    EXPECT_THAT(
+        server->AwaitEvent("upgrade-failed", {{"brood.upgrade.failures", n}}),
+        IsOk());
   }
   StopAndExpectClean(*server);
   EXPECT_EQ(*failures, 6u);
@@ -163,18 +175,18 @@ TEST_P(UpgradeFaultsTest, EachFailureIsCounted) {
 TEST_P(UpgradeFaultsTest, OneAtATimeIsInFlight) {
   const auto server = StartServerWith("sleep 1000 & wait");
   server->Signal(SIGUSR2);
-  ASSERT_THAT(server->AwaitLogLine("upgrade: started"), IsOk());
+  ASSERT_THAT(server->AwaitEvent("upgrade-started"), IsOk());
   for (int i = 0; i < 100; ++i) server->Signal(SIGUSR2);
   ASSERT_THAT(
-      server->AwaitLogLine("ignored: an upgrade is already in progress"),
+      server->AwaitEvent("upgrade-ignored", Because("an upgrade is already in "
+                                                    "progress")),
       IsOk());
   EXPECT_THAT(ConnectTo(*server).Echo("hello"), IsOk());
   const TestServer::Report report = StopAndExpectClean(*server);
-  EXPECT_THAT(report.log,
-              HasSubstr("upgrade ignored: this server is stopping"));
-  EXPECT_THAT(server->AwaitLogLine("upgrade: started", absl::ZeroDuration()),
-              Not(IsOk()))
-      << "a second one";
+  EXPECT_THAT(EventsOf(report.log, "upgrade-ignored",
+                       Because("this server is stopping")),
+              Not(IsEmpty()));
+  EXPECT_THAT(EventsOf(report.log, "upgrade-started"), SizeIs(1));
 }
 
 TEST_P(UpgradeFaultsTest, AServerThatStopsStartsNone) {
@@ -182,13 +194,15 @@ TEST_P(UpgradeFaultsTest, AServerThatStopsStartsNone) {
   TestClient held = ConnectTo(*server);
   EXPECT_THAT(held.Echo("hello"), IsOk());
   server->Signal(SIGTERM);
-  ASSERT_THAT(server->AwaitLogLine("draining"), IsOk());
+  ASSERT_THAT(server->AwaitEvent("draining"), IsOk());
   server->Signal(SIGUSR2);
-  EXPECT_THAT(server->AwaitLogLine("ignored: this server is stopping"), IsOk());
+  EXPECT_THAT(
+      server->AwaitEvent("upgrade-ignored", Because("this server is stopping")),
+      IsOk());
   held.Close();
   const TestServer::Report report = server->AwaitExit();
   ExpectClean(report);
-  EXPECT_THAT(report.log, Not(HasSubstr("upgrade: started")));
+  EXPECT_THAT(EventsOf(report.log, "upgrade-started"), IsEmpty());
 }
 
 TEST_P(UpgradeFaultsTest, AServerThatWasNotToldHowSaysSo) {
@@ -197,7 +211,8 @@ TEST_P(UpgradeFaultsTest, AServerThatWasNotToldHowSaysSo) {
   EXPECT_THAT(held.Echo("hello"), IsOk());
   for (int signal : {SIGHUP, SIGUSR2}) {
     server->Signal(signal);
-    EXPECT_THAT(server->AwaitLogLine("ignored: upgrade_command is not set"),
+    EXPECT_THAT(server->AwaitEvent("upgrade-ignored",
+                                   Because("upgrade_command is not set")),
                 IsOk());
   }
   EXPECT_THAT(held.Echo("as before"), IsOk());

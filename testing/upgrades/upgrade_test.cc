@@ -21,6 +21,7 @@
 #include "absl/time/time.h"
 #include "brood/net/instant.h"
 #include "brood/testing/leak_check.h"
+#include "brood/testing/logged_event.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/strategies.h"
 #include "brood/testing/support/load_clients.h"
@@ -34,6 +35,8 @@ namespace brood::testing {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::SizeIs;
 
 class UpgradeTest : public LeakCheck,
@@ -112,8 +115,8 @@ TEST_P(UpgradeTest, NobodyIsLostWhileProgramsAreExchanged) {
   EXPECT_THAT(clients.first_failure(), IsOk());
   EXPECT_THAT(server->Stop(), IsOk());
   for (pid_t pid : server->generations()) {
-    EXPECT_THAT(server->log().All(),
-                HasSubstr(absl::StrCat("brood[", pid, "] info: forked pid")))
+    EXPECT_THAT(EventsOf(server->log().All(), "forked", {{"process.pid", pid}}),
+                Not(IsEmpty()))
         << "a generation that served nobody";
   }
   EXPECT_THAT(server->generations(), SizeIs(upgrades + 1));
@@ -146,12 +149,13 @@ TEST_P(UpgradeTest, ManyRequestsMakeAtMostTwoGenerationsAtATime) {
 TEST_P(UpgradeTest, AProgramThatHasNotTakenOverYetStopsWithTheOldOne) {
   const auto server = Start();
   server->Signal(SIGUSR2);
-  ASSERT_THAT(server->log().Await("is ready and accepts", absl::Seconds(10)),
+  ASSERT_THAT(server->log().AwaitEvent("upgrade-ready", absl::Seconds(10)),
               IsOk());
   TestClient client = ConnectTo(*server);
   EXPECT_THAT(client.Echo("by the new one"), IsOk());
   server->Signal(SIGTERM);
-  ASSERT_THAT(server->log().AwaitAll(2, "draining", absl::Seconds(10)), IsOk())
+  ASSERT_THAT(server->log().AwaitEvents(2, "draining", absl::Seconds(10)),
+              IsOk())
       << "both";
   EXPECT_THAT(client.Echo("until it is done"), IsOk());
   client.Close();
@@ -185,8 +189,11 @@ TEST_P(UpgradeTest, AServerWhoseProgramWasRemovedServesOnAndSaysWhatIsMissing) {
   const auto server = Start();
   ASSERT_EQ(unlink(current.c_str()), 0);
   server->Signal(SIGUSR2);
-  EXPECT_THAT(server->log().Await("current: No such file", absl::Seconds(10)),
-              IsOk());
+  const absl::StatusOr<LoggedEvent> failed =
+      server->log().AwaitEvent("upgrade-failed", absl::Seconds(10));
+  ASSERT_THAT(failed, IsOk());
+  EXPECT_THAT(failed->Text("error.message"),
+              HasSubstr("current: No such file"));
   for (int i = 0; i < 100; ++i) {
     EXPECT_THAT(ConnectTo(*server).Echo("as before"), IsOk());
   }
@@ -199,11 +206,16 @@ TEST_P(UpgradeTest, ReadsTheFlagfileAnew) {
   std::ofstream(flagfile) << "--max_connections=1000\n";
   const auto server = Start({"--flagfile=" + flagfile});
   EXPECT_THAT(ConnectTo(*server).Echo("hello"), IsOk());
-  EXPECT_THAT(server->log().Await("of 1", absl::Seconds(10)), IsOk());
+  const absl::StatusOr<LoggedEvent> before =
+      server->log().AwaitEvent("forked", absl::Seconds(10));
+  ASSERT_THAT(before, IsOk());
+  EXPECT_GT(before->Number("brood.cap"), 7) << "1000, or that of a pool";
   std::ofstream(flagfile) << "--max_connections=7\n";
   Upgrade(*server);
   EXPECT_THAT(ConnectTo(*server).Echo("hello"), IsOk());
-  EXPECT_THAT(server->log().Await("of 7)", absl::Seconds(10)), IsOk());
+  EXPECT_THAT(
+      server->log().AwaitEvent("forked", {{"brood.cap", 7}}, absl::Seconds(10)),
+      IsOk());
   EXPECT_THAT(server->Stop(), IsOk());
 }
 
@@ -229,8 +241,9 @@ TEST_P(UpgradeTest, ABrokenConfigurationLeavesTheOldOne) {
   for (const std::string& flag : broken) {
     std::ofstream(flagfile) << flag << "\n";
     server->Signal(++failures % 2 == 0 ? SIGHUP : SIGUSR2);
-    ASSERT_THAT(server->log().Await(absl::StrCat("(failures: ", failures, ")"),
-                                    absl::Seconds(10)),
+    ASSERT_THAT(server->log().AwaitEvent("upgrade-failed",
+                                         {{"brood.upgrade.failures", failures}},
+                                         absl::Seconds(10)),
                 IsOk())
         << flag;
   }
