@@ -14,8 +14,9 @@ namespace brood::net {
 // EventFd: a counter in the kernel that one side increases and another polls.
 //
 // A resource: it is moved, never copied. A process forked from the creator
-// shares the counter. The descriptor is close-on-exec, non-blocking and above
-// the standard descriptors; it is readable while the counter is not zero.
+// shares the counter. The descriptor of Create() is close-on-exec, non-blocking
+// and above the standard descriptors; it is readable while the counter is not
+// zero.
 //
 // Notify() is thread-safe and async-signal-safe. Neither Notify() nor Take()
 // blocks, allocates or changes errno.
@@ -34,6 +35,9 @@ class EventFd {
   EventFd() = default;
   // Creates a counter whose value is zero.
   static absl::StatusOr<EventFd> Create();
+  // Takes ownership of `fd`, a counter that was created elsewhere: an eventfd
+  // that does not block. Its flags and its value stay as they are.
+  static EventFd Adopt(UniqueFd fd) { return EventFd(std::move(fd)); }
 
   // Adds `count` to the counter. A counter that is full stays as it is.
   void Notify(uint64_t count = 1) const;

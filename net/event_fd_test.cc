@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "brood/net/unique_fd.h"
 #include "brood/testing/leak_check.h"
 #include "brood/testing/status_matchers.h"
 #include "gtest/gtest.h"
@@ -84,6 +85,18 @@ TEST_F(EventFdTest, IsSharedWithAForkedProcess) {
   int status = -1;
   ASSERT_EQ(waitpid(child, &status, 0), child);
   EXPECT_EQ(event_.Take(), 7u);
+}
+
+// As a program does it that inherits the counter.
+TEST_F(EventFdTest, OwnsAnAdoptedCounterThatItSharesWithItsCreator) {
+  const int copy = dup(event_.fd());
+  {
+    const EventFd adopted = EventFd::Adopt(UniqueFd::Adopt(copy));
+    EXPECT_EQ(adopted.fd(), copy);
+    adopted.Notify(3);
+  }
+  EXPECT_LT(fcntl(copy, F_GETFD), 0);
+  EXPECT_EQ(event_.Take(), 3u);
 }
 
 TEST_F(EventFdTest, MovesItsDescriptor) {

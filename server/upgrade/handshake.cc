@@ -3,7 +3,6 @@
 #include "brood/server/upgrade/handshake.h"
 
 #include <fcntl.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -15,6 +14,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "brood/net/socket.h"
 
 namespace brood::server {
 namespace {
@@ -61,7 +61,7 @@ absl::StatusOr<Handshake> Handshake::Receive() {
   Handshake handshake;
   absl::StatusOr<net::Socket> ready = Take(kReadyFd);
   if (!ready.ok()) return ready.status();
-  handshake.ready_ = *std::move(ready);
+  handshake.ready_ = net::EventFd::Adopt(*std::move(ready));
   int fd = kReadyFd;
   for (absl::string_view entry :
        absl::StrSplit(lines, '\n', absl::SkipEmpty())) {
@@ -77,9 +77,9 @@ std::vector<InheritedListener> Handshake::TakeListeners() {
 }
 
 void Handshake::ReportReady() {
-  if (!ready_.valid()) return;
-  eventfd_write(ready_.fd(), 1);
-  ready_.Close();
+  if (ready_.fd() < 0) return;
+  ready_.Notify();
+  ready_ = net::EventFd();
 }
 
 }  // namespace brood::server

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "brood/net/socket.h"
+#include "brood/net/event_fd.h"
 #include "brood/proc/program.h"
 #include "brood/server/inherited_listener.h"
 #include "brood/server/listening/lent_listener.h"
@@ -60,7 +60,7 @@ class Handshake {
   void ReportReady();
 
  private:
-  net::Socket ready_;
+  net::EventFd ready_;
   std::vector<InheritedListener> listeners_;
 };
 
