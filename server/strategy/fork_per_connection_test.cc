@@ -4,22 +4,15 @@
 
 #include <fcntl.h>
 
-#include <chrono>  // NOLINT(build/c++11): the monotonic clock.
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "brood/net/connection.h"
 #include "brood/net/instant.h"
-#include "brood/server/child/child_program.h"
 #include "brood/server/child_tag.h"
-#include "brood/server/handler.h"
-#include "brood/server/log/event_log.h"
-#include "brood/testing/connection_pair.h"
 #include "brood/testing/fakes/fake_reaper.h"
-#include "brood/testing/fakes/fake_spawner.h"
-#include "brood/testing/fakes/recorded_events.h"
-#include "brood/testing/leak_check.h"
+#include "brood/testing/fakes/strategy_fixture.h"
 #include "brood/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -27,29 +20,19 @@
 namespace brood::server {
 namespace {
 
-using ::brood::testing::ConnectionPair;
 using ::brood::testing::FakeReaper;
-using ::brood::testing::FakeSpawner;
-using ::brood::testing::IsOk;
-using ::brood::testing::RecordedEvents;
 using ::brood::testing::StatusIs;
+using ::brood::testing::StrategyFixture;
 using ::testing::ElementsAre;
 
-class ForkPerConnectionTest : public ::brood::testing::LeakCheck {
+class ForkPerConnectionTest : public StrategyFixture {
  protected:
   void Dispatch(Slot slot) {
-    absl::StatusOr<ConnectionPair> pair = ConnectionPair::Create();
-    ASSERT_THAT(pair, IsOk());
-    fd_ = pair->connection.fd();
-    strategy_.Dispatch(slot, std::move(pair->connection), now_, events_);
+    net::Connection connection = Connect();
+    fd_ = connection.fd();
+    strategy_.Dispatch(slot, std::move(connection), now_, events_);
   }
 
-  EventLog log_{LogLevel::kOff};
-  FakeReaper reaper_;
-  FakeSpawner spawner_;
-  ChildProgram program_{Handler(), 1, nullptr, &log_};
-  RecordedEvents events_;
-  net::Instant now_ = net::Instant() + std::chrono::hours(1000);
   int fd_ = -1;
   ForkPerConnection strategy_{&spawner_, &reaper_, &program_};
 };

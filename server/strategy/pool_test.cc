@@ -15,19 +15,11 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
-#include "brood/net/connection.h"
 #include "brood/net/instant.h"
-#include "brood/server/child/child_program.h"
-#include "brood/server/child_tag.h"
-#include "brood/server/handler.h"
-#include "brood/server/log/event_log.h"
 #include "brood/server/strategy/event_batching.h"
-#include "brood/testing/connection_pair.h"
 #include "brood/testing/fakes/fake_reaper.h"
-#include "brood/testing/fakes/fake_spawner.h"
 #include "brood/testing/fakes/fake_strategy.h"
-#include "brood/testing/fakes/recorded_events.h"
-#include "brood/testing/leak_check.h"
+#include "brood/testing/fakes/strategy_fixture.h"
 #include "brood/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -35,18 +27,16 @@
 namespace brood::server {
 namespace {
 
-using ::brood::testing::ConnectionPair;
 using ::brood::testing::FakeReaper;
-using ::brood::testing::FakeSpawner;
 using ::brood::testing::FakeStrategy;
 using ::brood::testing::IsOk;
-using ::brood::testing::RecordedEvents;
+using ::brood::testing::StrategyFixture;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 // A pool of one worker, which is this process: the kernel names the sender of a
 // report.
-class PoolTest : public ::brood::testing::LeakCheck {
+class PoolTest : public StrategyFixture {
  protected:
   PoolTest() {
     spawner_.set_next_pid(getpid());
@@ -55,16 +45,9 @@ class PoolTest : public ::brood::testing::LeakCheck {
     sender_ = reports->sender().fd();
     auto direct = std::make_unique<FakeStrategy>();
     direct_ = direct.get();
-    pool_ = std::make_unique<Pool>(
-        1, /*connections_per_worker=*/1000, std::move(direct),
-        *std::move(reports),
-        StrategyEnvironment{&spawner_, &reaper_, &program_, &log_});
-  }
-
-  net::Connection Connect() {
-    absl::StatusOr<ConnectionPair> pair = ConnectionPair::Create();
-    EXPECT_THAT(pair, IsOk());
-    return std::move(pair->connection);
+    pool_ = std::make_unique<Pool>(1, /*connections_per_worker=*/1000,
+                                   std::move(direct), *std::move(reports),
+                                   environment());
   }
 
   void Maintain() { pool_->Maintain(now_, /*idle=*/true, events_); }
@@ -75,18 +58,9 @@ class PoolTest : public ::brood::testing::LeakCheck {
                                 now_.time_since_epoch().count(), rusage()});
   }
   void End(pid_t pid, const proc::ExitStatus& status) {
-    reaper_.End(pid, status);
-    for (const proc::Reaper::Ended& ended : reaper_.CleanupChildren(now_)) {
-      pool_->ChildEnded(ChildTag::Unpack(ended.tag), ended, now_, events_);
-    }
+    StrategyFixture::End(pid, status, *pool_);
   }
 
-  EventLog log_{LogLevel::kOff};
-  FakeReaper reaper_;
-  FakeSpawner spawner_;
-  ChildProgram program_{Handler(), 1, nullptr, &log_};
-  RecordedEvents events_;
-  net::Instant now_ = net::Now();
   int sender_ = -1;
   FakeStrategy* direct_ = nullptr;
   std::unique_ptr<Pool> pool_;
@@ -146,7 +120,7 @@ TEST_F(PoolTest, TakesTheReportOfAWorkerThatHasEndedFirst) {
 TEST_F(PoolTest, ReplacesAWorkerThatEnded) {
   Maintain();
   End(getpid(), FakeReaper::Killed(SIGKILL));
-  now_ = net::After(now_, absl::Seconds(2));  // beyond any back-off
+  Advance(absl::Seconds(2));  // beyond any back-off
   EXPECT_LE(pool_->alarm(now_), now_);
   Maintain();
   EXPECT_EQ(spawner_.count(), 2);

@@ -2,27 +2,16 @@
 
 #include "brood/server/strategy/spares.h"
 
-#include <sys/types.h>
 #include <unistd.h>
 
-#include <chrono>  // NOLINT(build/c++11): the monotonic clock.
 #include <memory>
 #include <utility>
 
-#include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "brood/net/connection.h"
 #include "brood/net/handoff_queue.h"
 #include "brood/net/instant.h"
-#include "brood/server/child/child_program.h"
-#include "brood/server/handler.h"
-#include "brood/server/log/event_log.h"
-#include "brood/testing/connection_pair.h"
-#include "brood/testing/fakes/fake_reaper.h"
-#include "brood/testing/fakes/fake_spawner.h"
 #include "brood/testing/fakes/fake_strategy.h"
-#include "brood/testing/fakes/recorded_events.h"
-#include "brood/testing/leak_check.h"
+#include "brood/testing/fakes/strategy_fixture.h"
 #include "brood/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -30,31 +19,25 @@
 namespace brood::server {
 namespace {
 
-using ::brood::testing::ConnectionPair;
-using ::brood::testing::FakeReaper;
-using ::brood::testing::FakeSpawner;
 using ::brood::testing::FakeStrategy;
 using ::brood::testing::IsOk;
-using ::brood::testing::RecordedEvents;
+using ::brood::testing::StrategyFixture;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 constexpr size_t kMin = 1, kMax = 4;
 
-class SparesTest : public ::brood::testing::LeakCheck {
+class SparesTest : public StrategyFixture {
  protected:
   SparesTest() {
     auto direct = std::make_unique<FakeStrategy>();
     direct_ = direct.get();
-    spares_ = std::make_unique<Spares>(
-        kMin, kMax, std::move(direct),
-        StrategyEnvironment{&spawner_, &reaper_, &program_, &log_});
+    spares_ =
+        std::make_unique<Spares>(kMin, kMax, std::move(direct), environment());
   }
 
   void Dispatch(Slot slot) {
-    absl::StatusOr<ConnectionPair> pair = ConnectionPair::Create();
-    ASSERT_THAT(pair, IsOk());
-    spares_->Dispatch(slot, std::move(pair->connection), now_, events_);
+    spares_->Dispatch(slot, Connect(), now_, events_);
   }
   void Maintain(bool idle = true) { spares_->Maintain(now_, idle, events_); }
   // As the spares do it that were forked: they report ready, or take what they
@@ -64,14 +47,7 @@ class SparesTest : public ::brood::testing::LeakCheck {
       net::HandoffQueue::AdoptAwaiting(dup(fd)).Acknowledge();
     }
   }
-  void Advance(absl::Duration by) { now_ = net::After(now_, by); }
 
-  EventLog log_{LogLevel::kOff};
-  FakeReaper reaper_;
-  FakeSpawner spawner_;
-  ChildProgram program_{Handler(), 1, nullptr, &log_};
-  RecordedEvents events_;
-  net::Instant now_ = net::Instant() + std::chrono::hours(1000);
   FakeStrategy* direct_ = nullptr;
   std::unique_ptr<Spares> spares_;
 };
@@ -137,8 +113,7 @@ TEST_F(SparesTest, GivesNothingToSparesOfAnEarlierGeneration) {
 // client would wait for that fork.
 TEST_F(SparesTest, RefillsWhenAQuarterIsLeftOrInALull) {
   spares_ = std::make_unique<Spares>(
-      kMax, kMax, std::make_unique<FakeStrategy>(),
-      StrategyEnvironment{&spawner_, &reaper_, &program_, &log_});
+      kMax, kMax, std::make_unique<FakeStrategy>(), environment());
   for (int turn = 0; turn < 4; ++turn) {
     Maintain();
     MakeReady();

@@ -5,31 +5,18 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <chrono>  // NOLINT(build/c++11): the monotonic clock.
 #include <csignal>
-#include <string>
 #include <utility>
-#include <vector>
 
-#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/optional.h"
-#include "absl/types/span.h"
-#include "brood/net/connection.h"
 #include "brood/net/handoff_queue.h"
 #include "brood/net/instant.h"
-#include "brood/server/child/child_program.h"
 #include "brood/server/child_tag.h"
-#include "brood/server/handler.h"
-#include "brood/server/log/event_log.h"
-#include "brood/testing/connection_pair.h"
 #include "brood/testing/fakes/fake_reaper.h"
-#include "brood/testing/fakes/fake_spawner.h"
-#include "brood/testing/fakes/recorded_events.h"
-#include "brood/testing/leak_check.h"
+#include "brood/testing/fakes/strategy_fixture.h"
 #include "brood/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -37,23 +24,20 @@
 namespace brood::server {
 namespace {
 
-using ::brood::testing::ConnectionPair;
 using ::brood::testing::FakeReaper;
-using ::brood::testing::FakeSpawner;
 using ::brood::testing::IsOk;
-using ::brood::testing::RecordedEvents;
+using ::brood::testing::StrategyFixture;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 using Kind = ChildTag::Kind;
 
 constexpr size_t kSize = 4;
-const net::Instant kStart = net::Instant() + std::chrono::hours(1000);
 
 // A set of four workers that are pretended processes. The test plays them: it
 // acknowledges what waits in their queues, whose descriptors it has inherited,
 // so to speak, by being the same process.
-class WorkerSetTest : public ::brood::testing::LeakCheck {
+class WorkerSetTest : public StrategyFixture {
  protected:
   // Forks until `idle` are idle and all have reported ready. The back-off lets
   // one start at first, then two, four, eight.
@@ -71,12 +55,6 @@ class WorkerSetTest : public ::brood::testing::LeakCheck {
     for (const int fd : spawner_.kept_fds()) {
       net::HandoffQueue::AdoptAwaiting(dup(fd)).Acknowledge();
     }
-  }
-
-  net::Connection Connect() {
-    absl::StatusOr<ConnectionPair> pair = ConnectionPair::Create();
-    EXPECT_THAT(pair, IsOk());
-    return std::move(pair->connection);
   }
 
   // Returns the connection that waits for worker `index`, as the worker would
@@ -107,14 +85,7 @@ class WorkerSetTest : public ::brood::testing::LeakCheck {
     }
   }
 
-  EventLog log_{LogLevel::kOff};
-  FakeReaper reaper_;
-  FakeSpawner spawner_;
-  ChildProgram program_{Handler(), 1, nullptr, &log_};
-  RecordedEvents events_;
-  net::Instant now_ = kStart;
-  WorkerSet set_{kSize,
-                 {&spawner_, &reaper_, &program_, &log_},
+  WorkerSet set_{kSize, environment(),
                  [](WorkerSet::Index, net::HandoffQueue&) { return 0; }};
 };
 

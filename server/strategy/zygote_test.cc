@@ -9,22 +9,14 @@
 #include <cerrno>
 #include <csignal>
 #include <memory>
-#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "brood/net/connection.h"
 #include "brood/net/handoff_queue.h"
 #include "brood/net/instant.h"
-#include "brood/server/child/child_program.h"
 #include "brood/server/child_tag.h"
-#include "brood/server/handler.h"
-#include "brood/server/log/event_log.h"
-#include "brood/testing/connection_pair.h"
 #include "brood/testing/fakes/fake_reaper.h"
-#include "brood/testing/fakes/fake_spawner.h"
-#include "brood/testing/fakes/recorded_events.h"
-#include "brood/testing/leak_check.h"
+#include "brood/testing/fakes/strategy_fixture.h"
 #include "brood/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -32,12 +24,10 @@
 namespace brood::server {
 namespace {
 
-using ::brood::testing::ConnectionPair;
 using ::brood::testing::FakeReaper;
-using ::brood::testing::FakeSpawner;
 using ::brood::testing::IsOk;
-using ::brood::testing::RecordedEvents;
 using ::brood::testing::StatusIs;
+using ::brood::testing::StrategyFixture;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
@@ -49,14 +39,12 @@ constexpr size_t kSlots = 100;
 
 // The supervisor's side. The test runs the zygote's steps in its own process,
 // one message at a time; no process is created.
-class ZygoteTest : public ::brood::testing::LeakCheck {
+class ZygoteTest : public StrategyFixture {
  protected:
   ZygoteTest() { EXPECT_THAT(zygote_->Start(), IsOk()); }
 
   void Dispatch(Slot slot) {
-    absl::StatusOr<ConnectionPair> pair = ConnectionPair::Create();
-    ASSERT_THAT(pair, IsOk());
-    zygote_->Dispatch(slot, std::move(pair->connection), now_, events_);
+    zygote_->Dispatch(slot, Connect(), now_, events_);
   }
 
   // One message. Returns whether the zygote would go on.
@@ -72,23 +60,13 @@ class ZygoteTest : public ::brood::testing::LeakCheck {
   }
 
   void End(pid_t pid, const proc::ExitStatus& status) {
-    reaper_.End(pid, status);
-    zygote_->AdoptSpawned();
-    for (const proc::Reaper::Ended& ended : reaper_.CleanupChildren(now_)) {
-      zygote_->ChildEnded(ChildTag::Unpack(ended.tag), ended, now_, events_);
-    }
+    StrategyFixture::End(pid, status, *zygote_);
   }
 
   void Maintain() { zygote_->Maintain(now_, /*idle=*/true, events_); }
 
-  EventLog log_{LogLevel::kOff};
-  FakeReaper reaper_;
-  FakeSpawner spawner_;
-  ChildProgram program_{Handler(), 1, nullptr, &log_};
-  RecordedEvents events_;
-  net::Instant now_ = net::Now();
-  std::unique_ptr<Zygote> zygote_ = std::make_unique<Zygote>(
-      kSlots, StrategyEnvironment{&spawner_, &reaper_, &program_, &log_});
+  std::unique_ptr<Zygote> zygote_ =
+      std::make_unique<Zygote>(kSlots, environment());
 };
 
 TEST_F(ZygoteTest, StartsAZygoteAndAStandby) {
@@ -190,7 +168,7 @@ TEST_F(ZygoteTest, NoticesTheEndOfAStandbyThatWasJustPromoted) {
   reaper_.End(kZygotePid, FakeReaper::Killed(SIGKILL));
   End(kStandbyPid, FakeReaper::Killed(SIGKILL));
   EXPECT_FALSE(zygote_->HasRoom());
-  now_ = net::After(now_, absl::Seconds(1));
+  Advance(absl::Seconds(1));
   Maintain();
   EXPECT_TRUE(zygote_->HasRoom()) << "new ones were created";
   EXPECT_EQ(reaper_.tag_of(103), ChildTag::Zygote().Pack());
