@@ -30,7 +30,7 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 constexpr int64_t kAnySize = INT64_MAX;
-constexpr int64_t kNoSize = -1;
+constexpr int64_t kNoSize = 0;
 
 class AutoStrategyTest : public ::brood::testing::LeakCheck {
  protected:
@@ -90,6 +90,45 @@ TEST_F(AutoStrategyTest, DecidesOnce) {
   ASSERT_THAT(strategy_->Prepare(), IsOk());
   fork_->prepare_status = absl::FailedPreconditionError("2 threads");
   EXPECT_FALSE(strategy_->Prepare().ok()) << "the zygote has been told to exit";
+}
+
+// A zygote that had been told to exit could not be chosen later, nor could the
+// process be forked once it has grown.
+TEST_F(AutoStrategyTest, StaysWithTheZygoteThatItHasChosen) {
+  Create(kAnySize);
+  fork_->prepare_status = absl::FailedPreconditionError("2 threads");
+  ASSERT_THAT(strategy_->Prepare(), IsOk());
+  fork_->prepare_status = absl::OkStatus();
+  ASSERT_THAT(strategy_->Prepare(), IsOk());
+  Dispatch();
+  EXPECT_THAT(zygote_->Take(), ElementsAre("dispatch 7"));
+}
+
+TEST_F(AutoStrategyTest, HasTheRoomOfTheStrategyThatItHasChosen) {
+  Create(kAnySize);
+  ASSERT_THAT(strategy_->Prepare(), IsOk());
+  zygote_->has_room = false;
+  EXPECT_TRUE(strategy_->HasRoom());
+  fork_->has_room = false;
+  EXPECT_FALSE(strategy_->HasRoom());
+}
+
+// Its processes have to be accounted for until they have ended.
+TEST_F(AutoStrategyTest, TakesEachStepOfTheZygoteThoughItIsNotChosen) {
+  Create(kAnySize);
+  ASSERT_THAT(strategy_->Prepare(), IsOk());
+  int steps = 0;
+  zygote_->on_adopt_spawned = [&] { ++steps; };
+  zygote_->on_attend = [&](net::Instant, Strategy::Events&) { ++steps; };
+  zygote_->on_maintain = [&](net::Instant, Strategy::Events&) { ++steps; };
+  zygote_->descriptor = 77;
+  zygote_->next_alarm = now_;
+  strategy_->AdoptSpawned();
+  strategy_->Attend(now_, events_);
+  strategy_->Maintain(now_, /*idle=*/true, events_);
+  EXPECT_EQ(steps, 3);
+  EXPECT_EQ(strategy_->fd(now_), 77);
+  EXPECT_EQ(strategy_->alarm(now_), now_);
 }
 
 TEST_F(AutoStrategyTest, AccountsForEachChildWhereItBelongs) {

@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "brood/net/handoff_queue.h"
 #include "brood/net/instant.h"
+#include "brood/server/child_tag.h"
 #include "brood/testing/fakes/fake_strategy.h"
 #include "brood/testing/fakes/strategy_fixture.h"
 #include "brood/testing/status_matchers.h"
@@ -25,15 +26,16 @@ using ::brood::testing::StrategyFixture;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-constexpr size_t kMin = 1, kMax = 4;
-
 class SparesTest : public StrategyFixture {
  protected:
-  SparesTest() {
+  SparesTest() { Create(1, 4); }
+
+  // Creates spares of which `min` to `max` are wanted.
+  void Create(size_t min, size_t max) {
     auto direct = std::make_unique<FakeStrategy>();
     direct_ = direct.get();
     spares_ =
-        std::make_unique<Spares>(kMin, kMax, std::move(direct), environment());
+        std::make_unique<Spares>(min, max, std::move(direct), environment());
   }
 
   void Dispatch(Slot slot) {
@@ -46,6 +48,16 @@ class SparesTest : public StrategyFixture {
     for (const int fd : spawner_.kept_fds()) {
       net::HandoffQueue::AdoptAwaiting(dup(fd)).Acknowledge();
     }
+  }
+
+  // Takes turns until all spares that are wanted are ready. Returns how many
+  // processes have been created by then.
+  int ForkAll() {
+    for (int turn = 0; turn < 4; ++turn) {
+      Maintain();
+      MakeReady();
+    }
+    return spawner_.count();
   }
 
   FakeStrategy* direct_ = nullptr;
@@ -112,20 +124,48 @@ TEST_F(SparesTest, GivesNothingToSparesOfAnEarlierGeneration) {
 // With several wanted, one that is taken is not replaced at once: the next
 // client would wait for that fork.
 TEST_F(SparesTest, RefillsWhenAQuarterIsLeftOrInALull) {
-  spares_ = std::make_unique<Spares>(
-      kMax, kMax, std::make_unique<FakeStrategy>(), environment());
-  for (int turn = 0; turn < 4; ++turn) {
-    Maintain();
-    MakeReady();
-  }
-  ASSERT_EQ(spawner_.count(), static_cast<int>(kMax));
+  Create(4, 4);
+  ASSERT_EQ(ForkAll(), 4);
   Dispatch(1);
   Maintain();
-  EXPECT_EQ(spawner_.count(), static_cast<int>(kMax)) << "three are left";
+  EXPECT_EQ(spawner_.count(), 4) << "three are left";
   EXPECT_EQ(spares_->alarm(now_), net::After(now_, Spares::kLull));
   Advance(Spares::kLull);
   Maintain();
-  EXPECT_EQ(spawner_.count(), static_cast<int>(kMax) + 1) << "no client came";
+  EXPECT_EQ(spawner_.count(), 5) << "no client came";
+  Dispatch(2);
+  Dispatch(3);
+  Maintain();
+  EXPECT_EQ(spawner_.count(), 5) << "two are left";
+  Dispatch(4);
+  Maintain();
+  EXPECT_GT(spawner_.count(), 5) << "one is left";
+}
+
+TEST_F(SparesTest, WantsNoMoreThanTheMaximumAndNoLessThanTheMinimum) {
+  Create(3, 4);
+  ASSERT_EQ(ForkAll(), 3);
+  for (Slot slot = 0; slot < 4; ++slot) Dispatch(slot);
+  MakeReady();  // three spares take their connections over
+  EXPECT_EQ(ForkAll(), 3 + 4) << "six would be twice as many";
+  Advance(Spares::kShrinkPeriod);
+  Maintain();
+  for (Slot slot = 4; slot < 7; ++slot) Dispatch(slot);
+  EXPECT_THAT(direct_->Take(), ElementsAre("dispatch 3"))
+      << "three spares were left";
+}
+
+// From then on its end is that of a connection, and its place is free.
+TEST_F(SparesTest, ReleasesASpareThatTookItsConnectionOver) {
+  Maintain();
+  MakeReady();
+  Dispatch(7);
+  Maintain();
+  EXPECT_EQ(reaper_.tag_of(101), ChildTag::Worker(0).Pack());
+  MakeReady();
+  Dispatch(8);
+  Maintain();
+  EXPECT_EQ(reaper_.tag_of(101), ChildTag::Connection(7).Pack());
 }
 
 }  // namespace

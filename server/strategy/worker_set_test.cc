@@ -119,6 +119,37 @@ TEST_F(WorkerSetTest, BacksOffWhenNoProcessCanBeCreated) {
   EXPECT_EQ(set_.idle(), 1u);
 }
 
+// Its queue keeps no command of the worker that could not be created: the next
+// one would take that for its own.
+TEST_F(WorkerSetTest, CountsAWorkerAsReadyAlthoughAForkFailedBefore) {
+  spawner_.FailWith(absl::ResourceExhaustedError("clone"));
+  set_.ForkUpTo(1, now_);
+  spawner_.FailWith(absl::OkStatus());
+  now_ = set_.next_fork();
+  set_.ForkUpTo(kSize, now_);
+  ASSERT_EQ(spawner_.count(), 1);
+  MakeReady();
+  set_.ForkUpTo(kSize, now_);
+  EXPECT_GT(spawner_.count(), 1) << "the first one is ready";
+}
+
+TEST_F(WorkerSetTest, KeepsADescriptorForItsWorkers) {
+  constexpr int kKept = 1000;  // above that of the queue
+  WorkerSet set(
+      1, environment(), [](WorkerSet::Index, net::HandoffQueue&) { return 0; },
+      kKept);
+  set.ForkUpTo(1, now_);
+  EXPECT_THAT(spawner_.kept_fds(), ElementsAre(kKept));
+}
+
+TEST_F(WorkerSetTest, ForksAtOnceWhenAReadyWorkerHasEnded) {
+  set_.ForkUpTo(kSize, now_);
+  MakeReady();
+  EXPECT_GT(set_.next_fork(), now_);
+  End(101, FakeReaper::Exited(0));
+  EXPECT_LE(set_.next_fork(), now_);
+}
+
 TEST_F(WorkerSetTest, BacksOffWhenAWorkerDiesBeforeItIsReady) {
   set_.ForkUpTo(1, now_);
   End(101, FakeReaper::Exited(111));

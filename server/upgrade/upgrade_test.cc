@@ -8,9 +8,15 @@
 #include <chrono>  // NOLINT(build/c++11): the monotonic clock.
 #include <csignal>
 #include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "brood/net/instant.h"
 #include "brood/proc/child.h"
@@ -20,7 +26,10 @@
 #include "brood/server/options.h"
 #include "brood/testing/fakes/fake_reaper.h"
 #include "brood/testing/leak_check.h"
+#include "brood/testing/logged_event.h"
 #include "brood/testing/status_matchers.h"
+#include "brood/testing/support/fake_service_manager.h"
+#include "brood/testing/support/short_dir.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -28,11 +37,17 @@ namespace brood::server {
 namespace {
 
 using ::brood::testing::FakeReaper;
+using ::brood::testing::FakeServiceManager;
 using ::brood::testing::IsOk;
+using ::brood::testing::LoggedEvent;
+using ::brood::testing::ShortDir;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::StartsWith;
+using ::testing::internal::CaptureStderr;
+using ::testing::internal::GetCapturedStderr;
 
 constexpr pid_t kPid = 4711;
 constexpr absl::Duration kTimeout = absl::Seconds(30);
@@ -42,21 +57,25 @@ constexpr absl::Duration kTimeout = absl::Seconds(30);
 class UpgradeTest : public ::brood::testing::LeakCheck {
  protected:
   explicit UpgradeTest(bool with_command = true) {
-    Options options;
-    if (with_command) options.upgrade.command = {"/program", "--flag"};
-    options.upgrade.timeout = kTimeout;
-    auto manager = ServiceManager::Create("", &log_);
-    EXPECT_THAT(manager, IsOk());
+    if (with_command) options_.upgrade.command = {"/program", "--flag"};
+    options_.upgrade.timeout = kTimeout;
+    Create(&log_);
+  }
+
+  // Creates the upgrade by `options_`.
+  void Create(EventLog* log) {
+    auto manager = ServiceManager::Create(options_.notify_socket, log);
+    ASSERT_THAT(manager, IsOk());
     manager_ = *std::move(manager);
     auto upgrade = Upgrade::Create(
-        options, manager_.get(), &reaper_, &log_,
+        options_, manager_.get(), &reaper_, log,
         [this](const proc::Program& program) -> absl::StatusOr<proc::Child> {
           program_ = program;
           ++started_;
           if (!start_status_.ok()) return start_status_;
           return proc::Child::Adopt(kPid);
         });
-    EXPECT_THAT(upgrade, IsOk());
+    ASSERT_THAT(upgrade, IsOk());
     upgrade_ = *std::move(upgrade);
   }
 
@@ -73,6 +92,7 @@ class UpgradeTest : public ::brood::testing::LeakCheck {
     }
   }
 
+  Options options_;
   EventLog log_{LogLevel::kOff};
   FakeReaper reaper_;
   net::Instant now_ = net::Instant() + std::chrono::hours(1000);
@@ -101,6 +121,10 @@ TEST_F(UpgradeTest, StartsTheCommandWithAVariableForTheNewProgram) {
   EXPECT_EQ(program_.path, "/program");
   EXPECT_THAT(program_.arguments, ElementsAre("/program", "--flag"));
   EXPECT_THAT(program_.environment, Contains(StartsWith("BROOD_UPGRADE=")));
+  EXPECT_THAT(program_.environment,
+              Not(Contains(StartsWith("NOTIFY_SOCKET="))));
+  EXPECT_THAT(program_.blocked_signals, ElementsAre(SIGHUP, SIGUSR2))
+      << "until it listens to them";
   EXPECT_EQ(reaper_.tag_of(kPid), ChildTag::Program().Pack());
   EXPECT_FALSE(upgrade_->other_accepts());
 }
@@ -116,7 +140,9 @@ TEST_F(UpgradeTest, StopsAcceptingWhenTheNewProgramIsReady) {
   Advance(Upgrade::kProof);
   EXPECT_TRUE(Step());
   EXPECT_THAT(reaper_.pids(), IsEmpty()) << "it is on its own now";
+  EXPECT_EQ(upgrade_->deadline(), net::Never());
   EXPECT_FALSE(Step()) << "once";
+  EXPECT_TRUE(upgrade_->other_accepts());
   EXPECT_EQ(upgrade_->failures(), 0u);
 }
 
@@ -197,6 +223,12 @@ TEST_F(UpgradeTest, EndsTheNewProgramWhenTheServerStops) {
   EXPECT_EQ(upgrade_->failures(), 0u) << "it was cancelled";
 }
 
+TEST_F(UpgradeTest, AbandonsNothingWithoutANewProgram) {
+  upgrade_->Abandon();
+  Start();
+  EXPECT_EQ(started_, 1);
+}
+
 TEST_F(UpgradeTest, TerminatesANewProgramThatAcceptsWhenTheServerStops) {
   Start();
   ReportReady();
@@ -204,6 +236,63 @@ TEST_F(UpgradeTest, TerminatesANewProgramThatAcceptsWhenTheServerStops) {
   upgrade_->Abandon();
   EXPECT_THAT(reaper_.signals_to(kPid), ElementsAre(SIGTERM));
   End(FakeReaper::Killed(SIGTERM));
+}
+
+// Its report may be read only after the reaper has returned its end.
+TEST_F(UpgradeTest, LogsThatAProgramWasReadyBeforeItEnded) {
+  CaptureStderr();
+  EventLog log(LogLevel::kInfo, LogFormat::kJson);
+  Create(&log);
+  Start();
+  ReportReady();
+  End(FakeReaper::Exited(1));
+  upgrade_.reset();
+  manager_.reset();
+  std::vector<std::string> names;
+  for (const absl::string_view line :
+       absl::StrSplit(GetCapturedStderr(), '\n', absl::SkipEmpty())) {
+    const absl::StatusOr<LoggedEvent> event = LoggedEvent::Parse(line);
+    ASSERT_THAT(event, IsOk());
+    names.emplace_back(event->name());
+  }
+  EXPECT_THAT(names, ElementsAre("upgrade-started", "upgrade-ready",
+                                 "upgrade-failed"));
+}
+
+class UpgradeWithServiceManagerTest : public UpgradeTest {
+ protected:
+  UpgradeWithServiceManagerTest() {
+    options_.notify_socket = dir_.File("notify");
+    Create(&log_);
+  }
+
+  // Returns what the service manager was sent next; empty if that is nothing.
+  std::string Notified() const {
+    return receiver_.NextWord(absl::ZeroDuration());
+  }
+
+  const ShortDir dir_;
+  const FakeServiceManager receiver_{dir_.Socket("notify")};
+};
+
+TEST_F(UpgradeWithServiceManagerTest, NotifiesItOfAProgramThatTakesOver) {
+  Start();
+  EXPECT_THAT(program_.environment,
+              Contains(absl::StrCat("NOTIFY_SOCKET=", dir_.File("notify"))));
+  EXPECT_THAT(Notified(), StartsWith("RELOADING=1\n"));
+  ReportReady();
+  Step();
+  EXPECT_EQ(Notified(), "");
+  Advance(Upgrade::kProof);
+  EXPECT_TRUE(Step());
+  EXPECT_EQ(Notified(), absl::StrCat("MAINPID=", kPid, "\nREADY=1"));
+}
+
+TEST_F(UpgradeWithServiceManagerTest, NotifiesItOfAnUpgradeThatFailed) {
+  Start();
+  EXPECT_THAT(Notified(), StartsWith("RELOADING=1\n"));
+  End(FakeReaper::Exited(1));
+  EXPECT_EQ(Notified(), "READY=1");
 }
 
 }  // namespace

@@ -41,6 +41,7 @@ class FakeStrategy final : public server::Strategy {
   std::function<void(server::ChildTag, const proc::Reaper::Ended&, net::Instant,
                      Events&)>
       on_child_ended;
+  std::function<void()> on_adopt_spawned;
   std::function<void(net::Instant, Events&)> on_attend;
   std::function<void(net::Instant, Events&)> on_maintain;
   absl::Status prepare_status;
@@ -61,7 +62,10 @@ class FakeStrategy final : public server::Strategy {
     const Call call(this, absl::StrCat("dispatch ", slot));
     if (on_dispatch) on_dispatch(slot, std::move(connection), now, events);
   }
-  void AdoptSpawned() override { const Call call(this, ""); }
+  void AdoptSpawned() override {
+    const Call call(this, "");
+    if (on_adopt_spawned) on_adopt_spawned();
+  }
   void ChildEnded(server::ChildTag tag, const proc::Reaper::Ended& ended,
                   net::Instant now, Events& events) override {
     const Call call(this, absl::StrCat("ended ", ended.pid));
