@@ -2,11 +2,15 @@
 
 #include "brood/server/strategy/pool.h"
 
+#include <poll.h>
 #include <sys/resource.h>
 #include <sys/types.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <utility>
@@ -15,9 +19,17 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "brood/net/connection.h"
+#include "brood/net/handoff_queue.h"
 #include "brood/net/instant.h"
+#include "brood/proc/child.h"
+#include "brood/proc/spawn.h"
+#include "brood/server/child/child_program.h"
+#include "brood/server/child_tag.h"
+#include "brood/server/handler.h"
 #include "brood/server/strategy/event_batching.h"
 #include "brood/testing/fakes/fake_reaper.h"
+#include "brood/testing/fakes/fake_spawner.h"
 #include "brood/testing/fakes/fake_strategy.h"
 #include "brood/testing/fakes/strategy_fixture.h"
 #include "brood/testing/status_matchers.h"
@@ -28,6 +40,7 @@ namespace brood::server {
 namespace {
 
 using ::brood::testing::FakeReaper;
+using ::brood::testing::FakeSpawner;
 using ::brood::testing::FakeStrategy;
 using ::brood::testing::IsOk;
 using ::brood::testing::StrategyFixture;
@@ -40,14 +53,21 @@ class PoolTest : public StrategyFixture {
  protected:
   PoolTest() {
     spawner_.set_next_pid(getpid());
+    Create(/*size=*/1, /*connections_per_worker=*/1000, environment());
+  }
+
+  // Creates a pool of `size` workers.
+  void Create(size_t size, int connections_per_worker,
+              const StrategyEnvironment& environment) {
+    pool_.reset();
     absl::StatusOr<WorkerReports> reports = WorkerReports::Create();
-    EXPECT_THAT(reports, IsOk());
+    ASSERT_THAT(reports, IsOk());
     sender_ = reports->sender().fd();
     auto direct = std::make_unique<FakeStrategy>();
     direct_ = direct.get();
-    pool_ = std::make_unique<Pool>(1, /*connections_per_worker=*/1000,
-                                   std::move(direct), *std::move(reports),
-                                   environment());
+    pool_ =
+        std::make_unique<Pool>(size, connections_per_worker, std::move(direct),
+                               *std::move(reports), environment);
   }
 
   void Maintain() { pool_->Maintain(now_, /*idle=*/true, events_); }
@@ -126,6 +146,52 @@ TEST_F(PoolTest, ReplacesAWorkerThatEnded) {
   EXPECT_EQ(spawner_.count(), 2);
 }
 
+TEST_F(PoolTest, GivesNothingToAWorkerThatReportsThatItLeaves) {
+  Maintain();
+  Dispatch(7);
+  Report(/*serial=*/1, /*leaves=*/true);
+  pool_->Attend(now_, events_);
+  Dispatch(8);
+  EXPECT_THAT(direct_->Take(), ElementsAre("dispatch 8"));
+}
+
+TEST_F(PoolTest, GivesNothingToAWorkerOfAnEarlierGeneration) {
+  Maintain();
+  ASSERT_THAT(pool_->BeginGeneration(), IsOk());
+  Dispatch(7);
+  EXPECT_THAT(direct_->Take(), ElementsAre("dispatch 7"));
+}
+
+TEST_F(PoolTest, EndsAConnectionAtTheTimeThatTheReportStates) {
+  Maintain();
+  Dispatch(7);
+  const net::Instant reported = now_;
+  Report(/*serial=*/1);
+  Advance(absl::Milliseconds(1));
+  pool_->Attend(now_, events_);
+  EXPECT_EQ(events_.last_time(), reported);
+}
+
+// A connection that was forked for has a process, of which the machine has no
+// more than of workers.
+TEST_F(PoolTest, CountsProcessesThatWereForkedDirectlyAsWorkers) {
+  Create(/*size=*/4, /*connections_per_worker=*/1000, environment());
+  spawner_.set_next_pid(FakeSpawner::kFirstPid);
+  for (int turn = 0; turn < 3; ++turn) {
+    Maintain();
+    for (const int fd : spawner_.kept_fds()) {
+      net::HandoffQueue::AdoptAwaiting(dup(fd)).Acknowledge();
+    }
+  }
+  ASSERT_EQ(reaper_.live(), 4u);
+  for (const pid_t pid : reaper_.pids()) End(pid, FakeReaper::Exited(0));
+  for (const pid_t direct : {201, 202}) {
+    reaper_.Adopt(proc::Child::Adopt(direct), ChildTag::Connection(0).Pack());
+  }
+  Maintain();
+  EXPECT_EQ(reaper_.live(), 4u);
+}
+
 // One wake-up for the report and for the next connection.
 TEST_F(PoolTest, LetsReportsWaitWhileAWorkerIsIdle) {
   Maintain();
@@ -147,6 +213,57 @@ TEST_F(PoolTest, LetsItsWorkersGoWhenItIsClosed) {
   Dispatch(7);
   EXPECT_THAT(direct_->Take(), ElementsAre("dispatch 7"));
   EXPECT_EQ(pool_->alarm(net::After(now_, absl::Seconds(1))), net::Never());
+  End(getpid(), FakeReaper::Exited(0));
+  Advance(absl::Seconds(2));
+  EXPECT_EQ(pool_->alarm(now_), net::Never());
+  Maintain();
+  EXPECT_EQ(spawner_.count(), 1) << "it replaces none";
+}
+
+// A pool whose worker is a process.
+class PoolWorkerTest : public PoolTest {
+ protected:
+  PoolWorkerTest() : clone_spawner_(*proc::CloneSpawner::Create(SIGCHLD)) {
+    EXPECT_THAT(clone_spawner_.Prepare(), IsOk());
+    StrategyEnvironment environment = this->environment();
+    environment.spawner = &clone_spawner_;
+    environment.program = &serving_program_;
+    Create(/*size=*/1, /*connections_per_worker=*/2, environment);
+  }
+
+  // Dispatches a connection, and waits for the report of its worker. Returns
+  // what the pool has announced by then.
+  std::vector<std::string> Serve(Slot slot) {
+    Dispatch(slot);
+    pollfd reports = {pool_->fd(now_), POLLIN, 0};
+    EXPECT_EQ(TEMP_FAILURE_RETRY(poll(&reports, 1, 10000)), 1);
+    pool_->Attend(now_, events_);
+    return events_.Take();
+  }
+
+  proc::CloneSpawner clone_spawner_;
+  ChildProgram serving_program_{
+      [](net::Connection& /*connection*/) { return ExitCode::kServed; }, 1,
+      nullptr, &log_};
+};
+
+// Of two connections: with fewer than four the number is not varied.
+TEST_F(PoolWorkerTest, ServesItsShareOfConnectionsAndExits) {
+  Maintain();
+  ASSERT_EQ(reaper_.live(), 1u);
+  const pid_t worker = reaper_.pids().front();
+  for (const Slot slot : {3, 4}) {
+    EXPECT_EQ(Serve(slot), (std::vector<std::string>{
+                               absl::StrCat("serving ", slot, " by ", worker),
+                               absl::StrCat("ended ", slot, " by ", worker,
+                                            ": exited with code 0")}));
+  }
+  Dispatch(5);
+  EXPECT_THAT(direct_->Take(), ElementsAre("dispatch 5"));
+  pool_.reset();  // so that the worker ends in any case
+  int status = -1;
+  EXPECT_EQ(TEMP_FAILURE_RETRY(waitpid(worker, &status, __WALL)), worker);
+  EXPECT_PRED1(::testing::ExitedWithCode(0), status);
 }
 
 }  // namespace

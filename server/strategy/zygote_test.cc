@@ -3,15 +3,19 @@
 #include "brood/server/strategy/zygote.h"
 
 #include <poll.h>
+#include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
 #include <memory>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "absl/types/optional.h"
 #include "brood/net/handoff_queue.h"
 #include "brood/net/instant.h"
 #include "brood/server/child_tag.h"
@@ -54,6 +58,18 @@ class ZygoteTest : public StrategyFixture {
     return zygote_->process().HandleNextMessage(queue);
   }
 
+  // Returns the command that waits for the standby; nothing if none does.
+  absl::optional<uint32_t> CommandToStandby() {
+    const ZygoteProcess& process = zygote_->process();
+    for (const int fd : process.kept_fds()) {
+      if (fd == process.queue_fd() || fd == process.doorbell().fd()) continue;
+      const auto message = net::HandoffQueue::AdoptAwaiting(dup(fd)).TryAwait();
+      EXPECT_THAT(message, IsOk());
+      if (*message) return (*message)->ticket.slot;
+    }
+    return absl::nullopt;
+  }
+
   bool DoorbellRings() {
     pollfd doorbell = {zygote_->process().doorbell().fd(), POLLIN, 0};
     return poll(&doorbell, 1, 0) == 1;
@@ -79,9 +95,12 @@ TEST_F(ZygoteTest, StartsAZygoteAndAStandby) {
 TEST_F(ZygoteTest, AnnouncesAChildWhenItAttendsToTheDoorbell) {
   Dispatch(7);
   EXPECT_THAT(events_.Take(), IsEmpty());
+  const net::Instant before = net::Now();
   EXPECT_TRUE(RunZygoteStep());
   EXPECT_TRUE(DoorbellRings());
   zygote_->Attend(now_, events_);
+  EXPECT_GE(events_.last_time(), before) << "when the zygote forked";
+  EXPECT_LE(events_.last_time(), net::Now());
   EXPECT_FALSE(DoorbellRings());
   EXPECT_THAT(events_.Take(), ElementsAre("serving 7 by 103"));
   EXPECT_EQ(reaper_.tag_of(kFirstChild), ChildTag::Connection(7).Pack());
@@ -144,6 +163,61 @@ TEST_F(ZygoteTest, PromotesTheStandbyWhenTheZygoteEnds) {
       << "it is complete again";
 }
 
+// The zygote created the standby, and was killed, after the supervisor had
+// looked for children that are new.
+TEST_F(ZygoteTest, PromotesAStandbyThatTheZygoteCreatedLast) {
+  End(kStandbyPid, FakeReaper::Killed(SIGKILL));
+  Maintain();
+  reaper_.End(kZygotePid, FakeReaper::Killed(SIGKILL));
+  for (const proc::Reaper::Ended& ended : reaper_.CleanupChildren(now_)) {
+    EXPECT_TRUE(RunZygoteStep());
+    zygote_->ChildEnded(ChildTag::Unpack(ended.tag), ended, now_, events_);
+  }
+  EXPECT_TRUE(zygote_->HasRoom());
+  EXPECT_EQ(reaper_.tag_of(103), ChildTag::Zygote().Pack());
+  EXPECT_EQ(CommandToStandby(), kTakeOver);
+}
+
+TEST_F(ZygoteTest, RequestsANewStandbyWhenTheStandbyEnds) {
+  End(kStandbyPid, FakeReaper::Killed(SIGKILL));
+  EXPECT_LE(zygote_->alarm(now_), now_);
+  Maintain();
+  EXPECT_TRUE(RunZygoteStep());
+  zygote_->Attend(now_, events_);
+  EXPECT_EQ(reaper_.tag_of(103), ChildTag::Standby().Pack());
+  EXPECT_EQ(zygote_->alarm(now_), net::Never());
+}
+
+TEST_F(ZygoteTest, RequestsAStandbyAgainWhenTheRequestCouldNotBeSent) {
+  shutdown(zygote_->process().queue_fd(), SHUT_RD);
+  End(kStandbyPid, FakeReaper::Killed(SIGKILL));
+  Maintain();
+  EXPECT_GT(zygote_->alarm(now_), now_);
+  EXPECT_NE(zygote_->alarm(now_), net::Never());
+}
+
+// Otherwise the standby that is created next would take over at once, beside
+// the zygote.
+TEST_F(ZygoteTest, LeavesNoCommandOfAnEndedZygoteForTheNextStandby) {
+  End(kZygotePid, FakeReaper::Killed(SIGKILL));
+  EXPECT_EQ(CommandToStandby(), kTakeOver);
+  End(kStandbyPid, FakeReaper::Killed(SIGKILL));  // before it has read it
+  EXPECT_EQ(CommandToStandby(), absl::nullopt);
+}
+
+// Children of the strategies that fork, in a server that chose otherwise.
+TEST_F(ZygoteTest, KeepsTheTableFromOtherChildren) {
+  const pid_t child = fork();
+  if (child == 0) {
+    signal(SIGSEGV, SIG_DFL);  // without the report of a sanitizer
+    zygote_->process().table().Read(0, 1);
+    _exit(0);
+  }
+  int status = -1;
+  ASSERT_EQ(TEMP_FAILURE_RETRY(waitpid(child, &status, 0)), child);
+  EXPECT_TRUE(WIFSIGNALED(status)) << "the table was there";
+}
+
 // The zygote was killed after it had forked and before it said so: the standby
 // finds the message again, and must not fork a second time.
 TEST_F(ZygoteTest, ForksOnceForAConnectionWhateverBecomesOfTheZygote) {
@@ -196,6 +270,7 @@ TEST_F(ZygoteTest, LetsBothGoOnceTheQueueIsEmpty) {
   EXPECT_THAT(events_.Take(), ElementsAre("serving 7 by 103"));
   Maintain();
   EXPECT_FALSE(RunZygoteStep()) << "it is told to exit";
+  EXPECT_EQ(CommandToStandby(), kExit);
   End(kZygotePid, FakeReaper::Exited(0));
   EXPECT_EQ(reaper_.tag_of(kStandbyPid), ChildTag::Standby().Pack())
       << "which is not promoted any more";

@@ -255,8 +255,8 @@ TEST_F(UpgradeTest, LogsThatAProgramWasReadyBeforeItEnded) {
     ASSERT_THAT(event, IsOk());
     names.emplace_back(event->name());
   }
-  EXPECT_THAT(names, ElementsAre("upgrade-started", "upgrade-ready",
-                                 "upgrade-failed"));
+  EXPECT_THAT(
+      names, ElementsAre("upgrade-started", "upgrade-ready", "upgrade-failed"));
 }
 
 class UpgradeWithServiceManagerTest : public UpgradeTest {
