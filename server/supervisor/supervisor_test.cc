@@ -3,27 +3,23 @@
 #include "brood/server/supervisor/supervisor.h"
 
 #include <poll.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #include <csignal>
-#include <functional>
-#include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "brood/net/connection.h"
-#include "brood/net/endpoint.h"
+#include "brood/net/event_fd.h"
 #include "brood/net/instant.h"
 #include "brood/proc/child.h"
 #include "brood/server/child_tag.h"
-#include "brood/server/connection_report.h"
-#include "brood/server/slot.h"
+#include "brood/server/supervisor/supervisor_fixture.h"
 #include "brood/testing/fakes/fake_reaper.h"
-#include "brood/testing/fakes/fake_strategy.h"
-#include "brood/testing/leak_check.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/test_client.h"
 #include "gmock/gmock.h"
@@ -33,7 +29,6 @@ namespace brood::server {
 namespace {
 
 using ::brood::testing::FakeReaper;
-using ::brood::testing::FakeStrategy;
 using ::brood::testing::IsOk;
 using ::brood::testing::IsOkAndHolds;
 using ::brood::testing::StatusIs;
@@ -42,112 +37,7 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 using Events = Strategy::Events;
-
-constexpr absl::Duration kGrace = absl::Seconds(10);
-
-// The clock of the supervisor, which stands still until a test moves it.
-net::Instant fake_now;
-net::Instant FakeNow() { return fake_now; }
-
-// A supervisor with a listener on loopback, no process and no waiting: its
-// strategy and its reaper are fakes, and each Step() is one turn.
-class SupervisorTest : public ::brood::testing::LeakCheck {
- protected:
-  SupervisorTest() {
-    // The listener stamps connections by the real clock.
-    fake_now = net::Now();
-    options_.listen = {"127.0.0.1:0"};
-    options_.log.level = LogLevel::kOff;
-    options_.max_connections = 4;
-    options_.drain_grace = kGrace;
-    options_.on_connection_end = [this](const ConnectionReport& report) {
-      EXPECT_FALSE(strategy_->busy()) << "reported from within the strategy";
-      ended_.push_back(report.pid);
-    };
-    Create();
-  }
-
-  void Create() {
-    supervisor_.reset();
-    absl::StatusOr<Requests> requests = Requests::Create();
-    ASSERT_THAT(requests, IsOk());
-    requests_ = std::make_unique<Requests>(*std::move(requests));
-    absl::StatusOr<Listeners> listeners = OpenListeners(options_, {}, &log_);
-    ASSERT_THAT(listeners, IsOk());
-    endpoint_ = listeners->front().listener.endpoint();
-    auto deadlines = Deadlines::Create(options_, options_.Capacity(), fake_now);
-    ASSERT_THAT(deadlines, IsOk());
-    auto manager = ServiceManager::Create("", &log_);
-    ASSERT_THAT(manager, IsOk());
-    auto reaper = std::make_unique<FakeReaper>();
-    reaper_ = reaper.get();
-    auto strategy = std::make_unique<FakeStrategy>();
-    strategy_ = strategy.get();
-    strategy_->on_dispatch = [this](Slot slot, net::Connection,
-                                    net::Instant now, Events& events) {
-      last_pid_ = 1000 + static_cast<pid_t>(++dispatched_);
-      reaper_->Adopt(proc::Child::Adopt(last_pid_),
-                     ChildTag::Connection(slot).Pack());
-      events.Serving(slot, last_pid_, now);
-    };
-    auto upgrade = Upgrade::Create(
-        options_, manager->get(), reaper_, &log_,
-        [this](const proc::Program& /*program*/) { return StartProgram(); });
-    ASSERT_THAT(upgrade, IsOk());
-    Supervisor::Parts parts = {*std::move(listeners),
-                               std::move(reaper),
-                               std::move(strategy),
-                               *std::move(deadlines),
-                               RequestSignals(),
-                               Handshake(),
-                               *std::move(manager),
-                               *std::move(upgrade),
-                               requests_.get(),
-                               &log_,
-                               FakeNow};
-    supervisor_ = std::make_unique<Supervisor>(options_, std::move(parts));
-    ASSERT_THAT(supervisor_->Start(), IsOk());
-  }
-
-  absl::StatusOr<proc::Child> StartProgram() {
-    if (!program_status_.ok()) return program_status_;
-    return proc::Child::Adopt(kProgram);
-  }
-
-  // Every process that is left obeys SIGKILL, so that the destructor ends.
-  ~SupervisorTest() override {
-    if (supervisor_ == nullptr) return;
-    for (const pid_t pid : reaper_->pids()) {
-      reaper_->End(pid, FakeReaper::Killed(SIGKILL));
-    }
-  }
-
-  void Turn() { EXPECT_THAT(Step(), IsOkAndHolds(true)); }
-  absl::StatusOr<bool> Step() {
-    return supervisor_->Step(absl::ZeroDuration());
-  }
-  void Advance(absl::Duration by) { fake_now = net::After(fake_now, by); }
-
-  TestClient Connect() {
-    absl::StatusOr<TestClient> client = TestClient::Connect(endpoint_);
-    EXPECT_THAT(client, IsOk());
-    return *std::move(client);
-  }
-
-  static constexpr pid_t kProgram = 7;
-
-  Options options_;
-  EventLog log_{LogLevel::kOff};
-  std::unique_ptr<Requests> requests_;
-  FakeReaper* reaper_ = nullptr;
-  FakeStrategy* strategy_ = nullptr;
-  net::Endpoint endpoint_;
-  int dispatched_ = 0;
-  pid_t last_pid_ = 0;
-  absl::Status program_status_;
-  std::vector<pid_t> ended_;
-  std::unique_ptr<Supervisor> supervisor_;
-};
+using SupervisorTest = SupervisorFixture;
 
 TEST_F(SupervisorTest, DispatchesEachConnectionThatWaits) {
   Turn();
@@ -198,7 +88,7 @@ TEST_F(SupervisorTest, DispatchesWhatCameBackAfterTheStrategyHasReturned) {
   strategy_->on_child_ended = [&](ChildTag tag,
                                   const proc::Reaper::Ended& ended,
                                   net::Instant /*now*/, Events& events) {
-    const net::Instant accepted_at = fake_now;
+    const net::Instant accepted_at = now_;
     events.Returned(tag.index,
                     net::Connection(net::Socket(), {}, {}, accepted_at),
                     ended.pid, ended.status);
@@ -288,35 +178,91 @@ TEST_F(SupervisorTest, ServesNothingWhenTheStrategyCannot) {
   EXPECT_THAT(Step(), StatusIs(absl::StatusCode::kFailedPrecondition));
 }
 
-TEST_F(SupervisorTest, RefusesAnUpgradeWithoutACommand) {
-  requests_->AskToUpgrade();
-  Turn();
-  EXPECT_THAT(reaper_->pids(), IsEmpty());
-  EXPECT_EQ(supervisor_->upgrades_failed(), 0u) << "refused, not failed";
-}
-
-TEST_F(SupervisorTest, GoesOnServingWhenANewProgramCannotBeStarted) {
-  options_.upgrade.command = {"/no/such/program"};
-  program_status_ = absl::NotFoundError("posix_spawn");
-  Create();
-  requests_->AskToUpgrade();
-  Turn();
-  EXPECT_EQ(supervisor_->upgrades_failed(), 1u);
+// A child that another process created for this one may have ended before it
+// is known, or may become known only when its end was looked for.
+TEST_F(SupervisorTest, AdoptsChildrenBeforeAndAfterItReaps) {
   const TestClient client = Connect();
   Turn();
-  EXPECT_THAT(strategy_->Take(), ElementsAre("dispatch 0"));
+  std::vector<std::string> steps;
+  strategy_->on_adopt_spawned = [&] { steps.push_back("adopt"); };
+  strategy_->on_child_ended = [&](ChildTag tag,
+                                  const proc::Reaper::Ended& ended,
+                                  net::Instant now, Events& events) {
+    steps.push_back("ended");
+    events.Ended(tag.index, ended.pid, ended.status, now);
+  };
+  const int forgets = reaper_->forget_count();
+  reaper_->End(last_pid_, FakeReaper::Exited(0));
+  Turn();
+  EXPECT_THAT(steps, ElementsAre("adopt", "ended", "adopt"));
+  EXPECT_EQ(reaper_->forget_count(), forgets + 1)
+      << "the pids may be given to other processes from now on";
 }
 
-TEST_F(SupervisorTest, GoesOnServingWhenTheNewProgramEnds) {
-  options_.upgrade.command = {"/program"};
+TEST_F(SupervisorTest, TellsTheStrategyWhetherNothingElseWasToBeDone) {
+  Turn();
+  EXPECT_TRUE(strategy_->idle);
+  const TestClient client = Connect();
+  Turn();
+  EXPECT_FALSE(strategy_->idle);
+}
+
+TEST_F(SupervisorTest, AttendsToAStrategyThatIsReadableOrHasNoDescriptor) {
+  int attended = 0;
+  strategy_->on_attend = [&](net::Instant, Events&) { ++attended; };
+  Turn();
+  EXPECT_EQ(attended, 1) << "it has no descriptor";
+  const absl::StatusOr<net::EventFd> events = net::EventFd::Create();
+  ASSERT_THAT(events, IsOk());
+  strategy_->descriptor = events->fd();
+  Turn();
+  EXPECT_EQ(attended, 1) << "there is no event";
+  events->Notify();
+  Turn();
+  EXPECT_EQ(attended, 2);
+  strategy_->descriptor = -1;
+}
+
+TEST_F(SupervisorTest, KillsTheChildOfAConnectionWhoseDeadlineHasPassed) {
+  options_.deadlines.connection = absl::Seconds(5);
   Create();
-  requests_->AskToUpgrade();
+  const TestClient client = Connect();
   Turn();
-  EXPECT_THAT(reaper_->pids(), ElementsAre(kProgram));
-  reaper_->End(kProgram, FakeReaper::Exited(100));
+  Advance(absl::Seconds(4));
   Turn();
-  EXPECT_EQ(supervisor_->upgrades_failed(), 1u);
-  EXPECT_THAT(strategy_->Take(), IsEmpty()) << "it is no child of a strategy";
+  EXPECT_THAT(reaper_->signals_to(last_pid_), IsEmpty());
+  Advance(absl::Seconds(2));
+  Turn();
+  EXPECT_THAT(reaper_->signals_to(last_pid_), ElementsAre(SIGKILL));
+}
+
+TEST_F(SupervisorTest, WaitsForChildrenOfTheStrategyThatServeNoConnection) {
+  constexpr pid_t kSpare = 500;
+  Turn();
+  reaper_->Adopt(proc::Child::Adopt(kSpare), ChildTag::Worker(0).Pack());
+  strategy_->on_child_ended = [](ChildTag, const proc::Reaper::Ended&,
+                                 net::Instant, Events&) {};
+  requests_->AskToDrain();
+  Turn();
+  Turn();
+  reaper_->End(kSpare, FakeReaper::Exited(0));
+  EXPECT_THAT(Step(), IsOkAndHolds(false));
+}
+
+TEST_F(SupervisorTest, FailsWhenEveryListenerIsDead) {
+  Turn();
+  ASSERT_EQ(shutdown(listener_fd_, SHUT_RDWR), 0);
+  EXPECT_THAT(Step(), StatusIs(absl::StatusCode::kUnavailable));
+}
+
+TEST_F(SupervisorTest, HasADescriptorThatIsNotReadableForWhatMustWait) {
+  std::vector<TestClient> clients;
+  for (int i = 0; i < 5; ++i) clients.push_back(Connect());
+  absl::StatusOr<int> fd = supervisor_->PollableFd();
+  ASSERT_THAT(fd, IsOk());
+  Turn();
+  pollfd ready = {*fd, POLLIN, 0};
+  EXPECT_EQ(poll(&ready, 1, 0), 0) << "four are served, which is the cap";
 }
 
 TEST_F(SupervisorTest, HasADescriptorThatIsReadableWhenATurnHasWork) {

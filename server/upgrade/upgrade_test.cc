@@ -10,13 +10,10 @@
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
-#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "brood/net/instant.h"
 #include "brood/proc/child.h"
@@ -24,9 +21,9 @@
 #include "brood/server/control/service_manager.h"
 #include "brood/server/log/event_log.h"
 #include "brood/server/options.h"
+#include "brood/testing/fakes/captured_log.h"
 #include "brood/testing/fakes/fake_reaper.h"
 #include "brood/testing/leak_check.h"
-#include "brood/testing/logged_event.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/support/fake_service_manager.h"
 #include "brood/testing/support/short_dir.h"
@@ -36,18 +33,16 @@
 namespace brood::server {
 namespace {
 
+using ::brood::testing::CapturedLog;
 using ::brood::testing::FakeReaper;
 using ::brood::testing::FakeServiceManager;
 using ::brood::testing::IsOk;
-using ::brood::testing::LoggedEvent;
 using ::brood::testing::ShortDir;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::StartsWith;
-using ::testing::internal::CaptureStderr;
-using ::testing::internal::GetCapturedStderr;
 
 constexpr pid_t kPid = 4711;
 constexpr absl::Duration kTimeout = absl::Seconds(30);
@@ -240,23 +235,14 @@ TEST_F(UpgradeTest, TerminatesANewProgramThatAcceptsWhenTheServerStops) {
 
 // Its report may be read only after the reaper has returned its end.
 TEST_F(UpgradeTest, LogsThatAProgramWasReadyBeforeItEnded) {
-  CaptureStderr();
-  EventLog log(LogLevel::kInfo, LogFormat::kJson);
-  Create(&log);
+  CapturedLog captured;
+  Create(&captured.log());
   Start();
   ReportReady();
   End(FakeReaper::Exited(1));
-  upgrade_.reset();
-  manager_.reset();
-  std::vector<std::string> names;
-  for (const absl::string_view line :
-       absl::StrSplit(GetCapturedStderr(), '\n', absl::SkipEmpty())) {
-    const absl::StatusOr<LoggedEvent> event = LoggedEvent::Parse(line);
-    ASSERT_THAT(event, IsOk());
-    names.emplace_back(event->name());
-  }
-  EXPECT_THAT(
-      names, ElementsAre("upgrade-started", "upgrade-ready", "upgrade-failed"));
+  EXPECT_THAT(captured.End(), ElementsAre("upgrade-started", "upgrade-ready",
+                                          "upgrade-failed"));
+  upgrade_.reset();  // it uses that log
 }
 
 class UpgradeWithServiceManagerTest : public UpgradeTest {

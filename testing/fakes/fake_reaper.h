@@ -58,6 +58,8 @@ class FakeReaper final : public proc::Reaper {
   absl::optional<uint32_t> tag_of(pid_t pid) const;
   // Returns the live children's pids, in ascending order.
   std::vector<pid_t> pids() const;
+  // Returns how often ForgetUnclaimed() was called.
+  int forget_count() const { return forget_count_; }
   // Returns the signals that were sent to `pid`.
   std::vector<int> signals_to(pid_t pid) const;
 
@@ -68,7 +70,7 @@ class FakeReaper final : public proc::Reaper {
   void Retag(pid_t pid, uint32_t tag) override;
   absl::optional<proc::ExitStatus> Disown(pid_t pid) override;
   absl::Span<const Ended> CleanupChildren(Instant now) override;
-  void ForgetUnclaimed() override {}
+  void ForgetUnclaimed() override { ++forget_count_; }
   absl::Status Signal(pid_t pid, int signal) override;
   void SignalAll(int signal) override;
   size_t live() const override { return tags_.size(); }
@@ -80,6 +82,7 @@ class FakeReaper final : public proc::Reaper {
   std::map<pid_t, std::vector<int>> signals_;
   std::vector<std::pair<pid_t, proc::ExitStatus>> ends_;
   std::vector<Ended> returned_;
+  int forget_count_ = 0;
 };
 
 }  // namespace brood::testing

@@ -46,6 +46,8 @@ class FakeStrategy final : public server::Strategy {
   std::function<void(net::Instant, Events&)> on_maintain;
   absl::Status prepare_status;
   bool has_room = true;
+  // What the last Maintain() was called with.
+  bool idle = false;
   int descriptor = -1;
   net::Instant next_alarm = net::Never();
 
@@ -81,8 +83,9 @@ class FakeStrategy final : public server::Strategy {
     const Call call(this, "");
     if (on_attend) on_attend(now, events);
   }
-  void Maintain(net::Instant now, bool /*idle*/, Events& events) override {
+  void Maintain(net::Instant now, bool is_idle, Events& events) override {
     const Call call(this, "");
+    idle = is_idle;
     if (on_maintain) on_maintain(now, events);
   }
   void Close() override { const Call call(this, "close"); }

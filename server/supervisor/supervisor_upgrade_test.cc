@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// What the supervisor does for an upgrade and for the service manager.
+
+#include <sys/types.h>
+
+#include <csignal>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "brood/server/supervisor/supervisor.h"
+#include "brood/server/supervisor/supervisor_fixture.h"
+#include "brood/server/upgrade/upgrade.h"
+#include "brood/testing/fakes/fake_reaper.h"
+#include "brood/testing/status_matchers.h"
+#include "brood/testing/support/fake_service_manager.h"
+#include "brood/testing/support/short_dir.h"
+#include "brood/testing/test_client.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::server {
+namespace {
+
+using ::brood::testing::FakeReaper;
+using ::brood::testing::FakeServiceManager;
+using ::brood::testing::IsOkAndHolds;
+using ::brood::testing::ShortDir;
+using ::brood::testing::TestClient;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+using SupervisorWithoutCommandTest = SupervisorFixture;
+
+class SupervisorUpgradeTest : public SupervisorFixture {
+ protected:
+  SupervisorUpgradeTest() {
+    options_.upgrade.command = {"/program"};
+    Create();
+  }
+
+  // Starts a new program, which reports that it is ready.
+  void StartReadyProgram() {
+    requests_->AskToUpgrade();
+    Turn();
+    ReportReady();
+    Turn();
+  }
+};
+
+TEST_F(SupervisorWithoutCommandTest, RefusesAnUpgrade) {
+  requests_->AskToUpgrade();
+  Turn();
+  EXPECT_THAT(reaper_->pids(), IsEmpty());
+  EXPECT_EQ(supervisor_->upgrades_failed(), 0u) << "refused, not failed";
+}
+
+TEST_F(SupervisorUpgradeTest, GoesOnServingWhenANewProgramCannotBeStarted) {
+  program_status_ = absl::NotFoundError("posix_spawn");
+  requests_->AskToUpgrade();
+  Turn();
+  EXPECT_EQ(supervisor_->upgrades_failed(), 1u);
+  const TestClient client = Connect();
+  Turn();
+  EXPECT_THAT(strategy_->Take(), ElementsAre("dispatch 0"));
+}
+
+TEST_F(SupervisorUpgradeTest, GoesOnServingWhenTheNewProgramEnds) {
+  requests_->AskToUpgrade();
+  Turn();
+  EXPECT_THAT(reaper_->pids(), ElementsAre(kProgram));
+  reaper_->End(kProgram, FakeReaper::Exited(100));
+  Turn();
+  EXPECT_EQ(supervisor_->upgrades_failed(), 1u);
+  EXPECT_THAT(strategy_->Take(), IsEmpty()) << "it is no child of a strategy";
+}
+
+TEST_F(SupervisorUpgradeTest, AcceptsNothingBesideTheNewProgram) {
+  StartReadyProgram();
+  const TestClient client = Connect();
+  Turn();
+  EXPECT_THAT(strategy_->Take(), IsEmpty()) << "it is for the new program";
+  reaper_->End(kProgram, FakeReaper::Exited(1));
+  Turn();
+  Turn();
+  EXPECT_THAT(strategy_->Take(), ElementsAre("dispatch 0"))
+      << "there is no new program any more";
+}
+
+TEST_F(SupervisorUpgradeTest, StopsWhenTheNewProgramHasTakenOver) {
+  const TestClient client = Connect();
+  Turn();
+  StartReadyProgram();
+  Advance(Upgrade::kProof);
+  Turn();
+  EXPECT_THAT(reaper_->pids(), ElementsAre(last_pid_));
+  EXPECT_THAT(strategy_->Take(), ElementsAre("dispatch 0", "close"));
+  reaper_->End(last_pid_, FakeReaper::Exited(0));
+  EXPECT_THAT(Step(), IsOkAndHolds(false));
+}
+
+TEST_F(SupervisorUpgradeTest, EndsANewProgramThatIsNotReadyWhenItStops) {
+  requests_->AskToUpgrade();
+  Turn();
+  requests_->AskToDrain();
+  Turn();
+  EXPECT_THAT(reaper_->signals_to(kProgram), ElementsAre(SIGKILL));
+}
+
+TEST_F(SupervisorUpgradeTest, StartsNoProgramWhileItStops) {
+  const TestClient client = Connect();
+  Turn();
+  requests_->AskToDrain();
+  Turn();
+  requests_->AskToUpgrade();
+  Turn();
+  EXPECT_THAT(reaper_->pids(), ElementsAre(last_pid_));
+}
+
+class SupervisorWithServiceManagerTest : public SupervisorFixture {
+ protected:
+  SupervisorWithServiceManagerTest() {
+    options_.notify_socket = dir_.File("notify");
+    Create();
+  }
+
+  // Returns what the service manager was sent next; empty if that is nothing.
+  std::string Notified() const {
+    return receiver_.NextWord(absl::ZeroDuration());
+  }
+
+  const ShortDir dir_;
+  const FakeServiceManager receiver_{dir_.Socket("notify")};
+};
+
+TEST_F(SupervisorWithServiceManagerTest, NotifiesItOnceOfTheStartAndTheStop) {
+  const TestClient client = Connect();
+  EXPECT_EQ(Notified(), "");
+  Turn();
+  EXPECT_EQ(Notified(), "READY=1");
+  Turn();
+  EXPECT_EQ(Notified(), "");
+  requests_->AskToDrain();
+  Turn();
+  EXPECT_EQ(Notified(), "STOPPING=1");
+  Turn();
+  EXPECT_EQ(Notified(), "");
+}
+
+}  // namespace
+}  // namespace brood::server
