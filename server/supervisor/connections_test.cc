@@ -3,29 +3,23 @@
 #include "brood/server/supervisor/connections.h"
 
 #include <fcntl.h>
-#include <sys/types.h>
 #include <sys/wait.h>
 
 #include <csignal>
-#include <functional>
-#include <memory>
+#include <cstddef>
 #include <utility>
-#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
-#include "brood/proc/child.h"
 #include "brood/proc/spawn.h"
-#include "brood/server/child_tag.h"
-#include "brood/server/connection_report.h"
 #include "brood/server/options.h"
 #include "brood/server/slot.h"
+#include "brood/server/supervisor/connections_fixture.h"
 #include "brood/testing/connection_pair.h"
 #include "brood/testing/fakes/fake_reaper.h"
-#include "brood/testing/fakes/fake_strategy.h"
-#include "brood/testing/leak_check.h"
 #include "brood/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -35,84 +29,12 @@ namespace {
 
 using ::brood::testing::ConnectionPair;
 using ::brood::testing::FakeReaper;
-using ::brood::testing::FakeStrategy;
 using ::brood::testing::IsOk;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 using Events = Strategy::Events;
-
-constexpr pid_t kPid = 4711;
-
-// Connections of a server with two slots, a strategy that gives each connection
-// to process kPid + slot, and the reports that the embedder got.
-class ConnectionsTest : public ::brood::testing::LeakCheck {
- protected:
-  ConnectionsTest() {
-    strategy_.on_dispatch = [this](Slot slot, net::Connection, net::Instant now,
-                                   Events& events) {
-      Serve(slot, now, events);
-    };
-  }
-
-  // Creates the connections of a server with `options`.
-  void Create(Options options) {
-    options.max_connections = 2;
-    options.log.level = LogLevel::kOff;
-    options.on_connection_end = [this](const ConnectionReport& report) {
-      EXPECT_FALSE(strategy_.busy()) << "reported from within the strategy";
-      reports_.push_back(report);
-      if (on_report_) on_report_();
-    };
-    auto deadlines = Deadlines::Create(options, options.Capacity(), net::Now());
-    ASSERT_THAT(deadlines, IsOk());
-    connections_ = std::make_unique<Connections>(options, *std::move(deadlines),
-                                                 &reaper_, &log_);
-  }
-
-  void Serve(Slot slot, net::Instant now, Events& events) {
-    const pid_t pid = kPid + static_cast<pid_t>(slot);
-    reaper_.Adopt(proc::Child::Adopt(pid), ChildTag::Connection(slot).Pack());
-    events.Serving(slot, pid, now);
-  }
-
-  // Accepts a connection. Returns when.
-  net::Instant Accept() {
-    absl::StatusOr<ConnectionPair> pair = ConnectionPair::Create();
-    EXPECT_THAT(pair, IsOk());
-    const net::Instant at = pair->connection.accepted_at();
-    connections_->Dispatch(std::move(pair->connection), strategy_);
-    return at;
-  }
-
-  // What the supervisor does when children have ended.
-  void Reap(net::Instant now) {
-    for (const proc::Reaper::Ended& ended : reaper_.CleanupChildren(now)) {
-      strategy_.ChildEnded(ChildTag::Unpack(ended.tag), ended, now,
-                           *connections_);
-    }
-  }
-
-  // A strategy whose process dies before it takes the connection over.
-  void ReturnWhatEnds() {
-    strategy_.on_child_ended = [](ChildTag tag,
-                                  const proc::Reaper::Ended& ended,
-                                  net::Instant /*now*/, Events& events) {
-      absl::StatusOr<ConnectionPair> pair = ConnectionPair::Create();
-      events.Returned(tag.index, std::move(pair->connection), ended.pid,
-                      ended.status);
-    };
-  }
-
-  const Totals& totals() const { return connections_->totals(); }
-
-  EventLog log_{LogLevel::kOff};
-  FakeReaper reaper_;
-  FakeStrategy strategy_;
-  std::unique_ptr<Connections> connections_;
-  std::vector<ConnectionReport> reports_;
-  std::function<void()> on_report_;
-};
+using ConnectionsTest = ConnectionsFixture;
 
 TEST_F(ConnectionsTest, AcceptsUpToTheCapAndAgainWhenOneHasEnded) {
   Create(Options());
@@ -186,6 +108,30 @@ TEST_F(ConnectionsTest, PausesWhenNoProcessCanBeCreated) {
   EXPECT_TRUE(connections_->MayAccept(resume));
   connections_->SendReports();
   EXPECT_THAT(reports_, IsEmpty()) << "it had no process";
+}
+
+// What was short may be free again; and once a process could be created, the
+// next failure is a new one.
+TEST_F(ConnectionsTest, EndsThePauseAtTheNextEndAndItsGrowthAtASuccess) {
+  Create(Options());
+  const auto serve = strategy_.on_dispatch;
+  const auto fail = [](Slot slot, net::Connection, net::Instant now,
+                       Events& events) {
+    events.Failed(slot, absl::ResourceExhaustedError("clone"), now);
+  };
+  Accept();
+  strategy_.on_dispatch = fail;
+  const net::Instant failed_at = Accept();
+  EXPECT_FALSE(connections_->MayAccept(failed_at));
+  reaper_.End(kPid, FakeReaper::Exited(0));
+  Reap(failed_at);
+  EXPECT_TRUE(connections_->MayAccept(failed_at));
+  strategy_.on_dispatch = serve;
+  Accept();
+  strategy_.on_dispatch = fail;
+  const net::Instant again_at = Accept();
+  EXPECT_EQ(connections_->resume_at(again_at),
+            net::After(again_at, Gate::kShortestPause));
 }
 
 // A dispatch from within the strategy's own call would call it again.
@@ -276,64 +222,6 @@ TEST_F(ConnectionsTest, SignalsAProcessThatBecomesKnownAfterTheOthersWere) {
   Reap(now);
   EXPECT_EQ(totals().killed, 1u);
   EXPECT_EQ(totals().killed_for[static_cast<size_t>(KillReason::kStop)], 1u);
-}
-
-class ConnectionsWithDeadlineTest : public ConnectionsTest {
- protected:
-  ConnectionsWithDeadlineTest() {
-    Options options;
-    options.deadlines.connection = absl::Seconds(5);
-    Create(options);
-  }
-
-  static constexpr absl::Duration kLater = absl::Seconds(6);
-};
-
-TEST_F(ConnectionsWithDeadlineTest, KillsAndCountsTheReason) {
-  const net::Instant at = Accept();
-  EXPECT_LT(at, connections_->next_deadline());
-  connections_->KillExpired(net::After(at, absl::Seconds(4)));
-  EXPECT_THAT(reaper_.signals_to(kPid), IsEmpty());
-  const net::Instant late = net::After(at, kLater);
-  connections_->KillExpired(late);
-  EXPECT_THAT(reaper_.signals_to(kPid), ElementsAre(SIGKILL));
-  reaper_.End(kPid, FakeReaper::Killed(SIGKILL));
-  Reap(late);
-  EXPECT_EQ(totals().killed_for[static_cast<size_t>(KillReason::kConnection)],
-            1u);
-  EXPECT_EQ(connections_->next_deadline(), net::Never());
-}
-
-TEST_F(ConnectionsWithDeadlineTest, KillsNoProcessThatDoesNotExistYet) {
-  strategy_.on_dispatch = nullptr;  // a zygote takes its time
-  const net::Instant late = net::After(Accept(), kLater);
-  connections_->KillExpired(late);
-  EXPECT_THAT(reaper_.pids(), IsEmpty());
-  EXPECT_EQ(connections_->running(), 1u);
-  Serve(0, late, *connections_);
-  connections_->KillExpired(net::After(late, absl::Seconds(1)));
-  EXPECT_THAT(reaper_.signals_to(kPid), ElementsAre(SIGKILL));
-}
-
-// Its process was killed for it, and another one has no time left.
-TEST_F(ConnectionsWithDeadlineTest, RecordsAnExpiredConnectionThatCameBack) {
-  const net::Instant late = net::After(Accept(), kLater);
-  ReturnWhatEnds();
-  connections_->KillExpired(late);
-  // It exited by itself before the signal arrived.
-  reaper_.End(kPid, FakeReaper::Exited(0));
-  Reap(late);
-  strategy_.Take();
-  connections_->DispatchReturned(late, strategy_);
-  EXPECT_THAT(strategy_.Take(), IsEmpty());
-  EXPECT_EQ(totals().killed_for[static_cast<size_t>(KillReason::kConnection)],
-            1u);
-  EXPECT_EQ(totals().ended_ok, 0u);
-  EXPECT_TRUE(totals().Balanced());
-  connections_->SendReports();
-  ASSERT_THAT(reports_, SizeIs(1));
-  EXPECT_TRUE(reports_[0].signalled_by_us);
-  EXPECT_EQ(connections_->next_deadline(), net::Never());
 }
 
 }  // namespace

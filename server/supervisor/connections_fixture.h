@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef BROOD_SERVER_SUPERVISOR_CONNECTIONS_FIXTURE_H_
+#define BROOD_SERVER_SUPERVISOR_CONNECTIONS_FIXTURE_H_
+
+#include <sys/types.h>
+
+#include <functional>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "brood/net/connection.h"
+#include "brood/net/instant.h"
+#include "brood/proc/child.h"
+#include "brood/proc/reaper.h"
+#include "brood/server/child_tag.h"
+#include "brood/server/connection_report.h"
+#include "brood/server/log/event_log.h"
+#include "brood/server/options.h"
+#include "brood/server/slot.h"
+#include "brood/server/strategy/strategy.h"
+#include "brood/server/supervisor/connections.h"
+#include "brood/testing/connection_pair.h"
+#include "brood/testing/fakes/fake_reaper.h"
+#include "brood/testing/fakes/fake_strategy.h"
+#include "brood/testing/leak_check.h"
+#include "brood/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::server {
+
+// ConnectionsFixture is the connections of a server with two slots, a strategy
+// that gives each connection to process kPid + slot, and the reports that the
+// embedder got.
+//
+// For unit tests of Connections, in one process. A test calls Create() first.
+//
+// Example:
+//   using ConnectionsTest = ConnectionsFixture;
+//   TEST_F(ConnectionsTest, CountsAConnection) {
+//     Create(Options());
+//     Accept();
+//     EXPECT_EQ(totals().accepted, 1u);
+//   }
+class ConnectionsFixture : public ::brood::testing::LeakCheck {
+ protected:
+  static constexpr pid_t kPid = 4711;
+
+  ConnectionsFixture() {
+    strategy_.on_dispatch = [this](Slot slot, net::Connection, net::Instant now,
+                                   Strategy::Events& events) {
+      Serve(slot, now, events);
+    };
+  }
+
+  // Creates the connections of a server with `options`.
+  void Create(Options options) { Create(std::move(options), &log_); }
+  // Creates them with a log, which outlives them.
+  void Create(Options options, EventLog* log) {
+    options.max_connections = 2;
+    options.log.level = LogLevel::kOff;
+    options.on_connection_end = [this](const ConnectionReport& report) {
+      EXPECT_FALSE(strategy_.busy()) << "reported from within the strategy";
+      reports_.push_back(report);
+      if (on_report_) on_report_();
+    };
+    auto deadlines = Deadlines::Create(options, options.Capacity(), net::Now());
+    ASSERT_THAT(deadlines, ::brood::testing::IsOk());
+    connections_ = std::make_unique<Connections>(options, *std::move(deadlines),
+                                                 &reaper_, log);
+  }
+
+  // Creates process kPid + `slot` for the connection.
+  void Serve(Slot slot, net::Instant now, Strategy::Events& events) {
+    const pid_t pid = kPid + static_cast<pid_t>(slot);
+    reaper_.Adopt(proc::Child::Adopt(pid), ChildTag::Connection(slot).Pack());
+    events.Serving(slot, pid, now);
+  }
+
+  // Accepts a connection. Returns when.
+  net::Instant Accept() {
+    absl::StatusOr<::brood::testing::ConnectionPair> pair =
+        ::brood::testing::ConnectionPair::Create();
+    EXPECT_THAT(pair, ::brood::testing::IsOk());
+    const net::Instant at = pair->connection.accepted_at();
+    connections_->Dispatch(std::move(pair->connection), strategy_);
+    return at;
+  }
+
+  // Does what the supervisor does when children have ended.
+  void Reap(net::Instant now) {
+    for (const proc::Reaper::Ended& ended : reaper_.CleanupChildren(now)) {
+      strategy_.ChildEnded(ChildTag::Unpack(ended.tag), ended, now,
+                           *connections_);
+    }
+  }
+
+  // Makes the strategy return connections: its processes end before they take
+  // them over.
+  void ReturnWhatEnds() {
+    strategy_.on_child_ended =
+        [](ChildTag tag, const proc::Reaper::Ended& ended, net::Instant /*now*/,
+           Strategy::Events& events) {
+          absl::StatusOr<::brood::testing::ConnectionPair> pair =
+              ::brood::testing::ConnectionPair::Create();
+          events.Returned(tag.index, std::move(pair->connection), ended.pid,
+                          ended.status);
+        };
+  }
+
+  const Totals& totals() const { return connections_->totals(); }
+
+  EventLog log_{LogLevel::kOff};
+  ::brood::testing::FakeReaper reaper_;
+  ::brood::testing::FakeStrategy strategy_;
+  std::unique_ptr<Connections> connections_;
+  std::vector<ConnectionReport> reports_;
+  // What else happens at each report.
+  std::function<void()> on_report_;
+};
+
+}  // namespace brood::server
+
+#endif  // BROOD_SERVER_SUPERVISOR_CONNECTIONS_FIXTURE_H_
