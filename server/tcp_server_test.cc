@@ -4,16 +4,27 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/base/config.h"
+#include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "brood/net/connection.h"
 #include "brood/net/endpoint.h"
@@ -21,6 +32,8 @@
 #include "brood/server/handler.h"
 #include "brood/server/inherited_listener.h"
 #include "brood/server/options.h"
+#include "brood/testing/fakes/captured_log.h"
+#include "brood/testing/fuzz/staged_process.h"
 #include "brood/testing/leak_check.h"
 #include "brood/testing/status_matchers.h"
 #include "gmock/gmock.h"
@@ -29,19 +42,28 @@
 namespace brood::server {
 namespace {
 
+using ::brood::testing::CapturedLog;
 using ::brood::testing::IsOk;
 using ::brood::testing::IsOkAndHolds;
+using ::brood::testing::StagedProcess;
 using ::brood::testing::StatusIs;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
+using ::testing::internal::CaptureStderr;
+using ::testing::internal::GetCapturedStderr;
+
+constexpr char kAnyPort[] = "127.0.0.1:0";
 
 ExitCode Serve(net::Connection& /*connection*/) { return ExitCode::kServed; }
 
 // A server that is created and turned in this process, and gets no connection.
 class TcpServerTest : public ::brood::testing::LeakCheck {
  protected:
+  // StagedProcess keeps one descriptor for good, which is no leak of a test.
+  static void SetUpTestSuite() { const StagedProcess first({}); }
+
   TcpServerTest() {
-    options_.listen = {"127.0.0.1:0"};
+    options_.listen = {kAnyPort};
     options_.log.level = LogLevel::kOff;
   }
 
@@ -55,6 +77,38 @@ class TcpServerTest : public ::brood::testing::LeakCheck {
         net::UniqueFd::Adopt(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     EXPECT_EQ(listen(fd.fd(), 1), 0);
     return fd;
+  }
+  static int PortOf(const net::UniqueFd& listener) {
+    sockaddr_storage address = {};
+    socklen_t length = sizeof(address);
+    getsockname(listener.fd(), reinterpret_cast<sockaddr*>(&address), &length);
+    return net::Endpoint::FromSockaddr(address).port();
+  }
+  // Returns a process that has ended and was not reaped yet.
+  static pid_t CreateZombie() {
+    const pid_t pid = fork();
+    if (pid == 0) _exit(0);
+    siginfo_t ignored;
+    EXPECT_EQ(TEMP_FAILURE_RETRY(waitid(P_PID, static_cast<id_t>(pid), &ignored,
+                                        WEXITED | WNOWAIT)),
+              0);
+    return pid;
+  }
+  static bool HasChildren() {
+    siginfo_t ignored;
+    return waitid(P_ALL, 0, &ignored, WEXITED | WNOHANG | WNOWAIT | __WALL) ==
+           0;
+  }
+  // Returns whether this process has blocked `signal`.
+  static bool IsBlocked(int signal) {
+    sigset_t blocked;
+    pthread_sigmask(SIG_BLOCK, nullptr, &blocked);
+    return sigismember(&blocked, signal) == 1;
+  }
+  static bool IsSubreaper() {
+    int is_subreaper = -1;
+    prctl(PR_GET_CHILD_SUBREAPER, &is_subreaper);
+    return is_subreaper != 0;
   }
   static bool IsOpen(int fd) { return fcntl(fd, F_GETFD) >= 0; }
 
@@ -129,6 +183,121 @@ TEST_F(TcpServerTest, RefusesAnUpgradeWithoutACommand) {
   EXPECT_THAT((*server)->Step(), IsOkAndHolds(true));
   EXPECT_EQ((*server)->upgrades_failed(), 0u);
 }
+
+TEST_F(TcpServerTest, CountsAnUpgradeWhoseProgramCannotBeStarted) {
+  options_.upgrade.command = {"/no/such/program"};
+  const auto server = Create();
+  ASSERT_THAT(server, IsOk());
+  (*server)->RequestUpgrade();
+  EXPECT_THAT((*server)->Step(), IsOkAndHolds(true));
+  EXPECT_EQ((*server)->upgrades_failed(), 1u);
+}
+
+TEST_F(TcpServerTest, ServesTheListenersOfTheProgramThatItReplaces) {
+  const StagedProcess staged({absl::StrCat("BROOD_UPGRADE=", kAnyPort, "\n")});
+  const net::UniqueFd listener = ListeningSocket();
+  const int ready_fd = StagedProcess::kFirst;
+  ASSERT_EQ(dup2(listener.fd(), ready_fd + 1), ready_fd + 1);
+  options_.upgrade.command = {"/program"};
+  const auto server = Create();
+  ASSERT_THAT(server, IsOk());
+  EXPECT_EQ((*server)->endpoints()[0].port(), PortOf(listener));
+  EXPECT_TRUE(IsOpen(ready_fd));
+  EXPECT_THAT((*server)->Step(), IsOkAndHolds(true));
+  EXPECT_FALSE(IsOpen(ready_fd)) << "it has reported that it is ready";
+}
+
+// They are another server's of this process, which can be replaced.
+TEST_F(TcpServerTest, LeavesTheListenersOfAnotherProgramWithoutACommand) {
+  const StagedProcess staged({absl::StrCat("BROOD_UPGRADE=", kAnyPort, "\n")});
+  ASSERT_THAT(Create(), IsOk());
+  EXPECT_NE(getenv("BROOD_UPGRADE"), nullptr);
+}
+
+TEST_F(TcpServerTest, TakesSignalsUnlessTheyAreTheEmbedders) {
+  for (const bool take : {true, false}) {
+    options_.take_signals = take;
+    const auto server = Create();
+    ASSERT_THAT(server, IsOk());
+    EXPECT_EQ(IsBlocked(SIGTERM), take);
+  }
+}
+
+TEST_F(TcpServerTest, ReapsChildrenOfOthersOnlyIfItOwnsAllChildren) {
+  for (const bool owns_all : {false, true}) {
+    options_.owns_all_children = owns_all;
+    const auto server = Create();
+    ASSERT_THAT(server, IsOk());
+    const pid_t child = CreateZombie();
+    EXPECT_THAT((*server)->Step(), IsOkAndHolds(true));
+    EXPECT_EQ(waitpid(child, nullptr, WNOHANG), owns_all ? -1 : child);
+  }
+}
+
+TEST_F(TcpServerTest, AdoptsOrphansOnlyIfItIsToDoSo) {
+  for (const bool init : {false, true}) {
+    options_.init = init;
+    ASSERT_THAT(Create(), IsOk());
+    EXPECT_EQ(IsSubreaper(), init);
+  }
+  prctl(PR_SET_CHILD_SUBREAPER, 0);
+}
+
+// A child whose end finds the queue full is reaped late.
+TEST_F(TcpServerTest, WarnsOfAQueueOfSignalsThatIsShorterThanTheCap) {
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_SIGPENDING, &before), 0);
+  const absl::Cleanup restore = [&] { setrlimit(RLIMIT_SIGPENDING, &before); };
+  const rlimit ten = {10, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_SIGPENDING, &ten), 0);
+  options_.log.level = LogLevel::kWarning;
+  options_.log.format = LogFormat::kJson;
+  for (const int cap : {10, 11}) {
+    options_.max_connections = cap;
+    CapturedLog captured;
+    EXPECT_THAT(Create(), IsOk());
+    EXPECT_EQ(captured.End(),
+              cap > 10 ? std::vector<std::string>{"signal-queue-too-small"}
+                       : std::vector<std::string>());
+  }
+}
+
+TEST_F(TcpServerTest, StampsItsLinesUnlessTheTimeIsOff) {
+  options_.log.level = LogLevel::kInfo;
+  for (const bool time : {true, false}) {
+    options_.log.time = time;
+    CaptureStderr();
+    EXPECT_THAT(Create(), IsOk());
+    const std::string lines = GetCapturedStderr();
+    ASSERT_FALSE(lines.empty());
+    EXPECT_EQ(absl::ascii_isdigit(static_cast<unsigned char>(lines[0])), time)
+        << lines;
+  }
+}
+
+TEST_F(TcpServerTest, CreatesAZygoteBeforeItServes) {
+  options_.strategy = StrategyKind::kZygote;
+  const auto server = Create();
+  ASSERT_THAT(server, IsOk());
+  EXPECT_TRUE(HasChildren());
+}
+
+// A sanitizer needs more addresses than any limit here would leave.
+#if !defined(ABSL_HAVE_ADDRESS_SANITIZER) && \
+    !defined(ABSL_HAVE_THREAD_SANITIZER)
+TEST_F(TcpServerTest, FailsWithoutMemoryForItsTables) {
+  options_.max_connections = 1'000'000;
+  const pid_t child = fork();
+  if (child == 0) {
+    const rlimit little = {32 << 20, 32 << 20};
+    if (setrlimit(RLIMIT_AS, &little) < 0) _exit(1);
+    _exit(absl::IsResourceExhausted(Create().status()) ? 0 : 2);
+  }
+  int status = -1;
+  ASSERT_EQ(TEMP_FAILURE_RETRY(waitpid(child, &status, 0)), child);
+  EXPECT_PRED1(::testing::ExitedWithCode(0), status);
+}
+#endif
 
 // Whatever the strategy created ahead ends with the server.
 TEST_F(TcpServerTest, CreatesAndDestroysEveryStrategy) {
