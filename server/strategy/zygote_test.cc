@@ -55,6 +55,11 @@ class ZygoteTest : public StrategyFixture {
   bool RunZygoteStep() {
     const net::HandoffQueue queue =
         net::HandoffQueue::AdoptAwaiting(dup(zygote_->process().queue_fd()));
+    // The zygote would wait for one.
+    if (!queue.TryAwait()->has_value()) {
+      ADD_FAILURE() << "there is no message";
+      return false;
+    }
     return zygote_->process().HandleNextMessage(queue);
   }
 
