@@ -3,6 +3,7 @@
 #include "brood/net/connection.h"
 
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <chrono>  // NOLINT(build/c++11): the monotonic clock.
 #include <utility>
@@ -60,12 +61,13 @@ TEST_F(ConnectionTest, ReturnsWhatItWasCreatedWith) {
   EXPECT_EQ(connection.accepted_at(), kAcceptedAt);
 }
 
-// The socket here is not connected: the kernel would know no such address.
+// The kernel would return the path of the unix socket.
 TEST_F(ConnectionTest, KnowsItsLocalInternetAddressByItself) {
+  const ShortDir dir;
+  const Connection accepted = AcceptAt(dir.Socket("socket"));
   for (const char* text : {"192.0.2.1:7000", "[2001:db8::1]:7000"}) {
-    const Connection connection(
-        Socket::Adopt(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)),
-        PeerAddress(), Address(text), kAcceptedAt);
+    const Connection connection(Socket::Adopt(dup(accepted.fd())),
+                                PeerAddress(), Address(text), kAcceptedAt);
     EXPECT_EQ(connection.local().ToString(), text);
   }
 }

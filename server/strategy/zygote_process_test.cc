@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/wait.h>
@@ -12,6 +13,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <utility>
 
@@ -47,11 +50,20 @@ constexpr size_t kCells = 8;
 constexpr uint32_t kStandbyCell = kCells - 1;
 constexpr int kServed = static_cast<int>(ExitCode::kServed);
 
-// What a child reports by its exit code about the descriptors of the zygote.
+// What a child reports by its exit code about the descriptors and the table of
+// the zygote.
 constexpr auto kHasNone = static_cast<ExitCode>(40);
 constexpr auto kHasSome = static_cast<ExitCode>(41);
 
 bool IsOpen(int fd) { return fcntl(fd, F_GETFD) >= 0; }
+
+// Returns whether this process has the memory at `address`.
+bool IsMapped(const void* address) {
+  const auto page_size = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto page = reinterpret_cast<uintptr_t>(address) & ~(page_size - 1);
+  unsigned char is_resident;
+  return mincore(reinterpret_cast<void*>(page), 1, &is_resident) == 0;
+}
 
 // The supervisor's side of a zygote, whose spawner a derived fixture chooses.
 class ZygoteProcessTest : public ::brood::testing::LeakCheck {
@@ -59,8 +71,10 @@ class ZygoteProcessTest : public ::brood::testing::LeakCheck {
   explicit ZygoteProcessTest(proc::Spawner* spawner)
       : queue_(*net::HandoffQueue::Create()),
         standby_queue_(*net::HandoffQueue::Create()),
+        table_(*SpawnTable::Create(kCells)),
+        cell_(table_.Begin(0, 1)),
         process_(queue_->fd_to_await(), standby_queue_->fd_to_await(),
-                 *net::EventFd::Create(), *SpawnTable::Create(kCells), spawner,
+                 *net::EventFd::Create(), std::move(table_), spawner,
                  &program_) {}
 
   // Gives a connection to the zygote, numbered `serial`, for `slot`.
@@ -74,20 +88,22 @@ class ZygoteProcessTest : public ::brood::testing::LeakCheck {
     EXPECT_THAT(queue.Order({command, serial}), IsOk());
   }
 
-  // Returns whether one of the descriptors of the zygote is open here.
-  bool HasOne() const {
+  // Returns whether this process has the table or a descriptor of the zygote.
+  bool HasSome() const {
     const auto& fds = process_.kept_fds();
-    return std::any_of(fds.begin(), fds.end(), IsOpen);
+    return IsMapped(cell_) || std::any_of(fds.begin(), fds.end(), IsOpen);
   }
 
   EventLog log_{LogLevel::kOff};
-  // Its children only look which descriptors they have.
+  // Its children only look what they have.
   ChildProgram program_{[this](net::Connection& /*connection*/) {
-                          return HasOne() ? kHasSome : kHasNone;
+                          return HasSome() ? kHasSome : kHasNone;
                         },
                         1, nullptr, &log_};
   proc::Private<net::HandoffQueue> queue_;
   proc::Private<net::HandoffQueue> standby_queue_;
+  SpawnTable table_;
+  const pid_t* const cell_;  // in the table
   ZygoteProcess process_;
 };
 
@@ -214,7 +230,8 @@ class ZygoteProcessesTest : public ZygoteProcessTest {
   proc::CloneSpawner spawner_;
 };
 
-TEST_F(ZygoteProcessesTest, ForksChildrenOfTheSupervisorWithoutItsDescriptors) {
+TEST_F(ZygoteProcessesTest,
+       ForksChildrenOfTheSupervisorWithoutItsTableAndDescriptors) {
   const pid_t zygote = Start(&ZygoteProcess::RunZygote);
   Offer(0, 1);
   AwaitDoorbell();
@@ -249,6 +266,7 @@ TEST_F(ZygoteProcessesTest, GoesOnAsTheStandbyThatItCreated) {
 TEST_F(ZygoteProcessesTest, EndsAsAStandbyThatIsToldToExit) {
   const pid_t standby = Start(&ZygoteProcess::RunStandby);
   Offer(0, 1);
+  Order(*queue_, kExit);  // so that it would end if it took over
   Order(*standby_queue_, kExit);
   EXPECT_PRED1(ExitedWithCode(kServed), WaitFor(standby));
   EXPECT_FALSE(queue_->Empty()) << "it left the connection to the zygote";
