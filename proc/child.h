@@ -5,8 +5,10 @@
 // parent can reap it, so a pid is safe to signal exactly as long as a Child
 // holds it. The reaper forgets it at the instant of the wait.
 //
-// To destroy a Child that still owns a process would leave a zombie behind, or
-// a stranger nobody watches; it aborts, naming the pid.
+// To destroy a Child that still owns a process would leave behind a zombie, or
+// a process that is not watched; it aborts, naming the pid. In a process that
+// was forked since, a copy of the object owns nothing, and its destruction has
+// no effect.
 //
 // Errors: Signal() gives the errno of kill, by absl::ErrnoToStatus.
 //
@@ -39,7 +41,10 @@ class Child {
 
   // 0 when nothing is owned.
   pid_t pid() const { return pid_; }
-  // Sends `signal`. A child that has ended but was not reaped yet takes it too.
+  // Sends `signal` to the process group that the child leads, and to the child
+  // alone if it leads none: what the child started ends with it, unless that
+  // has left the group. A child that has ended but was not reaped yet takes it
+  // too. Returns PermissionDenied if the child itself could not be signalled.
   absl::Status Signal(int signal) const;
   // Gives the duty to reap to the caller.
   pid_t Release() && { return std::exchange(pid_, 0); }

@@ -37,23 +37,37 @@ uint64_t BitOf(int signal) { return uint64_t{1} << (signal - 1); }
 
 void ReleaseExitSignal(int signal) { claimed_signals &= ~BitOf(signal); }
 
-// Returns the highest real-time signal that is neither handled, ignored,
-// blocked nor claimed in this process.
-absl::StatusOr<int> ClaimExitSignal() {
+// What this process does with a real-time signal, in the order in which an exit
+// signal is chosen. A signal that is blocked or ignored may be so because of
+// the program that started this one, so it is not in use.
+enum class Disposition { kDefault, kBlocked, kIgnored, kHandled };
+
+Disposition DispositionOf(int signal) {
+  struct sigaction action;
+  if (sigaction(signal, nullptr, &action) < 0) return Disposition::kHandled;
+  if (action.sa_handler == SIG_IGN) return Disposition::kIgnored;
+  if (action.sa_handler != SIG_DFL) return Disposition::kHandled;
   sigset_t blocked;
   sigprocmask(SIG_BLOCK, nullptr, &blocked);
-  for (int signal = SIGRTMAX; signal >= SIGRTMIN; --signal) {
-    struct sigaction action;
-    if (sigaction(signal, nullptr, &action) < 0 ||
-        action.sa_handler != SIG_DFL || sigismember(&blocked, signal)) {
-      continue;
-    }
-    if ((claimed_signals.fetch_or(BitOf(signal)) & BitOf(signal)) == 0) {
-      return signal;
+  return sigismember(&blocked, signal) == 1 ? Disposition::kBlocked
+                                            : Disposition::kDefault;
+}
+
+// Returns the highest real-time signal that is neither handled nor claimed in
+// this process.
+absl::StatusOr<int> ClaimExitSignal() {
+  for (const Disposition accepted :
+       {Disposition::kDefault, Disposition::kBlocked, Disposition::kIgnored}) {
+    for (int signal = SIGRTMAX; signal >= SIGRTMIN; --signal) {
+      if (DispositionOf(signal) != accepted) continue;
+      if ((claimed_signals.fetch_or(BitOf(signal)) & BitOf(signal)) == 0) {
+        return signal;
+      }
     }
   }
   return absl::ResourceExhaustedError(
-      "sigaction: every real-time signal of this process is in use");
+      "sigaction: every real-time signal of this process is handled or is the "
+      "exit signal of another server");
 }
 
 void DoNothing(int /*signal*/) {}

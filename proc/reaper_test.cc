@@ -341,41 +341,18 @@ TEST_F(ReaperTest, DoesNotDisturbAnotherInTheSameProcess) {
   EXPECT_THAT(other.CleanupByQueue(), SizeIs(1));
 }
 
-TEST_F(ReaperTest, ClaimsASignalThatNobodyUses) {
-  sigset_t blocked;
-  sigemptyset(&blocked);
-  sigaddset(&blocked, SIGRTMAX);
-  sigprocmask(SIG_BLOCK, &blocked, nullptr);
-  std::signal(SIGRTMAX - 1, SIG_IGN);
-  EXPECT_EQ(ReaperHarness(Ownership::kOursAlone).reaper().exit_signal(),
-            SIGRTMAX - 2);
-  std::signal(SIGRTMAX - 1, SIG_DFL);
-  sigprocmask(SIG_UNBLOCK, &blocked, nullptr);
-}
-
-TEST_F(ReaperTest, SaysThatEverySignalIsTakenAndGivesThemBack) {
-  for (int round = 0; round < 2; ++round) {
-    std::vector<std::unique_ptr<Reaper>> reapers;
-    absl::StatusOr<std::unique_ptr<Reaper>> reaper;
-    while ((reaper = Reaper::Create(Ownership::kOursAlone, 1)).ok()) {
-      reapers.push_back(*std::move(reaper));
-      ASSERT_LT(reapers.size(), 100u);
-    }
-    EXPECT_THAT(reaper, StatusIs(absl::StatusCode::kResourceExhausted));
-    EXPECT_THAT(reapers, SizeIs(SIGRTMAX - SIGRTMIN + 1));
-  }
-}
-
 using ReaperDeathTest = ReaperTest;
 
 TEST_F(ReaperDeathTest, DestroyingOneWithALiveChildAborts) {
   EXPECT_EXIT(
       {
         auto reaper = *Reaper::Create(Ownership::kOursAlone, 1);
-        reaper->Adopt(Child::Adopt(5000001), 0);
+        const pid_t pid = fork();
+        if (pid == 0) _exit(0);
+        reaper->Adopt(Child::Adopt(pid), 0);
         reaper.reset();
       },
-      ::testing::KilledBySignal(SIGABRT), "child 5000001 was dropped");
+      ::testing::KilledBySignal(SIGABRT), "child [1-9][0-9]* was dropped");
 }
 
 }  // namespace

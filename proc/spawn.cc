@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>  // NOLINT(build/c++11): the monotonic clock.
 #include <cstdint>
@@ -89,8 +90,13 @@ bool IsIgnored(int signal) {
          action.handler == SIG_IGN;
 }
 
-void SetDefault(int signal) {
-  const KernelSigaction action;
+bool Contains(const std::vector<int>& signals, int signal) {
+  return std::find(signals.begin(), signals.end(), signal) != signals.end();
+}
+
+void SetDisposition(int signal, void (*handler)(int)) {
+  KernelSigaction action;
+  action.handler = handler;
   syscall(SYS_rt_sigaction, signal, &action, nullptr, sizeof(uint64_t));
 }
 
@@ -109,12 +115,18 @@ void FlushIfPending(FILE* stream) {
   _exit(code);
 }
 
-// What exit() runs: in the process that registered it nothing, in its children
-// the end. `parent` is a pid in a pointer's clothes.
-void LeaveIfChild(int code, void* parent) {
-  if (getpid() != static_cast<pid_t>(reinterpret_cast<intptr_t>(parent))) {
-    Leave(code);
-  }
+// The pid of this process if a Spawner created it. In a process that such a
+// process forks it is the pid of the parent, so it is compared with getpid().
+// Thread-local, because a child writes to that page anyway (the kernel stores
+// the id of the thread there): elsewhere the write would cost a page fault.
+thread_local pid_t spawned_pid = 0;
+
+// Ends a process that a Spawner created, when it calls exit(). In every other
+// process exit() goes on: the files of a process that the embedder forked are
+// flushed, and its handlers run. `pid` is &spawned_pid of the thread that
+// spawned, which is the only thread of a child at its start.
+void LeaveIfSpawned(int code, void* pid) {
+  if (*static_cast<const pid_t*>(pid) == getpid()) Leave(code);
 }
 
 // A body that calls exit() must not run what the parent has registered with
@@ -122,18 +134,16 @@ void LeaveIfChild(int code, void* parent) {
 // it meets this before all that was there before the first child. Registered by
 // the parent, for in each child it would cost two page faults.
 void GuardExit() {
-  static pid_t guarded = 0;
-  const pid_t self = getpid();
-  if (guarded == self) return;
-  if (on_exit(LeaveIfChild, reinterpret_cast<void*>(intptr_t{self})) == 0) {
-    guarded = self;
-  }
+  static const pid_t* guarded = nullptr;
+  if (guarded == &spawned_pid) return;
+  if (on_exit(LeaveIfSpawned, &spawned_pid) == 0) guarded = &spawned_pid;
 }
 
 }  // namespace
 
-absl::StatusOr<CloneSpawner> CloneSpawner::Create(int exit_signal) {
-  CloneSpawner spawner(exit_signal);
+absl::StatusOr<CloneSpawner> CloneSpawner::Create(int exit_signal,
+                                                  ChildSettings settings) {
+  CloneSpawner spawner(exit_signal, std::move(settings));
   if (prctl(PR_GET_TID_ADDRESS, &spawner.tid_address_) < 0) {
     return absl::ErrnoToStatus(errno, "prctl PR_GET_TID_ADDRESS");
   }
@@ -151,9 +161,12 @@ absl::StatusOr<CloneSpawner> CloneSpawner::Create(int exit_signal) {
 absl::Status CloneSpawner::Prepare() {
   ForgetPrivateFdsOfParent();
   GuardExit();
-  ignored_signals_.clear();
+  reset_signals_.clear();
   for (int signal = 1; signal <= SIGRTMAX; ++signal) {
-    if (IsIgnored(signal)) ignored_signals_.push_back(signal);
+    if (IsIgnored(signal) && !Contains(settings_.ignored, signal) &&
+        !Contains(settings_.ignored_as_in_parent, signal)) {
+      reset_signals_.push_back(signal);
+    }
   }
   return CheckSingleThreaded();
 }
@@ -188,36 +201,35 @@ absl::StatusOr<pid_t> CloneSpawner::SpawnSibling(
 // As fork() does it, but with an exit signal of our own. The raw call leaves
 // the C library's copy of the thread id alone, so the kernel is told to write
 // the child's id there, and to clear it when the child ends.
+//
+// Every signal is blocked meanwhile, and until the child has set its
+// dispositions: one that comes in between can neither run a handler of the
+// parent's in the child nor end a child that is to ignore it.
 pid_t CloneSpawner::Clone(uint64_t flags, int exit_signal,
                           pid_t* spawned) const {
+  sigset_t all, before;
+  sigfillset(&all);
+  if (sigprocmask(SIG_SETMASK, &all, &before) < 0) return -1;
   flags |= CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
+  long pid;
   if (has_clear_sighand_) {
-    // The child is spawned with every handler reset. There is no moment at
-    // which a signal could run a handler of the parent's in it, so none need be
-    // blocked.
     clone_args args = {};
     args.flags = flags | CLONE_CLEAR_SIGHAND;
     args.child_tid = reinterpret_cast<uintptr_t>(tid_address_);
     args.parent_tid = reinterpret_cast<uintptr_t>(spawned);
     args.exit_signal = static_cast<uint64_t>(exit_signal);
-    return static_cast<pid_t>(syscall(SYS_clone3, &args, sizeof(args)));
-  }
-  // Between its birth and its first reset a child here has the parent's
-  // handlers; with every signal blocked nothing can run them.
-  sigset_t all, before;
-  sigfillset(&all);
-  if (sigprocmask(SIG_SETMASK, &all, &before) < 0) return -1;
-  flags |= static_cast<uint64_t>(exit_signal);
+    pid = syscall(SYS_clone3, &args, sizeof(args));
+  } else {
+    flags |= static_cast<uint64_t>(exit_signal);
 #if defined(__x86_64__)
-  const long pid =
-      syscall(SYS_clone, flags, nullptr, spawned, tid_address_, nullptr);
+    pid = syscall(SYS_clone, flags, nullptr, spawned, tid_address_, nullptr);
 #else
-  const long pid =
-      syscall(SYS_clone, flags, nullptr, spawned, nullptr, tid_address_);
+    pid = syscall(SYS_clone, flags, nullptr, spawned, nullptr, tid_address_);
 #endif
+  }
   if (pid != 0) {
     const int error = errno;
-    sigprocmask(SIG_SETMASK, &before, nullptr);
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
     errno = error;
   }
   return static_cast<pid_t>(pid);
@@ -227,27 +239,48 @@ pid_t CloneSpawner::Clone(uint64_t flags, int exit_signal,
 // of the body out of the parent's frames, which lie copied below this one.
 void CloneSpawner::RunChild(absl::FunctionRef<int()> body,
                             absl::Span<const int> kept_fds) const noexcept {
+  spawned_pid = *tid_address_;
   ClosePrivateFds(kept_fds);
   syscall(SYS_set_robust_list, robust_list_, robust_list_size_);
   // Touched only if need be: a page that is written is a page that is copied.
   DropUnflushed(stdout);
   DropUnflushed(stderr);
-  ResetSignals();
+  JoinGroup();
+  SetSignals();
   SyncPoint("spawn: born");
 
   Leave(body());
 }
 
+// Neither call can fail in a process that was just created, unless a sandbox
+// refuses it: then the child runs in the group of its parent.
+void CloneSpawner::JoinGroup() const {
+  switch (settings_.group) {
+    case ProcessGroup::kInherited:
+      return;
+    case ProcessGroup::kOwn:
+      setpgid(0, 0);
+      return;
+    case ProcessGroup::kOwnSession:
+      setsid();
+      return;
+  }
+}
+
 // Dispositions first, the mask last: nothing that was ignored or handled by the
 // parent can get at the child in between.
-void CloneSpawner::ResetSignals() const {
+void CloneSpawner::SetSignals() const {
   if (!has_clear_sighand_) {
     for (int signal = 1; signal <= SIGRTMAX; ++signal) {
-      SetDefault(signal);
+      if (!Contains(settings_.ignored_as_in_parent, signal) ||
+          !IsIgnored(signal)) {
+        SetDisposition(signal, SIG_DFL);
+      }
     }
   } else {
-    for (int signal : ignored_signals_) SetDefault(signal);
+    for (int signal : reset_signals_) SetDisposition(signal, SIG_DFL);
   }
+  for (int signal : settings_.ignored) SetDisposition(signal, SIG_IGN);
   // The raw call: the C library's leaves its own internal signals as they are,
   // and lies in a page of code that a child would otherwise not have to map.
   const uint64_t none = 0;

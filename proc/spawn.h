@@ -4,7 +4,9 @@
 //
 // Spawn() is called in the parent; the body runs in the child, which starts as
 // a process of its own should:
-//   - no signal is blocked, none is handled or ignored
+//   - no signal is blocked or handled, and only those are ignored that
+//     ChildSettings says
+//   - it runs in the process group that ChildSettings says
 //   - the framework's descriptors (private_fds.h) are closed
 //   - gettid(), raise() and robust mutexes work: the C library's cached thread
 //     id and robust list are those of the child
@@ -13,6 +15,7 @@
 // destructor and no destructor of the parent's frames runs twice, not even if
 // the body calls exit() (but for what the parent registers with atexit after
 // the first Prepare()). What the child printed to stdout and stderr is flushed.
+// exit() in a process that something else forked is left alone.
 // It never returns into the parent's code, not even by an exception: one that
 // leaves the body ends in std::terminate.
 //
@@ -51,6 +54,22 @@
 
 namespace brood::proc {
 
+// ProcessGroup is the process group in which a child runs.
+enum class ProcessGroup {
+  kInherited,   // that of the process that spawns
+  kOwn,         // one of its own, whose id is the child's pid
+  kOwnSession,  // one of its own, in a session of its own
+};
+
+// ChildSettings says what a child is like when its body begins.
+struct ChildSettings {
+  ProcessGroup group = ProcessGroup::kInherited;
+  // Signals that the child ignores.
+  std::vector<int> ignored;
+  // Signals that the child ignores if the process that spawns does.
+  std::vector<int> ignored_as_in_parent;
+};
+
 // SpawnedChild is a Child that also says when it was created.
 class SpawnedChild : public Child {
  public:
@@ -71,7 +90,7 @@ class Spawner {
  public:
   virtual ~Spawner() = default;
 
-  // Records which signals this process ignores, for children to undo (handlers
+  // Records which signals this process ignores, for children to reset (handlers
   // need no look-up), and makes exit() end a child at once. Must be called
   // before the first Spawn(), and again when foreign code has run. Fails as
   // Spawn() would in a process that has threads.
@@ -98,7 +117,8 @@ class Spawner {
 class CloneSpawner final : public Spawner {
  public:
   // Children notify this process of their end by `exit_signal`.
-  static absl::StatusOr<CloneSpawner> Create(int exit_signal);
+  static absl::StatusOr<CloneSpawner> Create(int exit_signal,
+                                             ChildSettings settings = {});
 
   absl::Status Prepare() override;
   absl::StatusOr<SpawnedChild> Spawn(
@@ -109,21 +129,25 @@ class CloneSpawner final : public Spawner {
       absl::Span<const int> kept_fds = {}) const override;
 
  private:
-  explicit CloneSpawner(int exit_signal) : exit_signal_(exit_signal) {}
+  CloneSpawner(int exit_signal, ChildSettings settings)
+      : exit_signal_(exit_signal), settings_(std::move(settings)) {}
 
   pid_t Clone(uint64_t flags, int exit_signal, pid_t* spawned) const;
   [[noreturn]] void RunChild(absl::FunctionRef<int()> body,
                              absl::Span<const int> kept_fds) const noexcept;
-  void ResetSignals() const;
+  void JoinGroup() const;
+  void SetSignals() const;
 
   int exit_signal_;
+  ChildSettings settings_;
   // Whether the kernel can reset handlers while it clones (clone3, Linux 5.5).
   bool has_clear_sighand_ = false;
   // Where the C library keeps the thread's id and its list of robust mutexes.
   int* tid_address_ = nullptr;
   void* robust_list_ = nullptr;
   size_t robust_list_size_ = 0;
-  std::vector<int> ignored_signals_;
+  // Signals that this process ignores, and a child does not.
+  std::vector<int> reset_signals_;
 };
 
 }  // namespace brood::proc

@@ -85,6 +85,45 @@ TEST_P(SpawnerTest, AChildStartsWithNoSignalBlockedHandledOrIgnored) {
   });
 }
 
+TEST_P(SpawnerTest, AChildIgnoresWhatItsSettingsSay) {
+  Apart([] {
+    for (const int signal : {SIGINT, SIGPIPE}) std::signal(signal, SIG_IGN);
+    std::signal(SIGHUP, [](int) {});
+    ChildSettings settings;
+    settings.ignored = {SIGHUP};
+    settings.ignored_as_in_parent = {SIGINT, SIGQUIT};
+    absl::StatusOr<CloneSpawner> spawner =
+        CloneSpawner::Create(SIGCHLD, settings);
+    ASSERT_THAT(spawner, IsOk());
+    ASSERT_THAT(spawner->Prepare(), IsOk());
+    ExpectInChild(*spawner, [] {
+      EXPECT_EQ(LineOfStatus("SigIgn"), "0000000000000003");
+    });
+  });
+}
+
+TEST_P(SpawnerTest, AChildRunsInTheGroupThatItsSettingsSay) {
+  Apart([] {
+    const pid_t group = getpgrp(), session = getsid(0);
+    for (const ProcessGroup choice :
+         {ProcessGroup::kInherited, ProcessGroup::kOwn,
+          ProcessGroup::kOwnSession}) {
+      ChildSettings settings;
+      settings.group = choice;
+      absl::StatusOr<CloneSpawner> spawner =
+          CloneSpawner::Create(SIGCHLD, settings);
+      ASSERT_THAT(spawner, IsOk());
+      ASSERT_THAT(spawner->Prepare(), IsOk());
+      ExpectInChild(*spawner, [&] {
+        const bool inherits = choice == ProcessGroup::kInherited;
+        EXPECT_EQ(getpgrp(), inherits ? group : getpid());
+        EXPECT_EQ(getsid(0),
+                  choice == ProcessGroup::kOwnSession ? getpid() : session);
+      });
+    }
+  });
+}
+
 TEST_P(SpawnerTest, PrepareSeesWhatIsIgnoredByNow) {
   Apart([] {
     CloneSpawner spawner = Prepared();

@@ -63,6 +63,11 @@ DEFINE_bool(init, false,
             "be the init process of a container: adopt and bury orphans");
 DEFINE_string(drain_grace, "10s",
               "from SIGTERM until children are terminated, then killed");
+DEFINE_string(children, "group",
+              "process group of children: \"group\" (one of its own for "
+              "each), \"session\" (a session of its own) or \"inherit\" "
+              "(that of the server: Ctrl-C ends children too, and a deadline "
+              "ends the child without what it started)");
 DEFINE_string(on_parent_death, "finish",
               "what children do when the server's process is killed: finish "
               "(serve their connections to the end) or die (with it)");
@@ -113,7 +118,7 @@ void OpenStandardDescriptors() {
 }
 
 int Main(int argc, char** argv) {
-  RequestSignals::BlockForGood();
+  RequestSignals::Block();
   OpenStandardDescriptors();
   const auto own_command = OwnCommand(argc, argv);
   gflags::gflags_exitfunc = [](int code) {

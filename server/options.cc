@@ -19,6 +19,12 @@ constexpr NamedValue<OnParentDeath> kOnParentDeathNames[] = {
     {OnParentDeath::kDie, "die"},
 };
 
+constexpr NamedValue<ChildGroup> kChildGroupNames[] = {
+    {ChildGroup::kOwn, "group"},
+    {ChildGroup::kSession, "session"},
+    {ChildGroup::kInherit, "inherit"},
+};
+
 constexpr int kLargestSize = 16 << 20;
 constexpr int kMostConnections = 1000000;
 constexpr int kMostAhead = 100000;
@@ -104,6 +110,7 @@ absl::Status Options::Validate() const {
         CheckLength("deadlines.peer", deadlines.peer, kLongestPeerTimeout),
         CheckLength("upgrade.timeout", upgrade.timeout, kLongestTimeout),
         CheckUpgradeCommand(upgrade.command),
+        CheckEnum("children", children),
         CheckEnum("on_parent_death", on_parent_death),
         CheckEnum("log.level", log.level),
         CheckEnum("log.format", log.format)}) {
@@ -142,6 +149,14 @@ absl::string_view NameOf(OnParentDeath choice) {
 
 absl::StatusOr<OnParentDeath> ParseOnParentDeath(absl::string_view text) {
   return ParseName(kOnParentDeathNames, "on_parent_death", text);
+}
+
+absl::string_view NameOf(ChildGroup choice) {
+  return FindName(kChildGroupNames, choice);
+}
+
+absl::StatusOr<ChildGroup> ParseChildGroup(absl::string_view text) {
+  return ParseName(kChildGroupNames, "children", text);
 }
 
 }  // namespace brood::server

@@ -4,13 +4,17 @@
 
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/types.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstddef>
 #include <new>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "brood/net/instant.h"
 #include "brood/proc/reaper.h"
 #include "brood/proc/spawn.h"
@@ -50,6 +54,28 @@ void CheckExitQueue(const Options& options, EventLog* log) {
   }
 }
 
+// Returns what a child of the server is like when it begins. It outlives the
+// signals by which the server is asked for an upgrade. A signal that was
+// ignored when the program was started, as a shell does it for a job in the
+// background, stays ignored.
+proc::ChildSettings SettingsOfChildren(const Options& options) {
+  proc::ChildSettings settings;
+  switch (options.children) {
+    case ChildGroup::kOwn:
+      settings.group = proc::ProcessGroup::kOwn;
+      break;
+    case ChildGroup::kSession:
+      settings.group = proc::ProcessGroup::kOwnSession;
+      break;
+    case ChildGroup::kInherit:
+      settings.group = proc::ProcessGroup::kInherited;
+      break;
+  }
+  settings.ignored = {SIGHUP, SIGUSR2};
+  settings.ignored_as_in_parent = {SIGINT, SIGQUIT};
+  return settings;
+}
+
 }  // namespace
 
 // What a server consists of, and how it is put together. Children use the log
@@ -64,6 +90,10 @@ class TcpServer::Impl final {
   const Requests& requests() const { return requests_; }
   const EventLog& log() const { return log_; }
   Supervisor& supervisor() const { return *supervisor_; }
+
+  // Reports whether this process created the server. If not, it was forked
+  // since, and the supervisor's memory is not there. Async-signal-safe.
+  bool IsOurs() const { return getpid() == owner_; }
 
  private:
   Impl(const Options& options, Requests requests, Handler handler);
@@ -84,6 +114,7 @@ class TcpServer::Impl final {
   absl::Status PrepareUpgrades(const Options& options,
                                Supervisor::Parts* parts);
 
+  const pid_t owner_ = getpid();
   EventLog log_;
   const Requests requests_;
   const ChildProgram program_;
@@ -142,7 +173,10 @@ absl::Status TcpServer::Impl::Assemble(
 absl::Status TcpServer::Impl::TakeSignals(const Options& options,
                                           Supervisor::Parts* parts) {
   if (!options.take_signals) return absl::OkStatus();
-  absl::StatusOr<RequestSignals> joined = RequestSignals::Join(&requests_);
+  absl::StatusOr<RequestSignals> joined =
+      RequestSignals::Join(&requests_, options.upgrade.command.empty()
+                                           ? RequestSignals::kStop
+                                           : RequestSignals::kStopAndUpgrade);
   if (!joined.ok()) return joined.status();
   parts->signals = *std::move(joined);
   return absl::OkStatus();
@@ -186,8 +220,8 @@ absl::Status TcpServer::Impl::Listen(const Options& options,
 
 absl::Status TcpServer::Impl::ChooseStrategy(const Options& options,
                                              Supervisor::Parts* parts) {
-  absl::StatusOr<proc::CloneSpawner> spawner =
-      proc::CloneSpawner::Create(parts->reaper->exit_signal());
+  absl::StatusOr<proc::CloneSpawner> spawner = proc::CloneSpawner::Create(
+      parts->reaper->exit_signal(), SettingsOfChildren(options));
   if (!spawner.ok()) return spawner.status();
   spawner_ = std::make_unique<proc::CloneSpawner>(*std::move(spawner));
   return Keep(MakeStrategy(options, {spawner_.get(), parts->reaper.get(),
@@ -225,36 +259,68 @@ absl::StatusOr<std::unique_ptr<TcpServer>> TcpServer::Create(
 
 TcpServer::TcpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-TcpServer::~TcpServer() = default;
+// In a process that was forked since Create(), the members are left as they
+// are: their destructors would act on children, files and signals that belong
+// to the process that created them.
+TcpServer::~TcpServer() {
+  if (impl_->IsOurs()) return;
+  static std::atomic<Impl*> abandoned;  // so that no tool reports a leak
+  abandoned = impl_.release();
+}
 
 const std::vector<net::Endpoint>& TcpServer::endpoints() const {
   return impl_->endpoints();
 }
 
-absl::Status TcpServer::Run() { return impl_->supervisor().Run(); }
+absl::Status TcpServer::CheckOurs(const char* call) const {
+  if (impl_->IsOurs()) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      call,
+      ": another process created this server, and fork copied the object; "
+      "call daemon() and fork() before TcpServer::Create()"));
+}
+
+absl::Status TcpServer::Run() {
+  absl::Status ours = CheckOurs("Run");
+  return ours.ok() ? impl_->supervisor().Run() : ours;
+}
 
 absl::StatusOr<bool> TcpServer::Step(absl::Duration timeout) {
+  absl::Status ours = CheckOurs("Step");
+  if (!ours.ok()) return ours;
   return impl_->supervisor().Step(timeout);
 }
 
 absl::StatusOr<int> TcpServer::PollableFd() {
+  absl::Status ours = CheckOurs("PollableFd");
+  if (!ours.ok()) return ours;
   return impl_->supervisor().PollableFd();
 }
 
-void TcpServer::RequestDrain() { impl_->requests().AskToDrain(); }
+void TcpServer::RequestDrain() {
+  if (impl_->IsOurs()) impl_->requests().AskToDrain();
+}
 
-void TcpServer::RequestUpgrade() { impl_->requests().AskToUpgrade(); }
+void TcpServer::RequestUpgrade() {
+  if (impl_->IsOurs()) impl_->requests().AskToUpgrade();
+}
 
 uint64_t TcpServer::upgrades_failed() const {
-  return impl_->supervisor().upgrades_failed();
+  return impl_->IsOurs() ? impl_->supervisor().upgrades_failed() : 0;
 }
 
 absl::Status TcpServer::BeginGeneration() {
-  return impl_->supervisor().BeginGeneration();
+  absl::Status ours = CheckOurs("BeginGeneration");
+  return ours.ok() ? impl_->supervisor().BeginGeneration() : ours;
 }
 
-const Totals& TcpServer::totals() const { return impl_->supervisor().totals(); }
+const Totals& TcpServer::totals() const {
+  static const Totals none;
+  return impl_->IsOurs() ? impl_->supervisor().totals() : none;
+}
 
-uint64_t TcpServer::log_lines_dropped() const { return impl_->log().dropped(); }
+uint64_t TcpServer::log_lines_dropped() const {
+  return impl_->IsOurs() ? impl_->log().dropped() : 0;
+}
 
 }  // namespace brood::server

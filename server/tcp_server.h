@@ -22,9 +22,15 @@ namespace brood::server {
 // parent: Create() binds and listens, Run() gives each connection a child,
 // which runs the handler and exits. The embedder's descriptors, signals and
 // children are left alone (but see Options::take_signals and
-// owns_all_children); several servers in one process leave each other alone.
-// All calls but the two requests are for one thread at a time. Errors name the
-// call and its object, as "bind 127.0.0.1:80: Permission denied".
+// owns_all_children, and for each signal docs/embedding.md); several servers in
+// one process leave each other alone. All calls but the two requests are for
+// one thread at a time. Errors name the call and its object, as "bind
+// 127.0.0.1:80: Permission denied".
+//
+// A server belongs to the process that called Create(). In one that was forked
+// since (by the embedder's fork() or daemon()), the copy of the object has no
+// effect: Run(), Step(), PollableFd() and BeginGeneration() return
+// FailedPrecondition, requests and the destructor do nothing, counts are 0.
 //
 // Example:
 //   Options options;
@@ -45,6 +51,17 @@ class TcpServer final {
   // `inherited` are listeners that exist already, for the entries of
   // Options::listen that mean them. They belong to the server from this call
   // on, whether it succeeds or not; those that no entry means are closed.
+  //
+  // Each server uses one real-time signal, by which its children report their
+  // end, and blocks it: the highest that this process does not handle. One that
+  // is blocked or ignored is chosen only if there is no other. A process can
+  // have as many servers as it leaves signals, which is about 30 at most.
+  //
+  // Children do not report by SIGCHLD, so wait(), waitpid() and waitid() of the
+  // embedder do not see them. Two exceptions: with __WALL or __WCLONE they do,
+  // and a handler that executes a program makes its process report by SIGCHLD.
+  // If the embedder waits for such a process, its exit status is lost: the
+  // connection is counted in Totals::unknown, and nothing else is lost.
   //
   // The process must have no threads, and stay without them while the server
   // runs. With the strategies kZygote and kAuto, whose children are forked by
@@ -104,7 +121,11 @@ class TcpServer final {
 
   explicit TcpServer(std::unique_ptr<Impl> impl);
 
-  const std::unique_ptr<Impl> impl_;
+  // Returns FailedPrecondition, which names `call`, unless this process created
+  // the server.
+  absl::Status CheckOurs(const char* call) const;
+
+  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace brood::server

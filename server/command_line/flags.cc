@@ -79,6 +79,11 @@ absl::Status Parse(const Flag& /*flag*/, const std::string& text,
 }
 
 absl::Status Parse(const Flag& /*flag*/, const std::string& text,
+                   ChildGroup* choice) {
+  return Store(ParseChildGroup(text), choice);
+}
+
+absl::Status Parse(const Flag& /*flag*/, const std::string& text,
                    LogLevel* level) {
   return Store(ParseLogLevel(text), level);
 }
@@ -137,6 +142,7 @@ constexpr Flag kFlags[] = {
     {kProcesses, "workers", "pool.workers", SetIn<&O::pool, &O::Pool::workers>},
     {kProcesses, "max_connections_per_worker", "pool.max_connections",
      SetIn<&O::pool, &O::Pool::max_connections>},
+    {kProcesses, "children", "children", Set<&O::children>},
     {kProcesses, "huge_text", "", nullptr},
     {kProcesses, "init", "init", Set<&O::init>},
     {kDeadlines, "first_byte_timeout", "deadlines.first_byte",

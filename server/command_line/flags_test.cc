@@ -54,9 +54,9 @@ std::map<std::string, std::string> DefinedFlags() {
 // Does not compile if there is a field that it does not know.
 std::map<std::string, std::string> FieldsOf(const Options& options) {
   const auto& [listen, unix_mode, backlog, strategy, max_connections, max_size,
-               owns_all_children, init, prepare_child, spares, pool, deadlines,
-               drain_grace, on_parent_death, take_signals, upgrade, log,
-               notify_socket, on_connection_end] = options;
+               owns_all_children, init, children, prepare_child, spares, pool,
+               deadlines, drain_grace, on_parent_death, take_signals, upgrade,
+               log, notify_socket, on_connection_end] = options;
   const auto& [spares_min, spares_max] = spares;
   const auto& [pool_workers, pool_max_connections] = pool;
   const auto& [first_byte, idle, connection, peer] = deadlines;
@@ -75,6 +75,7 @@ std::map<std::string, std::string> FieldsOf(const Options& options) {
       {"max_size", text(max_size)},
       {"owns_all_children", text(owns_all_children)},
       {"init", text(init)},
+      {"children", text(NameOf(children))},
       {"prepare_child", set(prepare_child)},
       {"spares.min", text(spares_min)},
       {"spares.max", text(spares_max)},
@@ -111,6 +112,7 @@ const std::map<std::string, std::string>& OtherTexts() {
       {"workers", "7"},
       {"max_connections_per_worker", "7"},
       {"init", "true"},
+      {"children", "inherit"},
       {"first_byte_timeout", "7s"},
       {"idle_timeout", "7s"},
       {"connection_timeout", "7s"},

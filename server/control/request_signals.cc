@@ -1,23 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/server/control/request_signals.h"
 
+#include <sched.h>
+#include <sys/eventfd.h>
+#include <sys/types.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
 #include <csignal>
-#include <initializer_list>
+#include <cstddef>
+#include <cstdint>
 #include <mutex>
 #include <utility>
 #include <vector>
 
-#include "absl/types/optional.h"
+#include "brood/net/event_fd.h"
 #include "brood/proc/private_fds.h"
-#include "brood/proc/signals.h"
 
 namespace brood::server {
 namespace {
 
-constexpr std::initializer_list<int> kSignals = {SIGTERM, SIGINT, SIGHUP,
-                                                 SIGUSR2};
+// A signal, and whether it asks for an upgrade and not for a stop.
+struct Meaning {
+  int signal;
+  bool upgrade;
+};
+constexpr std::array<Meaning, 4> kSignals = {{
+    {SIGTERM, false},
+    {SIGINT, false},
+    {SIGHUP, true},
+    {SIGUSR2, true},
+}};
 
-// Guards who has joined, and the making of the one Shared there is.
+// What the handler uses: it may run in any thread, at any moment.
+// The process that installed it; the bits of the signals that came, in the
+// order of kSignals; the descriptor to notify; and how many handlers run.
+std::atomic<pid_t> owner{0};
+std::atomic<uint32_t> arrived{0};
+std::atomic<int> doorbell{-1};
+std::atomic<int> running{0};
+
+// In a process that was forked since the handler was installed, the signal does
+// what it would have done without it. It is blocked until the handler returns.
+void OnSignal(int signal, siginfo_t* /*info*/, void* /*context*/) {
+  const int saved_errno = errno;
+  if (getpid() != owner) {
+    std::signal(signal, SIG_DFL);
+    raise(signal);
+    errno = saved_errno;
+    return;
+  }
+  ++running;
+  for (size_t i = 0; i < kSignals.size(); ++i) {
+    if (kSignals[i].signal == signal) arrived |= uint32_t{1} << i;
+  }
+  const int fd = doorbell;
+  // If the counter is full, the descriptor is readable already.
+  if (fd >= 0) eventfd_write(fd, 1);
+  --running;
+  errno = saved_errno;
+}
+
+// Blocks or unblocks one signal in this thread, as `how` says. Returns whether
+// it was blocked, -1 with errno on an error.
+int ChangeMask(int how, int signal) {
+  sigset_t one, before;
+  sigemptyset(&one);
+  sigaddset(&one, signal);
+  if (sigprocmask(how, &one, &before) < 0) return -1;
+  return sigismember(&before, signal);
+}
+
+// Guards who has joined, and the one Shared that there is.
 std::mutex& Mutex() {
   static auto* const mutex = new std::mutex;
   return *mutex;
@@ -25,59 +83,168 @@ std::mutex& Mutex() {
 
 }  // namespace
 
-struct RequestSignals::Shared {
-  explicit Shared(proc::SignalInbox signals) : inbox(std::move(signals)) {}
+// Shared is what the servers of this process have in common. Mutex() guards it.
+class RequestSignals::Shared {
+ public:
+  explicit Shared(net::EventFd event) : event_(std::move(event)) {
+    owner = getpid();
+    doorbell = event_.fd();
+  }
+  ~Shared();
 
-  const proc::Private<proc::SignalInbox> inbox;
-  std::vector<const Requests*> everyone;
+  // Reports whether this process created the object. If not, it was forked
+  // since.
+  static bool IsOurs() { return getpid() == owner; }
+  // In a process that was forked since: gives the signals back, and leaves the
+  // servers of the parent alone.
+  void Abandon();
+
+  int fd() const { return event_.fd(); }
+  absl::Status Add(const Requests* requests, Use use);
+  void Remove(const Requests* requests, Use use);
+  void Forward() const;
+
+ private:
+  // Taken is what must be undone for a signal that has a handler.
+  struct Taken {
+    int users = 0;
+    bool is_handled = false;
+    bool was_blocked = false;
+    struct sigaction action = {};
+  };
+
+  absl::Status Take(size_t index);
+  void GiveBack(size_t index);
+
+  const proc::Private<net::EventFd> event_;
+  std::vector<const Requests*> everyone_;
+  std::array<Taken, kSignals.size()> taken_;
 };
 
-void RequestSignals::BlockForGood() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  for (int signal : kSignals) sigaddset(&signals, signal);
-  sigprocmask(SIG_BLOCK, &signals, nullptr);
+// A handler that another thread has begun may still use the descriptor.
+RequestSignals::Shared::~Shared() {
+  doorbell = -1;
+  while (running != 0) sched_yield();
 }
 
-absl::StatusOr<RequestSignals> RequestSignals::Join(const Requests* requests) {
+void RequestSignals::Shared::Abandon() {
+  arrived = 0;
+  running = 0;  // the handlers of other threads, which were not forked
+  for (size_t i = 0; i < kSignals.size(); ++i) GiveBack(i);
+}
+
+absl::Status RequestSignals::Shared::Add(const Requests* requests, Use use) {
+  absl::Status taken;
+  everyone_.push_back(requests);
+  for (size_t i = 0; i < kSignals.size(); ++i) {
+    if (kSignals[i].upgrade && use == kStop) continue;
+    if (taken_[i].users++ == 0 && taken.ok()) taken = Take(i);
+  }
+  if (!taken.ok()) Remove(requests, use);
+  return taken;
+}
+
+void RequestSignals::Shared::Remove(const Requests* requests, Use use) {
+  everyone_.erase(std::find(everyone_.begin(), everyone_.end(), requests));
+  for (size_t i = 0; i < kSignals.size(); ++i) {
+    if (kSignals[i].upgrade && use == kStop) continue;
+    if (--taken_[i].users == 0) GiveBack(i);
+  }
+}
+
+// The handler first: a signal that waits because it was blocked finds it.
+absl::Status RequestSignals::Shared::Take(size_t index) {
+  const int signal = kSignals[index].signal;
+  Taken& taken = taken_[index];
+  if (sigaction(signal, nullptr, &taken.action) < 0) {
+    return absl::ErrnoToStatus(errno, "sigaction");
+  }
+  if (taken.action.sa_handler == SIG_IGN) return absl::OkStatus();
+  struct sigaction action = {};
+  action.sa_sigaction = OnSignal;
+  action.sa_flags = SA_SIGINFO | SA_RESTART;
+  sigfillset(&action.sa_mask);
+  if (sigaction(signal, &action, nullptr) < 0) {
+    return absl::ErrnoToStatus(errno, "sigaction");
+  }
+  taken.is_handled = true;
+  const int was_blocked = ChangeMask(SIG_UNBLOCK, signal);
+  if (was_blocked < 0) return absl::ErrnoToStatus(errno, "sigprocmask");
+  taken.was_blocked = was_blocked == 1;
+  return absl::OkStatus();
+}
+
+// Undoes Take() in the opposite order. A signal that came, and that no server
+// has looked at, is raised for what handles it from now on.
+void RequestSignals::Shared::GiveBack(size_t index) {
+  const int signal = kSignals[index].signal;
+  Taken& taken = taken_[index];
+  if (!taken.is_handled) return;
+  if (taken.was_blocked) ChangeMask(SIG_BLOCK, signal);
+  sigaction(signal, &taken.action, nullptr);
+  taken = Taken();
+  const uint32_t bit = uint32_t{1} << index;
+  if ((arrived.fetch_and(~bit) & bit) != 0) raise(signal);
+}
+
+void RequestSignals::Shared::Forward() const {
+  event_->Take();
+  const uint32_t bits = arrived.exchange(0);
+  for (size_t i = 0; i < kSignals.size(); ++i) {
+    if ((bits >> i & 1) == 0) continue;
+    for (const Requests* requests : everyone_) {
+      kSignals[i].upgrade ? requests->AskToUpgrade() : requests->AskToDrain();
+    }
+  }
+}
+
+void RequestSignals::Block() {
+  for (const Meaning& each : kSignals) ChangeMask(SIG_BLOCK, each.signal);
+}
+
+absl::StatusOr<RequestSignals> RequestSignals::Join(const Requests* requests,
+                                                    Use use) {
   static auto* const all = new std::weak_ptr<Shared>;
   const std::lock_guard<std::mutex> lock(Mutex());
   std::shared_ptr<Shared> shared = all->lock();
+  if (shared != nullptr && !Shared::IsOurs()) {
+    shared->Abandon();
+    shared = nullptr;
+  }
   if (shared == nullptr) {
-    absl::StatusOr<proc::SignalInbox> inbox =
-        proc::SignalInbox::Create(kSignals);
-    if (!inbox.ok()) return inbox.status();
-    shared = std::make_shared<Shared>(*std::move(inbox));
+    absl::StatusOr<net::EventFd> event = net::EventFd::Create();
+    if (!event.ok()) return event.status();
+    shared = std::make_shared<Shared>(*std::move(event));
     *all = shared;
   }
-  shared->everyone.push_back(requests);
-  return RequestSignals(std::move(shared), requests);
+  absl::Status added = shared->Add(requests, use);
+  if (!added.ok()) return added;
+  return RequestSignals(std::move(shared), requests, use);
 }
 
 RequestSignals::RequestSignals(std::shared_ptr<Shared> shared,
-                               const Requests* requests)
-    : shared_(std::move(shared)), requests_(requests) {}
+                               const Requests* requests, Use use)
+    : shared_(std::move(shared)), requests_(requests), use_(use) {}
 
 RequestSignals::~RequestSignals() {
   if (shared_ == nullptr) return;
   const std::lock_guard<std::mutex> lock(Mutex());
-  std::vector<const Requests*>& everyone = shared_->everyone;
-  everyone.erase(std::find(everyone.begin(), everyone.end(), requests_));
+  shared_->Remove(requests_, use_);
   shared_.reset();
 }
 
+bool RequestSignals::IsWaiting() const {
+  return shared_ != nullptr && arrived != 0;
+}
+
 int RequestSignals::fd() const {
-  return shared_ == nullptr ? -1 : shared_->inbox.fd();
+  return shared_ == nullptr ? -1 : shared_->fd();
 }
 
 void RequestSignals::Forward() const {
-  while (const absl::optional<siginfo_t> taken = shared_->inbox->TryTake()) {
-    const bool stop = taken->si_signo == SIGTERM || taken->si_signo == SIGINT;
-    const std::lock_guard<std::mutex> lock(Mutex());
-    for (const Requests* requests : shared_->everyone) {
-      stop ? requests->AskToDrain() : requests->AskToUpgrade();
-    }
-  }
+  if (shared_ == nullptr) return;
+  const std::lock_guard<std::mutex> lock(Mutex());
+  shared_->Forward();
 }
 
 }  // namespace brood::server

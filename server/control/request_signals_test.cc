@@ -1,6 +1,8 @@
 #include "brood/server/control/request_signals.h"
 
 #include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <utility>
@@ -21,6 +23,16 @@ bool Readable(int fd) {
   return poll(&polled, 1, 0) == 1;
 }
 
+using Action = void (*)(int);
+
+Action ActionOf(int signal) {
+  struct sigaction action = {};
+  sigaction(signal, nullptr, &action);
+  return action.sa_handler;
+}
+
+constexpr int kRequestSignals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2};
+
 bool IsBlocked(int signal) {
   sigset_t blocked;
   sigprocmask(SIG_BLOCK, nullptr, &blocked);
@@ -30,12 +42,18 @@ bool IsBlocked(int signal) {
 // The census includes the mask of signals.
 class RequestSignalsTest : public ::brood::testing::LeakCheck {
  protected:
+  static absl::StatusOr<RequestSignals> Join(
+      const Requests& requests,
+      RequestSignals::Use use = RequestSignals::kStopAndUpgrade) {
+    return RequestSignals::Join(&requests, use);
+  }
+
   absl::StatusOr<Requests> one_ = Requests::Create();
   absl::StatusOr<Requests> other_ = Requests::Create();
 };
 
 TEST_F(RequestSignalsTest, HasNothingWhileNoSignalComes) {
-  auto signals = RequestSignals::Join(&*one_);
+  auto signals = Join(*one_);
   ASSERT_THAT(signals, IsOk());
   EXPECT_FALSE(Readable(signals->fd()));
   signals->Forward();
@@ -43,8 +61,8 @@ TEST_F(RequestSignalsTest, HasNothingWhileNoSignalComes) {
 }
 
 TEST_F(RequestSignalsTest, TellsEveryServerOfOneSignalWhicheverFindsIt) {
-  auto first = RequestSignals::Join(&*one_);
-  auto second = RequestSignals::Join(&*other_);
+  auto first = Join(*one_);
+  auto second = Join(*other_);
   ASSERT_THAT(first, IsOk());
   ASSERT_THAT(second, IsOk());
   for (RequestSignals* finder : {&*first, &*second}) {
@@ -61,8 +79,8 @@ TEST_F(RequestSignalsTest, TellsEveryServerOfOneSignalWhicheverFindsIt) {
 }
 
 TEST_F(RequestSignalsTest, CountsTwoSignalsTwice) {
-  auto first = RequestSignals::Join(&*one_);
-  auto second = RequestSignals::Join(&*other_);
+  auto first = Join(*one_);
+  auto second = Join(*other_);
   raise(SIGTERM);
   raise(SIGINT);
   second->Forward();
@@ -76,8 +94,8 @@ TEST_F(RequestSignalsTest, CountsTwoSignalsTwice) {
 }
 
 TEST_F(RequestSignalsTest, TellsEveryServerToUpgradeBySighupAndSigusr2) {
-  auto first = RequestSignals::Join(&*one_);
-  auto second = RequestSignals::Join(&*other_);
+  auto first = Join(*one_);
+  auto second = Join(*other_);
   for (int signal : {SIGHUP, SIGUSR2}) {
     raise(signal);
     raise(SIGTERM);
@@ -91,26 +109,114 @@ TEST_F(RequestSignalsTest, TellsEveryServerToUpgradeBySighupAndSigusr2) {
 }
 
 TEST_F(RequestSignalsTest, GivesTheSignalsBackWhenTheLastServerLeaves) {
-  ASSERT_FALSE(IsBlocked(SIGTERM));
-  absl::optional<RequestSignals> first = *RequestSignals::Join(&*one_);
-  absl::optional<RequestSignals> second = *RequestSignals::Join(&*other_);
+  absl::optional<RequestSignals> first = *Join(*one_);
+  absl::optional<RequestSignals> second = *Join(*other_);
   const int fd = first->fd();
   first.reset();
-  EXPECT_TRUE(IsBlocked(SIGTERM));
+  EXPECT_NE(ActionOf(SIGTERM), SIG_DFL);
   raise(SIGTERM);
   second->Forward();
   EXPECT_EQ(one_->Take().drains, 0) << "it has left";
   EXPECT_EQ(other_->Take().drains, 1);
   EXPECT_EQ(second->fd(), fd);
   second.reset();
-  for (int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR2}) {
-    EXPECT_FALSE(IsBlocked(signal));
+  for (const int signal : kRequestSignals) {
+    EXPECT_EQ(ActionOf(signal), SIG_DFL) << signal;
   }
+}
+
+TEST_F(RequestSignalsTest, BlocksNoSignal) {
+  const auto signals = Join(*one_);
+  for (const int signal : kRequestSignals) EXPECT_FALSE(IsBlocked(signal));
+}
+
+TEST_F(RequestSignalsTest, TakesOnlyWhatAServerHasAUseFor) {
+  absl::optional<RequestSignals> stops = *Join(*one_, RequestSignals::kStop);
+  EXPECT_EQ(ActionOf(SIGHUP), SIG_DFL);
+  EXPECT_EQ(ActionOf(SIGUSR2), SIG_DFL);
+  {
+    const auto upgrades = Join(*other_);
+    EXPECT_NE(ActionOf(SIGHUP), SIG_DFL);
+  }
+  EXPECT_EQ(ActionOf(SIGHUP), SIG_DFL);
+  EXPECT_NE(ActionOf(SIGTERM), SIG_DFL);
+}
+
+TEST_F(RequestSignalsTest, LeavesASignalIgnoredThatIsIgnored) {
+  for (const int signal : kRequestSignals) std::signal(signal, SIG_IGN);
+  {
+    const auto signals = Join(*one_);
+    for (const int signal : kRequestSignals) {
+      EXPECT_EQ(ActionOf(signal), SIG_IGN) << signal;
+      raise(signal);
+    }
+    signals->Forward();
+    EXPECT_EQ(one_->Take().drains, 0);
+  }
+  for (const int signal : kRequestSignals) {
+    EXPECT_EQ(std::signal(signal, SIG_DFL), SIG_IGN);
+  }
+}
+
+int handled = 0;
+
+TEST_F(RequestSignalsTest, RaisesAgainWhatNoServerHasLookedAt) {
+  const Action before = std::signal(SIGTERM, [](int) { ++handled; });
+  handled = 0;
+  {
+    const auto signals = Join(*one_);
+    raise(SIGTERM);
+    EXPECT_EQ(handled, 0);
+  }
+  EXPECT_EQ(handled, 1) << "the signal that was not looked at";
+  {
+    const auto signals = Join(*one_);
+    raise(SIGTERM);
+    signals->Forward();
+  }
+  EXPECT_EQ(handled, 1);
+  std::signal(SIGTERM, before);
+}
+
+int WaitStatusOf(pid_t pid) {
+  int status = -1;
+  EXPECT_EQ(waitpid(pid, &status, 0), pid);
+  return status;
+}
+
+TEST_F(RequestSignalsTest, EndAProcessThatWasForkedMeanwhile) {
+  const auto signals = Join(*one_);
+  const pid_t pid = fork();
+  if (pid == 0) {
+    raise(SIGTERM);
+    _exit(0);
+  }
+  const int status = WaitStatusOf(pid);
+  EXPECT_TRUE(WIFSIGNALED(status));
+  EXPECT_EQ(WTERMSIG(status), SIGTERM);
+  signals->Forward();
+  EXPECT_EQ(one_->Take().drains, 0);
+}
+
+TEST_F(RequestSignalsTest, CanBeJoinedInAProcessThatWasForkedMeanwhile) {
+  const auto signals = Join(*one_);
+  const pid_t pid = fork();
+  if (pid == 0) {
+    {
+      const auto own = Join(*other_);
+      raise(SIGTERM);
+      own->Forward();
+      if (other_->Take().drains != 1) _exit(1);
+    }
+    _exit(ActionOf(SIGTERM) == SIG_DFL ? 0 : 2);
+  }
+  EXPECT_EQ(WaitStatusOf(pid), 0);
+  EXPECT_FALSE(Readable(signals->fd()));
 }
 
 TEST_F(RequestSignalsTest, CanBeJoinedAgainAfterTheLastServerHasLeft) {
   for (int round = 0; round < 3; ++round) {
-    auto signals = RequestSignals::Join(&*one_);
+    auto signals = Join(*one_);
     ASSERT_THAT(signals, IsOk());
     raise(SIGTERM);
     signals->Forward();
@@ -118,27 +224,32 @@ TEST_F(RequestSignalsTest, CanBeJoinedAgainAfterTheLastServerHasLeft) {
   }
 }
 
-TEST_F(RequestSignalsTest, BlocksForGoodWhatComesBeforeAndAfterTheServer) {
+TEST_F(RequestSignalsTest, KeepsWhatComesBeforeAndAfterTheServerIfBlocked) {
   sigset_t before;
   sigprocmask(SIG_BLOCK, nullptr, &before);
-  RequestSignals::BlockForGood();
+  RequestSignals::Block();
   raise(SIGTERM);
   {
-    auto signals = RequestSignals::Join(&*one_);
+    auto signals = Join(*one_);
     ASSERT_THAT(signals, IsOk());
     signals->Forward();
     EXPECT_EQ(one_->Take().drains, 1) << "it waited";
+    EXPECT_FALSE(IsBlocked(SIGTERM));
+    raise(SIGTERM);
   }
-  for (int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR2}) {
-    EXPECT_TRUE(IsBlocked(signal));
-  }
+  for (const int signal : kRequestSignals) EXPECT_TRUE(IsBlocked(signal));
+  sigset_t pending;
+  sigpending(&pending);
+  EXPECT_EQ(sigismember(&pending, SIGTERM), 1) << "it waits again";
+  const timespec at_once = {0, 0};
+  sigtimedwait(&pending, nullptr, &at_once);
   sigprocmask(SIG_SETMASK, &before, nullptr);
 }
 
 TEST_F(RequestSignalsTest, StaysJoinedWhenItIsMoved) {
-  auto signals = RequestSignals::Join(&*one_);
+  auto signals = Join(*one_);
   { const RequestSignals moved = *std::move(signals); }
-  EXPECT_FALSE(IsBlocked(SIGTERM));
+  EXPECT_EQ(ActionOf(SIGTERM), SIG_DFL);
 }
 
 }  // namespace

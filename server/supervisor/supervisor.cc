@@ -146,8 +146,9 @@ void Supervisor::ChooseWhatToPoll(Instant now) {
 }
 
 void Supervisor::TakeRequests(Instant now) {
-  if (poll_.IsReadable(kSignals)) signals_.Forward();
-  if (!poll_.IsReadable(kSignals) && !poll_.IsReadable(kRequests)) return;
+  const bool signalled = poll_.IsReadable(kSignals) || signals_.IsWaiting();
+  if (signalled) signals_.Forward();
+  if (!signalled && !poll_.IsReadable(kRequests)) return;
   const Requests::Taken taken = requests_.Take();
   SyncPoint("supervisor: requests taken");
   for (int i = 0; i < taken.drains; ++i) RequestStop(now);

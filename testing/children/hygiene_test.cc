@@ -137,7 +137,12 @@ uint64_t SignalsIn(const std::string& status, const std::string& field) {
   return signals & ~(uint64_t{3} << (32 - 1));
 }
 
-TEST_P(HygieneTest, AChildHasNoSignalBlockedIgnoredOrHandled) {
+// The signals that are ignored in a child: those that ask a server for an
+// upgrade must not end its children.
+constexpr uint64_t kIgnoredInChild =
+    uint64_t{1} << (SIGHUP - 1) | uint64_t{1} << (SIGUSR2 - 1);
+
+TEST_P(HygieneTest, AChildHasNoSignalBlockedOrHandledAndTwoIgnored) {
   TestServer::Setup setup = QuietSetup(server::LogLevel::kError);
   setup.before = [] {
     sigset_t blocked;
@@ -155,9 +160,10 @@ TEST_P(HygieneTest, AChildHasNoSignalBlockedIgnoredOrHandled) {
   const auto server = StartServer(std::move(setup));
   const absl::StatusOr<std::string> status = ConnectTo(*server).ReadUntilEof();
   ASSERT_THAT(status, IsOk());
-  for (const char* field : {"SigBlk", "SigIgn", "SigCgt", "SigPnd", "ShdPnd"}) {
+  for (const char* field : {"SigBlk", "SigCgt", "SigPnd", "ShdPnd"}) {
     EXPECT_EQ(SignalsIn(*status, field), 0u) << field;
   }
+  EXPECT_EQ(SignalsIn(*status, "SigIgn"), kIgnoredInChild);
   StopAndExpectClean(*server);
 }
 
@@ -241,9 +247,10 @@ TEST_P(HygieneTest, AnotherProgramGetsItsConnectionAndWhatTheEmbedderGaveIt) {
       return given->at(static_cast<size_t>(fd)).load();
     })) << ::testing::PrintToString(open);
     const std::string status = ReadProcFile("/proc/" + pid + "/status");
-    for (const char* field : {"SigBlk", "SigIgn", "SigCgt"}) {
+    for (const char* field : {"SigBlk", "SigCgt"}) {
       EXPECT_EQ(SignalsIn(status, field), 0u) << field;
     }
+    EXPECT_EQ(SignalsIn(status, "SigIgn"), kIgnoredInChild);
     client.Close();
   }
   StopAndExpectClean(*server);
@@ -269,6 +276,7 @@ TEST_P(HygieneTest, NoHandlerOfTheParentsEverRunsInAChild) {
                                      : (*runs)->in_children);
     });
   };
+  setup.options.children = server::ChildGroup::kInherit;
   setup.handler = AwaitClient;
   const auto server = StartServer(std::move(setup));
   const int clients = row().forks_itself ? 300 / kCostOfFork : 10;

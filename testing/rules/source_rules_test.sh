@@ -52,14 +52,14 @@ rule 'nobody sleeps' \
   '  usleep(1000);' \
   server/strategy/zygote_process.cc net/unix_listener.cc `# with nothing else to do` \
   server/supervisor/supervisor.cc # when its poll fails
-rule 'one handler of signals, which does nothing' \
+rule 'two handlers of signals: one does nothing, one notes a request' \
   '\b(sigaction|sigset|(bsd_)?signal)\s*\(\s*[^)\s]' \
   '  signal(SIGCHLD, OnDeath);' \
-  proc/reaper.cc proc/process_state.cc
+  proc/reaper.cc proc/process_state.cc server/control/request_signals.cc
 rule 'one file waits for children' \
   '\b(wait|waitid|waitpid|wait3|wait4)\s*\(' \
   '  while (waitpid(-1, &status, WNOHANG) > 0) {' \
-  proc/reaper.cc proc/process_state.cc # which only looks
+  proc/reaper.cc proc/process_state.cc proc/child.cc # the last two only look
 rule 'a library does not end the program' \
   '(^|[^_.>])\b(std::)?(exit|quick_exit)\s*\(' \
   '    std::exit(1);' \

@@ -184,10 +184,9 @@ void SyscallFaultsTest::Live(const Scenario& scenario,
   Kept kept = scenario.prepare(setup);
   setup.before = [this, before = setup.before] {
     if (before) before();
-    // One that comes when the server has ended by itself must not end us. (A
-    // signal that is blocked, as in the server, is never ignored.)
-    signal(SIGTERM, SIG_IGN);
-    signal(SIGUSR2, SIG_IGN);
+    // One that comes when the server has ended by itself must not end us.
+    signal(SIGTERM, [](int) {});
+    signal(SIGUSR2, [](int) {});
     table_.Arm();
   };
   // Whether what is said as a warning can be heard.

@@ -186,7 +186,6 @@ Scenario Grace() {
 // What server/main.cc does before there is a server, which could be done later
 // as well. Descriptor 3 was inherited.
 absl::Status BeginAsMainDoes() {
-  server::RequestSignals::BlockForGood();
   const char* const by_path[] = {"./server", "--flagfile=/dev/null"};
   const char* const by_name[] = {"server"};
   server::Options options;
@@ -212,6 +211,7 @@ Scenario Program() {
   scenario.prepare = [](Setup& setup) {
     setup.options.init = true;
     setup.given = {STDERR_FILENO + 1};
+    setup.before = server::RequestSignals::Block;
     const auto served = std::make_shared<Shared<std::atomic<int>>>();
     setup.handler = [served,
                      echo = setup.handler](net::Connection& connection) {

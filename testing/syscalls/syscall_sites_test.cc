@@ -34,11 +34,15 @@ const std::set<std::string>& Harmless() {
       "strerrordesc_np", "__cmsg_nxthdr", "in6addr_any", "__ctype_b_loc",
       // Sets of signals.
       "sigaddset", "sigdelset", "sigemptyset", "sigfillset", "sigismember",
-      "__libc_current_sigrtmax", "__libc_current_sigrtmin",
-      // What a process knows of itself.
-      "getpid", "getppid", "getenv", "unsetenv", "sysconf", "umask", "environ",
-      "dl_iterate_phdr", "dirfd", "__errno_location", "__libc_single_threaded",
-      "stderr", "stdout", "__fpending", "__fpurge",
+      "__libc_current_sigrtmax", "raise", "signal",
+      // Gives back a mask of signals that was read before.
+      "pthread_sigmask", "__libc_current_sigrtmin",
+      // What a process knows of itself, and leaves to others.
+      "sched_yield", "getpid", "getppid", "getenv", "unsetenv", "sysconf",
+      "umask", "environ", "dl_iterate_phdr", "dirfd", "__errno_location",
+      "__libc_single_threaded", "stderr", "stdout", "__fpending", "__fpurge",
+      // What a child does at its start, which can fail in no new process.
+      "setpgid", "setsid",
       // How to start a program: these say EINVAL at most, or nothing.
       "posix_spawn_file_actions_destroy", "posix_spawnattr_destroy",
       "posix_spawnattr_setflags", "posix_spawnattr_setsigdefault",
