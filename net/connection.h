@@ -37,6 +37,8 @@ class Connection {
 
   // Lends the socket, which blocks and is close-on-exec.
   const UniqueFd& socket() const { return socket_; }
+  // Closes the socket in this process.
+  void Close() { socket_.Close(); }
   // Lends the descriptor of the socket.
   int fd() const { return socket_.fd(); }
 

@@ -1,6 +1,7 @@
 #include "brood/net/listener.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -10,6 +11,7 @@
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <iterator>
 #include <string>
 #include <utility>
 
@@ -75,6 +77,22 @@ absl::StatusOr<Endpoint> EndpointOfListening(int fd) {
     return endpoint.WithIpv4();
   }
   return endpoint;
+}
+
+// How long a client that is at most half way around the world takes for the
+// last step of its handshake.
+constexpr absl::Duration kLongestRoundTrip = absl::Milliseconds(200);
+// How long one on this machine takes.
+constexpr absl::Duration kLocalRoundTrip = absl::Milliseconds(10);
+
+bool IsLoopback(const Endpoint& endpoint) {
+  if (endpoint.is_ipv6()) {
+    const auto* ipv6 =
+        reinterpret_cast<const sockaddr_in6*>(endpoint.address());
+    return IN6_IS_ADDR_LOOPBACK(&ipv6->sin6_addr);
+  }
+  const auto* ipv4 = reinterpret_cast<const sockaddr_in*>(endpoint.address());
+  return (ntohl(ipv4->sin_addr.s_addr) >> 24) == IN_LOOPBACKNET;
 }
 
 bool IsAnyAddress(const Endpoint& endpoint) {
@@ -263,6 +281,27 @@ Accepted Listener::Accept() const {
   return {AcceptVerdict::kAccepted,
           Connection(std::move(socket), peer, local, Now())};
 }
+
+// On TCP a shutdown would reset the queue. A filter drops the segments that
+// begin a connection and no others: what completes a connection that was begun
+// must get through. Bit 1 of byte 13 of a TCP header is SYN.
+absl::Duration Listener::RefuseNewcomers() const {
+  if (endpoint_.is_unix()) {
+    shutdown(fd(), SHUT_RD);
+    return absl::ZeroDuration();
+  }
+  sock_filter drop_syn[] = {
+      BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 13),
+      BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 2, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, 0),
+      BPF_STMT(BPF_RET | BPF_K, UINT_MAX),
+  };
+  const sock_fprog program = {std::size(drop_syn), drop_syn};
+  setsockopt(fd(), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
+  return IsLoopback(endpoint_) ? kLocalRoundTrip : kLongestRoundTrip;
+}
+
+void Listener::EndListening() const { shutdown(fd(), SHUT_RD); }
 
 int Listener::queued() const {
   if (endpoint_.is_unix() && open()) return QueuedOnUnix(fd());

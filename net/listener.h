@@ -8,7 +8,8 @@
 // would wait for the client's delayed acknowledgement (40 ms). Not thread-safe.
 //
 // Closing a listener resets every client that is still in its queue. To stop
-// without a lost connection, accept until kNoneWaiting first.
+// without a lost connection, call RefuseNewcomers(), accept until kNoneWaiting,
+// and for as long as it says, and then close.
 //
 // On a unix socket all is the same but for what is TCP's: see
 // net/unix_listener.h for its file.
@@ -93,6 +94,19 @@ class Listener {
   // Takes the next connection, if there is one, without blocking.
   Accepted Accept() const;
 
+  // Keeps newcomers out: from now on a client that begins to connect gets no
+  // answer, and is refused when the listener is closed; on a unix socket it is
+  // refused at once. Clients that have connected, or that are about to, can
+  // still be accepted. Affects every process that shares the listener. Returns
+  // how long clients may take to complete a connection that they have begun.
+  // Has no effect if the kernel refuses. A unix socket then says kDead when its
+  // queue is empty.
+  absl::Duration RefuseNewcomers() const;
+  // Ends the listening for every process that shares the socket; Close() ends
+  // it only if no other process has the descriptor. Clients in the queue are
+  // reset.
+  void EndListening() const;
+
   // How many connections wait in the kernel's queue; if it can't tell, 0 for
   // TCP and many for a unix socket.
   int queued() const;
@@ -101,7 +115,8 @@ class Listener {
   const Endpoint& endpoint() const { return endpoint_; }
   int fd() const { return socket_.fd(); }
   bool open() const { return socket_.valid(); }
-  // Stops listening; endpoint() stays, for the log.
+  // Closes the descriptor; endpoint() stays, for the log. The socket listens as
+  // long as another process has a copy of the descriptor.
   void Close() { socket_.Close(); }
 
  private:

@@ -31,6 +31,11 @@ struct InheritedListener {
   // Holds the entry of Options::listen that the descriptor served in the
   // program that it comes from, as it was spelled there; empty if unknown.
   std::string entry;
+  // Makes the listening end with the server, also for other processes that have
+  // a copy of the descriptor. The program before this one sets it for listeners
+  // that it has bound. Leave it false for one that must stay open, such as that
+  // of a service manager.
+  bool ends_with_server = false;
 };
 
 }  // namespace brood::server

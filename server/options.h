@@ -255,8 +255,8 @@ struct Options {
 
   // Makes Run() treat SIGTERM and SIGINT as requests to stop and, if `upgrade`
   // has a command, SIGHUP and SIGUSR2 as requests to upgrade. A signal that is
-  // ignored when the server is created stays ignored. If false, these signals stay with the
-  // embedder, who calls RequestDrain() and RequestUpgrade().
+  // ignored when the server is created stays ignored. If false, these signals
+  // stay with the embedder, who calls RequestDrain() and RequestUpgrade().
   //
   // Default: true.
   bool take_signals = true;

@@ -39,6 +39,9 @@ struct Totals {
   uint64_t unknown = 0;      // somebody else took the status
   uint64_t shed = 0;         // turned away on purpose
   uint64_t fork_failed = 0;  // no process could be made
+  // Clients that had connected and were not accepted before the grace ended.
+  // They are not among `accepted`.
+  uint64_t left_in_queue = 0;
   // What `crashed` is made of, by signal number.
   std::array<uint64_t, NSIG> crashed_by = {};
   // What `killed` is made of, by KillReason.

@@ -20,6 +20,9 @@ struct LentListener {
   int fd;
   // Holds the entry of Options::listen that the listener serves.
   std::string entry;
+  // Says whether the listening is to end with the server that has it last; see
+  // InheritedListener.
+  bool ends_with_server = false;
 };
 
 }  // namespace brood::server

@@ -8,6 +8,8 @@ namespace {
 
 // How many may come in beyond those that wait when the server is told to stop.
 constexpr int kLatecomers = 64;
+// No bound: the count goes down from here and does not meet 0.
+constexpr int kAnyNumber = -1;
 
 }  // namespace
 
@@ -15,7 +17,7 @@ ListenerSet::ListenerSet(Listeners opened) : latecomers_(opened.size()) {
   for (OpenedListener& each : opened) {
     listeners_.push_back(
         {proc::Private<net::Listener>(std::move(each.listener)),
-         std::move(each.entry)});
+         std::move(each.entry), each.ends_with_server});
   }
 }
 
@@ -45,12 +47,39 @@ void ListenerSet::AllowLatecomers() {
   }
 }
 
-void ListenerSet::Close(size_t index) { listeners_[index].listener.Close(); }
+void ListenerSet::RefuseNewcomers(net::Instant now) {
+  for (size_t i = 0; i < size(); ++i) {
+    Served& served = listeners_[i];
+    if (!served.ends_with_server || !open(i)) continue;
+    served.may_close_at = net::After(now, served.listener->RefuseNewcomers());
+    latecomers_[i] = kAnyNumber;
+  }
+}
 
-std::vector<LentListener> ListenerSet::Lend() const {
+void ListenerSet::Close(size_t index, bool end_listening) {
+  Served& served = listeners_[index];
+  if (end_listening && served.ends_with_server) {
+    served.listener->EndListening();
+  }
+  served.listener.Close();
+}
+
+size_t ListenerSet::queued() const {
+  size_t queued = 0;
+  for (const Served& served : listeners_) {
+    if (served.listener->open()) {
+      queued += static_cast<size_t>(served.listener->queued());
+    }
+  }
+  return queued;
+}
+
+std::vector<LentListener> ListenerSet::Lend(bool is_sole_holder) const {
   std::vector<LentListener> lent;
   for (size_t i = 0; i < size(); ++i) {
-    if (open(i)) lent.push_back({fd(i), listeners_[i].entry});
+    if (!open(i)) continue;
+    lent.push_back({fd(i), listeners_[i].entry,
+                    is_sole_holder && listeners_[i].ends_with_server});
   }
   return lent;
 }

@@ -24,6 +24,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "brood/net/endpoint.h"
+#include "brood/net/instant.h"
 #include "brood/net/listener.h"
 #include "brood/proc/private_fds.h"
 #include "brood/server/listening/lent_listener.h"
@@ -54,16 +55,33 @@ class ListenerSet {
   // Counts one of them. False if there may be no more.
   bool AllowsOneMore(size_t index) { return latecomers_[index]-- != 0; }
 
-  void Close(size_t index);
+  // Keeps newcomers out of the listeners that end with the server, so that
+  // their queues can be emptied. For a server that stops and has the listeners
+  // for itself.
+  void RefuseNewcomers(net::Instant now);
+  // Returns when a listener whose queue is empty may be closed: a client that
+  // had begun to connect when newcomers were refused has arrived by then.
+  net::Instant may_close_at(size_t index) const {
+    return listeners_[index].may_close_at;
+  }
+
+  // Closes a listener. With `end_listening`, the listening of one that ends
+  // with the server ends for other processes too.
+  void Close(size_t index, bool end_listening);
+
+  // Returns how many clients wait in the queues of open listeners.
+  size_t queued() const;
 
   // Returns the open listeners for the program that takes over. They stay this
-  // set's.
-  std::vector<LentListener> Lend() const;
+  // set's. `is_sole_holder` says whether no earlier program has them as well.
+  std::vector<LentListener> Lend(bool is_sole_holder) const;
 
  private:
   struct Served {
     proc::Private<net::Listener> listener;
     std::string entry;  // of Options::listen
+    bool ends_with_server;
+    net::Instant may_close_at = net::Instant::min();
   };
 
   std::vector<Served> listeners_;

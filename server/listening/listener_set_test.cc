@@ -61,14 +61,14 @@ TEST_F(ListenerSetTest, AsksTheListenerAfterTheLastAcceptFirst) {
 
 TEST_F(ListenerSetTest, LeavesOutClosedListeners) {
   ListenerSet set = SetOf(3);
-  set.Close(1);
+  set.Close(1, true);
   EXPECT_EQ(set.fd(1), -1);
   EXPECT_THAT(Order(set), ElementsAre(0, 2));
-  EXPECT_THAT(set.Lend(), SizeIs(2));
-  EXPECT_EQ(set.Lend()[1].entry, "2");
+  EXPECT_THAT(set.Lend(true), SizeIs(2));
+  EXPECT_EQ(set.Lend(true)[1].entry, "2");
   EXPECT_FALSE(set.all_closed());
-  set.Close(0);
-  set.Close(2);
+  set.Close(0, true);
+  set.Close(2, true);
   EXPECT_TRUE(set.all_closed());
 }
 

@@ -17,7 +17,7 @@ namespace {
 struct Offered {
   int fd;  // the number under which it came
   std::string served;
-  net::Listener listener;
+  OpenedListener opened;
   bool taken = false;
 };
 
@@ -25,14 +25,14 @@ struct Offered {
 struct Asked {
   const std::string* text;
   ListenEntry entry;
-  std::vector<net::Listener> got;
+  std::vector<OpenedListener> got;
 };
 
 using Means = bool (*)(const Asked&, const Offered&);
 
 void Give(Offered& offered, Asked& asked) {
   offered.taken = true;
-  asked.got.push_back(std::move(offered.listener));
+  asked.got.push_back(std::move(offered.opened));
 }
 
 // Gives each entry that has nothing yet the first one that it means.
@@ -60,14 +60,14 @@ bool HasNumber(const Asked& asked, const Offered& offered) {
 
 bool HasAddress(const Asked& asked, const Offered& offered) {
   return asked.entry.kind == ListenEntry::kEndpoint &&
-         offered.listener.endpoint() == asked.entry.endpoint;
+         offered.opened.listener.endpoint() == asked.entry.endpoint;
 }
 
 bool HasHost(const Asked& asked, const Offered& offered) {
   const net::Endpoint& wanted = asked.entry.endpoint;
   return asked.entry.kind == ListenEntry::kEndpoint && !wanted.is_unix() &&
          wanted.port() == 0 &&
-         offered.listener.endpoint().WithPort(0) == wanted;
+         offered.opened.listener.endpoint().WithPort(0) == wanted;
 }
 
 // What no other entry means is for the entry "inherited", or for nobody.
@@ -86,8 +86,9 @@ absl::Status GiveTheRest(std::vector<Asked>& all_asked,
     if (rest != all_asked.end()) {
       Give(offered, *rest);
     } else {
-      log->InheritedListenerUnused(offered.fd, offered.listener.endpoint());
-      offered.listener.Close();
+      net::Listener& unused = offered.opened.listener;
+      log->InheritedListenerUnused(offered.fd, unused.endpoint());
+      unused.Close();
     }
   }
   return absl::OkStatus();
@@ -115,7 +116,7 @@ absl::Status AdoptByNumber(std::vector<Asked>& all_asked,
         net::Listener::Adopt(net::Socket::Adopt(fd));
     if (!adopted.ok()) return adopted.status();
     owned.push_back(fd);
-    asked.got.push_back(*std::move(adopted));
+    asked.got.push_back({*std::move(adopted), *asked.text});
   }
   return absl::OkStatus();
 }
@@ -131,7 +132,9 @@ absl::StatusOr<Listeners> OpenListeners(
     absl::StatusOr<net::Listener> adopted =
         net::Listener::Adopt(std::move(each.socket));
     if (!adopted.ok()) return adopted.status();
-    all_offered.push_back({fd, std::move(each.entry), *std::move(adopted)});
+    all_offered.push_back({fd,
+                           std::move(each.entry),
+                           {*std::move(adopted), "", each.ends_with_server}});
   }
   std::vector<Asked> all_asked;
   for (const std::string& text : options.listen) {
@@ -151,8 +154,8 @@ absl::StatusOr<Listeners> OpenListeners(
 
   Listeners opened;
   for (Asked& asked : all_asked) {
-    for (const net::Listener& listener : asked.got) {
-      absl::Status kept = options.CheckDeadlinesOn(listener.endpoint());
+    for (const OpenedListener& got : asked.got) {
+      absl::Status kept = options.CheckDeadlinesOn(got.listener.endpoint());
       if (!kept.ok()) return kept;
     }
   }
@@ -162,14 +165,16 @@ absl::StatusOr<Listeners> OpenListeners(
           net::Listener::Listen(asked.entry.endpoint, options.backlog,
                                 static_cast<mode_t>(options.unix_mode));
       if (!listener.ok()) return listener.status();
-      asked.got.push_back(*std::move(listener));
+      asked.got.push_back(
+          {*std::move(listener), *asked.text, /*ends_with_server=*/true});
     }
-    for (net::Listener& listener : asked.got) {
+    for (OpenedListener& got : asked.got) {
       if (options.deadlines.peer != absl::ZeroDuration()) {
-        absl::Status set = listener.SetPeerTimeout(options.deadlines.peer);
+        absl::Status set = got.listener.SetPeerTimeout(options.deadlines.peer);
         if (!set.ok()) return set;
       }
-      opened.push_back({std::move(listener), *asked.text});
+      got.entry = *asked.text;
+      opened.push_back(std::move(got));
     }
   }
   return opened;

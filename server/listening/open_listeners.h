@@ -21,6 +21,9 @@ struct OpenedListener {
   // Holds the entry as it is spelled in Options::listen; a program that takes
   // over finds its own entry by it.
   std::string entry;
+  // Says whether the listening ends with the server, whichever other process
+  // has a copy of the descriptor: if the server has bound it.
+  bool ends_with_server = false;
 };
 
 using Listeners = std::vector<OpenedListener>;

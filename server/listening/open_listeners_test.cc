@@ -67,7 +67,7 @@ class OpenListenersTest : public ::brood::testing::LeakCheck {
     EXPECT_THAT(opened, IsOk());
     std::vector<std::string> endpoints;
     if (!opened.ok()) return endpoints;
-    for (const auto& [listener, entry] : *opened) {
+    for (const auto& [listener, entry, ends_with_server] : *opened) {
       EXPECT_TRUE(listener.open());
       EXPECT_EQ(fcntl(listener.fd(), F_GETFD), FD_CLOEXEC);
       endpoints.push_back(listener.endpoint().ToString());
@@ -162,10 +162,11 @@ TEST_F(OpenListenersTest, RoundTripsThroughAnySuccession) {
     absl::StatusOr<Listeners> opened = Open();
     ASSERT_THAT(opened, IsOk());
     std::vector<std::string> now;
-    for (const auto& [listener, entry] : *opened) {
+    for (const auto& [listener, entry, ends_with_server] : *opened) {
       now.push_back(listener.endpoint().ToString());
-      inherited_.insert(inherited_.begin(),
-                        {net::Socket::Adopt(dup(listener.fd())), entry});
+      inherited_.insert(
+          inherited_.begin(),
+          {net::Socket::Adopt(dup(listener.fd())), entry, ends_with_server});
     }
     EXPECT_THAT(now, ::testing::SizeIs(5));
     EXPECT_EQ((*opened)[2].listener.endpoint(), numbered);

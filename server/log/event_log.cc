@@ -133,6 +133,13 @@ void EventLog::Killing(size_t running) {
           .Add("brood.running", running));
 }
 
+void EventLog::LeftInQueue(size_t clients) {
+  Log(Event(LogLevel::kWarning, "left-in-queue",
+            "the grace is over: resetting {} clients that still waited in the "
+            "queue")
+          .Add("brood.left_in_queue", clients));
+}
+
 void EventLog::Stopped(const Totals& totals) {
   const bool balanced = totals.Balanced();
   Log(Event(balanced ? LogLevel::kInfo : LogLevel::kError, "stopped",
@@ -232,6 +239,20 @@ void EventLog::UpgradeFailed(pid_t pid, const absl::Status& why,
   if (pid != 0) event.Add("brood.child.pid", pid);
   Log(event.Add("error.message", why.message())
           .Add("brood.upgrade.failures", failures));
+}
+
+void EventLog::ForkDelayed(const net::PeerAddress& peer,
+                           const absl::Status& why, absl::Duration pause,
+                           net::Instant now) {
+  LogThrottled(
+      kForkDelayed, now,
+      Event(
+          LogLevel::kWarning, "fork-delayed",
+          "fork failed for {}: {}; the next attempt is in {ms} ms ({} similar "
+          "messages suppressed)")
+          .AddClient(peer)
+          .Add("error.message", why.message())
+          .Add("brood.pause", pause));
 }
 
 void EventLog::ForkFailed(const net::PeerAddress& peer, const absl::Status& why,

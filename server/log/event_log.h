@@ -66,6 +66,9 @@ class EventLog {
   void Terminating(size_t running);
   // Logs that the children are sent SIGKILL.
   void Killing(size_t running);
+  // Logs that the connections of clients that still waited in the queue are
+  // reset.
+  void LeftInQueue(size_t clients);
   // Logs the end of the server, as an error if `totals` are not balanced.
   void Stopped(const Totals& totals);
 
@@ -102,6 +105,9 @@ class EventLog {
 
   // Failures that the server recovers from.
 
+  // Logs that fork failed for a connection, and is tried again after `pause`.
+  void ForkDelayed(const net::PeerAddress& peer, const absl::Status& why,
+                   absl::Duration pause, net::Instant now);
   // Logs that a connection was closed because fork failed, and that the server
   // accepts again after `pause`.
   void ForkFailed(const net::PeerAddress& peer, const absl::Status& why,
@@ -141,8 +147,14 @@ class EventLog {
   struct SharedCounts;
 
   // The events that come in floods.
-  enum Flood { kForkFailed, kAcceptPaused, kAcceptFailed, kCallFailed };
-  static constexpr size_t kFloods = 4;
+  enum Flood {
+    kForkDelayed,
+    kForkFailed,
+    kAcceptPaused,
+    kAcceptFailed,
+    kCallFailed
+  };
+  static constexpr size_t kFloods = 5;
 
   // Throttle is the state of one kind of flood.
   struct Throttle {

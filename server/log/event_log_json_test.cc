@@ -77,16 +77,17 @@ TEST_F(EventLogJsonTest, NamesEachEvent) {
     }
   }
   EXPECT_THAT(names, Each(MatchesRegex("[a-z]+(-[a-z]+)*")));
-  EXPECT_THAT(names,
-              ElementsAre("listening", "inherited-listener-unused",
-                          "signal-queue-too-small", "notify-failed", "draining",
-                          "terminating", "killing", "stopped", "forked",
-                          "handling", "prepare-failed", "ended", "expired",
-                          "upgrade-started", "upgrade-ignored", "upgrade-ready",
-                          "upgrade-completed", "upgrade-failed", "fork-failed",
-                          "accept-paused", "accept-failed", "listener-closed",
-                          "call-failed", "worker-died-at-start",
-                          "prefork-failed", "zygote-ready", "zygote-ended"));
+  EXPECT_THAT(
+      names,
+      ElementsAre("listening", "inherited-listener-unused",
+                  "signal-queue-too-small", "notify-failed", "draining",
+                  "terminating", "killing", "left-in-queue", "stopped",
+                  "forked", "handling", "prepare-failed", "ended", "expired",
+                  "upgrade-started", "upgrade-ignored", "upgrade-ready",
+                  "upgrade-completed", "upgrade-failed", "fork-delayed",
+                  "fork-failed", "accept-paused", "accept-failed",
+                  "listener-closed", "call-failed", "worker-died-at-start",
+                  "prefork-failed", "zygote-ready", "zygote-ended"));
 }
 
 // The keys are an interface: a new key is added to the list, and none changes

@@ -62,6 +62,8 @@ TEST_F(EventLogTest, SaysEachEventInOneLineByOneWrite) {
           Own("info: draining: 2 running, SIGTERM follows in 10.5 s\n"),
           Own("warning: terminating 2 children\n"),
           Own("warning: killing 1 children\n"),
+          Own("warning: the grace is over: resetting 3 clients that still "
+              "waited in the queue\n"),
           Own("info: stopped: accepted 0 = running 0 + ended_ok 0 + "
               "ended_error 0 + crashed 0 + killed 0 + unknown 0 + shed 0 + "
               "fork_failed 0; log lines dropped 0\n"),
@@ -90,6 +92,8 @@ TEST_F(EventLogTest, SaysEachEventInOneLineByOneWrite) {
               "with code 1 before it was ready (failures: 2)\n"),
           Own("error: upgrade failed, still serving: posix_spawn /opt/server "
               "(failures: 3)\n"),
+          Own("warning: fork failed for 192.0.2.7:50112: clone: try again; the "
+              "next attempt is in 20 ms (0 similar messages suppressed)\n"),
           Own("error: fork failed for 192.0.2.7:50112, connection closed: "
               "clone: try again; accept resumes in 20 ms (0 similar messages "
               "suppressed)\n"),
@@ -277,6 +281,10 @@ TEST_F(EventLogTest, SaysWhatComesInFloodsOnceASecond) {
     return HasSubstr(absl::StrCat("(", count, " similar messages suppressed)"));
   };
   void (*const kFloods[])(EventLog & log, net::Instant now) = {
+      [](EventLog& log, net::Instant now) {
+        log.ForkDelayed(LogPeer(), absl::UnavailableError("clone"), kLogPause,
+                        now);
+      },
       [](EventLog& log, net::Instant now) {
         log.ForkFailed(LogPeer(), absl::UnavailableError("clone"), kLogPause,
                        now);

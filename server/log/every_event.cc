@@ -56,6 +56,7 @@ void LogEveryEvent(EventLog& log) {
   log.Draining(2, absl::Milliseconds(10500));
   log.Terminating(2);
   log.Killing(1);
+  log.LeftInQueue(3);
   log.Stopped(Totals());
   log.Stopped(unbalanced);
 
@@ -77,6 +78,7 @@ void LogEveryEvent(EventLog& log) {
       4713, absl::AbortedError("exited with code 1 before it was ready"), 2);
   log.UpgradeFailed(0, absl::NotFoundError("posix_spawn /opt/server"), 3);
 
+  log.ForkDelayed(peer, refused, kLogPause, LogTime());
   log.ForkFailed(peer, refused, kLogPause, LogTime());
   log.AcceptPaused(listener, EMFILE, kLogPause, LogTime());
   log.AcceptFailed(listener, ECONNABORTED, LogTime());

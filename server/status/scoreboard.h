@@ -73,6 +73,9 @@ class Scoreboard {
   // the server is terminating.
   void RetireShed(Slot slot);
 
+  // Counts clients that were never accepted because the server stopped.
+  void LeftInQueue(size_t clients) { totals_.left_in_queue += clients; }
+
   const Entry& entry(Slot slot) const { return entries_[slot]; }
   const Totals& totals() const { return totals_; }
   size_t running() const { return totals_.running; }

@@ -8,24 +8,24 @@ namespace brood::server {
 
 void ForkPerConnection::Dispatch(Slot slot, net::Connection connection,
                                  net::Instant now, Events& events) {
-  absl::StatusOr<proc::SpawnedChild> child =
-      ForkAndHandle(std::move(connection));
+  absl::StatusOr<proc::SpawnedChild> child = ForkAndHandle(connection);
   if (!child.ok()) {
-    events.Failed(slot, child.status(), now);
+    events.Refused(slot, std::move(connection), child.status(), now);
     return;
   }
+  connection.Close();
   const pid_t pid = child->pid();
   const net::Instant started_at = child->started_at();
   reaper_->Adopt(*std::move(child), ChildTag::Connection(slot).Pack());
   events.Serving(slot, pid, started_at);
 }
 
-// The pattern. The parent's copy of the connection is closed at the end of this
-// scope, before anything else is forked: the child is its only holder, so the
-// client sees the end of the connection when the child ends, whatever siblings
-// live. The child never comes out of Spawn.
+// The pattern. The parent's copy of the connection is closed right after this,
+// before anything else is forked: the child is its only holder, so the client
+// sees the end of the connection when the child ends, whatever siblings live.
+// The child never comes out of Spawn.
 absl::StatusOr<proc::SpawnedChild> ForkPerConnection::ForkAndHandle(
-    net::Connection connection) {
+    net::Connection& connection) {
   return spawner_->Spawn([&] { return program_->BeginAndServe(connection); });
 }
 

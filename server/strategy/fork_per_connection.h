@@ -42,7 +42,7 @@ class ForkPerConnection : public Strategy {
   }
 
  private:
-  absl::StatusOr<proc::SpawnedChild> ForkAndHandle(net::Connection connection);
+  absl::StatusOr<proc::SpawnedChild> ForkAndHandle(net::Connection& connection);
 
   proc::Spawner* const spawner_;
   proc::Reaper* const reaper_;

@@ -42,8 +42,8 @@ class Strategy {
  public:
   // Events reports progress to the owner of the connections' records, during
   // the calls below. For each slot: Serving then Ended; or Failed; each
-  // preceded by any number of Returned. An implementation must not call the
-  // strategy back: it collects what has to be done (see Connections).
+  // preceded by any number of Returned and Refused. An implementation must not
+  // call the strategy back: it collects what has to be done (see Connections).
   class Events {
    public:
     // Process `pid` has owned the connection since `since`.
@@ -55,6 +55,10 @@ class Strategy {
     // connection over. No byte was read; another process can serve it.
     virtual void Returned(Slot slot, net::Connection connection, pid_t pid,
                           const proc::ExitStatus& status) = 0;
+    // No process could be created, for now. No byte was read; the connection
+    // can be dispatched again.
+    virtual void Refused(Slot slot, net::Connection connection,
+                         const absl::Status& why, net::Instant now) = 0;
     // No process could be created. The connection has been closed.
     virtual void Failed(Slot slot, const absl::Status& why,
                         net::Instant now) = 0;

@@ -98,7 +98,7 @@ void Zygote::Dispatch(Slot slot, net::Connection connection, net::Instant now,
   const uint32_t serial = NextSerial();
   const absl::Status offered = queue_->Offer({slot, serial}, connection);
   if (!offered.ok()) {
-    events.Failed(slot, offered, now);
+    events.Refused(slot, std::move(connection), offered, now);
     return;
   }
   proc::SyncPoint("zygote: offered");

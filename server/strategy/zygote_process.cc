@@ -18,6 +18,10 @@
 namespace brood::server {
 namespace {
 
+// How often the zygote tries to create a process before the connection is
+// given up. All that wait behind it need a process too.
+constexpr int kMostTries = 50;
+
 // Lets a shortage pass. The zygote has nothing else to do meanwhile.
 void WaitForRelief() {
   const timespec a_while = {0, 10'000'000};
@@ -101,12 +105,19 @@ void ZygoteProcess::CreateChild(const net::HandoffQueue::Message& message) {
   const uint32_t slot = message.ticket.slot;
   pid_t* spawned = table_.Begin(slot, message.ticket.serial);
   if (spawned == nullptr) return;
-  const absl::StatusOr<pid_t> child = spawner_->SpawnSibling(
-      [&] {
-        return program_->BeginAndServe(
-            const_cast<net::Connection&>(*message.connection));
-      },
-      spawned);
+  const auto try_once = [&] {
+    return spawner_->SpawnSibling(
+        [&] {
+          return program_->BeginAndServe(
+              const_cast<net::Connection&>(*message.connection));
+        },
+        spawned);
+  };
+  absl::StatusOr<pid_t> child = try_once();
+  for (int tries = 1; !child.ok() && tries < kMostTries; ++tries) {
+    WaitForRelief();
+    child = try_once();
+  }
   if (child.ok()) {
     table_.Complete(slot, net::Now().time_since_epoch().count());
   } else {

@@ -38,31 +38,40 @@ void Connections::Dispatch(net::Connection connection, Strategy& strategy) {
   SyncPoint("supervisor: dispatched");
 }
 
-void Connections::DispatchReturned(Instant now, Strategy& strategy) {
+void Connections::DispatchWaiting(Instant now, Strategy& strategy) {
+  if (waiting_.empty()) return;
+  const bool paused = gate_.resume_at(now) != net::Never();
   // What is dispatched again may come back in a later turn only.
-  for (ReturnedConnection& returned : std::exchange(returned_, {})) {
-    DispatchAgain(std::move(returned), now, strategy);
+  for (Waiting& waiting : std::exchange(waiting_, {})) {
+    const bool is_refused = waiting.give_up_at != net::Never();
+    if (is_refused && paused && !terminating_ && !Expired(waiting.slot)) {
+      waiting_.push_back(std::move(waiting));
+    } else {
+      DispatchAgain(std::move(waiting), now, strategy);
+    }
   }
 }
 
 // A server that is terminating closes the connection. A connection whose
 // deadline has passed is recorded as killed instead of being dispatched again.
-void Connections::DispatchAgain(ReturnedConnection returned, Instant now,
+void Connections::DispatchAgain(Waiting waiting, Instant now,
                                 Strategy& strategy) {
-  const Slot slot = returned.slot;
-  returned.registration = proc::PrivateFdRegistration();
+  const Slot slot = waiting.slot;
+  waiting.registration = proc::PrivateFdRegistration();
   if (Expired(slot)) {
     const Scoreboard::Entry entry = scoreboard_.entry(slot);
     scoreboard_.RetireExpired(slot);
     gate_.ChildEnded();
     deadlines_->Forget(slot);
-    LogAndReport(entry, returned.pid, returned.status, now);
+    LogAndReport(entry, waiting.pid, waiting.status, now);
   } else if (terminating_) {
     scoreboard_.RetireShed(slot);
     deadlines_->Forget(slot);
   } else {
     scoreboard_.Started(slot, /*pid=*/0, now);
-    strategy.Dispatch(slot, std::move(returned.connection), now, *this);
+    give_up_at_ = waiting.give_up_at;
+    strategy.Dispatch(slot, std::move(waiting.connection), now, *this);
+    give_up_at_ = net::Never();
   }
 }
 
@@ -75,7 +84,13 @@ bool Connections::Expired(Slot slot) const {
 void Connections::KillExpired(Instant now) {
   deadlines_->Check(now, [&](Slot slot, KillReason reason) {
     const Scoreboard::Entry& entry = scoreboard_.entry(slot);
-    if (entry.pid == 0) return;  // there is no process yet
+    if (entry.pid == 0) {
+      // There is no process yet. One that waits is not dispatched again.
+      for (const Waiting& waiting : waiting_) {
+        if (waiting.slot == slot) scoreboard_.Signalled(slot, reason);
+      }
+      return;
+    }
     if (!entry.signalled_by_us) log_->Expired(entry.pid, entry.peer, reason);
     scoreboard_.Signalled(slot, reason);
     SyncPoint("supervisor: deadline over");
@@ -89,6 +104,11 @@ void Connections::SignalChildren(int signal) {
     scoreboard_.Signalled(slot, KillReason::kStop);
   });
   reaper_->SignalAll(signal);
+}
+
+void Connections::LeftInQueue(size_t clients) {
+  scoreboard_.LeftInQueue(clients);
+  log_->LeftInQueue(clients);
 }
 
 void Connections::Serving(Slot slot, pid_t pid, Instant since) {
@@ -116,8 +136,26 @@ void Connections::Ended(Slot slot, pid_t pid, const proc::ExitStatus& status,
 void Connections::Returned(Slot slot, net::Connection connection, pid_t pid,
                            const proc::ExitStatus& status) {
   proc::PrivateFdRegistration registration(connection.fd());
-  returned_.push_back(
+  waiting_.push_back(
       {slot, std::move(connection), std::move(registration), pid, status});
+}
+
+// The client waits a little longer instead of losing its connection. Nothing is
+// accepted meanwhile, and the descriptor is the only thing that it holds.
+void Connections::Refused(Slot slot, net::Connection connection,
+                          const absl::Status& why, Instant now) {
+  const Instant give_up_at =
+      give_up_at_ == net::Never() ? net::After(now, kLongestWait) : give_up_at_;
+  if (now >= give_up_at || waiting_.size() >= kMostWaiting || terminating_) {
+    connection.Close();
+    Failed(slot, why, now);
+    return;
+  }
+  log_->ForkDelayed(connection.peer(), why, gate_.Pause(now), now);
+  proc::PrivateFdRegistration registration(connection.fd());
+  Waiting waiting = {slot, std::move(connection), std::move(registration)};
+  waiting.give_up_at = give_up_at;
+  waiting_.push_back(std::move(waiting));
 }
 
 void Connections::Failed(Slot slot, const absl::Status& why, Instant now) {

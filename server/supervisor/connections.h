@@ -32,11 +32,13 @@ namespace brood::server {
 
 // Connections keeps the record of each connection from accept to its end.
 //
-// It owns the scoreboard, the deadlines and the gate of admission, writes the
-// log line and the report of each connection, and implements what a strategy
-// reports to. It never calls a strategy or the embedder from within a report:
-// a connection that came back, and a report for the embedder, are collected,
-// and acted on when the supervisor says so, at one place of its turn.
+// A connection for which no process can be created is kept for a second, and
+// tried again. It owns the scoreboard, the deadlines and the gate of admission,
+// writes the log line and the report of each connection, and implements what a
+// strategy reports to. It never calls a strategy or the embedder from within a
+// report: a connection that came back, and a report for the embedder, are
+// collected, and acted on when the supervisor says so, at one place of its
+// turn.
 //
 // Process: supervisor, in parent-only memory. Allocates nothing for a
 // connection, unless more come back, or end, in one turn than ever before.
@@ -45,13 +47,17 @@ namespace brood::server {
 // Example: see supervisor.cc.
 class Connections final : public proc::ParentOnly, public Strategy::Events {
  public:
+  // How long a connection waits for a process, and how many may.
+  static constexpr absl::Duration kLongestWait = absl::Seconds(1);
+  static constexpr size_t kMostWaiting = 8;
+
   // `reaper` and `log` outlive this object; `deadlines` becomes its own.
   Connections(const Options& options, std::unique_ptr<Deadlines> deadlines,
               proc::Reaper* reaper, EventLog* log);
 
   // Returns whether the next connection may be accepted.
   bool MayAccept(net::Instant now) const {
-    return gate_.Open(scoreboard_.running(), now);
+    return waiting_.empty() && gate_.Open(scoreboard_.running(), now);
   }
   // Returns when MayAccept() changes by itself; Never() if it does not.
   net::Instant resume_at(net::Instant now) const {
@@ -63,9 +69,11 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
 
   // Records `connection` and gives it to `strategy`.
   void Dispatch(net::Connection connection, Strategy& strategy);
-  // Gives connections whose process died before it took them over to
-  // `strategy` again.
-  void DispatchReturned(net::Instant now, Strategy& strategy);
+  // Gives connections that have no process to `strategy` again: those whose
+  // process died before it took them over, and, when a pause is over, those for
+  // which none could be created. One of the latter is closed kLongestWait after
+  // the first attempt.
+  void DispatchWaiting(net::Instant now, Strategy& strategy);
 
   // Kills the processes of connections whose deadline has passed.
   void KillExpired(net::Instant now);
@@ -75,6 +83,10 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
   // process that becomes known later is sent SIGTERM, and no connection is
   // dispatched again.
   void SignalChildren(int signal);
+
+  // Counts and logs clients whose connections were still in the queue of the
+  // kernel when the listeners were closed.
+  void LeftInQueue(size_t clients);
 
   // Calls Options::on_connection_end for each connection that has ended.
   void SendReports();
@@ -89,23 +101,27 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
              net::Instant at) override;
   void Returned(Slot slot, net::Connection connection, pid_t pid,
                 const proc::ExitStatus& status) override;
+  void Refused(Slot slot, net::Connection connection, const absl::Status& why,
+               net::Instant now) override;
   void Failed(Slot slot, const absl::Status& why, net::Instant now) override;
 
  private:
-  // A connection whose process ended before it took it over. Children that are
-  // forked meanwhile do not get its descriptor: the client would wait for them
-  // to end.
-  struct ReturnedConnection {
+  // A connection that has no process. Children that are forked meanwhile do not
+  // get its descriptor: the client would wait for them to end.
+  struct Waiting {
     Slot slot;
     net::Connection connection;
     proc::PrivateFdRegistration registration;
-    pid_t pid;
-    proc::ExitStatus status;
+    // Of the process that ended before it took the connection over; 0 if there
+    // was none.
+    pid_t pid = 0;
+    proc::ExitStatus status = proc::ExitStatus::Unknown();
+    // When to give up; Never() if a process has not been refused.
+    net::Instant give_up_at = net::Never();
   };
 
   bool Expired(Slot slot) const;
-  void DispatchAgain(ReturnedConnection returned, net::Instant now,
-                     Strategy& strategy);
+  void DispatchAgain(Waiting waiting, net::Instant now, Strategy& strategy);
   void LogAndReport(const Scoreboard::Entry& entry, pid_t pid,
                     const proc::ExitStatus& status, net::Instant at);
 
@@ -116,7 +132,9 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
   Scoreboard scoreboard_;
   const std::unique_ptr<Deadlines> deadlines_;
   bool terminating_ = false;
-  std::vector<ReturnedConnection> returned_;
+  std::vector<Waiting> waiting_;
+  // Of the connection that is being dispatched again.
+  net::Instant give_up_at_ = net::Never();
   // Filled while the strategy reports, and emptied by SendReports().
   std::vector<ConnectionReport> reports_;
 };

@@ -80,7 +80,7 @@ TEST_F(ConnectionsDeadlineTest, ForgetsTheDeadlineOfWhatGetsNoProcess) {
   const net::Instant at = Accept();
   EXPECT_LT(at, connections_->next_deadline());
   connections_->SignalChildren(SIGTERM);
-  connections_->DispatchReturned(at, strategy_);
+  connections_->DispatchWaiting(at, strategy_);
   EXPECT_EQ(connections_->next_deadline(), net::Never());
 }
 
@@ -91,7 +91,7 @@ TEST_F(ConnectionsDeadlineTest, CountsNoKillOfAProcessThatIsNone) {
   reaper_.End(kPid, FakeReaper::Exited(0));
   Reap(at);
   strategy_.on_dispatch = nullptr;
-  connections_->DispatchReturned(at, strategy_);
+  connections_->DispatchWaiting(at, strategy_);
   const net::Instant late = net::After(at, kLater);
   connections_->KillExpired(late);
   connections_->Serving(0, kPid, late);
@@ -125,7 +125,7 @@ TEST_F(ConnectionsDeadlineTest, RecordsAnExpiredConnectionThatCameBack) {
   reaper_.End(kPid, FakeReaper::Exited(0));
   Reap(late);
   strategy_.Take();
-  connections_->DispatchReturned(late, strategy_);
+  connections_->DispatchWaiting(late, strategy_);
   EXPECT_THAT(strategy_.Take(), IsEmpty());
   EXPECT_EQ(totals().killed_for[static_cast<size_t>(KillReason::kConnection)],
             1u);

@@ -60,7 +60,7 @@ class ConnectionsFixture : public ::brood::testing::LeakCheck {
   void Create(Options options) { Create(std::move(options), &log_); }
   // Creates them with a log, which outlives them.
   void Create(Options options, EventLog* log) {
-    options.max_connections = 2;
+    options.max_connections = max_connections_;
     options.log.level = LogLevel::kOff;
     options.on_connection_end = [this](const ConnectionReport& report) {
       EXPECT_FALSE(strategy_.busy()) << "reported from within the strategy";
@@ -118,6 +118,8 @@ class ConnectionsFixture : public ::brood::testing::LeakCheck {
   ::brood::testing::FakeStrategy strategy_;
   std::unique_ptr<Connections> connections_;
   std::vector<ConnectionReport> reports_;
+  // How many there may be, in what is created next.
+  int max_connections_ = 2;
   // What else happens at each report.
   std::function<void()> on_report_;
 };

@@ -110,6 +110,83 @@ TEST_F(ConnectionsTest, PausesWhenNoProcessCanBeCreated) {
   EXPECT_THAT(reports_, IsEmpty()) << "it had no process";
 }
 
+// A strategy that can create no process refuses each connection.
+class ConnectionsRefusedTest : public ConnectionsTest {
+ protected:
+  ConnectionsRefusedTest() {
+    Options options;
+    options.deadlines.connection = absl::Milliseconds(500);
+    max_connections_ = 100;
+    Create(options);
+    serve_ = strategy_.on_dispatch;
+    strategy_.on_dispatch = [this](Slot slot, net::Connection connection,
+                                   net::Instant now, Events& events) {
+      ++refused_;
+      events.Refused(slot, std::move(connection),
+                     absl::ResourceExhaustedError("clone"), now);
+    };
+  }
+  // Dispatches at `at` what waits.
+  void DispatchAt(net::Instant at) {
+    connections_->DispatchWaiting(at, strategy_);
+  }
+
+  std::function<void(Slot, net::Connection, net::Instant, Events&)> serve_;
+  int refused_ = 0;
+};
+
+TEST_F(ConnectionsRefusedTest, KeepsTheConnectionUntilThePauseIsOver) {
+  const net::Instant at = Accept();
+  EXPECT_EQ(connections_->running(), 1u) << "it counts";
+  DispatchAt(at);
+  EXPECT_EQ(refused_, 1);
+  const net::Instant resume = net::After(at, Gate::kShortestPause);
+  EXPECT_EQ(connections_->resume_at(at), resume);
+  EXPECT_FALSE(connections_->MayAccept(resume)) << "it is its turn first";
+  strategy_.on_dispatch = serve_;
+  DispatchAt(resume);
+  EXPECT_EQ(totals().fork_failed, 0u);
+  EXPECT_EQ(totals().running, 1u);
+  EXPECT_TRUE(connections_->MayAccept(resume));
+}
+
+TEST_F(ConnectionsRefusedTest, ClosesTheConnectionAfterASecond) {
+  const net::Instant at = Accept();
+  net::Instant now = at;
+  while (connections_->running() == 1) {
+    ASSERT_LT(refused_, 100);
+    now = connections_->resume_at(now);
+    DispatchAt(now);
+  }
+  EXPECT_GE(now - at, absl::ToChronoNanoseconds(Connections::kLongestWait));
+  EXPECT_LT(now - at, absl::ToChronoNanoseconds(absl::Milliseconds(1200)));
+  EXPECT_EQ(totals().fork_failed, 1u);
+  EXPECT_TRUE(totals().Balanced());
+}
+
+TEST_F(ConnectionsRefusedTest, KeepsABoundedNumber) {
+  for (size_t i = 0; i < Connections::kMostWaiting + 2; ++i) Accept();
+  EXPECT_EQ(connections_->running(), Connections::kMostWaiting);
+  EXPECT_EQ(totals().fork_failed, 2u);
+}
+
+TEST_F(ConnectionsRefusedTest, ClosesTheConnectionWhenTheServerTerminates) {
+  const net::Instant at = Accept();
+  connections_->SignalChildren(SIGTERM);
+  DispatchAt(at);
+  EXPECT_EQ(connections_->running(), 0u);
+  EXPECT_EQ(totals().shed, 1u);
+}
+
+TEST_F(ConnectionsRefusedTest, EndsAConnectionWhoseDeadlineHasPassed) {
+  const net::Instant late = net::After(Accept(), absl::Seconds(1));
+  connections_->KillExpired(late);
+  DispatchAt(late);
+  EXPECT_EQ(connections_->running(), 0u);
+  EXPECT_EQ(totals().killed, 1u);
+  EXPECT_EQ(refused_, 1);
+}
+
 // What was short may be free again; and once a process could be created, the
 // next failure is a new one.
 TEST_F(ConnectionsTest, EndsThePauseAtTheNextEndAndItsGrowthAtASuccess) {
@@ -143,9 +220,9 @@ TEST_F(ConnectionsTest, DispatchesWhatCameBackOnlyWhenTheSupervisorSaysSo) {
   Reap(now);
   EXPECT_EQ(connections_->running(), 1u) << "it still has its slot";
   EXPECT_THAT(strategy_.Take(), ElementsAre("dispatch 0", "ended 4711"));
-  connections_->DispatchReturned(now, strategy_);
+  connections_->DispatchWaiting(now, strategy_);
   EXPECT_THAT(strategy_.Take(), ElementsAre("dispatch 0"));
-  connections_->DispatchReturned(now, strategy_);
+  connections_->DispatchWaiting(now, strategy_);
   EXPECT_THAT(strategy_.Take(), IsEmpty()) << "each once";
   EXPECT_EQ(totals().accepted, 1u);
   EXPECT_TRUE(totals().Balanced());
@@ -181,7 +258,7 @@ TEST_F(ConnectionsTest, KeepsTheDescriptorOfAReturnedConnectionFromChildren) {
   };
   reaper_.End(kPid, FakeReaper::Exited(0));
   reaper_.CleanupChildren(net::Now());
-  connections_->DispatchReturned(net::Now(), strategy_);
+  connections_->DispatchWaiting(net::Now(), strategy_);
 }
 
 // What comes back while others are dispatched again waits for the next turn: a
@@ -196,7 +273,7 @@ TEST_F(ConnectionsTest, DispatchesAReturnedConnectionOnceInATurn) {
   };
   const net::Instant now = Accept();
   EXPECT_EQ(dispatched, 1);
-  connections_->DispatchReturned(now, strategy_);
+  connections_->DispatchWaiting(now, strategy_);
   EXPECT_EQ(dispatched, 2);
 }
 
@@ -207,7 +284,7 @@ TEST_F(ConnectionsTest, ClosesWhatCameBackToAServerThatTerminates) {
   connections_->SignalChildren(SIGTERM);
   reaper_.End(kPid, FakeReaper::Killed(SIGTERM));
   Reap(now);
-  connections_->DispatchReturned(now, strategy_);
+  connections_->DispatchWaiting(now, strategy_);
   EXPECT_EQ(totals().shed, 1u);
   EXPECT_EQ(connections_->running(), 0u);
   EXPECT_TRUE(totals().Balanced());

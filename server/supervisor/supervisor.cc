@@ -107,7 +107,7 @@ bool Supervisor::Turn(absl::Duration timeout) {
   if (!lifecycle_.stopped()) {
     StepUpgrade(now);
     MaintainStrategy(now);
-    connections_.DispatchReturned(now, *strategy_);
+    connections_.DispatchWaiting(now, *strategy_);
     AcceptBatch(now);
   }
   connections_.SendReports();
@@ -141,7 +141,10 @@ void Supervisor::ChooseWhatToPoll(Instant now) {
   poll_.Set(kAdmission, -1, connections_.resume_at(now));
   const bool open = lifecycle_.accepting() && MayAccept(now);
   for (size_t i = 0; i < listeners_.size(); ++i) {
-    poll_.Set(kFirstListener + i, open ? listeners_.fd(i) : -1);
+    // A listener whose queue is empty may have to wait before it is closed.
+    const Instant may_close = listeners_.may_close_at(i);
+    poll_.Set(kFirstListener + i, open ? listeners_.fd(i) : -1,
+              open && now < may_close ? may_close : net::Never());
   }
 }
 
@@ -184,6 +187,7 @@ void Supervisor::StepLifecycle(Instant now) {
         if (lifecycle_.stopped()) log_.Stopped(connections_.totals());
         return;
       case Lifecycle::Action::kTerminate:
+        CountLeftInQueue();
         CloseListeners();
         if (LiveChildren() == 0) break;
         log_.Terminating(connections_.running());
@@ -193,7 +197,10 @@ void Supervisor::StepLifecycle(Instant now) {
         connections_.SignalChildren(SIGCONT);
         break;
       case Lifecycle::Action::kKill:
-        log_.Killing(connections_.running());
+        // Repeated until the last one has ended, and logged once.
+        if (!std::exchange(killing_, true)) {
+          log_.Killing(connections_.running());
+        }
         connections_.SignalChildren(SIGKILL);
         break;
     }
@@ -233,6 +240,13 @@ void Supervisor::AcceptBatch(Instant now) {
   StepLifecycle(now);
 }
 
+// With another program that uses the listeners, the queue is that program's.
+void Supervisor::CountLeftInQueue() {
+  if (!HasListenersToItself()) return;
+  const size_t left = listeners_.queued();
+  if (left > 0) connections_.LeftInQueue(left);
+}
+
 bool Supervisor::MayAccept(Instant now) const {
   return !(upgrade_->other_accepts() && !lifecycle_.draining()) &&
          connections_.MayAccept(now) && strategy_->HasRoom();
@@ -251,7 +265,9 @@ bool Supervisor::AcceptOne(size_t index, Instant now) {
       connections_.Dispatch(*std::move(accepted.connection), *strategy_);
       return true;
     case net::AcceptVerdict::kNoneWaiting:
-      if (lifecycle_.draining()) CloseListener(index);
+      if (lifecycle_.draining() && now >= listeners_.may_close_at(index)) {
+        CloseListener(index);
+      }
       return false;
     case net::AcceptVerdict::kTryNext:
       log_.AcceptFailed(listeners_.endpoint(index), accepted.error, now);
@@ -261,7 +277,9 @@ bool Supervisor::AcceptOne(size_t index, Instant now) {
                         connections_.Pause(now), now);
       return false;
     case net::AcceptVerdict::kDead:
-      log_.ListenerDead(listeners_.endpoint(index), accepted.error);
+      if (!lifecycle_.draining()) {
+        log_.ListenerDead(listeners_.endpoint(index), accepted.error);
+      }
       CloseListener(index);
       return false;
   }
@@ -276,7 +294,7 @@ void Supervisor::Publish(Instant now) {
 
 void Supervisor::StartUpgrade(Instant now) {
   if (lifecycle_.state() == Lifecycle::State::kServing) {
-    upgrade_->Start(listeners_.Lend(), now);
+    upgrade_->Start(listeners_.Lend(handshake_.IsSoleHolder()), now);
   } else {
     log_.UpgradeIgnored("this server is stopping");
   }
@@ -289,6 +307,13 @@ void Supervisor::RequestStop(Instant now) {
   service_manager_->Stopping();
   upgrade_->Abandon();
   DrainListeners(now);
+  if (HasListenersToItself()) listeners_.RefuseNewcomers(now);
+}
+
+// Not while another program has a copy of the listeners and may go on with
+// them: the one that this server has started, or the one that it replaces.
+bool Supervisor::HasListenersToItself() {
+  return upgrade_->idle() && handshake_.IsSoleHolder();
 }
 
 // Closing a listener resets the clients in its queue, so they are accepted
@@ -314,7 +339,7 @@ void Supervisor::CloseListeners() {
 void Supervisor::CloseListener(size_t index) {
   SyncPoint("supervisor: about to close a listener");
   poll_.Forget(kFirstListener + index, listeners_.fd(index));
-  listeners_.Close(index);
+  listeners_.Close(index, /*end_listening=*/HasListenersToItself());
 }
 
 // No connection will come any more.

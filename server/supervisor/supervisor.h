@@ -108,6 +108,7 @@ class Supervisor final : public proc::ParentOnly {
   void ChooseWhatToPoll(net::Instant now);
   bool MayAccept(net::Instant now) const;
   bool AcceptOne(size_t index, net::Instant now);
+  void CountLeftInQueue();
   void CloseListeners();
   void CloseListener(size_t index);
   void ListenersClosed();
@@ -115,6 +116,7 @@ class Supervisor final : public proc::ParentOnly {
   void RequestStop(net::Instant now);
   void DrainListeners(net::Instant now);
   size_t LiveChildren() const;
+  bool HasListenersToItself();
 
   const Clock clock_;
   EventLog& log_;
@@ -134,6 +136,8 @@ class Supervisor final : public proc::ParentOnly {
   // Whether the programs that wait for it were told that connections are
   // accepted.
   bool reported_ready_ = false;
+  // Whether children are being sent SIGKILL because the server stops.
+  bool killing_ = false;
   // Why Run() ended, unless it was asked to.
   absl::Status status_;
 };

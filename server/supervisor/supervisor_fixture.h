@@ -53,6 +53,8 @@ class SupervisorFixture : public ::brood::testing::LeakCheck {
  protected:
   static constexpr absl::Duration kGrace = absl::Seconds(10);
   static constexpr pid_t kProgram = 7;
+  // How long a listener on loopback stays open when its queue is empty.
+  static constexpr absl::Duration kRoundTrip = absl::Milliseconds(10);
 
   SupervisorFixture() {
     // The listener stamps connections by the real clock.

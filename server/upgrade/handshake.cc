@@ -14,12 +14,15 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "brood/net/socket.h"
 
 namespace brood::server {
 namespace {
 
 constexpr char kVariable[] = "BROOD_UPGRADE";
+// What follows the entry of a listener that ends with the server.
+constexpr char kBound[] = "\tbound";
 // The first number that proc::Program gives. The listeners follow.
 constexpr int kReadyFd = STDERR_FILENO + 1;
 
@@ -40,7 +43,8 @@ void Handshake::Send(int ready_fd, const std::vector<LentListener>& listeners,
   std::string lines;
   program->fds = {ready_fd};
   for (const LentListener& listener : listeners) {
-    absl::StrAppend(&lines, listener.entry, "\n");
+    absl::StrAppend(&lines, listener.entry,
+                    listener.ends_with_server ? kBound : "", "\n");
     program->fds.push_back(listener.fd);
   }
   for (char** variable = environ; *variable != nullptr; ++variable) {
@@ -61,13 +65,17 @@ absl::StatusOr<Handshake> Handshake::Receive() {
   Handshake handshake;
   absl::StatusOr<net::Socket> ready = Take(kReadyFd);
   if (!ready.ok()) return ready.status();
-  handshake.ready_ = net::EventFd::Adopt(*std::move(ready));
+  handshake.ready_ =
+      proc::Private<net::EventFd>(net::EventFd::Adopt(*std::move(ready)));
+  handshake.old_program_ = getppid();
   int fd = kReadyFd;
   for (absl::string_view entry :
        absl::StrSplit(lines, '\n', absl::SkipEmpty())) {
     absl::StatusOr<net::Socket> listener = Take(++fd);
     if (!listener.ok()) return listener.status();
-    handshake.listeners_.push_back({*std::move(listener), std::string(entry)});
+    const bool bound = absl::ConsumeSuffix(&entry, kBound);
+    handshake.listeners_.push_back(
+        {*std::move(listener), std::string(entry), bound});
   }
   return handshake;
 }
@@ -77,9 +85,20 @@ std::vector<InheritedListener> Handshake::TakeListeners() {
 }
 
 void Handshake::ReportReady() {
-  if (ready_.fd() < 0) return;
-  ready_.Notify();
-  ready_ = net::EventFd();
+  if (ready_.fd() < 0 || std::exchange(reported_, true)) return;
+  ready_->Notify();
+}
+
+bool Handshake::IsSoleHolder() {
+  if (old_program_ == 0) return true;
+  const uint64_t count = ready_->Take();
+  if (count < kReleased && getppid() == old_program_) {
+    // Perhaps the report of readiness, which is for the old program.
+    if (count > 0) ready_->Notify(count);
+    return false;
+  }
+  old_program_ = 0;
+  return true;
 }
 
 }  // namespace brood::server

@@ -3,10 +3,14 @@
 #ifndef BROOD_SERVER_UPGRADE_HANDSHAKE_H_
 #define BROOD_SERVER_UPGRADE_HANDSHAKE_H_
 
+#include <sys/types.h>
+
+#include <cstdint>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "brood/net/event_fd.h"
+#include "brood/proc/private_fds.h"
 #include "brood/proc/program.h"
 #include "brood/server/inherited_listener.h"
 #include "brood/server/listening/lent_listener.h"
@@ -20,7 +24,9 @@ namespace brood::server {
 // program calls Receive(), and owns what it received. The descriptors have the
 // numbers from 3 on, in order: an eventfd on which readiness is reported, then
 // the listeners. The environment variable BROOD_UPGRADE has a line for each
-// listener: the entry of Options::listen that it serves.
+// listener: the entry of Options::listen that it serves, followed by a tab and
+// "bound" if the listening is to end with the last program that has it. On the
+// same eventfd the old program reports when it has closed its copies.
 //
 // Runs in the parent of each program. Children inherit neither the descriptors
 // nor the variable.
@@ -35,6 +41,9 @@ namespace brood::server {
 //   handshake->ReportReady();
 class Handshake {
  public:
+  // What the old program adds to the eventfd when it has closed the listeners.
+  static constexpr uint64_t kReleased = uint64_t{1} << 32;
+
   // Makes a handshake that holds no listeners and reports to no program.
   Handshake() = default;
 
@@ -59,8 +68,15 @@ class Handshake {
   // connections from now on. Does nothing when it is called again.
   void ReportReady();
 
+  // Returns whether no earlier program has the listeners: there was none, it
+  // has closed its copies, or it has ended.
+  bool IsSoleHolder();
+
  private:
-  net::EventFd ready_;
+  proc::Private<net::EventFd> ready_;
+  bool reported_ = false;
+  // The program that started this one; 0 if it has no listeners any more.
+  pid_t old_program_ = 0;
   std::vector<InheritedListener> listeners_;
 };
 

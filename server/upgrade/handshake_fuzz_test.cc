@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "brood/proc/program.h"
 #include "brood/server/inherited_listener.h"
 #include "brood/server/listening/lent_listener.h"
@@ -68,7 +69,8 @@ std::vector<std::string> Receive(const std::string& variable,
             variable);
   }
   received->ReportReady();
-  Require(StagedProcess::AreClosed(kFirst, 1), "readiness is reported once",
+  *received = Handshake();
+  Require(StagedProcess::AreClosed(kFirst, 1), "the handshake is over",
           variable);
   Require(StagedProcess::AreTaken(kFirst + 1, count),
           "listeners are the caller's, and for no child", variable);
@@ -78,7 +80,8 @@ std::vector<std::string> Receive(const std::string& variable,
   Program program;
   std::vector<LentListener> lent;
   for (const InheritedListener& listener : listeners) {
-    lent.push_back({listener.socket.fd(), listener.entry});
+    lent.push_back(
+        {listener.socket.fd(), listener.entry, listener.ends_with_server});
   }
   Handshake::Send(/*ready_fd=*/77, lent, &program);
   Require(program.fds.size() == listeners.size() + 1 &&
@@ -93,8 +96,11 @@ std::vector<std::string> Receive(const std::string& variable,
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   absl::string_view text(reinterpret_cast<const char*>(bytes), size);
   text = text.substr(0, text.find('\0'));  // a variable can't hold one
-  const std::vector<std::string> lines =
+  std::vector<std::string> lines =
       absl::StrSplit(text, '\n', absl::SkipEmpty());
+  for (std::string& line : lines) {
+    line = std::string(absl::StripSuffix(line, "\tbound"));
+  }
   const bool all_there = lines.size() < kCount;
   std::string sent;
   const std::vector<std::string> received =

@@ -90,7 +90,47 @@ TEST_F(HandshakeTest, ReceivesListenersAndReportsReadiness) {
                       eventfd_t count = 0;
                       if (eventfd_read(copy, &count) < 0 || count != 1)
                         return 5;
+                      received = Handshake();
                       return fcntl(3, F_GETFD) < 0 ? 0 : 6;
+                    }),
+            0);
+}
+
+TEST_F(HandshakeTest, PassesOnWhichListenersEndWithTheServer) {
+  proc::Program program;
+  Handshake::Send(7, {{8, "one", true}, {9, "two", false}}, &program);
+  const std::string variable = "BROOD_UPGRADE=one\tbound\ntwo\n";
+  EXPECT_THAT(program.environment, Contains(variable));
+  EXPECT_EQ(RunWith(/*fds=*/3,
+                    [&] {
+                      setenv("BROOD_UPGRADE",
+                             variable.c_str() + variable.find('=') + 1, 1);
+                      auto received = Handshake::Receive();
+                      if (!received.ok()) return 1;
+                      const auto listeners = received->TakeListeners();
+                      if (listeners[0].entry != "one") return 2;
+                      if (!listeners[0].ends_with_server) return 3;
+                      if (listeners[1].entry != "two") return 4;
+                      return listeners[1].ends_with_server ? 5 : 0;
+                    }),
+            0);
+}
+
+TEST_F(HandshakeTest, KnowsWhenTheOldProgramHasClosedTheListeners) {
+  EXPECT_TRUE(Handshake().IsSoleHolder());
+  EXPECT_EQ(RunWith(/*fds=*/2,
+                    [] {
+                      setenv("BROOD_UPGRADE", "one\n", 1);
+                      auto received = Handshake::Receive();
+                      if (!received.ok()) return 1;
+                      if (received->IsSoleHolder()) return 2;
+                      received->ReportReady();
+                      if (received->IsSoleHolder()) return 3;
+                      eventfd_t count = 0;
+                      if (eventfd_read(3, &count) < 0 || count != 1) return 4;
+                      eventfd_write(3, Handshake::kReleased);
+                      if (!received->IsSoleHolder()) return 5;
+                      return received->IsSoleHolder() ? 0 : 6;
                     }),
             0);
 }

@@ -127,6 +127,7 @@ bool Upgrade::TryHandOver(Instant now) {
 void Upgrade::ListenersClosed() {
   if (state_ != State::kHandedOver) return;
   state_ = State::kOver;
+  ready_->Notify(Handshake::kReleased);
   log_->HandedOver(pid_);
 }
 

@@ -86,6 +86,9 @@ class Upgrade {
   // then.
   void Abandon();
 
+  // Returns whether there is no other program: none was started, or it has
+  // ended.
+  bool idle() const { return state_ == State::kIdle; }
   // Whether the other program accepts connections, and this one must not.
   bool other_accepts() const { return state_ >= State::kProving; }
   int fd() const { return ready_.fd(); }

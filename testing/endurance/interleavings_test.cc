@@ -214,7 +214,7 @@ TestServer::Setup InterleavingsTest::SetupFor(const Pair& events) {
                                    "--listen=127.0.0.1:0",
                                    "--log_level=warning", "--log_format=json"};
   setup.before = [] {
-    server::RequestSignals::BlockForGood();  // as a program does
+    server::RequestSignals::Block();  // as a program does
     plan->server = getpid();
     proc::SetSyncPointHook(AtSyncPoint);
   };

@@ -45,6 +45,12 @@ class RecordedEvents final : public server::Strategy::Events {
         absl::StrCat("returned ", slot, " by ", pid, ": ", status.ToString()));
     returned_.push_back(std::move(connection));
   }
+  void Refused(server::Slot slot, net::Connection connection,
+               const absl::Status& why, net::Instant now) override {
+    lines_.push_back(absl::StrCat("refused ", slot, ": ", why.message()));
+    returned_.push_back(std::move(connection));
+    last_time_ = now;
+  }
   void Failed(server::Slot slot, const absl::Status& why,
               net::Instant now) override {
     lines_.push_back(absl::StrCat("failed ", slot, ": ", why.message()));

@@ -36,6 +36,7 @@ const std::map<std::string, Errors>& Table() {
        {ForGood(EMFILE), ForGood(ENFILE), ForGood(ENOBUFS), ForGood(ENOMEM),
         ForGood(ECONNABORTED), ForGood(EPERM), ForGood(EPROTO), ForGood(EINVAL),
         Passing(EINTR), Passing(EAGAIN)}},
+      {"shutdown", {ForGood(ENOTCONN), ForGood(ENOBUFS)}},
       {"setsockopt", {ForGood(ENOPROTOOPT), ForGood(EINVAL), ForGood(ENOMEM)}},
       {"getsockopt", {ForGood(ENOPROTOOPT)}},
       {"getsockname", {ForGood(ENOBUFS)}},

@@ -30,7 +30,7 @@ const std::set<std::string>& Harmless() {
       // Memory and text.
       "memchr", "memcmp", "memcpy", "memmove", "memset", "strcmp", "strlen",
       "strrchr", "atoi", "snprintf", "vsnprintf", "inet_ntop", "inet_pton",
-      "htonl", "htons", "ntohs", "sigabbrev_np", "sigdescr_np",
+      "htonl", "htons", "ntohl", "ntohs", "sigabbrev_np", "sigdescr_np",
       "strerrordesc_np", "__cmsg_nxthdr", "in6addr_any", "__ctype_b_loc",
       // Sets of signals.
       "sigaddset", "sigdelset", "sigemptyset", "sigfillset", "sigismember",
