@@ -21,6 +21,7 @@ SHIPPED_PACKAGES = [
     "server/supervisor",
     "server/text",
     "server/upgrade",
+    "server/vocabulary",
 ]
 
 # The packages of the kit, of the helpers and of the tests of whole servers: each has

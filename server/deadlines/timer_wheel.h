@@ -28,7 +28,7 @@
 #include "absl/time/time.h"
 #include "brood/net/instant.h"
 #include "brood/proc/memory/parent_only.h"
-#include "brood/server/slot.h"
+#include "brood/server/vocabulary/slot.h"
 
 namespace brood::server {
 

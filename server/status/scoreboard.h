@@ -33,8 +33,8 @@
 #include "brood/net/peer_address.h"
 #include "brood/proc/exit_status.h"
 #include "brood/proc/memory/parent_only.h"
-#include "brood/server/slot.h"
 #include "brood/server/totals.h"
+#include "brood/server/vocabulary/slot.h"
 
 namespace brood::server {
 

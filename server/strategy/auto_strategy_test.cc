@@ -10,7 +10,7 @@
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
 #include "brood/net/unique_fd.h"
-#include "brood/server/child_tag.h"
+#include "brood/server/vocabulary/child_tag.h"
 #include "brood/testing/fakes/fake_reaper.h"
 #include "brood/testing/fakes/fake_strategy.h"
 #include "brood/testing/fakes/recorded_events.h"

@@ -10,7 +10,7 @@
 #include "absl/time/time.h"
 #include "brood/net/handoff_queue.h"
 #include "brood/net/instant.h"
-#include "brood/server/child_tag.h"
+#include "brood/server/vocabulary/child_tag.h"
 #include "brood/testing/fakes/fake_strategy.h"
 #include "brood/testing/fakes/strategy_fixture.h"
 #include "brood/testing/status_matchers.h"

@@ -12,9 +12,9 @@
 #include "brood/proc/reaper.h"
 #include "brood/proc/spawn.h"
 #include "brood/server/child/child_program.h"
-#include "brood/server/child_tag.h"
 #include "brood/server/log/event_log.h"
-#include "brood/server/slot.h"
+#include "brood/server/vocabulary/child_tag.h"
+#include "brood/server/vocabulary/slot.h"
 
 namespace brood::server {
 

@@ -14,7 +14,7 @@
 #include "absl/types/optional.h"
 #include "brood/net/handoff_queue.h"
 #include "brood/net/instant.h"
-#include "brood/server/child_tag.h"
+#include "brood/server/vocabulary/child_tag.h"
 #include "brood/testing/fakes/fake_reaper.h"
 #include "brood/testing/fakes/strategy_fixture.h"
 #include "brood/testing/status_matchers.h"

@@ -23,10 +23,10 @@
 #include "brood/server/deadlines/deadlines.h"
 #include "brood/server/log/event_log.h"
 #include "brood/server/options.h"
-#include "brood/server/slot.h"
 #include "brood/server/status/scoreboard.h"
 #include "brood/server/strategy/strategy.h"
 #include "brood/server/totals.h"
+#include "brood/server/vocabulary/slot.h"
 
 namespace brood::server {
 

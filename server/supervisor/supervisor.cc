@@ -9,7 +9,7 @@
 #include "absl/time/clock.h"
 #include "brood/net/listener.h"
 #include "brood/proc/sync_point.h"
-#include "brood/server/child_tag.h"
+#include "brood/server/vocabulary/child_tag.h"
 
 namespace brood::server {
 namespace {

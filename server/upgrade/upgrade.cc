@@ -10,8 +10,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/optional.h"
 #include "brood/proc/sync_point.h"
-#include "brood/server/child_tag.h"
 #include "brood/server/upgrade/handshake.h"
+#include "brood/server/vocabulary/child_tag.h"
 
 namespace brood::server {
 

@@ -13,9 +13,9 @@
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
 #include "brood/proc/reaper.h"
-#include "brood/server/child_tag.h"
-#include "brood/server/slot.h"
 #include "brood/server/strategy/strategy.h"
+#include "brood/server/vocabulary/child_tag.h"
+#include "brood/server/vocabulary/slot.h"
 #include "gtest/gtest.h"
 
 namespace brood::testing {

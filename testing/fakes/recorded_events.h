@@ -14,8 +14,8 @@
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
 #include "brood/proc/exit_status.h"
-#include "brood/server/slot.h"
 #include "brood/server/strategy/strategy.h"
+#include "brood/server/vocabulary/slot.h"
 
 namespace brood::testing {
 

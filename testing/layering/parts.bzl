@@ -6,7 +6,8 @@
       > child > log > vocabulary > net, proc
 
 Of what lies directly in server/, the program ("main"), the facade and the
-vocabulary (with server/text) are parts; each other sub-folder is one.
+vocabulary (with server/text and server/vocabulary) are parts; each other
+sub-folder is one.
 """
 
 load("//:brood.bzl", "SHIPPED_PACKAGES")
@@ -77,7 +78,7 @@ def _targets_of(part, everything):
     if part == "facade":
         return "filter('^@*//server:%s', %s)" % (_FACADE, everything)
     if part == "vocabulary":
-        return "(filter('^@*//server(/text)?:', {all}) - filter('^@*//server:({others})', {all}))".format(
+        return "(filter('^@*//server(/text|/vocabulary)?:', {all}) - filter('^@*//server:({others})', {all}))".format(
             all = everything,
             others = _MAIN + "|" + _FACADE,
         )

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#ifndef BROOD_SERVER_SLOT_H_
-#define BROOD_SERVER_SLOT_H_
+#ifndef BROOD_SERVER_VOCABULARY_SLOT_H_
+#define BROOD_SERVER_VOCABULARY_SLOT_H_
 
 #include <cstdint>
 
@@ -15,4 +15,4 @@ using Slot = uint32_t;
 
 }  // namespace brood::server
 
-#endif  // BROOD_SERVER_SLOT_H_
+#endif  // BROOD_SERVER_VOCABULARY_SLOT_H_

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#ifndef BROOD_SERVER_CHILD_TAG_H_
-#define BROOD_SERVER_CHILD_TAG_H_
+#ifndef BROOD_SERVER_VOCABULARY_CHILD_TAG_H_
+#define BROOD_SERVER_VOCABULARY_CHILD_TAG_H_
 
 #include <cstdint>
 
@@ -51,4 +51,4 @@ struct ChildTag {
 
 }  // namespace brood::server
 
-#endif  // BROOD_SERVER_CHILD_TAG_H_
+#endif  // BROOD_SERVER_VOCABULARY_CHILD_TAG_H_

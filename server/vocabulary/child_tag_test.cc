@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "brood/server/child_tag.h"
+#include "brood/server/vocabulary/child_tag.h"
 
 #include <cstdint>
 #include <set>
