@@ -6,7 +6,6 @@
 // Exit codes: 0 stopped as asked; 100 the command line is wrong; 111 the system
 // refused (a port in use, no memory).
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -15,13 +14,12 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "brood/proc/memory/huge_text.h"
 #include "brood/server/command_line/flags.h"
-#include "brood/server/control/request_signals.h"
 #include "brood/server/echo_handler.h"
 #include "brood/server/handler.h"
 #include "brood/server/options.h"
 #include "brood/server/own_command.h"
+#include "brood/server/prepare_process.h"
 #include "brood/server/readiness.h"
 #include "brood/server/socket_activation.h"
 #include "brood/server/tcp_server.h"
@@ -106,20 +104,10 @@ namespace {
   std::exit(static_cast<int>(code));
 }
 
-// A program may be started without its standard descriptors. The next ones to
-// be opened would take their numbers, and a listener on 2 would be sent the
-// log.
-void OpenStandardDescriptors() {
-  int fd;
-  do {
-    fd = open("/dev/null", O_RDWR);
-  } while (fd >= 0 && fd <= STDERR_FILENO);
-  if (fd > STDERR_FILENO) close(fd);
-}
-
 int Main(int argc, char** argv) {
-  RequestSignals::Block();
-  OpenStandardDescriptors();
+  ProcessOptions process;
+  const absl::Status prepared = PrepareProcess(process);
+  if (!prepared.ok()) Fail(prepared, ExitCode::kSystemRefused);
   const auto own_command = OwnCommand(argc, argv);
   gflags::gflags_exitfunc = [](int code) {
     std::exit(code == 0 ? 0 : static_cast<int>(ExitCode::kUsage));
@@ -146,7 +134,8 @@ int Main(int argc, char** argv) {
     }
   }
   // A failure costs speed and nothing else.
-  if (FLAGS_huge_text) proc::MoveTextToHugePages().IgnoreError();
+  process.huge_text = FLAGS_huge_text;
+  PrepareProcess(process).IgnoreError();
   auto server = TcpServer::Create(
       *options, EchoHandler(static_cast<size_t>(options->max_size)),
       *std::move(inherited));

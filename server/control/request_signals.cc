@@ -202,6 +202,16 @@ void RequestSignals::Block() {
   for (const Meaning& each : kSignals) ChangeMask(SIG_BLOCK, each.signal);
 }
 
+absl::Status RequestSignals::BlockAlone() {
+  sigset_t all;
+  sigemptyset(&all);
+  for (const Meaning& each : kSignals) sigaddset(&all, each.signal);
+  if (sigprocmask(SIG_SETMASK, &all, nullptr) < 0) {
+    return absl::ErrnoToStatus(errno, "sigprocmask");
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<RequestSignals> RequestSignals::Join(const Requests* requests,
                                                     Use use) {
   static auto* const all = new std::weak_ptr<Shared>;

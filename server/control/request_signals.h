@@ -6,6 +6,7 @@
 #include <memory>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "brood/server/control/requests.h"
 
@@ -44,6 +45,9 @@ class RequestSignals {
   // comes before a server joins, or after it left, waits. While a server has
   // joined they are not blocked.
   static void Block();
+
+  // Blocks the signals of both uses and no other.
+  static absl::Status BlockAlone();
 
   // Takes the signals of `use`, which ask `requests`. That outlives this
   // object.

@@ -30,6 +30,7 @@
 #include "brood/server/log_level.h"
 #include "brood/server/options.h"
 #include "brood/server/own_command.h"
+#include "brood/server/prepare_process.h"
 #include "brood/server/readiness.h"
 #include "brood/server/scoreboard.h"
 #include "brood/server/socket_activation.h"
@@ -217,6 +218,16 @@ TEST_F(ServerExamplesTest, CanBeStartedAgainAsItWasStarted) {
   // End of the example.
   EXPECT_EQ(options.upgrade.command,
             (std::vector<std::string>{"/opt/echo/server", "--workers=4"}));
+}
+
+// Compiled only, for it is for a process of its own.
+[[maybe_unused]] void PrepareForManyDescriptors() {
+  // Example of server/prepare_process.h.
+  ProcessOptions process;
+  process.descriptors = 4096;
+  const absl::Status prepared = PrepareProcess(process);
+  if (!prepared.ok()) std::cerr << "warning: " << prepared << std::endl;
+  // End of the example.
 }
 
 TEST_F(ServerExamplesTest, ExitStatusIsASentenceWithoutItsSubject) {

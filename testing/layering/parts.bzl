@@ -68,7 +68,7 @@ _MUST_GO_TO = [
 ]
 
 _MAIN = "(server|main[.]cc)$"
-_FACADE = "(tcp_server|echo_handler|readiness|socket_activation|own_command)" + \
+_FACADE = "(tcp_server|echo_handler|readiness|socket_activation|own_command|prepare_process)" + \
           "(_implementation|_link_only|[.]h|[.]cc)?$"
 
 def _targets_of(part, everything):

@@ -264,6 +264,20 @@ claim_it_serves_without_a_standard_output() {
   grep -q 'exited with code 0' "${scratch}/log" || fail "it does not log"
 }
 
+# Whatever its starter left to it.
+ignoring_and_blocking() {
+  exec python3 -c '
+import os, signal, sys
+for each in (signal.SIGTERM, signal.SIGUSR2, signal.SIGCHLD):
+    signal.signal(each, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, range(1, signal.NSIG))
+os.execv(sys.argv[1], sys.argv[1:])' "${server}" "--listen=127.0.0.1:${port}" 2>"${scratch}/log"
+}
+claim_it_serves_and_stops_if_its_signals_were_ignored_and_blocked() {
+  serve_started_by ignoring_and_blocking
+  grep -q 'exited with code 0' "${scratch}/log" || fail "it does not reap"
+}
+
 claim_a_reader_of_its_output_that_is_gone_is_no_matter() {
   start
   exec {out}<&-

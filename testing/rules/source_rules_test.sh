@@ -55,7 +55,8 @@ rule 'nobody sleeps' \
 rule 'two handlers of signals: one does nothing, one notes a request' \
   '\b(sigaction|sigset|(bsd_)?signal)\s*\(\s*[^)\s]' \
   '  signal(SIGCHLD, OnDeath);' \
-  proc/reaper.cc proc/process_state.cc server/control/request_signals.cc
+  proc/reaper.cc proc/process_state.cc server/control/request_signals.cc \
+  server/prepare_process.cc # resets what is ignored
 rule 'one file waits for children' \
   '\b(wait|waitid|waitpid|wait3|wait4)\s*\(' \
   '  while (waitpid(-1, &status, WNOHANG) > 0) {' \

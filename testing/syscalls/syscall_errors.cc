@@ -114,6 +114,7 @@ const std::map<std::string, Errors>& Table() {
       {"sigtimedwait", {Passing(EINTR)}},
       {"nanosleep", {ForGood(EINVAL), Passing(EINTR)}},
       {"getrlimit", {ForGood(EINVAL), ForGood(EPERM)}},
+      {"setrlimit", {ForGood(EPERM)}},
       {"on_exit", {ForGood(ENOMEM)}},
       {"posix_spawnattr_init", {ForGood(ENOMEM)}},
       {"posix_spawn_file_actions_init", {ForGood(ENOMEM)}},

@@ -2,12 +2,14 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <memory>
 #include <stdexcept>
@@ -19,11 +21,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "brood/net/connection.h"
-#include "brood/proc/memory/huge_text.h"
 #include "brood/server/command_line/flagfile.h"
 #include "brood/server/control/request_signals.h"
 #include "brood/server/options.h"
 #include "brood/server/own_command.h"
+#include "brood/server/prepare_process.h"
 #include "brood/server/readiness.h"
 #include "brood/server/socket_activation.h"
 #include "brood/server/tcp_server.h"
@@ -183,6 +185,30 @@ Scenario Grace() {
   return scenario;
 }
 
+// Does what server/main.cc does first, for a process of which nothing is as it
+// should be. Then the process is as it was before.
+absl::Status PrepareAsMainDoes() {
+  sigset_t mask;
+  sigprocmask(SIG_BLOCK, nullptr, &mask);
+  const sighandler_t handler = signal(SIGUSR2, SIG_IGN);
+  rlimit limit;
+  getrlimit(RLIMIT_SIGPENDING, &limit);
+  const rlimit low = {limit.rlim_cur - 1, limit.rlim_max};
+  setrlimit(RLIMIT_SIGPENDING, &low);
+  const int input = dup(STDIN_FILENO);
+  close(STDIN_FILENO);
+  server::ProcessOptions process;
+  const absl::Status prepared = server::PrepareProcess(process);
+  process.huge_text = true;  // which not every machine has
+  server::PrepareProcess(process).IgnoreError();
+  dup2(input, STDIN_FILENO);
+  close(input);
+  setrlimit(RLIMIT_SIGPENDING, &limit);
+  signal(SIGUSR2, handler);
+  sigprocmask(SIG_SETMASK, &mask, nullptr);
+  return prepared;
+}
+
 // What server/main.cc does before there is a server, which could be done later
 // as well. Descriptor 3 was inherited.
 absl::Status BeginAsMainDoes() {
@@ -223,11 +249,11 @@ Scenario Program() {
       return echo(connection);
     };
     setup.run = [served](TcpServer& server) {
-      absl::Status begun = BeginAsMainDoes();
+      absl::Status begun = PrepareAsMainDoes();
+      begun.Update(BeginAsMainDoes());
       // Then whoever has come is killed: no orphan could be sure to have ended.
       if (!begun.ok()) ++**served;
       if (!begun.ok()) return begun;
-      proc::MoveTextToHugePages().IgnoreError();
       server::AnnounceReadiness(server.endpoints(), STDERR_FILENO);
       return server.Run();
     };
