@@ -30,8 +30,12 @@ constexpr int kMostConnections = 1000000;
 constexpr int kMostAhead = 100000;
 constexpr int kLongestBacklog = 1 << 20;
 constexpr absl::Duration kLongestGrace = absl::Hours(24);
+// One that is shorter is a mistake of units, and would be over before anything
+// could happen.
+constexpr absl::Duration kShortestTimeout = absl::Milliseconds(1);
 constexpr absl::Duration kLongestTimeout = absl::Hours(24 * 365);
-// The kernel's own limit for keepalive times is 32767 s.
+// The kernel counts keepalive times in seconds, up to 32767.
+constexpr absl::Duration kShortestPeerTimeout = absl::Seconds(1);
 constexpr absl::Duration kLongestPeerTimeout = absl::Hours(9);
 
 absl::Status CheckRange(absl::string_view field, int value, int low, int high) {
@@ -75,6 +79,18 @@ absl::Status CheckLength(absl::string_view field, absl::Duration length,
                    absl::FormatDuration(longest)));
 }
 
+// A timeout that is off, or long enough to be enforced.
+absl::Status CheckTimeout(absl::string_view field, absl::Duration length,
+                          absl::Duration shortest, absl::Duration longest) {
+  if (length == absl::ZeroDuration() ||
+      (shortest <= length && length <= longest)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      field, "=", absl::FormatDuration(length), ": must be 0, or ",
+      absl::FormatDuration(shortest), " to ", absl::FormatDuration(longest)));
+}
+
 absl::Status CheckUpgradeCommand(const std::vector<std::string>& command) {
   if (command.empty() || absl::StartsWith(command.front(), "/")) {
     return absl::OkStatus();
@@ -102,13 +118,16 @@ absl::Status Options::Validate() const {
                    kMostConnections),
         CheckRange("backlog", backlog, 0, kLongestBacklog),
         CheckLength("drain_grace", drain_grace, kLongestGrace),
-        CheckLength("deadlines.first_byte", deadlines.first_byte,
-                    kLongestTimeout),
-        CheckLength("deadlines.idle", deadlines.idle, kLongestTimeout),
-        CheckLength("deadlines.connection", deadlines.connection,
-                    kLongestTimeout),
-        CheckLength("deadlines.peer", deadlines.peer, kLongestPeerTimeout),
-        CheckLength("upgrade.timeout", upgrade.timeout, kLongestTimeout),
+        CheckTimeout("deadlines.first_byte", deadlines.first_byte,
+                     kShortestTimeout, kLongestTimeout),
+        CheckTimeout("deadlines.idle", deadlines.idle, kShortestTimeout,
+                     kLongestTimeout),
+        CheckTimeout("deadlines.connection", deadlines.connection,
+                     kShortestTimeout, kLongestTimeout),
+        CheckTimeout("deadlines.peer", deadlines.peer, kShortestPeerTimeout,
+                     kLongestPeerTimeout),
+        CheckTimeout("upgrade.timeout", upgrade.timeout, kShortestTimeout,
+                     kLongestTimeout),
         CheckUpgradeCommand(upgrade.command),
         CheckEnum("children", children),
         CheckEnum("on_parent_death", on_parent_death),

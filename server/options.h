@@ -207,18 +207,18 @@ struct Options {
     // Ends a connection on which the client has sent nothing for this long
     // since it was accepted. Must be zero if a unix socket is listened on.
     //
-    // Default: 0 (off). Range: 0 to 365 days.
+    // Default: 0 (off). Range: 0, or 1 ms to 365 days.
     absl::Duration first_byte = absl::ZeroDuration();
 
     // Ends a connection on which no byte was received or sent for this long.
     // Must be zero if a unix socket is listened on.
     //
-    // Default: 0 (off). Range: 0 to 365 days.
+    // Default: 0 (off). Range: 0, or 1 ms to 365 days.
     absl::Duration idle = absl::ZeroDuration();
 
     // Ends a connection this long after it was accepted, whatever it does.
     //
-    // Default: 0 (off). Range: 0 to 365 days.
+    // Default: 0 (off). Range: 0, or 1 ms to 365 days.
     absl::Duration connection = absl::ZeroDuration();
 
     // Ends a connection whose peer is unreachable, or acknowledges none of the
@@ -226,7 +226,8 @@ struct Options {
     // whole seconds). If the kernel has not acted 0.4 s later, the child is
     // killed. Has no effect on unix sockets.
     //
-    // Default: 0 (the defaults of the kernel, some hours). Range: 0 to 9 hours.
+    // Default: 0 (the defaults of the kernel, some hours). Range: 0, or 1 s to
+    // 9 hours.
     absl::Duration peer = absl::ZeroDuration();
   };
 
@@ -264,8 +265,9 @@ struct Options {
   // --------------------------------------------------------------------------
   // Upgrading
 
-  // Says how a new program replaces this one; see server/upgrade/upgrade.h. For
-  // one server in a process.
+  // Says how a new program replaces this one; see server/upgrade/upgrade.h. One
+  // server of a process may have a command: TcpServer::Create() refuses the
+  // second one. The new program may be told of the listeners of one only.
   struct Upgrade {
     // Starts the new program: its absolute path, then its arguments.
     // OwnCommand() of server/own_command.h returns those of this program. The
@@ -277,7 +279,7 @@ struct Options {
 
     // Limits how long the new program takes until it is ready to accept.
     //
-    // Default: 30 s. Range: 0 to 365 days.
+    // Default: 30 s. Range: 0, or 1 ms to 365 days.
     absl::Duration timeout = absl::Seconds(30);
   };
 

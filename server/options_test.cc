@@ -4,6 +4,9 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "brood/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -98,15 +101,15 @@ TEST(OptionsTest, NameABadFieldOfAGroupAsItIsSpelled) {
       {[](Options& o) { o.pool.max_connections = 0; },
        "pool.max_connections=0: must be 1 to 1000000"},
       {[](Options& o) { o.deadlines.first_byte = -absl::Seconds(1); },
-       "deadlines.first_byte=-1s: must be 0 to 8760h"},
+       "deadlines.first_byte=-1s: must be 0, or 1ms to 8760h"},
       {[](Options& o) { o.deadlines.idle = absl::InfiniteDuration(); },
-       "deadlines.idle=inf: must be 0 to 8760h"},
+       "deadlines.idle=inf: must be 0, or 1ms to 8760h"},
       {[](Options& o) { o.deadlines.connection = -absl::Seconds(1); },
-       "deadlines.connection=-1s: must be 0 to 8760h"},
+       "deadlines.connection=-1s: must be 0, or 1ms to 8760h"},
       {[](Options& o) { o.deadlines.peer = absl::Hours(10); },
-       "deadlines.peer=10h: must be 0 to 9h"},
+       "deadlines.peer=10h: must be 0, or 1s to 9h"},
       {[](Options& o) { o.upgrade.timeout = -absl::Seconds(1); },
-       "upgrade.timeout=-1s: must be 0 to 8760h"},
+       "upgrade.timeout=-1s: must be 0, or 1ms to 8760h"},
       {[](Options& o) { o.upgrade.command = {"server"}; },
        "upgrade.command=server: must begin with the absolute path of a "
        "program"},
@@ -116,6 +119,43 @@ TEST(OptionsTest, NameABadFieldOfAGroupAsItIsSpelled) {
     bad.change(options);
     EXPECT_THAT(options.Validate(),
                 StatusIs(absl::StatusCode::kInvalidArgument, bad.complaint));
+  }
+}
+
+TEST(OptionsTest, RefuseATimeoutThatIsTooShortToBeEnforced) {
+  const struct {
+    absl::Duration* (*field)(Options&);
+    const char* name;
+    absl::Duration shortest;
+    const char* allowed;
+  } kTimeouts[] = {
+      {[](Options& o) { return &o.deadlines.first_byte; },
+       "deadlines.first_byte", absl::Milliseconds(1), "1ms to 8760h"},
+      {[](Options& o) { return &o.deadlines.idle; }, "deadlines.idle",
+       absl::Milliseconds(1), "1ms to 8760h"},
+      {[](Options& o) { return &o.deadlines.connection; },
+       "deadlines.connection", absl::Milliseconds(1), "1ms to 8760h"},
+      {[](Options& o) { return &o.deadlines.peer; }, "deadlines.peer",
+       absl::Seconds(1), "1s to 9h"},
+      {[](Options& o) { return &o.upgrade.timeout; }, "upgrade.timeout",
+       absl::Milliseconds(1), "1ms to 8760h"},
+  };
+  for (const auto& timeout : kTimeouts) {
+    Options options;
+    absl::Duration& length = *timeout.field(options);
+    length = timeout.shortest;
+    EXPECT_THAT(options.Validate(), IsOk()) << timeout.name;
+    length = absl::ZeroDuration();
+    EXPECT_THAT(options.Validate(), IsOk()) << timeout.name;
+    for (const absl::Duration too_short :
+         {absl::Nanoseconds(5), timeout.shortest - absl::Nanoseconds(1)}) {
+      length = too_short;
+      EXPECT_THAT(options.Validate(),
+                  StatusIs(absl::StatusCode::kInvalidArgument,
+                           absl::StrCat(timeout.name, "=",
+                                        absl::FormatDuration(too_short),
+                                        ": must be 0, or ", timeout.allowed)));
+    }
   }
 }
 

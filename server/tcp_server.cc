@@ -14,7 +14,9 @@
 #include <new>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/types/optional.h"
 #include "brood/net/instant.h"
 #include "brood/proc/reaper.h"
 #include "brood/proc/spawn.h"
@@ -32,6 +34,7 @@
 #include "brood/server/supervisor/supervisor.h"
 #include "brood/server/upgrade/handshake.h"
 #include "brood/server/upgrade/upgrade.h"
+#include "brood/server/upgrade/upgrade_claim.h"
 
 namespace brood::server {
 namespace {
@@ -102,6 +105,7 @@ class TcpServer::Impl final {
                         std::vector<InheritedListener> inherited);
   // The steps of Assemble(), in its order. Each adds to `parts` what it made,
   // of which the later ones make use.
+  absl::Status ClaimUpgrades(const Options& options);
   absl::Status TakeSignals(const Options& options, Supervisor::Parts* parts);
   absl::Status OwnChildren(const Options& options, Supervisor::Parts* parts);
   absl::Status ReceiveListeners(const Options& options,
@@ -118,6 +122,7 @@ class TcpServer::Impl final {
   EventLog log_;
   const Requests requests_;
   const ChildProgram program_;
+  absl::optional<UpgradeClaim> upgrade_claim_;
   std::unique_ptr<proc::Spawner> spawner_;
   std::vector<net::Endpoint> endpoints_;
   // Ends first: its children use all of the above.
@@ -139,6 +144,10 @@ absl::StatusOr<std::unique_ptr<TcpServer::Impl>> TcpServer::Impl::Create(
     std::vector<InheritedListener> inherited) {
   absl::Status valid = options.Validate();
   if (!valid.ok()) return valid;
+  if (handler == nullptr) {
+    return absl::InvalidArgumentError(
+        "handler: must be a function, and is empty");
+  }
   absl::StatusOr<Requests> requests = Requests::Create();
   if (!requests.ok()) return requests.status();
   std::unique_ptr<Impl> impl(
@@ -154,8 +163,9 @@ absl::Status TcpServer::Impl::Assemble(
   Supervisor::Parts parts;
   parts.log = &log_;
   parts.requests = &requests_;
-  // Signals first: one that comes while the listeners are bound is not lost.
-  absl::Status made = TakeSignals(options, &parts);
+  absl::Status made = ClaimUpgrades(options);
+  // Signals early: one that comes while the listeners are bound is not lost.
+  if (made.ok()) made = TakeSignals(options, &parts);
   if (made.ok()) made = OwnChildren(options, &parts);
   if (made.ok()) made = ReceiveListeners(options, &inherited, &parts);
   if (made.ok()) made = Listen(options, std::move(inherited), &parts);
@@ -168,6 +178,18 @@ absl::Status TcpServer::Impl::Assemble(
   if (!made.ok()) return made;
   supervisor_ = std::make_unique<Supervisor>(options, std::move(parts));
   return supervisor_->Start();
+}
+
+absl::Status TcpServer::Impl::ClaimUpgrades(const Options& options) {
+  if (options.upgrade.command.empty()) return absl::OkStatus();
+  absl::optional<UpgradeClaim> claim = UpgradeClaim::TryMake();
+  if (!claim) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "upgrade.command=", absl::CHexEscape(options.upgrade.command.front()),
+        ": must be empty, because another server of this process has one"));
+  }
+  upgrade_claim_.emplace(*std::move(claim));
+  return absl::OkStatus();
 }
 
 absl::Status TcpServer::Impl::TakeSignals(const Options& options,

@@ -50,6 +50,7 @@ using ::brood::testing::StagedProcess;
 using ::brood::testing::StatusIs;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
+using ::testing::StartsWith;
 using ::testing::internal::CaptureStderr;
 using ::testing::internal::GetCapturedStderr;
 
@@ -129,6 +130,34 @@ TEST_F(TcpServerTest, NamesTheFieldThatIsWrong) {
   options_.max_connections = 0;
   EXPECT_THAT(Create(), StatusIs(absl::StatusCode::kInvalidArgument,
                                  HasSubstr("max_connections=0")));
+}
+
+TEST_F(TcpServerTest, NamesTheHandlerThatIsEmpty) {
+  EXPECT_THAT(
+      TcpServer::Create(options_, nullptr),
+      StatusIs(absl::StatusCode::kInvalidArgument, StartsWith("handler: ")));
+}
+
+TEST_F(TcpServerTest, RefusesASecondServerThatCanBeReplaced) {
+  options_.upgrade.command = {"/program"};
+  for (int round = 0; round < 2; ++round) {
+    const auto first = Create();
+    ASSERT_THAT(first, IsOk()) << "the claim of a server ends with it";
+    EXPECT_THAT(Create(), StatusIs(absl::StatusCode::kInvalidArgument,
+                                   StartsWith("upgrade.command=/program: ")));
+    Options other = options_;
+    other.upgrade.command.clear();
+    EXPECT_THAT(TcpServer::Create(other, Serve), IsOk());
+  }
+}
+
+// One that fails later than the claim must not keep it.
+TEST_F(TcpServerTest, ClaimsNothingIfItIsNotCreated) {
+  options_.upgrade.command = {"/program"};
+  options_.listen = {"192.0.2.1:7000"};
+  EXPECT_FALSE(Create().ok());
+  options_.listen = {kAnyPort};
+  EXPECT_THAT(Create(), IsOk());
 }
 
 TEST_F(TcpServerTest, NamesTheEndpointThatIsInUse) {

@@ -204,7 +204,7 @@ TEST_F(OpenListenersTest, ClosesWhatNobodyAskedForAndSaysSo) {
   EXPECT_THAT(::testing::internal::GetCapturedStderr(),
               HasSubstr(absl::StrCat("inherited descriptor ", fd,
                                      " is closed: it listens on ", unasked,
-                                     ", which no entry of --listen names")));
+                                     ", which no entry of listen= names")));
   EXPECT_EQ(fcntl(fd, F_GETFD), -1);
 }
 

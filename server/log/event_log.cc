@@ -96,7 +96,7 @@ void EventLog::InheritedListenerUnused(int fd, const net::Endpoint& endpoint) {
   Log(Event(
           LogLevel::kWarning, "inherited-listener-unused",
           "inherited descriptor {} is closed: it listens on {}, which no entry "
-          "of --listen names")
+          "of listen= names")
           .Add("brood.fd", fd)
           .AddListener(endpoint));
 }

@@ -54,7 +54,7 @@ TEST_F(EventLogTest, SaysEachEventInOneLineByOneWrite) {
       ElementsAre(
           Own("info: listening on [::1]:7000\n"),
           Own("warning: inherited descriptor 3 is closed: it listens on "
-              "[::1]:7000, which no entry of --listen names\n"),
+              "[::1]:7000, which no entry of listen= names\n"),
           Own("warning: the limit of pending signals (ulimit -i 100) is below "
               "the cap of 1000 connections: if many children end at once, "
               "some are reaped late\n"),

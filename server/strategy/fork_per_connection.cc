@@ -4,13 +4,33 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+
 namespace brood::server {
+namespace {
+
+// `why` no child was forked. FailedPrecondition is that the process has
+// threads.
+absl::Status NameStrategyForThreads(const absl::Status& why) {
+  if (!absl::IsFailedPrecondition(why)) return why;
+  return absl::FailedPreconditionError(absl::StrCat(
+      why.message(),
+      "; the strategy zygote (StrategyKind::kZygote) serves beside threads, if "
+      "the server is created before them"));
+}
+
+}  // namespace
+
+absl::Status ForkPerConnection::Prepare() {
+  return NameStrategyForThreads(spawner_->Prepare());
+}
 
 void ForkPerConnection::Dispatch(Slot slot, net::Connection connection,
                                  net::Instant now, Events& events) {
   absl::StatusOr<proc::SpawnedChild> child = ForkAndHandle(connection);
   if (!child.ok()) {
-    events.Refused(slot, std::move(connection), child.status(), now);
+    events.Refused(slot, std::move(connection),
+                   NameStrategyForThreads(child.status()), now);
     return;
   }
   connection.Close();

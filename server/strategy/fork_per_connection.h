@@ -21,7 +21,8 @@ namespace brood::server {
 // A child starts with its connection, so nothing is handed off.
 //
 // Process: supervisor, which must be single-threaded. Tags: kConnection.
-// Errors: those of proc::Spawner::Spawn.
+// Errors: those of proc::Spawner::Spawn. If the process has threads, the error
+// names the strategy that works.
 //
 // Example:
 //   ForkPerConnection strategy(&spawner, &reaper, &program);
@@ -33,7 +34,7 @@ class ForkPerConnection : public Strategy {
                     const ChildProgram* program)
       : spawner_(spawner), reaper_(reaper), program_(program) {}
 
-  absl::Status Prepare() override { return spawner_->Prepare(); }
+  absl::Status Prepare() override;
   void Dispatch(Slot slot, net::Connection connection, net::Instant now,
                 Events& events) override;
   void ChildEnded(ChildTag tag, const proc::Reaper::Ended& ended,

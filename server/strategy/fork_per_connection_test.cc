@@ -23,7 +23,9 @@ namespace {
 using ::brood::testing::FakeReaper;
 using ::brood::testing::StatusIs;
 using ::brood::testing::StrategyFixture;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 class ForkPerConnectionTest : public StrategyFixture {
  protected:
@@ -70,10 +72,19 @@ TEST_F(ForkPerConnectionTest, ReportsTheEndOfAChild) {
               ElementsAre("ended 7 by 101: exited with code 3"));
 }
 
+TEST_F(ForkPerConnectionTest, NamesTheStrategyThatWorksBesideThreads) {
+  spawner_.FailWith(absl::FailedPreconditionError("2 threads"));
+  Dispatch(7);
+  EXPECT_THAT(events_.Take(),
+              ElementsAre(AllOf(HasSubstr("failed 7: 2 threads"),
+                                HasSubstr("StrategyKind::kZygote"))));
+}
+
 TEST_F(ForkPerConnectionTest, PreparesItsSpawner) {
   spawner_.PrepareWith(absl::FailedPreconditionError("2 threads"));
   EXPECT_THAT(strategy_.Prepare(),
-              StatusIs(absl::StatusCode::kFailedPrecondition));
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       AllOf(HasSubstr("2 threads"), HasSubstr("zygote"))));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <chrono>  // NOLINT(build/c++11): the monotonic clock.
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "brood/net/event_fd.h"
 #include "brood/proc/child.h"
 #include "brood/proc/sync_point.h"
@@ -27,7 +28,13 @@ absl::Status Zygote::Start() {
   absl::Status opened = Open();
   if (!opened.ok()) return opened;
   dismissed_ = false;
-  return SpawnMissing();
+  absl::Status spawned = SpawnMissing();
+  // The process has threads.
+  if (absl::IsFailedPrecondition(spawned)) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        spawned.message(), "; create the server before the threads"));
+  }
+  return spawned;
 }
 
 absl::Status Zygote::Open() {

@@ -45,7 +45,7 @@ Upgrade::Upgrade(const Options& options, net::EventFd ready,
 
 void Upgrade::Start(const std::vector<LentListener>& listeners, Instant now) {
   if (command_.empty()) {
-    log_->UpgradeIgnored("upgrade_command is not set");
+    log_->UpgradeIgnored("upgrade.command is empty");
     return;
   }
   if (state_ != State::kIdle) {
@@ -98,7 +98,7 @@ bool Upgrade::Step(Instant now) {
   if (state_ == State::kProving) return TryHandOver(now);
   End(SIGKILL, absl::DeadlineExceededError(absl::StrCat(
                    "was not ready within ", absl::FormatDuration(timeout_),
-                   " (upgrade_timeout)")));
+                   " (upgrade.timeout)")));
   return false;
 }
 

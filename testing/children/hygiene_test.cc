@@ -307,8 +307,10 @@ TEST_P(HygieneTest, AProcessWithThreadsIsRefusedAndMayTryAgainWithout) {
     std::thread thread([&] {
       while (!ended) LetPass(absl::Milliseconds(1));
     });
-    EXPECT_THAT(server.Run(), StatusIs(absl::StatusCode::kFailedPrecondition,
-                                       HasSubstr("2 threads")));
+    EXPECT_THAT(server.Run(),
+                StatusIs(absl::StatusCode::kFailedPrecondition,
+                         AllOf(HasSubstr("2 threads"),
+                               HasSubstr("StrategyKind::kZygote"))));
     EXPECT_THAT(server.Step(absl::ZeroDuration()),
                 StatusIs(absl::StatusCode::kFailedPrecondition));
     ended = true;

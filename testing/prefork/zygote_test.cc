@@ -220,8 +220,10 @@ TEST_F(ZygoteTest, CreateRefusesAProgramThatHasThreadsAlready) {
   BusyThreads* threads = nullptr;
   setup.before = [&] { threads = new BusyThreads(1); };
   const auto server = TestServer::Start(std::move(setup));
-  EXPECT_THAT(server, StatusIs(absl::StatusCode::kFailedPrecondition,
-                               ::testing::HasSubstr("2 threads")));
+  EXPECT_THAT(server,
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       AllOf(::testing::HasSubstr("2 threads"),
+                             ::testing::HasSubstr("before the threads"))));
 }
 
 TEST_F(ZygoteTest, HandlersSeeTheProgramAsItWasWhenTheServerWasCreated) {

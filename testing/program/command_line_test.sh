@@ -348,7 +348,7 @@ claim_what_the_flag_does_not_name_is_closed() {
   pid=$!
   await_port
   echo_with "${port}" || fail "it is not served"
-  local closed='inherited descriptor 3 is closed: it listens on 127\.0\.0\.1:[0-9]+, which no entry of --listen names'
+  local closed='inherited descriptor 3 is closed: it listens on 127\.0\.0\.1:[0-9]+, which no entry of listen= names'
   grep -qE "warning: ${closed}\$" "${scratch}/log" || fail "it does not say so"
   stop
 }

@@ -57,6 +57,11 @@ rule 'two handlers of signals: one does nothing, one notes a request' \
   '  signal(SIGCHLD, OnDeath);' \
   proc/reaper.cc proc/process_state.cc server/control/request_signals.cc \
   server/prepare_process.cc # resets what is ignored
+# An embedder has no flags; NameFlags() translates for the program.
+rule 'a library names the fields of Options, and no flag' \
+  '"[^"]*(--[a-z]|\b(upgrade_(command|timeout)|(first_byte|idle|connection|peer)_timeout|m(in|ax)_spares|connections_per_worker))' \
+  '  log_->UpgradeIgnored("upgrade_command is not set");' \
+  server/main.cc server/command_line/flags.cc server/command_line/flagfile.cc
 rule 'one file waits for children' \
   '\b(wait|waitid|waitpid|wait3|wait4)\s*\(' \
   '  while (waitpid(-1, &status, WNOHANG) > 0) {' \

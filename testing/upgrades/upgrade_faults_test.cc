@@ -109,7 +109,7 @@ TEST_P(UpgradeFaultsTest, AProgramThatHangs) {
   setup.options.upgrade.timeout = absl::Milliseconds(100);
   const auto server =
       StartServerWith("trap '' TERM; sleep 1000 & wait", std::move(setup));
-  ExpectFailure(*server, "was not ready within 100ms (upgrade_timeout)");
+  ExpectFailure(*server, "was not ready within 100ms (upgrade.timeout)");
 }
 
 TEST_P(UpgradeFaultsTest, AProgramThatCrashesAtOnce) {
@@ -217,7 +217,7 @@ TEST_P(UpgradeFaultsTest, AServerWithoutACommandSaysSo) {
   };
   const auto server = StartServer(std::move(setup));
   EXPECT_THAT(server->AwaitEvent("upgrade-ignored",
-                                 Because("upgrade_command is not set")),
+                                 Because("upgrade.command is empty")),
               IsOk());
   EXPECT_THAT(ConnectTo(*server).Echo("hello"), IsOk());
   StopAndExpectClean(*server);
