@@ -1,24 +1,4 @@
-// Handler: the one thing an embedder writes, and what it can say at the end.
-//
-// A handler runs in the child, a process of its own that was forked for this
-// one connection: plain blocking code, free to crash, leak, exit or loop. It
-// sees a copy of everything that the parent had made before the fork, and
-// nothing of what other children do. When it returns, the connection is closed
-// in order and the process ends with the exit code that the handler gave.
-//
-// The exit code is the child's testimony: the parent counts and logs it.
-// Errors: a handler that throws has said kHandlerFailed; one that calls exit()
-// or crashes has ended as the kernel says, and that is recorded.
-//
-// The connection is lent for the call. A class with a call operator will do as
-// well as a lambda; it is copied before the first fork, with its state.
-//
-// Example:
-//   Handler greet = [](net::Connection& connection) {
-//     return net::WriteFull(connection.socket(), "hello\n").ok()
-//                ? ExitCode::kServed
-//                : ExitCode::kPeerLost;
-//   };
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef BROOD_SERVER_HANDLER_H_
 #define BROOD_SERVER_HANDLER_H_
@@ -30,22 +10,62 @@
 
 namespace brood::server {
 
-// Of a child; and, from kUsage on, of a program too (the tradition of djb's
-// tools). A handler may use any other number up to 99 for meanings of its own.
+// ExitCode is how a handler ended, and the exit code of its process.
+//
+// A handler may return any other number from 5 to 99 for meanings of its own.
+// From kUsage on the codes are those of a program too, as djb's tools have
+// them.
 enum class ExitCode : int {
+  // The client got what it asked for.
   kServed = 0,
+  // The handler failed, or threw an exception.
   kHandlerFailed = 1,
-  kPeerLost = 2,          // reset, or gone in the middle
-  kDeadlineExceeded = 3,  // the peer was too slow
-  kProtocolError = 4,     // the peer broke the rules
-  kUsage = 100,           // you called me wrong
-  kBug = 101,             // my own fault
-  kSystemRefused = 111,   // the system said no
+  // The connection was reset, or ended in the middle.
+  kPeerLost = 2,
+  // The peer was too slow.
+  kDeadlineExceeded = 3,
+  // The peer broke the rules of the protocol.
+  kProtocolError = 4,
+  // The command line of a program is wrong.
+  kUsage = 100,
+  // The code is wrong.
+  kBug = 101,
+  // The system refused what the process needs.
+  kSystemRefused = 111,
 };
 
-// A word or two for the log: "peer lost"; empty for numbers without a meaning.
+// Returns a few words for the log, such as "peer lost"; an empty text for a
+// number without a meaning.
 absl::string_view Meaning(ExitCode code);
 
+// Handler is the function of the embedder that serves a connection.
+//
+// It runs in the child, a process that was forked for this one connection:
+// plain blocking code, which may crash, leak, exit or loop. It sees a copy of
+// everything that the parent had before the fork, and nothing of what other
+// children do. (With the strategy "pool" a process serves more than one
+// connection, one after the other.)
+//
+// The connection is lent for the call. A class with a call operator is a
+// handler as well as a lambda; it is copied before the first fork, with its
+// state.
+//
+// Whatever the handler returns, the child then ends the connection so that the
+// reply arrives: it closes its own side, and discards what the client still
+// sends, until the client closes its side, for Options::linger (2 s) at most.
+// The process ends with the exit code that the handler returned, which the
+// parent counts and logs.
+//
+// Errors: a handler that throws ends with kHandlerFailed. One that calls exit()
+// or crashes ends as the kernel reports it, and its connection is closed at
+// once.
+//
+// Example:
+//   Handler greet = [](net::Connection& connection) {
+//     return net::WriteFull(connection.socket(), "hello\n").ok()
+//                ? ExitCode::kServed
+//                : ExitCode::kPeerLost;
+//   };
 using Handler = std::function<ExitCode(net::Connection& connection)>;
 
 }  // namespace brood::server

@@ -57,6 +57,9 @@ DEFINE_bool(huge_text, true,
             "keep the program's code on huge pages, if the machine has any: "
             "children start and end faster");
 DEFINE_string(max_size, "1024", "bytes read at a time by the echo handler");
+DEFINE_string(linger, "2s",
+              "how long a child discards what its client still sends after "
+              "the handler has returned; 0 closes the connection at once");
 DEFINE_bool(init, false,
             "be the init process of a container: adopt and bury orphans");
 DEFINE_string(drain_grace, "10s",

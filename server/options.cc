@@ -29,6 +29,7 @@ constexpr int kLargestSize = 16 << 20;
 constexpr int kMostConnections = 1000000;
 constexpr int kMostAhead = 100000;
 constexpr int kLongestBacklog = 1 << 20;
+constexpr absl::Duration kLongestLinger = absl::Hours(1);
 constexpr absl::Duration kLongestGrace = absl::Hours(24);
 // One that is shorter is a mistake of units, and would be over before anything
 // could happen.
@@ -110,6 +111,7 @@ absl::Status Options::Validate() const {
             ? absl::OkStatus()
             : absl::InvalidArgumentError("unix_mode: must be 0000 to 0777"),
         CheckRange("max_size", max_size, 1, kLargestSize),
+        CheckLength("linger", linger, kLongestLinger),
         CheckRange("max_connections", max_connections, 1, kMostConnections),
         CheckRange("spares.min", spares.min, 1, kMostAhead),
         CheckRange("spares.max", spares.max, spares.min, kMostAhead),

@@ -122,6 +122,13 @@ struct Options {
   // Default: 1024. Range: 1 to 2^24 bytes.
   int max_size = 1024;
 
+  // Limits how long a child discards what its client still sends after the
+  // handler has returned; see server/handler.h. Zero closes the connection at
+  // once.
+  //
+  // Default: 2 s. Range: 0 to 1 hour.
+  absl::Duration linger = absl::Seconds(2);
+
   // Makes the server reap every child of this process, as the standalone
   // program does; see proc/reaper.h. Leave it off in a program that has other
   // children.

@@ -136,7 +136,8 @@ TcpServer::Impl::Impl(const Options& options, Requests requests,
                ? TimeStamp::kMilliseconds
                : TimeStamp::kNone),
       requests_(std::move(requests)),
-      program_(std::move(handler), static_cast<size_t>(options.max_size),
+      program_(std::move(handler),
+               {static_cast<size_t>(options.max_size), options.linger},
                options.prepare_child, &log_, options.on_parent_death) {}
 
 absl::StatusOr<std::unique_ptr<TcpServer::Impl>> TcpServer::Impl::Create(

@@ -1,18 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/server/child/child_program.h"
 
 #include <unistd.h>
 
+#include <utility>
+
 #include "brood/proc/parent_death.h"
 #include "brood/proc/sync_point.h"
-#include "brood/server/child/handle_connection.h"
 
 namespace brood::server {
 
-ChildProgram::ChildProgram(Handler handler, size_t max_size,
+ChildProgram::ChildProgram(Handler handler, const LingerSettings& settings,
                            std::function<absl::Status()> prepare, EventLog* log,
                            OnParentDeath on_parent_death)
     : handler_(std::move(handler)),
-      max_size_(max_size),
+      settings_(settings),
       prepare_(std::move(prepare)),
       log_(log),
       die_with_(on_parent_death == OnParentDeath::kDie ? getpid() : 0) {}
@@ -46,7 +49,7 @@ absl::Status ChildProgram::ShareFate() const {
 int ChildProgram::Serve(net::Connection& connection) const {
   log_->Handling(connection.peer());
   proc::SyncPoint("child: about to serve");
-  const ExitCode code = HandleConnection(connection, max_size_, handler_);
+  const ExitCode code = HandleConnection(connection, handler_, settings_);
   proc::SyncPoint("child: served");
   return static_cast<int>(code);
 }

@@ -1,47 +1,47 @@
-// ChildProgram: what children of this server do, however they are made.
-//
-// Put together in the parent from the embedder's options; runs in the child. A
-// process that serves one connection and one that serves many do the same two
-// things:
-//   Begin()   once, in a process that was just made: the embedder's own first
-//             step (a PRNG is seeded anew, privileges are dropped), and after it
-//             what makes the process die with the server, if it shall
-//   Serve()   for each connection: says so in the log, and HandleConnection()
-//
-// Errors: Begin() gives the exit code with which the process must end at once.
-//
-// Example:
-//   spawner.Spawn([&] { return program.BeginAndServe(connection); });
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef BROOD_SERVER_CHILD_CHILD_PROGRAM_H_
 #define BROOD_SERVER_CHILD_CHILD_PROGRAM_H_
 
 #include <sys/types.h>
 
-#include <cstddef>
 #include <functional>
-#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/types/optional.h"
 #include "brood/net/connection.h"
+#include "brood/server/child/handle_connection.h"
 #include "brood/server/handler.h"
 #include "brood/server/log/event_log.h"
 #include "brood/server/options.h"
 
 namespace brood::server {
 
+// ChildProgram is what the children of a server do, however they are created.
+//
+// Created in the parent from the options of the embedder; runs in the child. A
+// process that serves one connection and one that serves many do the same two
+// things: Begin() once, and Serve() for each connection.
+//
+// Errors: Begin() returns the exit code with which the process must end.
+//
+// Example:
+//   spawner.Spawn([&] { return program.BeginAndServe(connection); });
 class ChildProgram {
  public:
-  // In the server's process. `prepare` may be empty; `log` outlives the
+  // Stores what children do. `prepare` may be empty; `log` outlives the
   // program.
-  ChildProgram(Handler handler, size_t max_size,
+  ChildProgram(Handler handler, const LingerSettings& settings,
                std::function<absl::Status()> prepare, EventLog* log,
                OnParentDeath on_parent_death = OnParentDeath::kFinish);
 
+  // Runs Options::prepare_child, and then arranges that the process ends with
+  // the server, if it is to. Called once in a process that was just created.
+  // Returns nothing if the process can serve.
   absl::optional<int> Begin() const;
+  // Logs the peer of `connection` and calls the handler. Returns the exit code.
   int Serve(net::Connection& connection) const;
-  // The whole life of a child with one connection: gives its exit code.
+  // Runs a child that serves one connection. Returns its exit code.
   int BeginAndServe(net::Connection& connection) const;
 
  private:
@@ -49,10 +49,10 @@ class ChildProgram {
   absl::Status ShareFate() const;
 
   const Handler handler_;
-  const size_t max_size_;
+  const LingerSettings settings_;
   const std::function<absl::Status()> prepare_;
   EventLog* const log_;
-  const pid_t die_with_;  // 0 for nobody
+  const pid_t die_with_;  // 0 if the process outlives the server
 };
 
 }  // namespace brood::server

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/server/child/child_program.h"
 
 #include <sys/wait.h>
@@ -8,6 +10,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "absl/types/optional.h"
 #include "brood/net/connection.h"
 #include "brood/server/handler.h"
@@ -28,11 +31,13 @@ using ::testing::internal::GetCapturedStderr;
 
 using Prepare = std::function<absl::Status()>;
 
+const LingerSettings kNoLinger = {1024, absl::ZeroDuration()};
+
 class ChildProgramTest : public ::brood::testing::LeakCheck {
  protected:
   ChildProgramTest() : pair_(*ConnectionPair::Create()) {}
 
-  // One that counts what it does, and fails, so that nobody lingers.
+  // Returns a program that counts what it does, and does not linger.
   ChildProgram Counting(Prepare prepare, LogLevel level = LogLevel::kOff) {
     log_.emplace(level);
     return ChildProgram(
@@ -40,7 +45,7 @@ class ChildProgramTest : public ::brood::testing::LeakCheck {
           ++served_;
           return ExitCode::kProtocolError;
         },
-        1024, std::move(prepare), &*log_);
+        kNoLinger, std::move(prepare), &*log_);
   }
 
   ConnectionPair pair_;
@@ -91,7 +96,7 @@ TEST_F(ChildProgramTest,
        BeginsNothingIfItIsToDieWithAServerThatIsNotItsParent) {
   log_.emplace(LogLevel::kOff);
   const auto begins = [this](OnParentDeath on_parent_death, Prepare prepare) {
-    const ChildProgram program(nullptr, 1024, std::move(prepare), &*log_,
+    const ChildProgram program(nullptr, kNoLinger, std::move(prepare), &*log_,
                                on_parent_death);
     const pid_t parent = fork();
     if (parent == 0) {
@@ -128,7 +133,7 @@ TEST_F(ChildProgramTest, SaysWhomItServes) {
 TEST_F(ChildProgramTest, TakesAnExceptionOfTheHandlerForItsFailure) {
   log_.emplace(LogLevel::kOff);
   const ChildProgram program(
-      [](net::Connection& /*connection*/) -> ExitCode { throw 7; }, 1024,
+      [](net::Connection& /*connection*/) -> ExitCode { throw 7; }, kNoLinger,
       nullptr, &*log_);
   EXPECT_EQ(program.BeginAndServe(pair_.connection), 1);
 }

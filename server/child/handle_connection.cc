@@ -1,23 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/server/child/handle_connection.h"
 
 #include "absl/status/status.h"
-#include "absl/time/time.h"
 #include "brood/net/io.h"
 
 namespace brood::server {
+namespace {
 
-ExitCode HandleConnection(net::Connection& connection, size_t max_size,
-                          const Handler& handler) {
-  ExitCode code;
+ExitCode CallHandler(net::Connection& connection, const Handler& handler) {
   try {
-    code = handler(connection);
+    return handler(connection);
   } catch (...) {
     return ExitCode::kHandlerFailed;
   }
-  if (code == ExitCode::kServed) {
-    // A client that is gone by now, or that never closes, has been served all
-    // the same.
-    net::Linger(connection.socket(), max_size, absl::Seconds(kLingerSeconds))
+}
+
+}  // namespace
+
+// After every code: a handler that refused a request may have replied, and a
+// client that still sends would lose the reply to a reset.
+ExitCode HandleConnection(net::Connection& connection, const Handler& handler,
+                          const LingerSettings& settings) {
+  const ExitCode code = CallHandler(connection, handler);
+  if (settings.linger > absl::ZeroDuration()) {
+    net::Linger(connection.socket(), settings.max_size, settings.linger)
         .IgnoreError();
   }
   return code;

@@ -1,32 +1,38 @@
-// HandleConnection: a child's life with its one connection.
-//
-// Runs in the child. Calls the handler, then ends the connection so that the
-// last bytes of the reply arrive: our side is closed first, and what the client
-// still sends is thrown away until it closes too (for kLingerSeconds at most).
-// A handler that did not say kServed gets no such courtesy. An exception is an
-// ending like others: it is kHandlerFailed.
-//
-// `max_size` is how many bytes the child takes from the client at a time.
-//
-// Example:
-//   spawner.Spawn([&] {
-//     return static_cast<int>(HandleConnection(connection, 1024, handler));
-//   });
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef BROOD_SERVER_CHILD_HANDLE_CONNECTION_H_
 #define BROOD_SERVER_CHILD_HANDLE_CONNECTION_H_
 
 #include <cstddef>
 
+#include "absl/time/time.h"
 #include "brood/net/connection.h"
 #include "brood/server/handler.h"
 
 namespace brood::server {
 
-inline constexpr int kLingerSeconds = 2;
+// LingerSettings says how a child ends a connection that it has handled.
+struct LingerSettings {
+  // Limits how many bytes the child takes from the client at a time.
+  size_t max_size = 1024;
+  // Limits how long the child discards what the client still sends. Zero closes
+  // the connection at once.
+  absl::Duration linger = absl::Seconds(2);
+};
 
-ExitCode HandleConnection(net::Connection& connection, size_t max_size,
-                          const Handler& handler);
+// Calls `handler`, and ends the connection so that the last bytes of the reply
+// arrive: this side is closed first, and what the client still sends is
+// discarded until the client closes its side. Runs in the child.
+//
+// Returns the code of the handler, whatever it is; kHandlerFailed if it threw.
+// A client that is gone, or that never closes, changes nothing about the code.
+//
+// Example:
+//   spawner.Spawn([&] {
+//     return static_cast<int>(HandleConnection(connection, handler, {}));
+//   });
+ExitCode HandleConnection(net::Connection& connection, const Handler& handler,
+                          const LingerSettings& settings);
 
 }  // namespace brood::server
 

@@ -1,13 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/server/child/handle_connection.h"
 
 #include <future>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "brood/net/connection.h"
 #include "brood/net/instant.h"
 #include "brood/net/io.h"
+#include "brood/server/handler.h"
 #include "brood/testing/handler_run.h"
 #include "brood/testing/leak_check.h"
 #include "brood/testing/status_matchers.h"
@@ -22,14 +27,24 @@ using ::brood::testing::IsOk;
 using ::brood::testing::StatusIs;
 using ::testing::AnyOf;
 
-constexpr size_t kMaxSize = 1024;
-constexpr absl::Duration kLinger = absl::Seconds(kLingerSeconds);
+constexpr absl::Duration kLinger = absl::Seconds(1);
 
-// What a child does with its connection.
-Handler AsInChild(const Handler& handler) {
-  return [handler](net::Connection& connection) {
-    return HandleConnection(connection, kMaxSize, handler);
+// Returns a handler that does what a child does with its connection.
+Handler AsInChild(const Handler& handler, absl::Duration linger = kLinger) {
+  return [handler, linger](net::Connection& connection) {
+    return HandleConnection(connection, handler, {1024, linger});
   };
+}
+
+// What a handler can end with, for each of which there is a way to reply
+// before.
+const std::vector<ExitCode>& EveryCode() {
+  static const auto* const codes = new std::vector<ExitCode>{
+      ExitCode::kServed,         ExitCode::kHandlerFailed,
+      ExitCode::kPeerLost,       ExitCode::kDeadlineExceeded,
+      ExitCode::kProtocolError,  ExitCode::kBug,
+      static_cast<ExitCode>(42), static_cast<ExitCode>(256)};
+  return *codes;
 }
 
 // Takes one byte of a longer request, and answers.
@@ -52,28 +67,35 @@ TEST_F(HandleConnectionTest, GivesTheHandlerItsConnectionAndItsCodeBack) {
       return static_cast<ExitCode>(code);
     }));
     EXPECT_THAT(child.client().ExpectReply("hello"), IsOk());
+    EXPECT_THAT(child.client().ShutdownWrite(), IsOk());
     EXPECT_EQ(static_cast<int>(child.code()), code);
   }
 }
 
 // A plain close would reset the connection, for bytes of the client are unread.
-TEST_F(HandleConnectionTest, DeliversAReplyAlthoughItDidNotReadAll) {
-  HandlerRun child(AsInChild(RefuseEarly(ExitCode::kServed)));
-  ASSERT_THAT(child.client().Send("a request of more than one byte"), IsOk());
-  EXPECT_THAT(child.client().ExpectReply("no\n"), IsOk());
-  EXPECT_THAT(child.client().ExpectEof(), IsOk());
-  EXPECT_THAT(child.client().ShutdownWrite(), IsOk());
-  EXPECT_EQ(child.code(), ExitCode::kServed);
+// The client sends more than the kernel keeps, so the child must receive it.
+TEST_F(HandleConnectionTest, DeliversAReplyWhileTheClientStillSends) {
+  for (const ExitCode code : EveryCode()) {
+    SCOPED_TRACE(static_cast<int>(code));
+    HandlerRun child(AsInChild(RefuseEarly(code)));
+    ASSERT_THAT(child.client().Send(std::string(16 << 20, 'x')), IsOk());
+    EXPECT_THAT(child.client().ExpectReply("no\n"), IsOk());
+    EXPECT_THAT(child.client().ExpectEof(), IsOk());
+    EXPECT_THAT(child.client().ShutdownWrite(), IsOk());
+    EXPECT_EQ(child.code(), code);
+  }
 }
 
-// More than any buffer of the kernel's: somebody must be taking it.
-TEST_F(HandleConnectionTest, TakesWhatTheClientStillSendsAfterTheReply) {
-  HandlerRun child(AsInChild(RefuseEarly(ExitCode::kServed)));
+TEST_F(HandleConnectionTest, DeliversAReplyOfAHandlerThatThrowsAfterIt) {
+  HandlerRun child(AsInChild([](net::Connection& connection) -> ExitCode {
+    RefuseEarly(ExitCode::kServed)(connection);
+    throw std::runtime_error("oh");
+  }));
   ASSERT_THAT(child.client().Send(std::string(16 << 20, 'x')), IsOk());
   EXPECT_THAT(child.client().ExpectReply("no\n"), IsOk());
   EXPECT_THAT(child.client().ExpectEof(), IsOk());
   EXPECT_THAT(child.client().ShutdownWrite(), IsOk());
-  EXPECT_EQ(child.code(), ExitCode::kServed);
+  EXPECT_EQ(child.code(), ExitCode::kHandlerFailed);
 }
 
 TEST_F(HandleConnectionTest, EndsAsSoonAsTheClientEndsItsSide) {
@@ -86,8 +108,8 @@ TEST_F(HandleConnectionTest, EndsAsSoonAsTheClientEndsItsSide) {
   EXPECT_LT(net::TimeUntil(net::Now(), start), kLinger);
 }
 
-// The one test here that lasts: the patience is in real time.
-TEST_F(HandleConnectionTest, LosesPatienceWithTheIdleAndWithAFlood) {
+// The one test here that lasts: the linger is in real time.
+TEST_F(HandleConnectionTest, LingersNoLongerForAnIdleClientNorForAFlood) {
   const net::Instant start = net::Now();
   HandlerRun idle(
       AsInChild([](net::Connection&) { return ExitCode::kServed; }));
@@ -108,11 +130,9 @@ TEST_F(HandleConnectionTest, LosesPatienceWithTheIdleAndWithAFlood) {
   EXPECT_GE(net::TimeUntil(net::Now(), start), kLinger);
 }
 
-TEST_F(HandleConnectionTest, DoesNotLingerForWhoWasNotServed) {
-  for (ExitCode code : {ExitCode::kHandlerFailed, ExitCode::kPeerLost,
-                        ExitCode::kDeadlineExceeded, ExitCode::kProtocolError,
-                        static_cast<ExitCode>(42)}) {
-    HandlerRun child(AsInChild(RefuseEarly(code)));
+TEST_F(HandleConnectionTest, ClosesAtOnceIfThereIsNoLinger) {
+  for (const ExitCode code : EveryCode()) {
+    HandlerRun child(AsInChild(RefuseEarly(code), absl::ZeroDuration()));
     ASSERT_THAT(child.client().Send("a request of more than one byte"), IsOk());
     EXPECT_THAT(child.client().ExpectReply("no\n"), IsOk());
     // Closed at once, with bytes unread.
@@ -130,19 +150,9 @@ TEST_F(HandleConnectionTest, TakesAnExceptionForAFailureOfTheHandler) {
   };
   for (const Handler& handler : kThrowing) {
     HandlerRun child(AsInChild(handler));
+    EXPECT_THAT(child.client().ShutdownWrite(), IsOk());
     EXPECT_EQ(child.code(), ExitCode::kHandlerFailed);
   }
-}
-
-TEST_F(HandleConnectionTest, DoesNotLingerAfterAnException) {
-  HandlerRun child(AsInChild([](net::Connection& connection) -> ExitCode {
-    RefuseEarly(ExitCode::kServed)(connection);
-    throw std::runtime_error("oh");
-  }));
-  ASSERT_THAT(child.client().Send("a request of more than one byte"), IsOk());
-  EXPECT_THAT(child.client().ExpectReply("no\n"), IsOk());
-  EXPECT_THAT(child.client().ReadExactly(1),
-              StatusIs(absl::StatusCode::kUnavailable));
 }
 
 TEST_F(HandleConnectionTest, HasServedAClientThatVanishedAfterwards) {

@@ -135,6 +135,7 @@ constexpr Flag kFlags[] = {
     {kProcesses, "max_connections", "max_connections",
      Set<&O::max_connections>},
     {kProcesses, "max_size", "max_size", Set<&O::max_size>},
+    {kProcesses, "linger", "linger", Set<&O::linger>},
     {kProcesses, "min_spares", "spares.min",
      SetIn<&O::spares, &O::Spares::min>},
     {kProcesses, "max_spares", "spares.max",

@@ -54,9 +54,9 @@ std::map<std::string, std::string> DefinedFlags() {
 // Does not compile if there is a field that it does not know.
 std::map<std::string, std::string> FieldsOf(const Options& options) {
   const auto& [listen, unix_mode, backlog, strategy, max_connections, max_size,
-               owns_all_children, init, children, prepare_child, spares, pool,
-               deadlines, drain_grace, on_parent_death, take_signals, upgrade,
-               log, notify_socket, on_connection_end] = options;
+               linger, owns_all_children, init, children, prepare_child, spares,
+               pool, deadlines, drain_grace, on_parent_death, take_signals,
+               upgrade, log, notify_socket, on_connection_end] = options;
   const auto& [spares_min, spares_max] = spares;
   const auto& [pool_workers, pool_max_connections] = pool;
   const auto& [first_byte, idle, connection, peer] = deadlines;
@@ -73,6 +73,7 @@ std::map<std::string, std::string> FieldsOf(const Options& options) {
       {"strategy", text(NameOf(strategy))},
       {"max_connections", text(max_connections)},
       {"max_size", text(max_size)},
+      {"linger", absl::FormatDuration(linger)},
       {"owns_all_children", text(owns_all_children)},
       {"init", text(init)},
       {"children", text(NameOf(children))},
@@ -107,6 +108,7 @@ const std::map<std::string, std::string>& OtherTexts() {
       {"strategy", "spares"},
       {"max_connections", "7"},
       {"max_size", "7"},
+      {"linger", "7s"},
       {"min_spares", "7"},
       {"max_spares", "7"},
       {"workers", "7"},
@@ -218,7 +220,7 @@ TEST(FlagsTest, NamesTheFlagOfAFieldThatIsOutOfItsRange) {
                          StartsWith(absl::StrCat("--", flag.name, "=-1"))));
     ++checked;
   }
-  EXPECT_EQ(checked, 13);
+  EXPECT_EQ(checked, 14);
 }
 
 TEST(FlagsTest, NamesEachFlagInAnError) {

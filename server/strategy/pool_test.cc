@@ -243,7 +243,7 @@ class PoolWorkerTest : public PoolTest {
 
   proc::CloneSpawner clone_spawner_;
   ChildProgram serving_program_{
-      [](net::Connection& /*connection*/) { return ExitCode::kServed; }, 1,
+      [](net::Connection& /*connection*/) { return ExitCode::kServed; }, {},
       nullptr, &log_};
 };
 

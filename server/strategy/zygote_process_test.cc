@@ -99,7 +99,9 @@ class ZygoteProcessTest : public ::brood::testing::LeakCheck {
   ChildProgram program_{[this](net::Connection& /*connection*/) {
                           return HasSome() ? kHasSome : kHasNone;
                         },
-                        1, nullptr, &log_};
+                        {},
+                        nullptr,
+                        &log_};
   proc::Private<net::HandoffQueue> queue_;
   proc::Private<net::HandoffQueue> standby_queue_;
   SpawnTable table_;

@@ -73,7 +73,7 @@ class StrategyFixture : public LeakCheck {
   server::EventLog log_{server::LogLevel::kOff};
   FakeReaper reaper_;
   FakeSpawner spawner_;
-  server::ChildProgram program_{server::Handler(), 1, nullptr, &log_};
+  server::ChildProgram program_{server::Handler(), {}, nullptr, &log_};
   RecordedEvents events_;
   net::Instant now_ = net::Instant() + std::chrono::hours(1000);
 };
