@@ -12,7 +12,8 @@ namespace brood::server {
 
 // ExitCode is how a handler ended, and the exit code of its process.
 //
-// A handler may return any other number from 5 to 99 for meanings of its own.
+// A handler may return any other number from 5 to 99 for meanings of its own. A
+// number that is not 0 to 255 is recorded as kBug.
 // From kUsage on the codes are those of a program too, as djb's tools have
 // them.
 enum class ExitCode : int {

@@ -49,9 +49,16 @@ absl::Status ChildProgram::ShareFate() const {
 int ChildProgram::Serve(net::Connection& connection) const {
   log_->Handling(connection.peer());
   proc::SyncPoint("child: about to serve");
-  const ExitCode code = HandleConnection(connection, handler_, settings_);
+  const int code =
+      static_cast<int>(HandleConnection(connection, handler_, settings_));
   proc::SyncPoint("child: served");
-  return static_cast<int>(code);
+  const int exit_code = ToExitCode(code);
+  if (exit_code != code) log_->BadExitCode(connection.peer(), code);
+  return exit_code;
+}
+
+int ChildProgram::ToExitCode(int code) {
+  return 0 <= code && code <= 255 ? code : static_cast<int>(ExitCode::kBug);
 }
 
 int ChildProgram::BeginAndServe(net::Connection& connection) const {

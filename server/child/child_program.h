@@ -39,10 +39,15 @@ class ChildProgram {
   // the server, if it is to. Called once in a process that was just created.
   // Returns nothing if the process can serve.
   absl::optional<int> Begin() const;
-  // Logs the peer of `connection` and calls the handler. Returns the exit code.
+  // Logs the peer of `connection` and calls the handler. Returns its code, as
+  // ToExitCode() has it.
   int Serve(net::Connection& connection) const;
   // Runs a child that serves one connection. Returns its exit code.
   int BeginAndServe(net::Connection& connection) const;
+
+  // Returns `code`, or kBug if the kernel would report it as another one: an
+  // exit status holds 0 to 255.
+  static int ToExitCode(int code);
 
  private:
   absl::Status Prepare() const;

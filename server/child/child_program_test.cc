@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <climits>
 #include <functional>
 #include <stdexcept>
 #include <utility>
@@ -18,6 +19,7 @@
 #include "brood/server/options.h"
 #include "brood/testing/connection_pair.h"
 #include "brood/testing/leak_check.h"
+#include "brood/testing/logged_event.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -25,7 +27,9 @@ namespace brood::server {
 namespace {
 
 using ::brood::testing::ConnectionPair;
+using ::brood::testing::EventsOf;
 using ::testing::HasSubstr;
+using ::testing::SizeIs;
 using ::testing::internal::CaptureStderr;
 using ::testing::internal::GetCapturedStderr;
 
@@ -128,6 +132,26 @@ TEST_F(ChildProgramTest, SaysWhomItServes) {
   Counting(nullptr, LogLevel::kInfo).BeginAndServe(pair_.connection);
   EXPECT_THAT(GetCapturedStderr(),
               HasSubstr("serving " + pair_.connection.peer().ToString()));
+}
+
+TEST_F(ChildProgramTest, RecordsACodeThatIsNoExitCodeAsABug) {
+  const struct {
+    int returned, recorded;
+  } codes[] = {{255, 255},     {256, 101},     {-1, 101},
+               {1 << 16, 101}, {INT_MAX, 101}, {INT_MIN, 101}};
+  log_.emplace(LogLevel::kInfo, LogFormat::kJson);
+  for (const auto& [returned, recorded] : codes) {
+    const ChildProgram program(
+        [code = returned](net::Connection& /*connection*/) {
+          return static_cast<ExitCode>(code);
+        },
+        kNoLinger, nullptr, &*log_);
+    CaptureStderr();
+    EXPECT_EQ(program.BeginAndServe(pair_.connection), recorded);
+    EXPECT_THAT(EventsOf(GetCapturedStderr(), "bad-exit-code",
+                         {{"brood.exit.code", returned}}),
+                SizeIs(returned == recorded ? 0 : 1));
+  }
 }
 
 TEST_F(ChildProgramTest, TakesAnExceptionOfTheHandlerForItsFailure) {

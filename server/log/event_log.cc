@@ -2,18 +2,9 @@
 
 #include "brood/server/log/event_log.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include <atomic>
 #include <cstring>
-#include <new>
 
-#include "absl/base/attributes.h"
 #include "brood/server/log/exit_fields.h"
-#include "brood/server/log/json_format.h"
-#include "brood/server/log/text_format.h"
-#include "brood/server/log/wall_clock.h"
 
 namespace brood::server {
 namespace {
@@ -43,49 +34,10 @@ absl::string_view KillReasonName(KillReason reason) {
   return "connection";
 }
 
-// Only one of the two buffers is in a stack frame.
-ABSL_ATTRIBUTE_NOINLINE bool WriteText(LineWriter& writer, const Event& event,
-                                       const LineOrigin& origin,
-                                       TimeStamp stamp) {
-  char memory[kMaxTextLine];
-  return writer.Write(FormatText(event, origin, stamp, absl::MakeSpan(memory)));
-}
-
-ABSL_ATTRIBUTE_NOINLINE bool WriteJson(LineWriter& writer, const Event& event,
-                                       const LineOrigin& origin) {
-  char memory[kMaxJsonLine];
-  return writer.Write(FormatJson(event, origin, absl::MakeSpan(memory)));
-}
-
 }  // namespace
 
-struct EventLog::SharedCounts {
-  std::atomic<uint64_t> dropped{0};
-  std::atomic<uint64_t> dropped_and_not_reported{0};
-
-  // Allocates the counts: in memory that children share if each of them logs,
-  // so that a line that is lost in a child counts too. Otherwise children do
-  // not have it: each fork and each exit would take the lock of a shared
-  // mapping.
-  static SharedCounts* Create(bool children_log) {
-    void* memory =
-        mmap(nullptr, sizeof(SharedCounts), PROT_READ | PROT_WRITE,
-             MAP_ANONYMOUS | (children_log ? MAP_SHARED : MAP_PRIVATE), -1, 0);
-    if (memory == MAP_FAILED) throw std::bad_alloc();
-    if (!children_log) madvise(memory, sizeof(SharedCounts), MADV_DONTFORK);
-    return new (memory) SharedCounts;
-  }
-};
-
 EventLog::EventLog(LogLevel level, LogFormat format, TimeStamp stamp)
-    : level_(level),
-      format_(format),
-      stamp_(stamp),
-      writer_(STDERR_FILENO),
-      private_fd_(writer_.own_fd()),
-      shared_(SharedCounts::Create(ChildrenLog())) {}
-
-EventLog::~EventLog() { munmap(shared_, sizeof(SharedCounts)); }
+    : writer_(level, format, stamp) {}
 
 void EventLog::Listening(const net::Endpoint& endpoint) {
   Log(Event(LogLevel::kInfo, "listening", "listening on {}")
@@ -170,13 +122,23 @@ void EventLog::Forked(pid_t pid, const net::PeerAddress& peer, size_t running,
 }
 
 void EventLog::Handling(const net::PeerAddress& peer) {
-  LogInChild(Event(LogLevel::kInfo, "handling", "serving {}").AddClient(peer));
+  writer_.WriteInChild(
+      Event(LogLevel::kInfo, "handling", "serving {}").AddClient(peer));
 }
 
 void EventLog::NotPrepared(const absl::Status& why) {
-  LogInChild(Event(LogLevel::kError, "prepare-failed",
-                   "preparing the child failed, the child exits: {}")
-                 .Add("error.message", why.message()));
+  writer_.WriteInChild(Event(LogLevel::kError, "prepare-failed",
+                             "preparing the child failed, the child exits: {}")
+                           .Add("error.message", why.message()));
+}
+
+void EventLog::BadExitCode(const net::PeerAddress& peer, int code) {
+  writer_.WriteInChild(
+      Event(LogLevel::kWarning, "bad-exit-code",
+            "the handler of {} returned {}, which is not 0 to 255: recorded as "
+            "101 (bug)")
+          .AddClient(peer)
+          .Add("brood.exit.code", code));
 }
 
 void EventLog::Ended(pid_t pid, const net::PeerAddress& peer,
@@ -337,21 +299,8 @@ void EventLog::ZygoteServes(pid_t pid) {
           .Add("brood.child.pid", pid));
 }
 
-uint64_t EventLog::dropped() const { return shared_->dropped; }
-
 void EventLog::Log(const Event& event) {
-  if (Wants(event.level())) Write(writer_, event);
-}
-
-// The parent's own descriptor of the log is closed in a child.
-void EventLog::LogInChild(const Event& event) {
-  if (!Wants(event.level())) return;
-  LineWriter writer(STDERR_FILENO);
-  if (ChildrenLog()) {
-    Write(writer, event);
-  } else {
-    WriteLine(writer, event);  // without the counts, which it does not have
-  }
+  if (Wants(event.level())) writer_.Write(event);
 }
 
 void EventLog::LogThrottled(Flood flood, net::Instant now, Event& event) {
@@ -363,33 +312,7 @@ void EventLog::LogThrottled(Flood flood, net::Instant now, Event& event) {
   }
   throttle.quiet_until = net::After(now, kFloodPeriod);
   event.Add("brood.suppressed", throttle.suppressed);
-  if (Write(writer_, event)) throttle.suppressed = 0;
-}
-
-// If not even the number of dropped lines can be written, the event could not
-// be either.
-bool EventLog::Write(LineWriter& writer, const Event& event) {
-  const uint64_t missing = shared_->dropped_and_not_reported.exchange(0);
-  if (missing == 0 ||
-      WriteLine(writer, Event(LogLevel::kWarning, "lines-dropped",
-                              "{} log lines were dropped")
-                            .Add("brood.lines_dropped", missing))) {
-    if (WriteLine(writer, event)) return true;
-    ++shared_->dropped_and_not_reported;
-  } else {
-    shared_->dropped_and_not_reported += missing + 1;
-  }
-  ++shared_->dropped;
-  return false;
-}
-
-bool EventLog::WriteLine(LineWriter& writer, const Event& event) const {
-  LineOrigin origin;
-  origin.pid = getpid();
-  const bool text = format_ == LogFormat::kText;
-  if (!text || stamp_ != TimeStamp::kNone) origin.time = WallClockNow();
-  return text ? WriteText(writer, event, origin, stamp_)
-              : WriteJson(writer, event, origin);
+  if (writer_.Write(event)) throttle.suppressed = 0;
 }
 
 }  // namespace brood::server

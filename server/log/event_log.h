@@ -16,9 +16,8 @@
 #include "brood/net/instant.h"
 #include "brood/net/peer_address.h"
 #include "brood/proc/exit_status.h"
-#include "brood/proc/private_fds.h"
 #include "brood/server/log/event.h"
-#include "brood/server/log/line_writer.h"
+#include "brood/server/log/event_writer.h"
 #include "brood/server/log/text_format.h"
 #include "brood/server/log_level.h"
 #include "brood/server/totals.h"
@@ -27,12 +26,11 @@ namespace brood::server {
 
 // EventLog writes each event as one line to standard error, by one write.
 //
-// The log never stops the service: a line that cannot be written at once is
-// dropped and counted, in the children too, and a line with the number of
-// dropped ones precedes the next line that can be written. Events that come in
-// floods (a shortage, network errors) are written once a second at most.
+// The log never stops the service; see event_writer.h for what happens to lines
+// that cannot be written at once. Events that come in floods (a shortage,
+// network errors) are written once a second at most.
 //
-// Lives in the parent; only Handling() and NotPrepared() are called in a child.
+// Lives in the parent; those methods that say so are called in a child.
 // Allocates nothing after its creation. Each method makes an Event, whose name
 // and keys are what a JSON line has.
 //
@@ -46,7 +44,6 @@ class EventLog {
                     TimeStamp stamp = TimeStamp::kNone);
   EventLog(const EventLog&) = delete;
   EventLog& operator=(const EventLog&) = delete;
-  ~EventLog();
 
   // The server.
 
@@ -81,6 +78,9 @@ class EventLog {
   void Handling(const net::PeerAddress& peer);
   // Logs, in the child, that Options::prepare_child failed.
   void NotPrepared(const absl::Status& why);
+  // Logs, in the child, that the handler returned `code`, which is no exit
+  // code.
+  void BadExitCode(const net::PeerAddress& peer, int code);
   // Logs the end of a connection, `after` it was accepted; as a warning if its
   // process ended by a signal that the server did not send.
   void Ended(pid_t pid, const net::PeerAddress& peer,
@@ -138,14 +138,12 @@ class EventLog {
 
   // Returns the number of lines that could not be written, by this process and
   // its children.
-  uint64_t dropped() const;
+  uint64_t dropped() const { return writer_.dropped(); }
   // Returns the descriptor that the log opened for itself, to be closed in
   // children; -1 if there is none.
   int own_fd() const { return writer_.own_fd(); }
 
  private:
-  struct SharedCounts;
-
   // The events that come in floods.
   enum Flood {
     kForkDelayed,
@@ -163,28 +161,14 @@ class EventLog {
   };
 
   // Reports whether events of `level` are written.
-  bool Wants(LogLevel level) const { return level >= level_; }
-  // Reports whether each child logs a line and shares the counts.
-  bool ChildrenLog() const { return level_ == LogLevel::kInfo; }
+  bool Wants(LogLevel level) const { return writer_.Wants(level); }
   // Writes an event of the parent.
   void Log(const Event& event);
-  // Writes an event of a child.
-  void LogInChild(const Event& event);
   // Writes an event that comes in floods, at most once a second, with the
   // number of those that were suppressed since the last one as the last field.
   void LogThrottled(Flood flood, net::Instant now, Event& event);
-  // Writes an event, preceded by the number of dropped lines. Returns false if
-  // it was dropped.
-  bool Write(LineWriter& writer, const Event& event);
-  // Writes one line. Returns false if it was dropped.
-  bool WriteLine(LineWriter& writer, const Event& event) const;
 
-  const LogLevel level_;
-  const LogFormat format_;
-  const TimeStamp stamp_;
-  LineWriter writer_;
-  const proc::PrivateFdRegistration private_fd_;
-  SharedCounts* const shared_;
+  EventWriter writer_;
   std::array<Throttle, kFloods> throttles_;
 };
 

@@ -82,9 +82,9 @@ TEST_F(EventLogJsonTest, NamesEachEvent) {
       ElementsAre("listening", "inherited-listener-unused",
                   "signal-queue-too-small", "notify-failed", "draining",
                   "terminating", "killing", "left-in-queue", "stopped",
-                  "forked", "handling", "prepare-failed", "ended", "expired",
-                  "upgrade-started", "upgrade-ignored", "upgrade-ready",
-                  "upgrade-completed", "upgrade-failed", "fork-delayed",
+                  "forked", "handling", "prepare-failed", "bad-exit-code",
+                  "ended", "expired", "upgrade-started", "upgrade-ignored",
+                  "upgrade-ready", "upgrade-completed", "upgrade-failed", "fork-delayed",
                   "fork-failed", "accept-paused", "accept-failed",
                   "listener-closed", "call-failed", "worker-died-at-start",
                   "prefork-failed", "zygote-ready", "zygote-ended"));

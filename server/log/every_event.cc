@@ -63,6 +63,7 @@ void LogEveryEvent(EventLog& log) {
   log.Forked(4711, peer, 3, 1000);
   log.Handling(peer);
   log.NotPrepared(absl::InternalError("no entropy"));
+  log.BadExitCode(peer, 256);
   log.Ended(4711, peer, Exited(0), false, absl::Milliseconds(1500), 2, 1000);
   log.Ended(4711, peer, Exited(42), false, kSecond, 2, 1000);
   log.Ended(4711, peer, KilledBy(SIGSEGV), false, kSecond, 2, 1000);

@@ -151,8 +151,9 @@ void Pool::TakeReports(net::Instant now, Events& events) {
     const absl::optional<Slot> slot = workers_.Finished(
         report.index, received->sender, report.serial, report.leaves != 0);
     if (!slot) continue;
+    const int code = ChildProgram::ToExitCode(report.exit_code);
     events.Ended(*slot, received->sender,
-                 proc::ExitStatus::Exited(report.exit_code, report.usage),
+                 proc::ExitStatus::Exited(code, report.usage),
                  received->done_at);
   }
 }

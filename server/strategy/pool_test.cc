@@ -73,8 +73,8 @@ class PoolTest : public StrategyFixture {
   void Maintain() { pool_->Maintain(now_, /*idle=*/true, events_); }
   void Dispatch(Slot slot) { pool_->Dispatch(slot, Connect(), now_, events_); }
   // As the worker does it that served connection number `serial`.
-  void Report(uint32_t serial, bool leaves = false) const {
-    ReportSender(sender_).Send({0, serial, /*exit_code=*/2, leaves ? 1u : 0u,
+  void Report(uint32_t serial, bool leaves = false, int exit_code = 2) const {
+    ReportSender(sender_).Send({0, serial, exit_code, leaves ? 1u : 0u,
                                 now_.time_since_epoch().count(), rusage()});
   }
   void End(pid_t pid, const proc::ExitStatus& status) {
@@ -114,6 +114,20 @@ TEST_F(PoolTest, FreesTheSlotOfAConnectionThatItsWorkerReports) {
                                                    ": exited with code 2")}));
   pool_->Attend(now_, events_);
   EXPECT_THAT(events_.Take(), IsEmpty());
+}
+
+// 256 would become 0 in an exit status.
+TEST_F(PoolTest, RecordsACodeThatIsNoExitCodeAsABug) {
+  Maintain();
+  for (const int code : {256, -1}) {
+    Dispatch(7);
+    events_.Take();
+    Report(/*serial=*/code == 256 ? 1 : 2, /*leaves=*/false, code);
+    pool_->Attend(now_, events_);
+    EXPECT_EQ(events_.Take(),
+              (std::vector<std::string>{absl::StrCat(
+                  "ended 7 by ", getpid(), ": exited with code 101")}));
+  }
 }
 
 TEST_F(PoolTest, DropsAReportOfAConnectionThatItsWorkerDoesNotHave) {
@@ -243,8 +257,10 @@ class PoolWorkerTest : public PoolTest {
 
   proc::CloneSpawner clone_spawner_;
   ChildProgram serving_program_{
-      [](net::Connection& /*connection*/) { return ExitCode::kServed; }, {},
-      nullptr, &log_};
+      [](net::Connection& /*connection*/) { return ExitCode::kServed; },
+      {},
+      nullptr,
+      &log_};
 };
 
 // Of two connections: with fewer than four the number is not varied.

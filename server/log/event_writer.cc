@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "brood/server/log/event_writer.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <new>
+
+#include "absl/base/attributes.h"
+#include "absl/types/span.h"
+#include "brood/server/log/json_format.h"
+#include "brood/server/log/wall_clock.h"
+
+namespace brood::server {
+namespace {
+
+// Only one of the two buffers is in a stack frame.
+ABSL_ATTRIBUTE_NOINLINE bool WriteText(LineWriter& writer, const Event& event,
+                                       const LineOrigin& origin,
+                                       TimeStamp stamp) {
+  char memory[kMaxTextLine];
+  return writer.Write(FormatText(event, origin, stamp, absl::MakeSpan(memory)));
+}
+
+ABSL_ATTRIBUTE_NOINLINE bool WriteJson(LineWriter& writer, const Event& event,
+                                       const LineOrigin& origin) {
+  char memory[kMaxJsonLine];
+  return writer.Write(FormatJson(event, origin, absl::MakeSpan(memory)));
+}
+
+}  // namespace
+
+struct EventWriter::SharedCounts {
+  std::atomic<uint64_t> dropped{0};
+  std::atomic<uint64_t> dropped_and_not_reported{0};
+
+  // Allocates the counts: in memory that children share if each of them logs,
+  // so that a line that is lost in a child counts too. Otherwise children do
+  // not have it: each fork and each exit would take the lock of a shared
+  // mapping.
+  static SharedCounts* Create(bool children_log) {
+    void* memory =
+        mmap(nullptr, sizeof(SharedCounts), PROT_READ | PROT_WRITE,
+             MAP_ANONYMOUS | (children_log ? MAP_SHARED : MAP_PRIVATE), -1, 0);
+    if (memory == MAP_FAILED) throw std::bad_alloc();
+    if (!children_log) madvise(memory, sizeof(SharedCounts), MADV_DONTFORK);
+    return new (memory) SharedCounts;
+  }
+};
+
+EventWriter::EventWriter(LogLevel level, LogFormat format, TimeStamp stamp)
+    : level_(level),
+      format_(format),
+      stamp_(stamp),
+      writer_(STDERR_FILENO),
+      private_fd_(writer_.own_fd()),
+      shared_(SharedCounts::Create(ChildrenLog())) {}
+
+EventWriter::~EventWriter() { munmap(shared_, sizeof(SharedCounts)); }
+
+uint64_t EventWriter::dropped() const { return shared_->dropped; }
+
+// The parent's own descriptor of the log is closed in a child.
+void EventWriter::WriteInChild(const Event& event) {
+  if (!Wants(event.level())) return;
+  LineWriter writer(STDERR_FILENO);
+  if (ChildrenLog()) {
+    Write(writer, event);
+  } else {
+    WriteLine(writer, event);  // without the counts, which it does not have
+  }
+}
+
+// If not even the number of dropped lines can be written, the event could not
+// be either.
+bool EventWriter::Write(LineWriter& writer, const Event& event) {
+  const uint64_t missing = shared_->dropped_and_not_reported.exchange(0);
+  if (missing == 0 ||
+      WriteLine(writer, Event(LogLevel::kWarning, "lines-dropped",
+                              "{} log lines were dropped")
+                            .Add("brood.lines_dropped", missing))) {
+    if (WriteLine(writer, event)) return true;
+    ++shared_->dropped_and_not_reported;
+  } else {
+    shared_->dropped_and_not_reported += missing + 1;
+  }
+  ++shared_->dropped;
+  return false;
+}
+
+bool EventWriter::WriteLine(LineWriter& writer, const Event& event) const {
+  LineOrigin origin;
+  origin.pid = getpid();
+  const bool text = format_ == LogFormat::kText;
+  if (!text || stamp_ != TimeStamp::kNone) origin.time = WallClockNow();
+  return text ? WriteText(writer, event, origin, stamp_)
+              : WriteJson(writer, event, origin);
+}
+
+}  // namespace brood::server

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef BROOD_SERVER_LOG_EVENT_WRITER_H_
+#define BROOD_SERVER_LOG_EVENT_WRITER_H_
+
+#include <cstdint>
+
+#include "brood/proc/private_fds.h"
+#include "brood/server/log/event.h"
+#include "brood/server/log/line_writer.h"
+#include "brood/server/log/text_format.h"
+#include "brood/server/log_level.h"
+
+namespace brood::server {
+
+// EventWriter writes events to standard error, each as one line by one write.
+//
+// It never stops the service: a line that cannot be written at once is dropped
+// and counted, in the children too, and a line with the number of dropped ones
+// precedes the next line that can be written.
+//
+// Created in the parent, in ordinary memory; WriteInChild() is for children.
+// Allocates nothing after its creation.
+//
+// Example: see event_log.cc.
+class EventWriter {
+ public:
+  // Writes the events whose level is at least `level`.
+  EventWriter(LogLevel level, LogFormat format, TimeStamp stamp);
+  EventWriter(const EventWriter&) = delete;
+  EventWriter& operator=(const EventWriter&) = delete;
+  ~EventWriter();
+
+  // Reports whether events of `level` are written.
+  bool Wants(LogLevel level) const { return level >= level_; }
+  // Writes an event of the parent that Wants(). Returns false if it was
+  // dropped.
+  bool Write(const Event& event) { return Write(writer_, event); }
+  // Writes an event of a child, if it Wants() it.
+  void WriteInChild(const Event& event);
+
+  // Returns the number of lines that could not be written, by this process and
+  // its children.
+  uint64_t dropped() const;
+  // Returns the descriptor that the writer opened for itself, to be closed in
+  // children; -1 if there is none.
+  int own_fd() const { return writer_.own_fd(); }
+
+ private:
+  struct SharedCounts;
+
+  // Reports whether each child logs a line and shares the counts.
+  bool ChildrenLog() const { return level_ == LogLevel::kInfo; }
+  // Writes an event, preceded by the number of dropped lines. Returns false if
+  // it was dropped.
+  bool Write(LineWriter& writer, const Event& event);
+  // Writes one line. Returns false if it was dropped.
+  bool WriteLine(LineWriter& writer, const Event& event) const;
+
+  const LogLevel level_;
+  const LogFormat format_;
+  const TimeStamp stamp_;
+  LineWriter writer_;
+  const proc::PrivateFdRegistration private_fd_;
+  SharedCounts* const shared_;
+};
+
+}  // namespace brood::server
+
+#endif  // BROOD_SERVER_LOG_EVENT_WRITER_H_
