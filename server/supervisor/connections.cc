@@ -146,7 +146,9 @@ void Connections::Refused(Slot slot, net::Connection connection,
                           const absl::Status& why, Instant now) {
   const Instant give_up_at =
       give_up_at_ == net::Never() ? net::After(now, kLongestWait) : give_up_at_;
-  if (now >= give_up_at || waiting_.size() >= kMostWaiting || terminating_) {
+  const bool is_shortage = !absl::IsFailedPrecondition(why);  // no threads
+  if (!is_shortage || now >= give_up_at || waiting_.size() >= kMostWaiting ||
+      terminating_) {
     connection.Close();
     Failed(slot, why, now);
     return;
