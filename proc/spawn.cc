@@ -227,11 +227,9 @@ pid_t CloneSpawner::Clone(uint64_t flags, int exit_signal,
     pid = syscall(SYS_clone, flags, nullptr, spawned, nullptr, tid_address_);
 #endif
   }
-  if (pid != 0) {
-    const int error = errno;
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    errno = error;
-  }
+  // This call leaves errno alone, and a write to errno would cost the parent a
+  // page fault after each fork.
+  if (pid != 0) pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return static_cast<pid_t>(pid);
 }
 

@@ -12,6 +12,7 @@
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
 #include "brood/proc/private_fds.h"
+#include "brood/proc/stack_page.h"
 #include "brood/proc/sync_point.h"
 #include "brood/server/handler.h"
 
@@ -59,8 +60,10 @@ int ZygoteProcess::RunZygote() {
     registrations[i] = proc::PrivateFdRegistration(kept_fds_[i]);
   }
   const net::HandoffQueue queue = net::HandoffQueue::AdoptAwaiting(queue_fd_);
-  while (HandleNextMessage(queue)) {
-  }
+  proc::OnOwnStackPage([&] {
+    while (HandleNextMessage(queue)) {
+    }
+  });
   return static_cast<int>(ExitCode::kServed);
 }
 

@@ -8,6 +8,7 @@
 
 #include "absl/time/clock.h"
 #include "brood/net/listener.h"
+#include "brood/proc/stack_page.h"
 #include "brood/proc/sync_point.h"
 #include "brood/server/vocabulary/child_tag.h"
 
@@ -79,15 +80,19 @@ absl::Status Supervisor::PrepareToServe() {
 absl::Status Supervisor::Run() {
   absl::Status ready = PrepareToServe();
   if (!ready.ok()) return ready;
-  while (Turn(absl::InfiniteDuration())) {
-  }
+  proc::OnOwnStackPage([this] {
+    while (Turn(absl::InfiniteDuration())) {
+    }
+  });
   return status_;
 }
 
 absl::StatusOr<bool> Supervisor::Step(absl::Duration timeout) {
   absl::Status ready = PrepareToServe();
   if (!ready.ok()) return ready;
-  if (Turn(timeout)) return true;
+  bool goes_on = false;
+  proc::OnOwnStackPage([&] { goes_on = Turn(timeout); });
+  if (goes_on) return true;
   if (!status_.ok()) return status_;
   return false;
 }
