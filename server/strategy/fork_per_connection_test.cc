@@ -26,6 +26,7 @@ using ::brood::testing::StrategyFixture;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::SizeIs;
 
 class ForkPerConnectionTest : public StrategyFixture {
  protected:

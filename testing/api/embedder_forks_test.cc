@@ -30,6 +30,7 @@
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/strategies.h"
 #include "brood/testing/support/handlers.h"
+#include "brood/testing/support/observe.h"
 #include "brood/testing/support/shared.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -163,6 +164,27 @@ TEST_P(EmbedderForksTest, DestroyAServerWithoutAnyEffect) {
   EXPECT_THAT(client.Echo("x"), IsOk());
   client.Close();
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 1u);
+}
+
+// daemon() between Create() and Run(): the process that created the server is
+// gone, and the one that goes on is told so.
+TEST_P(EmbedderForksTest, AreToldIfTheyAreADaemonThatWantsToServe) {
+  Shared<std::atomic<int>> verdict;
+  TestServer::Setup setup;
+  setup.run = [&](TcpServer& server) {
+    WaitStatusOfFork([&] {
+      if (daemon(/*nochdir=*/1, /*noclose=*/1) < 0) return 1;
+      const absl::Status run = server.Run();
+      *verdict = absl::IsFailedPrecondition(run) ? 1 : 2;
+      return 0;
+    });
+    EXPECT_TRUE(Await([&] { return *verdict != 0; }));
+    return server.Run();
+  };
+  const auto server = StartServer(std::move(setup));
+  EXPECT_THAT(ConnectTo(*server).Echo("x"), IsOk());
+  EXPECT_EQ(*verdict, 1);
+  StopAndExpectClean(*server);
 }
 
 // Returns the set of signals in the line `field` of /proc/self/status of a
