@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 
 #include "absl/strings/str_cat.h"
 
@@ -36,6 +37,25 @@ absl::Status Child::Signal(int signal) const {
   const int error = errno;
   return absl::ErrnoToStatus(error,
                              absl::StrCat("kill ", pid_, " signal ", signal));
+}
+
+absl::StatusOr<absl::Duration> Child::ProcessorTime() const {
+  // To the kernel, 0 is this process.
+  if (pid_ == 0) {
+    return absl::FailedPreconditionError(
+        "clock_gettime: this child was reaped");
+  }
+  clockid_t clock;
+  const int error = clock_getcpuclockid(pid_, &clock);
+  if (error != 0) {
+    return absl::ErrnoToStatus(error,
+                               absl::StrCat("clock_getcpuclockid ", pid_));
+  }
+  timespec used;
+  if (clock_gettime(clock, &used) < 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("clock_gettime ", pid_));
+  }
+  return absl::DurationFromTimespec(used);
 }
 
 // A copy of the object in a process that was forked since then has nothing to

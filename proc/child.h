@@ -10,7 +10,8 @@
 // was forked since, a copy of the object owns nothing, and its destruction has
 // no effect.
 //
-// Errors: Signal() gives the errno of kill, by absl::ErrnoToStatus.
+// Errors: Signal() and ProcessorTime() give the errno of their calls, by
+// absl::ErrnoToStatus.
 //
 // Example:
 //   absl::StatusOr<Child> child = spawner.Spawn(body);
@@ -25,6 +26,8 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
 
 namespace brood::proc {
 
@@ -46,6 +49,9 @@ class Child {
   // has left the group. A child that has ended but was not reaped yet takes it
   // too. Returns PermissionDenied if the child itself could not be signalled.
   absl::Status Signal(int signal) const;
+  // Returns how much processor time the child has used, all its threads
+  // together and its own children apart.
+  absl::StatusOr<absl::Duration> ProcessorTime() const;
   // Gives the duty to reap to the caller.
   pid_t Release() && { return std::exchange(pid_, 0); }
 

@@ -5,9 +5,13 @@
 
 #include <cerrno>
 #include <csignal>
+#include <ctime>
 #include <type_traits>
 #include <utility>
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "brood/testing/leak_check.h"
 #include "brood/testing/status_matchers.h"
 #include "gmock/gmock.h"
@@ -153,6 +157,46 @@ TEST_F(ChildTest, NamesTheCallAndThePidWhenASignalCanNotBeSent) {
                        ::testing::HasSubstr(
                            absl::StrCat("kill ", kNobody, " signal 15"))));
   std::move(child).Release();
+}
+
+TEST_F(ChildTest, ReportsTheProcessorTimeThatItHasUsed) {
+  // Uses a processor between two reads of a pipe.
+  int begin[2], done[2];
+  ASSERT_EQ(pipe(begin), 0);
+  ASSERT_EQ(pipe(done), 0);
+  const pid_t pid = fork();
+  if (pid == 0) {
+    char byte = 0;
+    while (read(begin[0], &byte, 1) == 1 && byte == 'c') {
+      const clock_t end = clock() + CLOCKS_PER_SEC / 50;
+      while (clock() < end) {
+      }
+      if (write(done[1], &byte, 1) != 1) _exit(1);
+    }
+    _exit(0);
+  }
+  Child child = Child::Adopt(pid);
+  absl::Duration before = *child.ProcessorTime();
+  for (int round = 0; round < 2; ++round) {
+    char byte = 'c';
+    ASSERT_EQ(write(begin[1], &byte, 1), 1);
+    ASSERT_EQ(read(done[0], &byte, 1), 1);
+    const absl::StatusOr<absl::Duration> after = child.ProcessorTime();
+    ASSERT_THAT(after, IsOk());
+    EXPECT_GE(*after - before, absl::Milliseconds(20));
+    before = *after;
+  }
+  ASSERT_EQ(write(begin[1], "e", 1), 1);
+  EXPECT_EQ(WaitFor(std::move(child)), 0);
+  for (const int fd : {begin[0], begin[1], done[0], done[1]}) close(fd);
+}
+
+TEST_F(ChildTest, ReportsNoProcessorTimeOfWhatIsNoChild) {
+  EXPECT_THAT(Child().ProcessorTime(),
+              StatusIs(absl::StatusCode::kFailedPrecondition));
+  Child nobody = Child::Adopt(kNobody);
+  EXPECT_FALSE(nobody.ProcessorTime().ok());
+  std::move(nobody).Release();
 }
 
 }  // namespace

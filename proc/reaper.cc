@@ -102,6 +102,7 @@ class QueueReaper final : public Reaper, public ParentOnly {
   absl::Span<const Ended> CleanupChildren(Instant now) override;
   void ForgetUnclaimed() override { unclaimed_.clear(); }
   absl::Status Signal(pid_t pid, int signal) override;
+  absl::StatusOr<absl::Duration> ProcessorTime(pid_t pid) override;
   void SignalAll(int signal) override;
   size_t live() const override { return table_.size() + late_.size(); }
   uint64_t found_by_sweep() const override { return found_by_sweep_; }
@@ -333,6 +334,14 @@ void QueueReaper::SignalAll(int signal) {
     const ChildTable::Entry* entry = table_.At(cell);
     if (entry != nullptr) entry->child.Signal(signal).IgnoreError();
   }
+}
+
+absl::StatusOr<absl::Duration> QueueReaper::ProcessorTime(pid_t pid) {
+  const ChildTable::Entry* entry = table_.Find(pid);
+  if (entry == nullptr) {
+    return absl::NotFoundError("clock_gettime: not a child of this server");
+  }
+  return entry->child.ProcessorTime();
 }
 
 absl::Status QueueReaper::Signal(pid_t pid, int signal) {

@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "absl/types/optional.h"
 #include "absl/types/span.h"
 #include "brood/proc/child.h"
@@ -96,6 +97,9 @@ class Reaper {
   // Sends `signal` to the child `pid`. NotFound if this reaper has no such
   // child (any more).
   virtual absl::Status Signal(pid_t pid, int signal) = 0;
+  // Returns how much processor time the child `pid` has used in its life, all
+  // its threads together and its own children apart. NotFound as for Signal().
+  virtual absl::StatusOr<absl::Duration> ProcessorTime(pid_t pid) = 0;
   // Sends `signal` to every child.
   virtual void SignalAll(int signal) = 0;
 

@@ -210,6 +210,16 @@ TEST_P(ReaperOfBothKindsTest, SignalsItsChildrenUntilTheyAreReaped) {
               StatusIs(absl::StatusCode::kNotFound));
 }
 
+TEST_P(ReaperOfBothKindsTest, ReportsProcessorTimeOfItsChildrenAlone) {
+  ReaperHarness harness(GetParam());
+  const pid_t pid = harness.SpawnIdle();
+  EXPECT_THAT(harness.reaper().ProcessorTime(pid), IsOk());
+  for (const pid_t other : {0, static_cast<int>(getpid())}) {
+    EXPECT_THAT(harness.reaper().ProcessorTime(other),
+                StatusIs(absl::StatusCode::kNotFound));
+  }
+}
+
 TEST_P(ReaperOfBothKindsTest, AlwaysSleepsWhenNoChildLives) {
   ReaperHarness harness(GetParam());
   EXPECT_EQ(harness.reaper().next_check(), Instant::max());

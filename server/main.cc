@@ -75,8 +75,10 @@ DEFINE_string(on_parent_death, "finish",
 DEFINE_string(first_byte_timeout, "0",
               "a client that sends nothing for so long after it was accepted "
               "loses its child; 0 for never");
-DEFINE_string(idle_timeout, "0",
-              "so does one on whose connection nothing comes or goes");
+DEFINE_string(
+    idle_timeout, "0",
+    "so does one on whose connection nothing comes or goes, while its "
+    "process uses no processor");
 DEFINE_string(connection_timeout, "0",
               "so does every one, so long after it was accepted");
 DEFINE_string(peer_timeout, "0",

@@ -217,8 +217,13 @@ struct Options {
     // Default: 0 (off). Range: 0, or 1 ms to 365 days.
     absl::Duration first_byte = absl::ZeroDuration();
 
-    // Ends a connection on which no byte was received or sent for this long.
-    // Must be zero if a unix socket is listened on.
+    // Ends a connection on which no byte was received or sent for this long,
+    // and whose process used no processor time in the second half of it. So a
+    // handler that computes while its client waits is not idle, and one that
+    // sleeps, or waits for a disk, for another server or for a program that it
+    // started, is. A handler that wakes up, for example for a timer, is not
+    // idle. A handler that has just stopped to compute has half of this time
+    // left. Must be zero if a unix socket is listened on.
     //
     // Default: 0 (off). Range: 0, or 1 ms to 365 days.
     absl::Duration idle = absl::ZeroDuration();

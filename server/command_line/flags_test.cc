@@ -40,7 +40,7 @@ std::string* main_cc = nullptr;
 // The flags that the program defines, with their defaults as text.
 std::map<std::string, std::string> DefinedFlags() {
   static const std::regex definition(
-      R"re(DEFINE_\w+\((\w+),\s*"?([^",]*)"?,)re");
+      R"re(DEFINE_\w+\(\s*(\w+),\s*"?([^",]*)"?,)re");
   std::map<std::string, std::string> defaults;
   for (std::sregex_iterator found(main_cc->begin(), main_cc->end(), definition),
        end;

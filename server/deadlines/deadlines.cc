@@ -60,7 +60,9 @@ void Deadlines::Watch(Slot slot, const net::Connection& connection) {
   watched.asks = activity_.has_value() && !watched.peer.is_unix();
   watched.waits_since = net::Never();
   watched.ask_at = net::Never();
-  for (const absl::Duration wait : {first_byte_, idle_, peer_ / kLooks}) {
+  watched.idle = IdleWatch();
+  for (const absl::Duration wait :
+       {first_byte_, IdleWatch::FirstLook(idle_), peer_ / kLooks}) {
     if (wait == none) continue;
     watched.ask_at =
         std::min(watched.ask_at, net::After(watched.accepted_at, wait));
@@ -77,10 +79,11 @@ void Deadlines::SetAlarm(Slot slot) {
   wheel_.Set(slot, at);
 }
 
-void Deadlines::Check(net::Instant now,
+void Deadlines::Check(net::Instant now, ProcessorTimeOf processor_time_of,
                       absl::FunctionRef<void(Slot, KillReason)> expired) {
   wheel_.Advance(now, [&](Slot slot) {
-    const Verdict verdict = Judge(watched_[slot], now);
+    const Verdict verdict = Judge(
+        watched_[slot], [&] { return processor_time_of(slot); }, now);
     if (verdict) {
       wheel_.Set(slot, net::After(now, kSoon));
       expired(slot, *verdict);
@@ -90,17 +93,20 @@ void Deadlines::Check(net::Instant now,
   });
 }
 
-Deadlines::Verdict Deadlines::Judge(Watched& watched, net::Instant now) const {
+Deadlines::Verdict Deadlines::Judge(Watched& watched,
+                                    ProcessorTime processor_time,
+                                    net::Instant now) const {
   if (connection_ != absl::ZeroDuration() &&
       now >= net::After(watched.accepted_at, connection_)) {
     return KillReason::kConnection;
   }
   if (!watched.asks || now < watched.ask_at) return absl::nullopt;
-  return JudgeActivity(watched, now);
+  return JudgeActivity(watched, processor_time, now);
 }
 
 // Asks the kernel, and says when to ask again.
 Deadlines::Verdict Deadlines::JudgeActivity(Watched& watched,
+                                            ProcessorTime processor_time,
                                             net::Instant now) const {
   const absl::StatusOr<net::TcpActivity::Answer> answer =
       (*activity_)->Ask(watched.local, watched.peer);
@@ -119,8 +125,10 @@ Deadlines::Verdict Deadlines::JudgeActivity(Watched& watched,
     if (now >= ask_at) return KillReason::kFirstByte;
   }
   if (idle_ != absl::ZeroDuration()) {
-    if (answer->idle >= idle_) return KillReason::kIdle;
-    ask_at = std::min(ask_at, net::After(now, idle_ - answer->idle));
+    const net::Instant idle_at =
+        watched.idle.IdleAt(idle_, answer->idle, processor_time, now);
+    if (now >= idle_at) return KillReason::kIdle;
+    ask_at = std::min(ask_at, idle_at);
   }
   if (peer_ != absl::ZeroDuration()) {
     NoteWhetherPeerTakes(watched, *answer, now);

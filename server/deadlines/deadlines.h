@@ -2,7 +2,8 @@
 //
 // Four kinds, each off unless asked for:
 //   first byte   the client has sent nothing within this time after accept
-//   idle         no byte came or went for this long
+//   idle         no byte came or went for this long, and the process did not
+//                compute (idle_watch.h)
 //   peer         the client has taken nothing of what it is sent for this long
 //   connection   it has lasted this long, whatever it does
 //
@@ -25,8 +26,8 @@
 //   auto deadlines = Deadlines::Create(options, slots, now);
 //   (*deadlines)->Watch(slot, connection);
 //   ... at (*deadlines)->next():
-//   (*deadlines)->Check(now, [&](Slot slot, KillReason reason) {
-//     Kill(slot, reason);
+//   (*deadlines)->Check(now, processor_time_of, [&](Slot slot, KillReason why) {
+//     Kill(slot, why);
 //   });
 
 #ifndef BROOD_SERVER_DEADLINES_DEADLINES_H_
@@ -46,6 +47,7 @@
 #include "brood/net/tcp_activity.h"
 #include "brood/proc/memory/parent_only.h"
 #include "brood/proc/private_fds.h"
+#include "brood/server/deadlines/idle_watch.h"
 #include "brood/server/deadlines/timer_wheel.h"
 #include "brood/server/options.h"
 #include "brood/server/status/scoreboard.h"
@@ -64,9 +66,12 @@ class Deadlines : public proc::ParentOnly {
   void Forget(Slot slot) {
     if (active_) wheel_.Cancel(slot);
   }
+  // Returns how much processor time the process of a connection has used.
+  using ProcessorTimeOf = absl::FunctionRef<absl::Duration(Slot)>;
   // Calls `expired` for each connection whose deadline has passed, and again
-  // every 100 ms until it is forgotten. `expired` must not call this object.
-  void Check(net::Instant now,
+  // every 100 ms until it is forgotten. Calls `processor_time_of` for those on
+  // which no byte moves. Neither must call this object.
+  void Check(net::Instant now, ProcessorTimeOf processor_time_of,
              absl::FunctionRef<void(Slot, KillReason)> expired);
   net::Instant next() const { return wheel_.next(); }
 
@@ -78,6 +83,7 @@ class Deadlines : public proc::ParentOnly {
     bool first_byte_came = false;
     bool asks = false;  // whether its bytes matter still
     net::Instant ask_at;
+    IdleWatch idle;
     // What is sent to the client waits for it at least since then, or Never();
     // and so much had been taken.
     net::Instant waits_since;
@@ -89,8 +95,12 @@ class Deadlines : public proc::ParentOnly {
 
   using Verdict = absl::optional<KillReason>;
 
-  Verdict Judge(Watched& watched, net::Instant now) const;
-  Verdict JudgeActivity(Watched& watched, net::Instant now) const;
+  using ProcessorTime = absl::FunctionRef<absl::Duration()>;
+
+  Verdict Judge(Watched& watched, ProcessorTime processor_time,
+                net::Instant now) const;
+  Verdict JudgeActivity(Watched& watched, ProcessorTime processor_time,
+                        net::Instant now) const;
   static void NoteWhetherPeerTakes(Watched& watched,
                                    const net::TcpActivity::Answer& answer,
                                    net::Instant now);

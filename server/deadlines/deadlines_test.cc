@@ -24,8 +24,8 @@ TEST_F(WatchedConnectionTest, IsNotAskedAboutBeforeItCanBeLateNorAfterItsEnd) {
   // All within one turn of the wheel.
   const struct {
     int first_byte, idle, peer, looked_at;
-  } kSeconds[] = {{3, 0, 0, 3}, {0, 4, 0, 4},  {3, 4, 0, 3},
-                  {4, 3, 0, 3}, {4, 3, 16, 2}, {0, 0, 0, 5}};
+  } kSeconds[] = {{3, 0, 0, 3}, {0, 8, 0, 4},  {3, 8, 0, 3},
+                  {4, 6, 0, 3}, {4, 6, 16, 2}, {0, 0, 0, 5}};
   for (const auto& seconds : kSeconds) {
     Options options;
     options.deadlines.first_byte = absl::Seconds(seconds.first_byte);

@@ -82,7 +82,13 @@ bool Connections::Expired(Slot slot) const {
 
 // By SIGKILL, which a child cannot block, and which ends one that is stopped.
 void Connections::KillExpired(Instant now) {
-  deadlines_->Check(now, [&](Slot slot, KillReason reason) {
+  // Where the kernel does not report it, bytes alone decide: what is always the
+  // same is no use of a processor.
+  const auto processor_time_of = [&](Slot slot) {
+    return reaper_->ProcessorTime(scoreboard_.entry(slot).pid)
+        .value_or(absl::ZeroDuration());
+  };
+  deadlines_->Check(now, processor_time_of, [&](Slot slot, KillReason reason) {
     const Scoreboard::Entry& entry = scoreboard_.entry(slot);
     if (entry.pid == 0) {
       // There is no process yet. One that waits is not dispatched again.

@@ -82,6 +82,14 @@ absl::Status FakeReaper::Signal(pid_t pid, int signal) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<absl::Duration> FakeReaper::ProcessorTime(pid_t pid) {
+  const auto found = processor_times_.find(pid);
+  if (tags_.count(pid) == 0 || found == processor_times_.end()) {
+    return absl::NotFoundError("not a child, or no time was set");
+  }
+  return found->second;
+}
+
 void FakeReaper::SignalAll(int signal) {
   for (const auto& each : tags_) signals_[each.first].push_back(signal);
 }

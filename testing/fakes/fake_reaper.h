@@ -14,6 +14,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "absl/types/optional.h"
 #include "absl/types/span.h"
 #include "brood/net/event_fd.h"
@@ -60,6 +62,10 @@ class FakeReaper final : public proc::Reaper {
   std::vector<pid_t> pids() const;
   // Returns how often ForgetUnclaimed() was called.
   int forget_count() const { return forget_count_; }
+  // Makes ProcessorTime() return `used` for the live child `pid` from now on.
+  void set_processor_time(pid_t pid, absl::Duration used) {
+    processor_times_[pid] = used;
+  }
   // Returns the signals that were sent to `pid`.
   std::vector<int> signals_to(pid_t pid) const;
 
@@ -72,6 +78,7 @@ class FakeReaper final : public proc::Reaper {
   absl::Span<const Ended> CleanupChildren(Instant now) override;
   void ForgetUnclaimed() override { ++forget_count_; }
   absl::Status Signal(pid_t pid, int signal) override;
+  absl::StatusOr<absl::Duration> ProcessorTime(pid_t pid) override;
   void SignalAll(int signal) override;
   size_t live() const override { return tags_.size(); }
   uint64_t found_by_sweep() const override { return 0; }
@@ -80,6 +87,7 @@ class FakeReaper final : public proc::Reaper {
   net::EventFd notices_;
   std::map<pid_t, uint32_t> tags_;
   std::map<pid_t, std::vector<int>> signals_;
+  std::map<pid_t, absl::Duration> processor_times_;
   std::vector<std::pair<pid_t, proc::ExitStatus>> ends_;
   std::vector<Ended> returned_;
   int forget_count_ = 0;

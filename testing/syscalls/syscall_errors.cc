@@ -115,6 +115,8 @@ const std::map<std::string, Errors>& Table() {
       {"nanosleep", {ForGood(EINVAL), Passing(EINTR)}},
       {"getrlimit", {ForGood(EINVAL), ForGood(EPERM)}},
       {"setrlimit", {ForGood(EPERM)}},
+      {"clock_getcpuclockid", {ForGood(ESRCH), ForGood(EPERM)}},
+      {"clock_gettime", {ForGood(EINVAL)}},
       {"on_exit", {ForGood(ENOMEM)}},
       {"posix_spawnattr_init", {ForGood(ENOMEM)}},
       {"posix_spawn_file_actions_init", {ForGood(ENOMEM)}},

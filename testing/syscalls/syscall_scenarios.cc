@@ -177,6 +177,14 @@ Scenario Deadlines() {
   return scenario;
 }
 
+Scenario Idle() {
+  Scenario scenario = With("an idle client", [](Setup& setup) {
+    setup.options.deadlines.idle = absl::Milliseconds(400);
+  });
+  scenario.client_dawdles = true;
+  return scenario;
+}
+
 Scenario Grace() {
   Scenario scenario = With("a client that stays", [](Setup& setup) {
     setup.options.drain_grace = absl::Milliseconds(100);
@@ -322,6 +330,7 @@ std::vector<Scenario> Scenarios(const ShortDir& dir) {
              setup.run = RunInOwnLoop;
            }),
       Deadlines(),
+      Idle(),
       Grace(),
       Program(),
       WithoutStandardInput(),

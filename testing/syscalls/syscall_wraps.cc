@@ -296,6 +296,10 @@ BROOD_DIVERT(int, sigtimedwait,
              (set, info, timeout), -1)
 BROOD_DIVERT(int, signalfd, (int fd, const sigset_t* set, int flags),
              (fd, set, flags), -1)
+BROOD_DIVERT(int, clock_getcpuclockid, (pid_t pid, clockid_t* clock),
+             (pid, clock), errno)
+BROOD_DIVERT(int, clock_gettime, (clockid_t clock, timespec* time),
+             (clock, time), -1)
 BROOD_DIVERT(int, nanosleep, (const timespec* time, timespec* left),
              (time, left), -1)
 BROOD_DIVERT(int, getrusage, (int who, rusage* usage), (who, usage), -1)

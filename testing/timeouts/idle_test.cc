@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What "idle" means for Options::Deadlines::idle: no byte comes or goes, and
+// the process does not compute.
+
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "absl/time/time.h"
+#include "brood/net/connection.h"
+#include "brood/net/instant.h"
+#include "brood/server/handler.h"
+#include "brood/server/totals.h"
+#include "brood/testing/status_matchers.h"
+#include "brood/testing/strategies.h"
+#include "brood/testing/support/handlers.h"
+#include "gtest/gtest.h"
+
+namespace brood::testing {
+namespace {
+
+using server::ExitCode;
+using server::KillReason;
+
+constexpr absl::Duration kIdle = absl::Milliseconds(400);
+
+// Uses a processor for `length`, as far as others leave it one.
+void Compute(absl::Duration length) {
+  const net::Instant end = net::After(net::Now(), length);
+  while (net::Now() < end) {
+  }
+}
+
+[[noreturn]] void SleepForever() {
+  for (;;) pause();
+}
+
+class IdleTest : public StrategyTest {
+ protected:
+  static TestServer::Setup IdleSetup(server::Handler handler) {
+    TestServer::Setup setup;
+    setup.options.deadlines.idle = kIdle;
+    setup.handler = std::move(handler);
+    return setup;
+  }
+
+  // Expects that the one client of `server` loses its child for being idle.
+  // Returns after what time.
+  absl::Duration ExpectExpired(TestServer& server) {
+    const net::Instant start = net::Now();
+    TestClient client = ConnectTo(server);
+    EXPECT_THAT(server.AwaitEvent("expired", {{"brood.kill.reason", "idle"}}),
+                IsOk());
+    EXPECT_THAT(server.AwaitEvent("ended", {{"brood.exit.signal", SIGKILL}}),
+                IsOk());
+    const absl::Duration taken = absl::FromChrono(net::Now() - start);
+    client.Close();
+    const server::Totals totals = StopAndExpectClean(server).totals;
+    EXPECT_EQ(totals.killed_for[static_cast<size_t>(KillReason::kIdle)], 1u);
+    return taken;
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(With, IdleTest, EachStrategy(), StrategyName());
+
+TEST_P(IdleTest, AHandlerThatComputesWhileItsClientWaitsIsNotIdle) {
+  const auto server = StartServer(IdleSetup([](net::Connection& connection) {
+    Compute(4 * kIdle);
+    return Reply(connection, "computed");
+  }));
+  TestClient client = ConnectTo(*server);
+  EXPECT_THAT(client.ReadUntilEof(), IsOkAndHolds("computed"));
+  client.Close();
+  EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 1u);
+}
+
+TEST_P(IdleTest, AHandlerThatSleepsIsIdle) {
+  const auto server = StartServer(IdleSetup(
+      [](net::Connection& /*connection*/) -> ExitCode { SleepForever(); }));
+  EXPECT_GE(ExpectExpired(*server), kIdle);
+}
+
+TEST_P(IdleTest, AHandlerThatSleepsAfterItHasComputedIsIdle) {
+  const auto server =
+      StartServer(IdleSetup([](net::Connection& /*connection*/) -> ExitCode {
+        Compute(2 * kIdle);
+        SleepForever();
+      }));
+  EXPECT_GE(ExpectExpired(*server), 2 * kIdle + kIdle / 2);
+}
+
+}  // namespace
+}  // namespace brood::testing
