@@ -1,39 +1,55 @@
-// ConnectionReport: what became of one connection, for the embedder.
-//
-// A value, given to Options::on_connection_end in the parent, once for each
-// connection that a process had. It is the embedder's to keep. Times are on the
-// monotonic clock. (Connections for which no process could be made have no
-// report; Totals::fork_failed counts them.)
-//
-// Example:
-//   options.on_connection_end = [&](const ConnectionReport& report) {
-//     if (!report.status.exited()) ++crashes[report.peer.ToString()];
-//   };
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef BROOD_SERVER_CONNECTION_REPORT_H_
 #define BROOD_SERVER_CONNECTION_REPORT_H_
 
 #include <sys/types.h>
 
+#include <cstdint>
+
 #include "absl/time/time.h"
+#include "absl/types/optional.h"
 #include "brood/net/peer_address.h"
 #include "brood/proc/exit_status.h"
+#include "brood/server/totals.h"
 
 namespace brood::server {
 
+// ConnectionReport is how one connection ended.
+//
+// A value, passed to Options::on_connection_end in the parent, once for each
+// connection that a process had. (Connections for which no process could be
+// created have no report; Totals::fork_failed counts them.)
+//
+// Example:
+//   options.on_connection_end = [&](const ConnectionReport& report) {
+//     if (!report.status.exited()) ++crashes[report.peer.ToString()];
+//   };
 struct ConnectionReport {
+  // The address of the client.
   net::PeerAddress peer;
-  // Of the process that served it. For the log only: it has been reaped, or
-  // (strategy "pool") serves another connection by now.
-  pid_t pid;
-  // How it ended, with the resources that it used (rusage).
-  proc::ExitStatus status;
-  // Whether the server itself told it to end.
-  bool signalled_by_us;
-  // From accept until a process had the connection,
+  // The pid of the process that served it. For the log only: the process has
+  // been reaped, or (strategy "pool") serves another connection by now.
+  pid_t pid = 0;
+  // How the process ended, with the resources that it used (rusage).
+  proc::ExitStatus status = proc::ExitStatus::Unknown();
+  // Whether the server told the process to end.
+  bool signalled_by_us = false;
+  // The time from accept until a process had the connection.
   absl::Duration accept_to_child;
-  // and until the end was known.
+  // The time from accept until the end was known.
   absl::Duration duration;
+  // The address of this machine that the client connected to.
+  net::PeerAddress local;
+  // The number of the connection: 1, 2, 3 ... in the order in which this server
+  // accepted them.
+  uint64_t number = 0;
+  // When the connection was accepted, by the clock of the machine, which may be
+  // set at any time: for the reader of a report. The epoch in the log of a
+  // server without Options::on_connection_end.
+  absl::Time started = absl::UnixEpoch();
+  // Why the server told the process to end; nothing if it did not.
+  absl::optional<KillReason> kill_reason;
 };
 
 }  // namespace brood::server

@@ -125,13 +125,29 @@ absl::Duration StrategyTest::TimeToBury(const TestServer& server) {
 
 std::vector<pid_t> StrategyTest::AwaitServing(TestServer& server, int count) {
   std::vector<pid_t> pids;
-  while (static_cast<int>(pids.size()) < count) {
-    const absl::StatusOr<LoggedEvent> forked = server.AwaitEvent("forked");
-    EXPECT_THAT(forked, IsOk());
-    if (!forked.ok()) break;
-    pids.push_back(static_cast<pid_t>(forked->Number("brood.child.pid")));
-  }
+  const bool all = Await([&] {
+    for (const char* name : {"forked", "assigned"}) {
+      while (static_cast<int>(pids.size()) < count) {
+        const absl::StatusOr<LoggedEvent> event =
+            server.AwaitEvent(name, absl::ZeroDuration());
+        if (!event.ok()) break;
+        pids.push_back(static_cast<pid_t>(event->Number("brood.child.pid")));
+      }
+    }
+    return static_cast<int>(pids.size()) == count;
+  });
+  EXPECT_TRUE(all) << server.log();
   return pids;
+}
+
+std::vector<LoggedEvent> StrategyTest::ServingEvents(absl::string_view log) {
+  std::vector<LoggedEvent> serving;
+  for (const LoggedEvent& event : EventsOf(log, "")) {
+    if (event.name() == "forked" || event.name() == "assigned") {
+      serving.push_back(event);
+    }
+  }
+  return serving;
 }
 
 }  // namespace brood::testing

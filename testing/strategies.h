@@ -32,9 +32,11 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "brood/server/options.h"
 #include "brood/server/strategy_kind.h"
+#include "brood/testing/logged_event.h"
 #include "brood/testing/server_fixture.h"
 #include "brood/testing/test_server.h"
 #include "gtest/gtest.h"
@@ -92,8 +94,11 @@ class StrategyTest : public ServerTest,
   // How long until everybody is reaped who ended, and nobody serves: no more
   // are left than may wait.
   static absl::Duration TimeToBury(const TestServer& server);
-  // The processes of the next `count` lines of the log that say who serves.
+  // Waits for the next `count` events that name the process of a connection,
+  // "forked" or "assigned", and returns these processes.
   static std::vector<pid_t> AwaitServing(TestServer& server, int count);
+  // Returns such events of `log`, in their order.
+  static std::vector<LoggedEvent> ServingEvents(absl::string_view log);
 };
 
 }  // namespace brood::testing

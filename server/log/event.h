@@ -70,7 +70,7 @@ class AddressView {
 class Event {
  public:
   // The largest number of fields.
-  static constexpr size_t kMaxFields = 16;
+  static constexpr size_t kMaxFields = 20;
 
   // Value is the typed value of a field.
   using Value =
@@ -79,7 +79,8 @@ class Event {
   // Field is a value and the key under which it is data.
   struct Field {
     // The key; empty if the value only fills a placeholder. An address has the
-    // key "client" or "server", to which ".address" and ".port" are added.
+    // key "client", "server" (a listener) or "local" (the end of a connection
+    // on this machine).
     absl::string_view key;
     // The value; a key has values of one type in all events.
     Value value = int64_t{0};
@@ -116,6 +117,11 @@ class Event {
   template <typename Address>
   Event& AddListener(const Address& listener) {
     return Append("server", AddressView(listener));
+  }
+  // Adds the address of this machine that the peer connected to.
+  template <typename Address>
+  Event& AddLocal(const Address& local) {
+    return Append("local", AddressView(local));
   }
   // Adds a text that fills a placeholder and is not data.
   Event& AddPhrase(absl::string_view phrase) { return Append("", phrase); }

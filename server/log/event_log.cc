@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "brood/server/handler.h"
 #include "brood/server/log/exit_fields.h"
 
 namespace brood::server {
@@ -32,6 +33,20 @@ absl::string_view KillReasonName(KillReason reason) {
       break;
   }
   return "connection";
+}
+
+// Returns how important the end of a connection is. What its client did, and
+// what the server does to its children when it stops, is no failure.
+LogLevel LevelOf(const ConnectionReport& report) {
+  const proc::ExitStatus& status = report.status;
+  bool failed = true;
+  if (status.exited()) {
+    const auto code = static_cast<ExitCode>(status.code());
+    failed = code == ExitCode::kHandlerFailed || code == ExitCode::kBug;
+  } else if (status.killed() && report.kill_reason) {
+    failed = *report.kill_reason != KillReason::kStop;
+  }
+  return failed ? LogLevel::kWarning : LogLevel::kInfo;
 }
 
 }  // namespace
@@ -121,6 +136,15 @@ void EventLog::Forked(pid_t pid, const net::PeerAddress& peer, size_t running,
           .Add("brood.cap", cap));
 }
 
+void EventLog::Assigned(pid_t pid, const net::PeerAddress& peer, size_t running,
+                        size_t cap) {
+  Log(Event(LogLevel::kInfo, "assigned", "pid {} handles {} ({} of {})")
+          .Add("brood.child.pid", pid)
+          .AddClient(peer)
+          .Add("brood.running", running)
+          .Add("brood.cap", cap));
+}
+
 void EventLog::Handling(const net::PeerAddress& peer) {
   writer_.WriteInChild(
       Event(LogLevel::kInfo, "handling", "serving {}").AddClient(peer));
@@ -141,27 +165,30 @@ void EventLog::BadExitCode(const net::PeerAddress& peer, int code) {
           .Add("brood.exit.code", code));
 }
 
-void EventLog::Ended(pid_t pid, const net::PeerAddress& peer,
-                     const proc::ExitStatus& status, bool signalled_by_us,
-                     absl::Duration after, size_t running, size_t cap) {
-  const bool in_order = status.exited() || signalled_by_us;
-  const LogLevel level = in_order ? LogLevel::kInfo : LogLevel::kWarning;
+void EventLog::Ended(const ConnectionReport& report, size_t running,
+                     size_t cap) {
+  const LogLevel level = LevelOf(report);
   if (!Wants(level)) return;  // ExitText prints
-  const ExitText how = ExitText::OfHandler(status);
+  const ExitText how = ExitText::OfHandler(report.status);
   Event event(level, "ended", "pid {} handling {} {} after {.6} s ({} of {})");
-  event.Add("brood.child.pid", pid)
-      .AddClient(peer)
+  event.Add("brood.child.pid", report.pid)
+      .AddClient(report.peer)
       .AddPhrase(how.text())
-      .Add("event.duration", after)
+      .Add("event.duration", report.duration)
       .Add("brood.running", running)
-      .Add("brood.cap", cap);
-  AddOutcome(status, signalled_by_us, event);
+      .Add("brood.cap", cap)
+      .AddLocal(report.local)
+      .Add("brood.accept_to_child", report.accept_to_child);
+  if (report.kill_reason) {
+    event.Add("brood.kill.reason", KillReasonName(*report.kill_reason));
+  }
+  AddOutcome(report.status, report.signalled_by_us, event);
   Log(event);
 }
 
 void EventLog::Expired(pid_t pid, const net::PeerAddress& peer,
                        KillReason deadline) {
-  Log(Event(LogLevel::kInfo, "expired",
+  Log(Event(LogLevel::kWarning, "expired",
             "killing pid {} handling {}: {}_timeout")
           .Add("brood.child.pid", pid)
           .AddClient(peer)

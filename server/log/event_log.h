@@ -16,6 +16,7 @@
 #include "brood/net/instant.h"
 #include "brood/net/peer_address.h"
 #include "brood/proc/exit_status.h"
+#include "brood/server/connection_report.h"
 #include "brood/server/log/event.h"
 #include "brood/server/log/event_writer.h"
 #include "brood/server/log/text_format.h"
@@ -71,9 +72,12 @@ class EventLog {
 
   // Connections.
 
-  // Logs that the process `pid` handles `peer`.
+  // Logs that the process `pid` was created to handle `peer`.
   void Forked(pid_t pid, const net::PeerAddress& peer, size_t running,
               size_t cap);
+  // Logs that the process `pid`, which was created before, handles `peer`.
+  void Assigned(pid_t pid, const net::PeerAddress& peer, size_t running,
+                size_t cap);
   // Logs, in the child, that the handler is called.
   void Handling(const net::PeerAddress& peer);
   // Logs, in the child, that Options::prepare_child failed.
@@ -81,12 +85,10 @@ class EventLog {
   // Logs, in the child, that the handler returned `code`, which is no exit
   // code.
   void BadExitCode(const net::PeerAddress& peer, int code);
-  // Logs the end of a connection, `after` it was accepted; as a warning if its
-  // process ended by a signal that the server did not send.
-  void Ended(pid_t pid, const net::PeerAddress& peer,
-             const proc::ExitStatus& status, bool signalled_by_us,
-             absl::Duration after, size_t running, size_t cap);
-  // Logs that a child is killed because of a deadline.
+  // Logs the end of a connection; as a warning if its handler failed, its
+  // process crashed or its deadline has passed.
+  void Ended(const ConnectionReport& report, size_t running, size_t cap);
+  // Logs, as a warning, that a child is killed because of a deadline.
   void Expired(pid_t pid, const net::PeerAddress& peer, KillReason deadline);
 
   // Upgrades.

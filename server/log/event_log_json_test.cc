@@ -82,13 +82,13 @@ TEST_F(EventLogJsonTest, NamesEachEvent) {
       ElementsAre("listening", "inherited-listener-unused",
                   "signal-queue-too-small", "notify-failed", "draining",
                   "terminating", "killing", "left-in-queue", "stopped",
-                  "forked", "handling", "prepare-failed", "bad-exit-code",
-                  "ended", "expired", "upgrade-started", "upgrade-ignored",
-                  "upgrade-ready", "upgrade-completed", "upgrade-failed",
-                  "fork-delayed", "fork-failed", "accept-paused",
-                  "accept-failed", "listener-closed", "call-failed",
-                  "worker-died-at-start", "prefork-failed", "zygote-ready",
-                  "zygote-ended"));
+                  "forked", "assigned", "handling", "prepare-failed",
+                  "bad-exit-code", "ended", "expired", "upgrade-started",
+                  "upgrade-ignored", "upgrade-ready", "upgrade-completed",
+                  "upgrade-failed", "fork-delayed", "fork-failed",
+                  "accept-paused", "accept-failed", "listener-closed",
+                  "call-failed", "worker-died-at-start", "prefork-failed",
+                  "zygote-ready", "zygote-ended"));
 }
 
 // The keys are an interface: a new key is added to the list, and none changes
@@ -130,7 +130,12 @@ TEST_F(EventLogJsonTest, DescribesTheEndOfAConnection) {
   EXPECT_EQ(ended.Text("client.address"), "192.0.2.7");
   EXPECT_EQ(ended.Number("client.port"), 50112);
   EXPECT_EQ(ended.Text("network.transport"), "tcp");
+  EXPECT_EQ(ended.Text("server.address"), "::1");
+  EXPECT_EQ(ended.Number("server.port"), 7000);
+  EXPECT_FALSE(ended.Has("brood.listener"));
   EXPECT_EQ(ended.Number("event.duration"), 1500000000);
+  EXPECT_EQ(ended.Number("brood.accept_to_child"), 250000);
+  EXPECT_FALSE(ended.Has("brood.kill.reason"));
   EXPECT_EQ(ended.Text("event.outcome"), "success");
   EXPECT_EQ(ended.Text("brood.outcome"), "ok");
   EXPECT_EQ(ended.Number("brood.exit.code"), 0);
@@ -138,6 +143,16 @@ TEST_F(EventLogJsonTest, DescribesTheEndOfAConnection) {
   EXPECT_EQ(ended.Number("brood.cpu.system"), 1000000000);
   EXPECT_EQ(ended.Number("brood.running"), 2);
   EXPECT_EQ(ended.Number("brood.cap"), 1000);
+}
+
+TEST_F(EventLogJsonTest, NamesTheReasonForWhichAProcessWasKilled) {
+  std::vector<std::string> reasons;
+  for (const LoggedEvent& event : EveryEvent()) {
+    if (event.name() == "ended" && event.Has("brood.kill.reason")) {
+      reasons.push_back(event.Text("brood.kill.reason"));
+    }
+  }
+  EXPECT_THAT(reasons, ElementsAre("stop", "idle"));
 }
 
 TEST_F(EventLogJsonTest, StampsEachLineWithTheTimeOfDay) {

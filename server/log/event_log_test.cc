@@ -69,22 +69,36 @@ TEST_F(EventLogTest, SaysEachEventInOneLineByOneWrite) {
               "fork_failed 0; log lines dropped 0\n"),
           StartsWith(Own("error: stopped, UNBALANCED: accepted 1 = running 0")),
           Own("info: forked pid 4711 to handle 192.0.2.7:50112 (3 of 1000)\n"),
+          Own("info: pid 4711 handles 192.0.2.7:50112 (3 of 1000)\n"),
           Own("info: serving 192.0.2.7:50112\n"),
           Own("error: preparing the child failed, the child exits: no "
               "entropy\n"),
           Own("warning: the handler of 192.0.2.7:50112 returned 256, which is "
               "not 0 to 255: recorded as 101 (bug)\n"),
           Own("info: pid 4711 handling 192.0.2.7:50112 exited with code 0 "
-              "(served) after 1.500000 s (2 of 1000)\n"),
+              "(served) "
+              "after 1.500000 s (2 of 1000)\n"),
           Own("info: pid 4711 handling 192.0.2.7:50112 exited with code 42 "
-              "after 1.000000 s (2 of 1000)\n"),
+              "after 1.500000 s (2 of 1000)\n"),
+          Own("warning: pid 4711 handling 192.0.2.7:50112 exited with code 1 "
+              "(handler failed) "
+              "after 1.500000 s (2 of 1000)\n"),
+          Own("warning: pid 4711 handling 192.0.2.7:50112 exited with code 101 "
+              "(bug) "
+              "after 1.500000 s (2 of 1000)\n"),
           Own("warning: pid 4711 handling 192.0.2.7:50112 killed by SIGSEGV "
-              "(Segmentation fault) after 1.000000 s (2 of 1000)\n"),
+              "(Segmentation fault) "
+              "after 1.500000 s (2 of 1000)\n"),
           Own("info: pid 4711 handling 192.0.2.7:50112 killed by SIGTERM "
-              "(Terminated) after 1.000000 s (2 of 1000)\n"),
+              "(Terminated) "
+              "after 1.500000 s (2 of 1000)\n"),
+          Own("warning: pid 4711 handling 192.0.2.7:50112 killed by SIGKILL "
+              "(Killed) "
+              "after 1.500000 s (2 of 1000)\n"),
           Own("warning: pid 4711 handling 192.0.2.7:50112 ended with unknown "
-              "status after 1.000000 s (2 of 1000)\n"),
-          Own("info: killing pid 4711 handling 192.0.2.7:50112: "
+              "status "
+              "after 1.500000 s (2 of 1000)\n"),
+          Own("warning: killing pid 4711 handling 192.0.2.7:50112: "
               "first_byte_timeout\n"),
           Own("info: upgrade: started pid 4713 from /opt/server\n"),
           Own("warning: upgrade ignored: an upgrade is already in progress\n"),

@@ -13,14 +13,14 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_split.h"
+#include "absl/types/optional.h"
 #include "brood/proc/exit_status.h"
+#include "brood/server/connection_report.h"
 #include "brood/server/totals.h"
 #include "gtest/gtest.h"
 
 namespace brood::server {
 namespace {
-
-constexpr absl::Duration kSecond = absl::Seconds(1);
 
 proc::ExitStatus Exited(int code) {
   rusage usage = {};
@@ -31,6 +31,23 @@ proc::ExitStatus Exited(int code) {
 
 proc::ExitStatus KilledBy(int signal) {
   return proc::ExitStatus::FromWait(W_EXITCODE(0, signal), rusage());
+}
+
+// Returns the report of a connection that ended with `status`; if the server
+// ended its process, for `kill_reason`.
+ConnectionReport ReportOf(
+    const proc::ExitStatus& status,
+    absl::optional<KillReason> kill_reason = absl::nullopt) {
+  ConnectionReport report;
+  report.peer = LogPeer();
+  report.pid = 4711;
+  report.status = status;
+  report.signalled_by_us = kill_reason.has_value();
+  report.accept_to_child = absl::Microseconds(250);
+  report.duration = absl::Milliseconds(1500);
+  report.local = LogListener().ToAddress();
+  report.kill_reason = kill_reason;
+  return report;
 }
 
 }  // namespace
@@ -61,14 +78,18 @@ void LogEveryEvent(EventLog& log) {
   log.Stopped(unbalanced);
 
   log.Forked(4711, peer, 3, 1000);
+  log.Assigned(4711, peer, 3, 1000);
   log.Handling(peer);
   log.NotPrepared(absl::InternalError("no entropy"));
   log.BadExitCode(peer, 256);
-  log.Ended(4711, peer, Exited(0), false, absl::Milliseconds(1500), 2, 1000);
-  log.Ended(4711, peer, Exited(42), false, kSecond, 2, 1000);
-  log.Ended(4711, peer, KilledBy(SIGSEGV), false, kSecond, 2, 1000);
-  log.Ended(4711, peer, KilledBy(SIGTERM), true, kSecond, 2, 1000);
-  log.Ended(4711, peer, proc::ExitStatus::Unknown(), false, kSecond, 2, 1000);
+  for (const ConnectionReport& report :
+       {ReportOf(Exited(0)), ReportOf(Exited(42)), ReportOf(Exited(1)),
+        ReportOf(Exited(101)), ReportOf(KilledBy(SIGSEGV)),
+        ReportOf(KilledBy(SIGTERM), KillReason::kStop),
+        ReportOf(KilledBy(SIGKILL), KillReason::kIdle),
+        ReportOf(proc::ExitStatus::Unknown())}) {
+    log.Ended(report, 2, 1000);
+  }
   log.Expired(4711, peer, KillReason::kFirstByte);
 
   log.UpgradeStarted(4713, "/opt/server");

@@ -123,13 +123,17 @@ class ObjectWriter {
     out_.Append("\"");
   }
 
-  // Writes an address as `key`.address, `key`.port and network.transport.
+  // Writes the address of a client as client.address and client.port, any
+  // other as server.address and server.port. One that is not the local end of
+  // a connection, which has its client's, also as network.transport; a
+  // listener as brood.listener.
   void Address(absl::string_view key, absl::string_view address) {
     const bool client = key == "client";
+    const bool local = key == "local";
     absl::string_view host = address;
     if (absl::ConsumePrefix(&host, "unix:")) {
       if (!host.empty()) Text(client ? kClientAddress : kServerAddress, host);
-      Text("network.transport", "unix");
+      if (!local) Text("network.transport", "unix");
     } else {
       int port = 0;
       const size_t colon = host.rfind(':');
@@ -141,9 +145,9 @@ class ObjectWriter {
       Text(client ? kClientAddress : kServerAddress,
            host.empty() ? "::" : host);
       Integer(client ? "client.port" : "server.port", port);
-      Text("network.transport", "tcp");
+      if (!local) Text("network.transport", "tcp");
     }
-    if (!client) Text("brood.listener", address);
+    if (!client && !local) Text("brood.listener", address);
   }
 
  private:

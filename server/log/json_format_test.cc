@@ -124,6 +124,27 @@ TEST(JsonFormatTest, SplitsTheAddressOfAListenerAndKeepsItsText) {
   }
 }
 
+TEST(JsonFormatTest, HasTheLocalAddressOfAConnectionBesideThatOfItsClient) {
+  const net::PeerAddress client =
+      net::Endpoint::Parse("192.0.2.7:50112")->ToAddress();
+  const net::PeerAddress local =
+      net::Endpoint::Parse("[::1]:7000")->ToAddress();
+  const LoggedEvent event =
+      Parsed(Event(LogLevel::kInfo, "n", "").AddClient(client).AddLocal(local));
+  EXPECT_EQ(event.Text("client.address"), "192.0.2.7");
+  EXPECT_EQ(event.Text("server.address"), "::1");
+  EXPECT_EQ(event.Number("server.port"), 7000);
+  EXPECT_FALSE(event.Has("brood.listener"));
+}
+
+TEST(JsonFormatTest, HasNoServerAddressForAUnixConnection) {
+  const net::PeerAddress end = net::PeerAddress::Unix();
+  const LoggedEvent event =
+      Parsed(Event(LogLevel::kInfo, "n", "").AddClient(end).AddLocal(end));
+  EXPECT_EQ(event.Text("network.transport"), "unix");
+  EXPECT_FALSE(event.Has("server.address"));
+}
+
 TEST(JsonFormatTest, LeavesOutPhrases) {
   EXPECT_EQ(
       Json(Event(LogLevel::kInfo, "n", "{}").AddPhrase("a").Add("x", "b")),

@@ -7,9 +7,10 @@
 
 namespace brood::server {
 
-// Returns the time of day, which lines of the log are stamped with.
+// Returns the time of day, which lines of the log are stamped with, and the
+// reports for the embedder.
 //
-// This clock may be set back at any time, so it is for the reader of the log
+// This clock may be set back at any time, so it is for the reader of these
 // alone: everything that is decided by time uses net::Now(). Works in every
 // process and cannot fail.
 absl::Time WallClockNow();

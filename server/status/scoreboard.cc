@@ -11,15 +11,17 @@ Scoreboard::Scoreboard(size_t max_connections) : entries_(max_connections) {
   }
 }
 
-Slot Scoreboard::Claim(const net::Connection& connection) {
+Slot Scoreboard::Claim(const net::Connection& connection, absl::Time started) {
   const Slot slot = free_.back();
   free_.pop_back();
   Entry& entry = entries_[slot];
   entry.pid = 0;
   entry.signalled_by_us = false;
   entry.peer = connection.peer();
+  entry.local = connection.local_address();
   entry.accepted_at = connection.accepted_at();
-  ++totals_.accepted;
+  entry.started = started;
+  entry.number = ++totals_.accepted;
   ++totals_.running;
   return slot;
 }

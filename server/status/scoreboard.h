@@ -28,6 +28,7 @@
 #include <cstdint>
 
 #include "absl/functional/function_ref.h"
+#include "absl/time/time.h"
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
 #include "brood/net/peer_address.h"
@@ -45,14 +46,19 @@ class Scoreboard {
     bool signalled_by_us = false;  // told to end, so its death is no crash
     KillReason kill_reason = KillReason::kStop;
     net::PeerAddress peer;
+    net::PeerAddress local;
+    uint64_t number = 0;  // 1 for the connection that was accepted first
     net::Instant accepted_at;
-    net::Instant started_at;  // when a process had it
+    net::Instant started_at;                 // when a process had it
+    absl::Time started = absl::UnixEpoch();  // by the wall clock, for a report
   };
 
   explicit Scoreboard(size_t max_connections);
 
   // Records an accepted connection. The caller has seen that a slot is free.
-  Slot Claim(const net::Connection& connection);
+  // `started` is the time of day, for the report.
+  Slot Claim(const net::Connection& connection,
+             absl::Time started = absl::UnixEpoch());
   // The connection of `slot` is handled by `pid`, since `now`.
   void Started(Slot slot, pid_t pid, net::Instant now) {
     entries_[slot].pid = pid;

@@ -100,7 +100,7 @@ TEST_F(PoolTest, GivesAConnectionToItsWorker) {
   EXPECT_THAT(direct_->Take(), IsEmpty());
   EXPECT_EQ(
       events_.Take(),
-      (std::vector<std::string>{absl::StrCat("serving 7 by ", getpid())}));
+      (std::vector<std::string>{absl::StrCat("assigned 7 to ", getpid())}));
 }
 
 TEST_F(PoolTest, FreesTheSlotOfAConnectionThatItsWorkerReports) {
@@ -270,7 +270,7 @@ TEST_F(PoolWorkerTest, ServesItsShareOfConnectionsAndExits) {
   const pid_t worker = reaper_.pids().front();
   for (const Slot slot : {3, 4}) {
     EXPECT_EQ(Serve(slot), (std::vector<std::string>{
-                               absl::StrCat("serving ", slot, " by ", worker),
+                               absl::StrCat("assigned ", slot, " to ", worker),
                                absl::StrCat("ended ", slot, " by ", worker,
                                             ": exited with code 0")}));
   }

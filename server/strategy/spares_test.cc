@@ -76,7 +76,7 @@ TEST_F(SparesTest, ForksAheadWhenNothingElseIsToBeDone) {
 TEST_F(SparesTest, GivesAConnectionToASpareAndForksForTheNextOne) {
   Maintain();
   Dispatch(7);
-  EXPECT_THAT(events_.Take(), ElementsAre("serving 7 by 101"));
+  EXPECT_THAT(events_.Take(), ElementsAre("assigned 7 to 101"));
   Dispatch(8);
   EXPECT_THAT(events_.Take(), IsEmpty());
   EXPECT_THAT(direct_->Take(), ElementsAre("dispatch 8"));

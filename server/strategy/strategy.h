@@ -41,13 +41,18 @@ struct StrategyEnvironment {
 class Strategy {
  public:
   // Events reports progress to the owner of the connections' records, during
-  // the calls below. For each slot: Serving then Ended; or Failed; each
-  // preceded by any number of Returned and Refused. An implementation must not
-  // call the strategy back: it collects what has to be done (see Connections).
+  // the calls below. For each slot: Serving or Assigned, then Ended; or Failed;
+  // each preceded by any number of Returned and Refused. An implementation must
+  // not call the strategy back: it collects what has to be done (see
+  // Connections).
   class Events {
    public:
-    // Process `pid` has owned the connection since `since`.
+    // Process `pid`, which was created for the connection, has owned it since
+    // `since`.
     virtual void Serving(Slot slot, pid_t pid, net::Instant since) = 0;
+    // Process `pid`, which was created before, has owned the connection since
+    // `since`.
+    virtual void Assigned(Slot slot, pid_t pid, net::Instant since) = 0;
     // Process `pid` finished with the connection at `at`.
     virtual void Ended(Slot slot, pid_t pid, const proc::ExitStatus& status,
                        net::Instant at) = 0;

@@ -148,7 +148,7 @@ bool WorkerSet::Assign(Slot slot, const net::Connection& connection,
   worker.state = State::kServing;
   worker.slot = slot;
   worker.serial = last_serial_;
-  events.Serving(slot, worker.pid, now);
+  events.Assigned(slot, worker.pid, now);
   return true;
 }
 

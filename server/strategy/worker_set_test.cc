@@ -164,7 +164,7 @@ TEST_F(WorkerSetTest, BacksOffWhenAWorkerDiesBeforeItIsReady) {
 TEST_F(WorkerSetTest, GivesAConnectionToTheWorkerThatBecameIdleLast) {
   ForkReady(2);
   EXPECT_TRUE(set_.Assign(7, Connect(), now_, events_));
-  EXPECT_THAT(events_.Take(), ElementsAre("serving 7 by 102"));
+  EXPECT_THAT(events_.Take(), ElementsAre("assigned 7 to 102"));
   EXPECT_EQ(events_.last_time(), now_);
   EXPECT_EQ(MessageTo(1).ticket.slot, 7u);
   EXPECT_EQ(set_.idle(), 1u);
@@ -175,7 +175,7 @@ TEST_F(WorkerSetTest, GivesNothingWhenNoWorkerIsIdle) {
   ForkReady(1);
   EXPECT_TRUE(set_.Assign(7, Connect(), now_, events_));
   EXPECT_FALSE(set_.Assign(8, Connect(), now_, events_));
-  EXPECT_THAT(events_.Take(), ElementsAre("serving 7 by 101"));
+  EXPECT_THAT(events_.Take(), ElementsAre("assigned 7 to 101"));
 }
 
 TEST_F(WorkerSetTest, ReturnsAConnectionThatADeadWorkerDidNotTakeOver) {
@@ -205,7 +205,7 @@ TEST_F(WorkerSetTest, ReportsNothingForAWorkerThatDiesIdle) {
   EXPECT_THAT(events_.Take(), IsEmpty());
   EXPECT_EQ(set_.idle(), 1u);
   EXPECT_TRUE(set_.Assign(7, Connect(), now_, events_));
-  EXPECT_THAT(events_.Take(), ElementsAre("serving 7 by 102"));
+  EXPECT_THAT(events_.Take(), ElementsAre("assigned 7 to 102"));
 }
 
 TEST_F(WorkerSetTest, AcceptsOnlyTheReportOfTheWorkerThatServes) {
@@ -260,7 +260,7 @@ TEST_F(WorkerSetTest, TellsTheWorkersThatWereIdleLongestToLeave) {
   EXPECT_FALSE(MessageTo(0).connection);
   EXPECT_FALSE(MessageTo(1).connection);
   EXPECT_TRUE(set_.Assign(7, Connect(), now_, events_));
-  EXPECT_THAT(events_.Take(), ElementsAre("serving 7 by 103"));
+  EXPECT_THAT(events_.Take(), ElementsAre("assigned 7 to 103"));
 }
 
 TEST_F(WorkerSetTest, GivesNothingToAnEarlierGeneration) {

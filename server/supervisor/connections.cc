@@ -6,8 +6,10 @@
 #include <csignal>
 #include <utility>
 
+#include "absl/time/time.h"
 #include "brood/net/peer_address.h"
 #include "brood/proc/sync_point.h"
+#include "brood/server/log/wall_clock.h"
 
 namespace brood::server {
 
@@ -30,7 +32,8 @@ Connections::Connections(const Options& options,
 // none could be created.
 void Connections::Dispatch(net::Connection connection, Strategy& strategy) {
   SyncPoint("supervisor: accepted");
-  const Slot slot = scoreboard_.Claim(connection);
+  const Slot slot = scoreboard_.Claim(
+      connection, on_connection_end_ ? WallClockNow() : absl::UnixEpoch());
   deadlines_->Watch(slot, connection);
   const Instant now = connection.accepted_at();
   SyncPoint("supervisor: about to dispatch");
@@ -118,10 +121,20 @@ void Connections::LeftInQueue(size_t clients) {
 }
 
 void Connections::Serving(Slot slot, pid_t pid, Instant since) {
-  scoreboard_.Started(slot, pid, since);
-  gate_.Succeeded();
   log_->Forked(pid, scoreboard_.entry(slot).peer, scoreboard_.running(),
                gate_.max_connections());
+  Started(slot, pid, since);
+}
+
+void Connections::Assigned(Slot slot, pid_t pid, Instant since) {
+  log_->Assigned(pid, scoreboard_.entry(slot).peer, scoreboard_.running(),
+                 gate_.max_connections());
+  Started(slot, pid, since);
+}
+
+void Connections::Started(Slot slot, pid_t pid, Instant since) {
+  scoreboard_.Started(slot, pid, since);
+  gate_.Succeeded();
   // The process may have become known only after the others were signalled.
   if (terminating_ && reaper_->Signal(pid, SIGTERM).ok()) {
     scoreboard_.Signalled(slot, KillReason::kStop);
@@ -176,14 +189,21 @@ void Connections::Failed(Slot slot, const absl::Status& why, Instant now) {
 void Connections::LogAndReport(const Scoreboard::Entry& entry, pid_t pid,
                                const proc::ExitStatus& status, Instant at) {
   // `at` may be what a child claims.
-  const absl::Duration duration =
-      absl::FromChrono(std::max(at, entry.started_at) - entry.accepted_at);
-  log_->Ended(pid, entry.peer, status, entry.signalled_by_us, duration,
-              scoreboard_.running(), gate_.max_connections());
-  if (!on_connection_end_) return;
-  reports_.push_back({entry.peer, pid, status, entry.signalled_by_us,
-                      absl::FromChrono(entry.started_at - entry.accepted_at),
-                      duration});
+  const Instant ended_at = std::max(at, entry.started_at);
+  ConnectionReport report;
+  report.peer = entry.peer;
+  report.pid = pid;
+  report.status = status;
+  report.signalled_by_us = entry.signalled_by_us;
+  report.accept_to_child =
+      absl::FromChrono(entry.started_at - entry.accepted_at);
+  report.duration = absl::FromChrono(ended_at - entry.accepted_at);
+  report.local = entry.local;
+  report.number = entry.number;
+  report.started = entry.started;
+  if (entry.signalled_by_us) report.kill_reason = entry.kill_reason;
+  log_->Ended(report, scoreboard_.running(), gate_.max_connections());
+  if (on_connection_end_) reports_.push_back(std::move(report));
 }
 
 // Taken out first: the embedder's function may run another turn of this server.

@@ -97,6 +97,7 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
 
   // Strategy::Events.
   void Serving(Slot slot, pid_t pid, net::Instant since) override;
+  void Assigned(Slot slot, pid_t pid, net::Instant since) override;
   void Ended(Slot slot, pid_t pid, const proc::ExitStatus& status,
              net::Instant at) override;
   void Returned(Slot slot, net::Connection connection, pid_t pid,
@@ -121,6 +122,7 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
   };
 
   bool Expired(Slot slot) const;
+  void Started(Slot slot, pid_t pid, net::Instant since);
   void DispatchAgain(Waiting waiting, net::Instant now, Strategy& strategy);
   void LogAndReport(const Scoreboard::Entry& entry, pid_t pid,
                     const proc::ExitStatus& status, net::Instant at);

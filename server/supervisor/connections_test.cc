@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
@@ -19,6 +20,7 @@
 #include "brood/server/supervisor/connections_fixture.h"
 #include "brood/server/vocabulary/slot.h"
 #include "brood/testing/connection_pair.h"
+#include "brood/testing/fakes/captured_log.h"
 #include "brood/testing/fakes/fake_reaper.h"
 #include "brood/testing/status_matchers.h"
 #include "gmock/gmock.h"
@@ -63,6 +65,41 @@ TEST_F(ConnectionsTest, ReportsAnEndOnlyWhenTheSupervisorSaysSo) {
   EXPECT_EQ(reports_[0].duration, absl::Milliseconds(20));
   connections_->SendReports();
   EXPECT_THAT(reports_, SizeIs(1)) << "each once";
+}
+
+TEST_F(ConnectionsTest, ReportsWhatItKnowsOfAConnection) {
+  Create(Options());
+  const absl::Time before = absl::Now() - absl::Milliseconds(1);
+  const net::Instant at = Accept();
+  Accept();
+  connections_->SignalChildren(SIGTERM);
+  reaper_.End(kPid, FakeReaper::Exited(0));
+  reaper_.End(kPid + 1, FakeReaper::Killed(SIGTERM));
+  Reap(at);
+  connections_->SendReports();
+  ASSERT_THAT(reports_, SizeIs(2));
+  for (const ConnectionReport& report : reports_) {
+    EXPECT_GE(report.started, before);
+    EXPECT_LE(report.started, absl::Now());
+    EXPECT_FALSE(report.local.is_unix());
+    EXPECT_NE(report.local.port(), 0);
+    EXPECT_NE(report.local, report.peer);
+    EXPECT_EQ(report.kill_reason, KillReason::kStop);
+  }
+  EXPECT_EQ(reports_[0].number, 1u);
+  EXPECT_EQ(reports_[1].number, 2u);
+}
+
+TEST_F(ConnectionsTest, LogsWhetherAProcessWasCreatedForAConnection) {
+  ::brood::testing::CapturedLog captured;
+  Create(Options(), &captured.log());
+  Accept();
+  strategy_.on_dispatch = [](Slot slot, net::Connection, net::Instant now,
+                             Events& events) {
+    events.Assigned(slot, kPid + 1, now);
+  };
+  Accept();
+  EXPECT_THAT(captured.End(), ElementsAre("forked", "assigned"));
 }
 
 // The embedder's function may take a turn of the server, in which more end.

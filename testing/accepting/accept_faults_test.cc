@@ -53,7 +53,7 @@ class AcceptFaultsTest : public StrategyTest {
       clients.push_back(ConnectTo(server));
       EXPECT_THAT(clients.back().Echo("held"), IsOk());
     }
-    EXPECT_THAT(server.AwaitEvents(count, "forked"), IsOk());
+    EXPECT_THAT(AwaitServing(server, count), SizeIs(count));
     AwaitIdle(server.pid());
     return clients;
   }
@@ -314,9 +314,10 @@ TEST_P(AcceptFaultsTest, ClientsThatResetBeforeTheyAreAcceptedAreAccountedFor) {
             uint64_t{kClients});
   EXPECT_EQ(report.log_lines_dropped, 0u);
   // Every event has an address, and no address is empty.
-  for (const char* name : {"forked", "handling", "ended"}) {
-    const std::vector<LoggedEvent> events = EventsOf(report.log, name);
-    EXPECT_THAT(events, SizeIs(kClients)) << name;
+  for (const std::vector<LoggedEvent>& events :
+       {ServingEvents(report.log), EventsOf(report.log, "handling"),
+        EventsOf(report.log, "ended")}) {
+    EXPECT_THAT(events, SizeIs(kClients));
     for (const LoggedEvent& event : events) {
       EXPECT_EQ(event.Text("client.address"), "127.0.0.1") << event;
       EXPECT_GT(event.Number("client.port"), 0) << event;

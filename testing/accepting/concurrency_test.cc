@@ -238,7 +238,7 @@ TEST_P(ConcurrencyTest, ThoseWhoWaitAreServedInTheOrderOfTheirComing) {
   clients.clear();  // the echo handler ends with its client
   const TestServer::Report report = StopAndExpectClean(*server);
   std::vector<std::string> order;
-  for (const LoggedEvent& forked : EventsOf(report.log, "forked")) {
+  for (const LoggedEvent& forked : ServingEvents(report.log)) {
     order.push_back(absl::StrCat(forked.Text("client.address"), ":",
                                  forked.Number("client.port")));
   }

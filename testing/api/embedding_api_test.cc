@@ -22,7 +22,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "absl/types/optional.h"
 #include "brood/net/connection.h"
 #include "brood/server/connection_report.h"
 #include "brood/server/handler.h"
@@ -49,6 +51,10 @@ using ::testing::Ne;
 // A report, as it can be kept in shared memory.
 struct Told {
   char peer[64];
+  char local[64];
+  uint64_t number;
+  absl::Time started;
+  absl::optional<server::KillReason> kill_reason;
   pid_t pid;
   bool exited;
   int code;  // or the signal
@@ -64,6 +70,11 @@ struct AllTold {
     Told& told = reports.at(count);
     std::strncpy(told.peer, report.peer.ToString().c_str(),
                  sizeof(told.peer) - 1);
+    std::strncpy(told.local, report.local.ToString().c_str(),
+                 sizeof(told.local) - 1);
+    told.number = report.number;
+    told.started = report.started;
+    told.kill_reason = report.kill_reason;
     told.pid = report.pid;
     told.exited = report.status.exited();
     told.code = told.exited ? report.status.code() : report.status.signal();
@@ -103,11 +114,14 @@ TEST_P(EmbeddingApiTest, TellsOfTheEndOfEachConnectionOnce) {
   };
   const auto server = StartServer(std::move(setup));
   std::map<std::string, std::string> pids;  // by peer
-  for (int i = 0; i < 10; ++i) {
+  std::map<std::string, uint64_t> numbers;
+  const absl::Time before = absl::Now() - absl::Milliseconds(1);
+  for (uint64_t i = 1; i <= 10; ++i) {
     TestClient client = ConnectTo(*server);
     const absl::StatusOr<std::string> pid = client.ReadUntilEof();
     ASSERT_THAT(pid, IsOk());
     pids[client.endpoint().ToString()] = *pid;
+    numbers[client.endpoint().ToString()] = i;
   }
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 10u);
   ASSERT_EQ(told->count, 10u);
@@ -118,6 +132,11 @@ TEST_P(EmbeddingApiTest, TellsOfTheEndOfEachConnectionOnce) {
     EXPECT_TRUE(report.exited);
     EXPECT_EQ(report.code, 0);
     EXPECT_FALSE(report.signalled_by_us);
+    EXPECT_EQ(report.kill_reason, absl::nullopt);
+    EXPECT_EQ(report.number, numbers[report.peer]);
+    EXPECT_EQ(report.local, server->endpoint().ToString());
+    EXPECT_GE(report.started, before);
+    EXPECT_LE(report.started, absl::Now());
     EXPECT_GE(report.accept_to_child, absl::ZeroDuration());
     EXPECT_GE(report.duration, report.accept_to_child);
     EXPECT_LT(report.duration, absl::Seconds(10));
@@ -141,6 +160,7 @@ TEST_P(EmbeddingApiTest, TellsThatItEndedAConnectionItself) {
   EXPECT_FALSE(told->reports[0].exited);
   EXPECT_EQ(told->reports[0].code, SIGTERM);
   EXPECT_TRUE(told->reports[0].signalled_by_us);
+  EXPECT_EQ(told->reports[0].kill_reason, server::KillReason::kStop);
 }
 
 // The safety net, which comes every 50 ms, would find out too.
@@ -156,7 +176,7 @@ TEST_P(EmbeddingApiTest, HearsOfABirthWhenItHappens) {
   std::vector<TestClient> clients;
   for (int i = 0; i < 9; ++i) {
     clients.push_back(ConnectTo(*server));
-    ASSERT_THAT(server->AwaitEvent("forked"), IsOk());
+    ASSERT_THAT(AwaitServing(*server, 1), ::testing::SizeIs(1));
   }
   clients.clear();
   StopAndExpectClean(*server);

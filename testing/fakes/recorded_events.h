@@ -33,6 +33,10 @@ class RecordedEvents final : public server::Strategy::Events {
     lines_.push_back(absl::StrCat("serving ", slot, " by ", pid));
     last_time_ = since;
   }
+  void Assigned(server::Slot slot, pid_t pid, net::Instant since) override {
+    lines_.push_back(absl::StrCat("assigned ", slot, " to ", pid));
+    last_time_ = since;
+  }
   void Ended(server::Slot slot, pid_t pid, const proc::ExitStatus& status,
              net::Instant at) override {
     lines_.push_back(

@@ -160,7 +160,7 @@ TEST_F(ForkedAheadTest, AConnectionOfAProcessThatDiedInItsSleepGoesToAnother) {
       clients.push_back(ConnectTo(*server));
       ASSERT_THAT(clients.back().Send("x"), IsOk());
     }
-    EXPECT_THAT(server->AwaitEvents(4, "forked"), IsOk());
+    EXPECT_THAT(server->AwaitEvents(4, "assigned"), IsOk());
     for (const pid_t pid : stopped) kill(pid, SIGKILL);
     for (TestClient& client : clients) {
       EXPECT_THAT(client.ExpectReply("x"), IsOk());

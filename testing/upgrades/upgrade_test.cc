@@ -115,7 +115,7 @@ TEST_P(UpgradeTest, NobodyIsLostWhileProgramsAreExchanged) {
   EXPECT_THAT(clients.first_failure(), IsOk());
   EXPECT_THAT(server->Stop(), IsOk());
   for (pid_t pid : server->generations()) {
-    EXPECT_THAT(EventsOf(server->log().All(), "forked", {{"process.pid", pid}}),
+    EXPECT_THAT(EventsOf(server->log().All(), "ended", {{"process.pid", pid}}),
                 Not(IsEmpty()))
         << "a generation that served nobody";
   }
@@ -207,14 +207,14 @@ TEST_P(UpgradeTest, ReadsTheFlagfileAnew) {
   const auto server = Start({"--flagfile=" + flagfile});
   EXPECT_THAT(ConnectTo(*server).Echo("hello"), IsOk());
   const absl::StatusOr<LoggedEvent> before =
-      server->log().AwaitEvent("forked", absl::Seconds(10));
+      server->log().AwaitEvent("ended", absl::Seconds(10));
   ASSERT_THAT(before, IsOk());
   EXPECT_GT(before->Number("brood.cap"), 7) << "1000, or that of a pool";
   std::ofstream(flagfile) << "--max_connections=7\n";
   Upgrade(*server);
   EXPECT_THAT(ConnectTo(*server).Echo("hello"), IsOk());
   EXPECT_THAT(
-      server->log().AwaitEvent("forked", {{"brood.cap", 7}}, absl::Seconds(10)),
+      server->log().AwaitEvent("ended", {{"brood.cap", 7}}, absl::Seconds(10)),
       IsOk());
   EXPECT_THAT(server->Stop(), IsOk());
 }
