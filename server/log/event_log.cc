@@ -40,7 +40,9 @@ absl::string_view KillReasonName(KillReason reason) {
 LogLevel LevelOf(const ConnectionReport& report) {
   const proc::ExitStatus& status = report.status;
   bool failed = true;
-  if (status.exited()) {
+  if (status.unknown()) {
+    failed = false;  // StatusTaken() warns, once for all
+  } else if (status.exited()) {
     const auto code = static_cast<ExitCode>(status.code());
     failed = code == ExitCode::kHandlerFailed || code == ExitCode::kBug;
   } else if (status.killed() && report.kill_reason) {
@@ -184,6 +186,14 @@ void EventLog::Ended(const ConnectionReport& report, size_t running,
   }
   AddOutcome(report.status, report.signalled_by_us, event);
   Log(event);
+}
+
+void EventLog::StatusTaken(pid_t pid) {
+  Log(Event(LogLevel::kWarning, "status-taken",
+            "the exit status of pid {} is unknown: another wait call of this "
+            "program took it (with __WALL, or because the handler executed a "
+            "program); such connections are counted as unknown from now on")
+          .Add("brood.child.pid", pid));
 }
 
 void EventLog::Expired(pid_t pid, const net::PeerAddress& peer,

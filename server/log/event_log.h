@@ -88,6 +88,8 @@ class EventLog {
   // Logs the end of a connection; as a warning if its handler failed, its
   // process crashed or its deadline has passed.
   void Ended(const ConnectionReport& report, size_t running, size_t cap);
+  // Logs that other code of this program has waited for the child `pid`.
+  void StatusTaken(pid_t pid);
   // Logs, as a warning, that a child is killed because of a deadline.
   void Expired(pid_t pid, const net::PeerAddress& peer, KillReason deadline);
 

@@ -83,12 +83,12 @@ TEST_F(EventLogJsonTest, NamesEachEvent) {
                   "signal-queue-too-small", "notify-failed", "draining",
                   "terminating", "killing", "left-in-queue", "stopped",
                   "forked", "assigned", "handling", "prepare-failed",
-                  "bad-exit-code", "ended", "expired", "upgrade-started",
-                  "upgrade-ignored", "upgrade-ready", "upgrade-completed",
-                  "upgrade-failed", "fork-delayed", "fork-failed",
-                  "accept-paused", "accept-failed", "listener-closed",
-                  "call-failed", "worker-died-at-start", "prefork-failed",
-                  "zygote-ready", "zygote-ended"));
+                  "bad-exit-code", "ended", "status-taken", "expired",
+                  "upgrade-started", "upgrade-ignored", "upgrade-ready",
+                  "upgrade-completed", "upgrade-failed", "fork-delayed",
+                  "fork-failed", "accept-paused", "accept-failed",
+                  "listener-closed", "call-failed", "worker-died-at-start",
+                  "prefork-failed", "zygote-ready", "zygote-ended"));
 }
 
 // The keys are an interface: a new key is added to the list, and none changes

@@ -95,9 +95,13 @@ TEST_F(EventLogTest, SaysEachEventInOneLineByOneWrite) {
           Own("warning: pid 4711 handling 192.0.2.7:50112 killed by SIGKILL "
               "(Killed) "
               "after 1.500000 s (2 of 1000)\n"),
-          Own("warning: pid 4711 handling 192.0.2.7:50112 ended with unknown "
+          Own("info: pid 4711 handling 192.0.2.7:50112 ended with unknown "
               "status "
               "after 1.500000 s (2 of 1000)\n"),
+          Own("warning: the exit status of pid 4711 is unknown: another wait "
+              "call of this program took it (with __WALL, or because the "
+              "handler executed a program); such connections are counted as "
+              "unknown from now on\n"),
           Own("warning: killing pid 4711 handling 192.0.2.7:50112: "
               "first_byte_timeout\n"),
           Own("info: upgrade: started pid 4713 from /opt/server\n"),

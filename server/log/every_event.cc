@@ -90,6 +90,7 @@ void LogEveryEvent(EventLog& log) {
         ReportOf(proc::ExitStatus::Unknown())}) {
     log.Ended(report, 2, 1000);
   }
+  log.StatusTaken(4711);
   log.Expired(4711, peer, KillReason::kFirstByte);
 
   log.UpgradeStarted(4713, "/opt/server");

@@ -149,6 +149,9 @@ void Connections::Ended(Slot slot, pid_t pid, const proc::ExitStatus& status,
   scoreboard_.Retire(slot, status);
   deadlines_->Forget(slot);
   gate_.ChildEnded();
+  if (status.unknown() && !std::exchange(status_was_taken_, true)) {
+    log_->StatusTaken(pid);
+  }
   LogAndReport(entry, pid, status, at);
 }
 

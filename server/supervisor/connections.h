@@ -134,6 +134,8 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
   Scoreboard scoreboard_;
   const std::unique_ptr<Deadlines> deadlines_;
   bool terminating_ = false;
+  // Whether the log has said that other code waits for children.
+  bool status_was_taken_ = false;
   std::vector<Waiting> waiting_;
   // Of the connection that is being dispatched again.
   net::Instant give_up_at_ = net::Never();

@@ -138,6 +138,7 @@ TEST_P(WaitFaultsTest, IfNoChildIsEverFoundEverySlotIsFreedAllTheSame) {
   EXPECT_EQ(left_over(), 50);
   EXPECT_THAT(EventsOf(report.log, "ended", {{"brood.outcome", "unknown"}}),
               SizeIs(50));
+  EXPECT_THAT(EventsOf(report.log, "status-taken"), SizeIs(1));
 }
 
 INSTANTIATE_TEST_SUITE_P(Of, WaitFaultsTest,
