@@ -11,8 +11,8 @@
 #include "absl/status/statusor.h"
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
+#include "brood/proc/memory/stack_page.h"
 #include "brood/proc/private_fds.h"
-#include "brood/proc/stack_page.h"
 #include "brood/proc/sync_point.h"
 #include "brood/server/handler.h"
 

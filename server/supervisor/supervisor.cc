@@ -8,7 +8,7 @@
 
 #include "absl/time/clock.h"
 #include "brood/net/listener.h"
-#include "brood/proc/stack_page.h"
+#include "brood/proc/memory/stack_page.h"
 #include "brood/proc/sync_point.h"
 #include "brood/server/vocabulary/child_tag.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "brood/proc/stack_page.h"
+#include "brood/proc/memory/stack_page.h"
 
 #include <alloca.h>
 

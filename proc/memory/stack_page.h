@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#ifndef BROOD_PROC_STACK_PAGE_H_
-#define BROOD_PROC_STACK_PAGE_H_
+#ifndef BROOD_PROC_MEMORY_STACK_PAGE_H_
+#define BROOD_PROC_MEMORY_STACK_PAGE_H_
 
 #include "absl/functional/function_ref.h"
 
@@ -27,4 +27,4 @@ void OnOwnStackPage(absl::FunctionRef<void()> body);
 
 }  // namespace brood::proc
 
-#endif  // BROOD_PROC_STACK_PAGE_H_
+#endif  // BROOD_PROC_MEMORY_STACK_PAGE_H_

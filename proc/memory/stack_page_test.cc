@@ -1,4 +1,4 @@
-#include "brood/proc/stack_page.h"
+#include "brood/proc/memory/stack_page.h"
 
 #include <alloca.h>
 
