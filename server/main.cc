@@ -85,6 +85,10 @@ DEFINE_string(peer_timeout, "0",
               "a connection ends when its client has been gone from the "
               "network, or has taken nothing of what it is sent, for so long; "
               "0 for the kernel's defaults");
+DEFINE_string(unix_deadlines, "refuse",
+              "what first_byte_timeout and idle_timeout, which unix sockets "
+              "cannot have, mean if one is listened on: refuse (an error) or "
+              "connection_only (unix sockets have connection_timeout alone)");
 DEFINE_string(upgrade_timeout, "30s",
               "how long a new program may take to be ready to accept");
 DEFINE_string(log_level, "info",

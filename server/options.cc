@@ -25,6 +25,11 @@ constexpr NamedValue<ChildGroup> kChildGroupNames[] = {
     {ChildGroup::kInherit, "inherit"},
 };
 
+constexpr NamedValue<UnixDeadlines> kUnixDeadlinesNames[] = {
+    {UnixDeadlines::kRefuse, "refuse"},
+    {UnixDeadlines::kConnectionOnly, "connection_only"},
+};
+
 constexpr int kLargestSize = 16 << 20;
 constexpr int kMostConnections = 1000000;
 constexpr int kMostAhead = 100000;
@@ -132,6 +137,7 @@ absl::Status Options::Validate() const {
                      kLongestTimeout),
         CheckUpgradeCommand(upgrade.command),
         CheckEnum("children", children),
+        CheckEnum("unix_deadlines", unix_deadlines),
         CheckEnum("on_parent_death", on_parent_death),
         CheckEnum("log.level", log.level),
         CheckEnum("log.format", log.format)}) {
@@ -141,7 +147,9 @@ absl::Status Options::Validate() const {
 }
 
 absl::Status Options::CheckDeadlinesOn(const net::Endpoint& endpoint) const {
-  if (!endpoint.is_unix()) return absl::OkStatus();
+  if (!endpoint.is_unix() || unix_deadlines == UnixDeadlines::kConnectionOnly) {
+    return absl::OkStatus();
+  }
   const struct {
     const char* field;
     absl::Duration length;
@@ -152,8 +160,9 @@ absl::Status Options::CheckDeadlinesOn(const net::Endpoint& endpoint) const {
     return absl::InvalidArgumentError(absl::StrCat(
         deadline.field, "=", absl::FormatDuration(deadline.length),
         ": must be 0 with ", endpoint.ToString(),
-        ", since the kernel does not tell when bytes moved on a unix socket; "
-        "there is deadlines.connection"));
+        ", since the kernel does not report when bytes moved on a unix socket; "
+        "there is deadlines.connection, which unix_deadlines=connection_only "
+        "leaves to unix sockets"));
   }
   return absl::OkStatus();
 }
@@ -170,6 +179,14 @@ absl::string_view NameOf(OnParentDeath choice) {
 
 absl::StatusOr<OnParentDeath> ParseOnParentDeath(absl::string_view text) {
   return ParseName(kOnParentDeathNames, "on_parent_death", text);
+}
+
+absl::string_view NameOf(UnixDeadlines choice) {
+  return FindName(kUnixDeadlinesNames, choice);
+}
+
+absl::StatusOr<UnixDeadlines> ParseUnixDeadlines(absl::string_view text) {
+  return ParseName(kUnixDeadlinesNames, "unix_deadlines", text);
 }
 
 absl::string_view NameOf(ChildGroup choice) {

@@ -54,6 +54,22 @@ absl::string_view NameOf(ChildGroup choice);
 // with the names that are allowed, if there is none.
 absl::StatusOr<ChildGroup> ParseChildGroup(absl::string_view text);
 
+// UnixDeadlines is what happens to the deadlines that a connection by a unix
+// socket cannot have: the kernel does not report when bytes moved on it.
+enum class UnixDeadlines {
+  // A server with a unix listener and such a deadline is refused.
+  kRefuse,
+  // Connections by unix sockets have the deadline of the connection alone.
+  kConnectionOnly,
+};
+
+// Returns "refuse" or "connection_only".
+absl::string_view NameOf(UnixDeadlines choice);
+
+// Returns the choice whose name is exactly `text`. Returns InvalidArgument,
+// with the names that are allowed, if there is none.
+absl::StatusOr<UnixDeadlines> ParseUnixDeadlines(absl::string_view text);
+
 // Options is what an embedder decides about a server.
 //
 // Lives in the parent and is read once, by TcpServer::Create(). A value: it can
@@ -212,7 +228,7 @@ struct Options {
   // connection; see server/deadlines/deadlines.h. Zero turns a deadline off.
   struct Deadlines {
     // Ends a connection on which the client has sent nothing for this long
-    // since it was accepted. Must be zero if a unix socket is listened on.
+    // since it was accepted. With a unix socket see unix_deadlines.
     //
     // Default: 0 (off). Range: 0, or 1 ms to 365 days.
     absl::Duration first_byte = absl::ZeroDuration();
@@ -223,7 +239,7 @@ struct Options {
     // sleeps, or waits for a disk, for another server or for a program that it
     // started, is. A handler that wakes up, for example for a timer, is not
     // idle. A handler that has just stopped to compute has half of this time
-    // left. Must be zero if a unix socket is listened on.
+    // left. With a unix socket see unix_deadlines.
     //
     // Default: 0 (off). Range: 0, or 1 ms to 365 days.
     absl::Duration idle = absl::ZeroDuration();
@@ -245,6 +261,14 @@ struct Options {
 
   // Applies to every strategy.
   Deadlines deadlines;
+
+  // Says what deadlines.first_byte and deadlines.idle mean for unix sockets:
+  // the server is refused, with the name of the deadline, or connections by
+  // unix sockets have deadlines.connection alone. Other connections have every
+  // deadline in any case.
+  //
+  // Default: UnixDeadlines::kRefuse.
+  UnixDeadlines unix_deadlines = UnixDeadlines::kRefuse;
 
   // --------------------------------------------------------------------------
   // Stopping
@@ -349,8 +373,7 @@ struct Options {
   absl::Status Validate() const;
 
   // Returns InvalidArgument if a deadline is set that a listener at `endpoint`
-  // cannot enforce: the kernel does not report when bytes moved on a unix
-  // socket.
+  // cannot enforce, and unix_deadlines does not allow that.
   absl::Status CheckDeadlinesOn(const net::Endpoint& endpoint) const;
 
   // Returns how many connections may be served at once: max_connections, or

@@ -166,6 +166,9 @@ TEST(OptionsTest, RefuseWhatIsNoEnumerator) {
   EXPECT_THAT(Validated(&Options::on_parent_death, OnParentDeath{-1}),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        StartsWith("on_parent_death=-1: ")));
+  EXPECT_THAT(Validated(&Options::unix_deadlines, UnixDeadlines{2}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       StartsWith("unix_deadlines=2: ")));
   EXPECT_THAT(Validated(&Options::log, Options::Log{LogLevel{4}}),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        StartsWith("log.level=4: ")));
@@ -182,6 +185,9 @@ TEST(OptionsTest, NameADeadlineThatAUnixSocketCanNotHave) {
                        AllOf(StartsWith("deadlines.first_byte=5s: must be 0 "
                                         "with unix:/run/x"),
                              HasSubstr("deadlines.connection"))));
+  options.unix_deadlines = UnixDeadlines::kConnectionOnly;
+  options.deadlines.idle = absl::Seconds(5);
+  EXPECT_THAT(options.Validate(), IsOk());
 }
 
 TEST(OptionsTest, CountTheWorkersOfAPoolOnly) {

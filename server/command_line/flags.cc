@@ -84,6 +84,11 @@ absl::Status Parse(const Flag& /*flag*/, const std::string& text,
 }
 
 absl::Status Parse(const Flag& /*flag*/, const std::string& text,
+                   UnixDeadlines* choice) {
+  return Store(ParseUnixDeadlines(text), choice);
+}
+
+absl::Status Parse(const Flag& /*flag*/, const std::string& text,
                    LogLevel* level) {
   return Store(ParseLogLevel(text), level);
 }
@@ -154,6 +159,7 @@ constexpr Flag kFlags[] = {
      SetIn<&O::deadlines, &O::Deadlines::connection>},
     {kDeadlines, "peer_timeout", "deadlines.peer",
      SetIn<&O::deadlines, &O::Deadlines::peer>},
+    {kDeadlines, "unix_deadlines", "unix_deadlines", Set<&O::unix_deadlines>},
     {kStopping, "drain_grace", "drain_grace", Set<&O::drain_grace>},
     {kStopping, "upgrade_timeout", "upgrade.timeout",
      SetIn<&O::upgrade, &O::Upgrade::timeout>},

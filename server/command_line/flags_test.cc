@@ -55,8 +55,9 @@ std::map<std::string, std::string> DefinedFlags() {
 std::map<std::string, std::string> FieldsOf(const Options& options) {
   const auto& [listen, unix_mode, backlog, strategy, max_connections, max_size,
                linger, owns_all_children, init, children, prepare_child, spares,
-               pool, deadlines, drain_grace, on_parent_death, take_signals,
-               upgrade, log, notify_socket, on_connection_end] = options;
+               pool, deadlines, unix_deadlines, drain_grace, on_parent_death,
+               take_signals, upgrade, log, notify_socket, on_connection_end] =
+      options;
   const auto& [spares_min, spares_max] = spares;
   const auto& [pool_workers, pool_max_connections] = pool;
   const auto& [first_byte, idle, connection, peer] = deadlines;
@@ -86,6 +87,7 @@ std::map<std::string, std::string> FieldsOf(const Options& options) {
       {"deadlines.idle", absl::FormatDuration(idle)},
       {"deadlines.connection", absl::FormatDuration(connection)},
       {"deadlines.peer", absl::FormatDuration(peer)},
+      {"unix_deadlines", text(NameOf(unix_deadlines))},
       {"drain_grace", absl::FormatDuration(drain_grace)},
       {"on_parent_death", text(NameOf(on_parent_death))},
       {"take_signals", text(take_signals)},
@@ -119,6 +121,7 @@ const std::map<std::string, std::string>& OtherTexts() {
       {"idle_timeout", "7s"},
       {"connection_timeout", "7s"},
       {"peer_timeout", "7s"},
+      {"unix_deadlines", "connection_only"},
       {"drain_grace", "7s"},
       {"upgrade_timeout", "7s"},
       {"on_parent_death", "die"},
@@ -227,11 +230,13 @@ TEST(FlagsTest, NamesEachFlagInAnError) {
   Options options;
   options.listen = {"unix:/run/x"};
   options.deadlines.idle = absl::Seconds(5);
-  EXPECT_THAT(NameFlags(options.Validate()),
-              StatusIs(absl::StatusCode::kInvalidArgument,
-                       "--idle_timeout=5s: must be 0 with unix:/run/x, since "
-                       "the kernel does not tell when bytes moved on a unix "
-                       "socket; there is --connection_timeout"));
+  EXPECT_THAT(
+      NameFlags(options.Validate()),
+      StatusIs(absl::StatusCode::kInvalidArgument,
+               "--idle_timeout=5s: must be 0 with unix:/run/x, since "
+               "the kernel does not report when bytes moved on a unix "
+               "socket; there is --connection_timeout, which "
+               "unix_deadlines=connection_only leaves to unix sockets"));
 }
 
 TEST(FlagsTest, LeavesOtherErrorsAsTheyAre) {

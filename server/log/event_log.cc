@@ -199,7 +199,7 @@ void EventLog::StatusTaken(pid_t pid) {
 void EventLog::Expired(pid_t pid, const net::PeerAddress& peer,
                        KillReason deadline) {
   Log(Event(LogLevel::kWarning, "expired",
-            "killing pid {} handling {}: {}_timeout")
+            "killing pid {} handling {}: deadlines.{}")
           .Add("brood.child.pid", pid)
           .AddClient(peer)
           .Add("brood.kill.reason", KillReasonName(deadline)));

@@ -103,7 +103,7 @@ TEST_F(EventLogTest, SaysEachEventInOneLineByOneWrite) {
               "handler executed a program); such connections are counted as "
               "unknown from now on\n"),
           Own("warning: killing pid 4711 handling 192.0.2.7:50112: "
-              "first_byte_timeout\n"),
+              "deadlines.first_byte\n"),
           Own("info: upgrade: started pid 4713 from /opt/server\n"),
           Own("warning: upgrade ignored: an upgrade is already in progress\n"),
           Own("info: upgrade: pid 4713 is ready and accepts connections\n"),

@@ -113,8 +113,9 @@ claim_a_wrong_value_is_told_with_its_flag_and_what_is_allowed() {
   wrong unix_mode 0o600 'octal'
   wrong unix_mode 8 'octal'
   wrong unix_mode '' 'octal'
-  refused 100 idle_timeout unix:/x connection_timeout -- \
+  refused 100 idle_timeout unix:/x connection_timeout unix_deadlines -- \
     "${server}" --listen=unix:/x --idle_timeout=5s
+  wrong unix_deadlines never 'must be refuse or connection_only'
   wrong backlog -1 '0 to '
   wrong backlog long 'whole number'
   wrong strategy threads 'must be fork'

@@ -59,7 +59,7 @@ rule 'two handlers of signals: one does nothing, one notes a request' \
   server/prepare_process.cc # resets what is ignored
 # An embedder has no flags; NameFlags() translates for the program.
 rule 'a library names the fields of Options, and no flag' \
-  '"[^"]*(--[a-z]|\b(upgrade_(command|timeout)|(first_byte|idle|connection|peer)_timeout|m(in|ax)_spares|connections_per_worker))' \
+  '"[^"]*(--[a-z]|\b(upgrade_(command|timeout)|(first_byte|idle|connection|peer)_timeout|m(in|ax)_spares|connections_per_worker)|\{\}_timeout)' \
   '  log_->UpgradeIgnored("upgrade_command is not set");' \
   server/main.cc server/command_line/flags.cc server/command_line/flagfile.cc
 rule 'one file waits for children' \
