@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <string>
 
 #include "absl/time/time.h"
 #include "absl/types/optional.h"
@@ -50,6 +51,21 @@ struct ConnectionReport {
   absl::Time started = absl::UnixEpoch();
   // Why the server told the process to end; nothing if it did not.
   absl::optional<KillReason> kill_reason;
+
+  // What the child reported. Zero and empty unless Options::handler_reports is
+  // on and the handler was called. Never trust it: a child that its client has
+  // taken over may report anything. The times lie within `duration`.
+
+  // The time that the handler took; until its process ended if that came first.
+  absl::Duration handler_time;
+  // The time after it until the connection was closed; see Options::linger.
+  absl::Duration linger_time;
+  // What the exception said that left the handler: at most 256 bytes, whatever
+  // they are.
+  std::string exception;
+  // The handler's own text, as Annotate() set it last: at most 256 bytes,
+  // whatever they are.
+  std::string annotation;
 };
 
 }  // namespace brood::server

@@ -1,4 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/server/handler.h"
+
+#include "brood/server/report/handler_report.h"
 
 namespace brood::server {
 
@@ -22,6 +26,11 @@ absl::string_view Meaning(ExitCode code) {
       return "system refused";
   }
   return "";
+}
+
+// A process serves one connection at a time.
+void Annotate(const net::Connection& /*connection*/, absl::string_view text) {
+  report_writer::SetAnnotation(text);
 }
 
 }  // namespace brood::server

@@ -69,6 +69,17 @@ absl::string_view Meaning(ExitCode code);
 //   };
 using Handler = std::function<ExitCode(net::Connection& connection)>;
 
+// Sets the handler's own text for the report and the log of `connection`, in
+// place of the one before: what an access log needs to know of a request.
+//
+// The first 256 bytes of `text` count, whatever they are; the log escapes them.
+// They arrive even if the process is killed afterwards. Has no effect if
+// Options::handler_reports is off, and outside a handler. Called in the child.
+//
+// Example:
+//   Annotate(connection, absl::StrCat("GET ", path, " 200"));
+void Annotate(const net::Connection& connection, absl::string_view text);
+
 }  // namespace brood::server
 
 #endif  // BROOD_SERVER_HANDLER_H_

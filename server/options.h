@@ -356,6 +356,14 @@ struct Options {
   // Default: empty (no notifications).
   std::string notify_socket;
 
+  // Lets children report to the parent: how long the handler took, what its
+  // exception said, and its own text; see Annotate() in server/handler.h. These
+  // are then in ConnectionReport and in the log. Takes a page of memory (4096
+  // bytes) for each process that has served at the same time.
+  //
+  // Default: false.
+  bool handler_reports = false;
+
   // Reports a connection whose process has ended. Called in the parent, in the
   // loop of the server.
   //

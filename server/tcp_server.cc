@@ -29,6 +29,7 @@
 #include "brood/server/log/event_log.h"
 #include "brood/server/log/journal.h"
 #include "brood/server/log/text_format.h"
+#include "brood/server/report/handler_report.h"
 #include "brood/server/strategy/make_strategy.h"
 #include "brood/server/strategy/strategy.h"
 #include "brood/server/supervisor/supervisor.h"
@@ -99,7 +100,8 @@ class TcpServer::Impl final {
   bool IsOurs() const { return getpid() == owner_; }
 
  private:
-  Impl(const Options& options, Requests requests, Handler handler);
+  Impl(const Options& options, Requests requests,
+       std::unique_ptr<HandlerReports> reports, Handler handler);
 
   absl::Status Assemble(const Options& options,
                         std::vector<InheritedListener> inherited);
@@ -121,6 +123,8 @@ class TcpServer::Impl final {
   const pid_t owner_ = getpid();
   EventLog log_;
   const Requests requests_;
+  // Null if handlers do not report.
+  const std::unique_ptr<HandlerReports> reports_;
   const ChildProgram program_;
   absl::optional<UpgradeClaim> upgrade_claim_;
   std::unique_ptr<proc::Spawner> spawner_;
@@ -130,15 +134,17 @@ class TcpServer::Impl final {
 };
 
 TcpServer::Impl::Impl(const Options& options, Requests requests,
-                      Handler handler)
+                      std::unique_ptr<HandlerReports> reports, Handler handler)
     : log_(options.log.level, options.log.format,
            options.log.time && !IsJournal(STDERR_FILENO)
                ? TimeStamp::kMilliseconds
                : TimeStamp::kNone),
       requests_(std::move(requests)),
+      reports_(std::move(reports)),
       program_(std::move(handler),
                {static_cast<size_t>(options.max_size), options.linger},
-               options.prepare_child, &log_, options.on_parent_death) {}
+               options.prepare_child, &log_, options.on_parent_death,
+               reports_.get()) {}
 
 absl::StatusOr<std::unique_ptr<TcpServer::Impl>> TcpServer::Impl::Create(
     const Options& options, Handler handler,
@@ -151,8 +157,15 @@ absl::StatusOr<std::unique_ptr<TcpServer::Impl>> TcpServer::Impl::Create(
   }
   absl::StatusOr<Requests> requests = Requests::Create();
   if (!requests.ok()) return requests.status();
-  std::unique_ptr<Impl> impl(
-      new Impl(options, *std::move(requests), std::move(handler)));
+  // Before the first process is created.
+  std::unique_ptr<HandlerReports> reports;
+  if (options.handler_reports) {
+    absl::Status mapped =
+        Keep(HandlerReports::Create(PagesFor(options)), &reports);
+    if (!mapped.ok()) return mapped;
+  }
+  std::unique_ptr<Impl> impl(new Impl(options, *std::move(requests),
+                                      std::move(reports), std::move(handler)));
   absl::Status assembled = impl->Assemble(options, std::move(inherited));
   if (!assembled.ok()) return assembled;
   return impl;
@@ -164,6 +177,7 @@ absl::Status TcpServer::Impl::Assemble(
   Supervisor::Parts parts;
   parts.log = &log_;
   parts.requests = &requests_;
+  parts.reports = reports_.get();
   absl::Status made = ClaimUpgrades(options);
   // Signals early: one that comes while the listeners are bound is not lost.
   if (made.ok()) made = TakeSignals(options, &parts);

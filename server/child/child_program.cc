@@ -6,6 +6,8 @@
 
 #include <utility>
 
+#include "absl/strings/string_view.h"
+#include "brood/proc/memory/child_pages.h"
 #include "brood/proc/parent_death.h"
 #include "brood/proc/sync_point.h"
 
@@ -13,12 +15,14 @@ namespace brood::server {
 
 ChildProgram::ChildProgram(Handler handler, const LingerSettings& settings,
                            std::function<absl::Status()> prepare, EventLog* log,
-                           OnParentDeath on_parent_death)
+                           OnParentDeath on_parent_death,
+                           const HandlerReports* reports)
     : handler_(std::move(handler)),
       settings_(settings),
       prepare_(std::move(prepare)),
       log_(log),
-      die_with_(on_parent_death == OnParentDeath::kDie ? getpid() : 0) {}
+      die_with_(on_parent_death == OnParentDeath::kDie ? getpid() : 0),
+      reports_(reports) {}
 
 absl::optional<int> ChildProgram::Begin() const {
   absl::Status begun = Prepare();
@@ -46,11 +50,23 @@ absl::Status ChildProgram::ShareFate() const {
   return die_with_ == 0 ? absl::OkStatus() : proc::DieWithParent(die_with_);
 }
 
+// Another server of the process may have pages, which are not for this child.
+absl::optional<int> ChildProgram::EnterPage(uint32_t page) const {
+  const absl::Status entered = reports_ != nullptr
+                                   ? reports_->Enter(page)
+                                   : proc::ChildPages::KeepOnly(nullptr);
+  if (entered.ok()) return absl::nullopt;
+  log_->NotPrepared(entered);
+  return static_cast<int>(ExitCode::kSystemRefused);
+}
+
 int ChildProgram::Serve(net::Connection& connection) const {
   log_->Handling(connection.peer());
   proc::SyncPoint("child: about to serve");
-  const int code =
-      static_cast<int>(HandleConnection(connection, handler_, settings_));
+  const int code = static_cast<int>(HandleConnection(
+      connection, handler_, settings_, [&](absl::string_view what) {
+        log_->HandlerThrew(connection.peer(), what);
+      }));
   proc::SyncPoint("child: served");
   const int exit_code = ToExitCode(code);
   if (exit_code != code) log_->BadExitCode(connection.peer(), code);
@@ -61,7 +77,10 @@ int ChildProgram::ToExitCode(int code) {
   return 0 <= code && code <= 255 ? code : static_cast<int>(ExitCode::kBug);
 }
 
-int ChildProgram::BeginAndServe(net::Connection& connection) const {
+int ChildProgram::BeginAndServe(net::Connection& connection,
+                                uint32_t page) const {
+  // First, for the embedder's prepare_child may forbid system calls.
+  if (const absl::optional<int> failed = EnterPage(page)) return *failed;
   if (const absl::optional<int> failed = Begin()) return *failed;
   return Serve(connection);
 }

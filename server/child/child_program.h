@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <functional>
 
 #include "absl/status/status.h"
@@ -14,36 +15,44 @@
 #include "brood/server/handler.h"
 #include "brood/server/log/event_log.h"
 #include "brood/server/options.h"
+#include "brood/server/report/handler_report.h"
 
 namespace brood::server {
 
 // ChildProgram is what the children of a server do, however they are created.
 //
 // Created in the parent from the options of the embedder; runs in the child. A
-// process that serves one connection and one that serves many do the same two
-// things: Begin() once, and Serve() for each connection.
+// process that serves one connection and one that serves many do the same
+// things: Begin() and EnterPage() once, and Serve() for each connection.
 //
-// Errors: Begin() returns the exit code with which the process must end.
+// Errors: Begin() and EnterPage() return the exit code with which the process
+// must end.
 //
 // Example:
-//   spawner.Spawn([&] { return program.BeginAndServe(connection); });
+//   spawner.Spawn([&] { return program.BeginAndServe(connection, slot); });
 class ChildProgram {
  public:
-  // Stores what children do. `prepare` may be empty; `log` outlives the
-  // program.
+  // Stores what children do. `prepare` may be empty; `log` and `reports`
+  // outlive the program; without `reports` nothing is reported.
   ChildProgram(Handler handler, const LingerSettings& settings,
                std::function<absl::Status()> prepare, EventLog* log,
-               OnParentDeath on_parent_death = OnParentDeath::kFinish);
+               OnParentDeath on_parent_death = OnParentDeath::kFinish,
+               const HandlerReports* reports = nullptr);
 
   // Runs Options::prepare_child, and then arranges that the process ends with
   // the server, if it is to. Called once in a process that was just created.
   // Returns nothing if the process can serve.
   absl::optional<int> Begin() const;
+  // Makes `page` the one to which this process reports, and takes all others
+  // from it. Called once in a process, before Serve(). Returns nothing if the
+  // process can serve.
+  absl::optional<int> EnterPage(uint32_t page) const;
   // Logs the peer of `connection` and calls the handler. Returns its code, as
   // ToExitCode() has it.
   int Serve(net::Connection& connection) const;
-  // Runs a child that serves one connection. Returns its exit code.
-  int BeginAndServe(net::Connection& connection) const;
+  // Runs a child that serves one connection and reports to `page`. Returns its
+  // exit code.
+  int BeginAndServe(net::Connection& connection, uint32_t page) const;
 
   // Returns `code`, or kBug if the kernel would report it as another one: an
   // exit status holds 0 to 255.
@@ -58,6 +67,7 @@ class ChildProgram {
   const std::function<absl::Status()> prepare_;
   EventLog* const log_;
   const pid_t die_with_;  // 0 if the process outlives the server
+  const HandlerReports* const reports_;
 };
 
 }  // namespace brood::server

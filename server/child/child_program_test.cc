@@ -61,7 +61,7 @@ class ChildProgramTest : public ::brood::testing::LeakCheck {
 TEST_F(ChildProgramTest, NeedsNoPreparation) {
   const ChildProgram program = Counting(nullptr);
   EXPECT_FALSE(program.Begin());
-  EXPECT_EQ(program.BeginAndServe(pair_.connection), 4);
+  EXPECT_EQ(program.BeginAndServe(pair_.connection, 0), 4);
   EXPECT_EQ(served_, 1);
 }
 
@@ -81,7 +81,7 @@ TEST_F(ChildProgramTest, ServesNobodyIfItsPreparationFails) {
   const ChildProgram program =
       Counting([] { return absl::PermissionDeniedError("no"); });
   EXPECT_EQ(program.Begin(), 111);
-  EXPECT_EQ(program.BeginAndServe(pair_.connection), 111);
+  EXPECT_EQ(program.BeginAndServe(pair_.connection, 0), 111);
   EXPECT_EQ(served_, 0);
 }
 
@@ -90,7 +90,7 @@ TEST_F(ChildProgramTest, ServesNobodyIfItsPreparationThrows) {
        {Prepare([]() -> absl::Status { throw std::runtime_error("no"); }),
         Prepare([]() -> absl::Status { throw 7; })}) {
     const ChildProgram program = Counting(throws);
-    EXPECT_EQ(program.BeginAndServe(pair_.connection), 111);
+    EXPECT_EQ(program.BeginAndServe(pair_.connection, 0), 111);
   }
   EXPECT_EQ(served_, 0);
 }
@@ -123,13 +123,13 @@ TEST_F(ChildProgramTest, SaysWhyItCouldNotBegin) {
   CaptureStderr();
   Counting([] { return absl::PermissionDeniedError("because"); },
            LogLevel::kInfo)
-      .BeginAndServe(pair_.connection);
+      .BeginAndServe(pair_.connection, 0);
   EXPECT_THAT(GetCapturedStderr(), HasSubstr("because"));
 }
 
 TEST_F(ChildProgramTest, SaysWhomItServes) {
   CaptureStderr();
-  Counting(nullptr, LogLevel::kInfo).BeginAndServe(pair_.connection);
+  Counting(nullptr, LogLevel::kInfo).BeginAndServe(pair_.connection, 0);
   EXPECT_THAT(GetCapturedStderr(),
               HasSubstr("serving " + pair_.connection.peer().ToString()));
 }
@@ -147,11 +147,26 @@ TEST_F(ChildProgramTest, RecordsACodeThatIsNoExitCodeAsABug) {
         },
         kNoLinger, nullptr, &*log_);
     CaptureStderr();
-    EXPECT_EQ(program.BeginAndServe(pair_.connection), recorded);
+    EXPECT_EQ(program.BeginAndServe(pair_.connection, 0), recorded);
     EXPECT_THAT(EventsOf(GetCapturedStderr(), "bad-exit-code",
                          {{"brood.exit.code", returned}}),
                 SizeIs(returned == recorded ? 0 : 1));
   }
+}
+
+TEST_F(ChildProgramTest, LogsWhatAnExceptionOfTheHandlerSays) {
+  log_.emplace(LogLevel::kWarning, LogFormat::kJson);
+  const ChildProgram program(
+      [](net::Connection& /*connection*/) -> ExitCode {
+        throw std::runtime_error("no such table");
+      },
+      kNoLinger, nullptr, &*log_);
+  CaptureStderr();
+  EXPECT_EQ(program.BeginAndServe(pair_.connection, 0), 1);
+  EXPECT_THAT(EventsOf(GetCapturedStderr(), "handler-threw",
+                       {{"exception.message", "no such table"},
+                        {"log.level", "warning"}}),
+              SizeIs(1));
 }
 
 TEST_F(ChildProgramTest, TakesAnExceptionOfTheHandlerForItsFailure) {
@@ -159,7 +174,7 @@ TEST_F(ChildProgramTest, TakesAnExceptionOfTheHandlerForItsFailure) {
   const ChildProgram program(
       [](net::Connection& /*connection*/) -> ExitCode { throw 7; }, kNoLinger,
       nullptr, &*log_);
-  EXPECT_EQ(program.BeginAndServe(pair_.connection), 1);
+  EXPECT_EQ(program.BeginAndServe(pair_.connection, 0), 1);
 }
 
 }  // namespace

@@ -2,31 +2,50 @@
 
 #include "brood/server/child/handle_connection.h"
 
+#include <exception>
+
 #include "absl/status/status.h"
 #include "brood/net/io.h"
+#include "brood/server/report/handler_report.h"
 
 namespace brood::server {
 namespace {
 
-ExitCode CallHandler(net::Connection& connection, const Handler& handler) {
+using OnException = absl::FunctionRef<void(absl::string_view)>;
+
+// The text is used before the exception is destroyed, and is not copied: there
+// may be no memory.
+ExitCode CallHandler(net::Connection& connection, const Handler& handler,
+                     OnException on_exception) {
   try {
     return handler(connection);
+  } catch (const std::exception& exception) {
+    on_exception(exception.what());
   } catch (...) {
-    return ExitCode::kHandlerFailed;
+    on_exception("an object that is no std::exception");
   }
+  return ExitCode::kHandlerFailed;
 }
 
 }  // namespace
 
-// After every code: a handler that refused a request may have replied, and a
-// client that still sends would lose the reply to a reset.
+// Lingers after every code: a handler that refused a request may have replied,
+// and a client that still sends would lose the reply to a reset.
 ExitCode HandleConnection(net::Connection& connection, const Handler& handler,
-                          const LingerSettings& settings) {
-  const ExitCode code = CallHandler(connection, handler);
+                          const LingerSettings& settings,
+                          OnException on_exception) {
+  report_writer::HandlerCalled();
+  const ExitCode code =
+      CallHandler(connection, handler, [&](absl::string_view what) {
+        report_writer::SetException(what);
+        on_exception(what);
+      });
+  report_writer::HandlerReturned();
   if (settings.linger > absl::ZeroDuration()) {
     net::Linger(connection.socket(), settings.max_size, settings.linger)
         .IgnoreError();
   }
+  report_writer::ConnectionClosed();
   return code;
 }
 

@@ -5,6 +5,8 @@
 
 #include <cstddef>
 
+#include "absl/functional/function_ref.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "brood/net/connection.h"
 #include "brood/server/handler.h"
@@ -24,15 +26,20 @@ struct LingerSettings {
 // arrive: this side is closed first, and what the client still sends is
 // discarded until the client closes its side. Runs in the child.
 //
-// Returns the code of the handler, whatever it is; kHandlerFailed if it threw.
-// A client that is gone, or that never closes, changes nothing about the code.
+// Returns the code of the handler, whatever it is. If the handler throws, calls
+// `on_exception` with what the exception says and returns kHandlerFailed. The
+// times and the exception are reported, too; see server/report. A client that
+// is gone, or that never closes, changes nothing about the code.
 //
 // Example:
 //   spawner.Spawn([&] {
-//     return static_cast<int>(HandleConnection(connection, handler, {}));
+//     return static_cast<int>(HandleConnection(
+//         connection, handler, {}, [](absl::string_view what) { ... }));
 //   });
-ExitCode HandleConnection(net::Connection& connection, const Handler& handler,
-                          const LingerSettings& settings);
+ExitCode HandleConnection(
+    net::Connection& connection, const Handler& handler,
+    const LingerSettings& settings,
+    absl::FunctionRef<void(absl::string_view)> on_exception);
 
 }  // namespace brood::server
 

@@ -5,8 +5,10 @@
 #include <future>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "brood/net/connection.h"
@@ -32,7 +34,8 @@ constexpr absl::Duration kLinger = absl::Seconds(1);
 // Returns a handler that does what a child does with its connection.
 Handler AsInChild(const Handler& handler, absl::Duration linger = kLinger) {
   return [handler, linger](net::Connection& connection) {
-    return HandleConnection(connection, handler, {1024, linger});
+    return HandleConnection(connection, handler, {1024, linger},
+                            [](absl::string_view /*what*/) {});
   };
 }
 
@@ -152,6 +155,26 @@ TEST_F(HandleConnectionTest, TakesAnExceptionForAFailureOfTheHandler) {
     HandlerRun child(AsInChild(handler));
     EXPECT_THAT(child.client().ShutdownWrite(), IsOk());
     EXPECT_EQ(child.code(), ExitCode::kHandlerFailed);
+  }
+}
+
+TEST_F(HandleConnectionTest, PassesOnWhatAnExceptionSays) {
+  const std::pair<Handler, std::string> kThrowing[] = {
+      {[](net::Connection&) -> ExitCode { throw std::runtime_error("oh"); },
+       "oh"},
+      {[](net::Connection&) -> ExitCode { throw 42; },
+       "an object that is no std::exception"},
+      {[](net::Connection&) { return ExitCode::kHandlerFailed; }, "nothing"},
+  };
+  for (const auto& [handler, expected] : kThrowing) {
+    std::string said = "nothing";
+    HandlerRun child([&, handler = handler](net::Connection& connection) {
+      return HandleConnection(
+          connection, handler, {1024, absl::ZeroDuration()},
+          [&](absl::string_view what) { said = std::string(what); });
+    });
+    EXPECT_EQ(child.code(), ExitCode::kHandlerFailed);
+    EXPECT_EQ(said, expected);
   }
 }
 

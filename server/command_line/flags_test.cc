@@ -56,8 +56,8 @@ std::map<std::string, std::string> FieldsOf(const Options& options) {
   const auto& [listen, unix_mode, backlog, strategy, max_connections, max_size,
                linger, owns_all_children, init, children, prepare_child, spares,
                pool, deadlines, unix_deadlines, drain_grace, on_parent_death,
-               take_signals, upgrade, log, notify_socket, on_connection_end] =
-      options;
+               take_signals, upgrade, log, notify_socket, handler_reports,
+               on_connection_end] = options;
   const auto& [spares_min, spares_max] = spares;
   const auto& [pool_workers, pool_max_connections] = pool;
   const auto& [first_byte, idle, connection, peer] = deadlines;
@@ -97,6 +97,7 @@ std::map<std::string, std::string> FieldsOf(const Options& options) {
       {"log.format", text(NameOf(log_format))},
       {"log.time", text(log_time)},
       {"notify_socket", notify_socket},
+      {"handler_reports", text(handler_reports)},
       {"on_connection_end", set(on_connection_end)},
   };
 }
@@ -158,9 +159,10 @@ TEST(FlagsTest, HasAFlagForEachFieldButThoseOfTheEmbedder) {
   }
   std::set<std::string> without_flag;
   for (const auto& [field, text] : fields) without_flag.insert(field);
-  EXPECT_THAT(without_flag, ElementsAre("notify_socket", "on_connection_end",
-                                        "owns_all_children", "prepare_child",
-                                        "take_signals", "upgrade.command"));
+  EXPECT_THAT(without_flag,
+              ElementsAre("handler_reports", "notify_socket",
+                          "on_connection_end", "owns_all_children",
+                          "prepare_child", "take_signals", "upgrade.command"));
 }
 
 TEST(FlagsTest, SetsTheFieldOfAFlagAndNoOther) {

@@ -158,6 +158,14 @@ void EventLog::NotPrepared(const absl::Status& why) {
                            .Add("error.message", why.message()));
 }
 
+void EventLog::HandlerThrew(const net::PeerAddress& peer,
+                            absl::string_view what) {
+  writer_.WriteInChild(Event(LogLevel::kWarning, "handler-threw",
+                             "the handler of {} threw an exception: {}")
+                           .AddClient(peer)
+                           .Add("exception.message", what));
+}
+
 void EventLog::BadExitCode(const net::PeerAddress& peer, int code) {
   writer_.WriteInChild(
       Event(LogLevel::kWarning, "bad-exit-code",
@@ -172,15 +180,28 @@ void EventLog::Ended(const ConnectionReport& report, size_t running,
   const LogLevel level = LevelOf(report);
   if (!Wants(level)) return;  // ExitText prints
   const ExitText how = ExitText::OfHandler(report.status);
-  Event event(level, "ended", "pid {} handling {} {} after {.6} s ({} of {})");
+  Event event(level, "ended",
+              report.annotation.empty()
+                  ? "pid {} handling {} {} after {.6} s ({} of {})"
+                  : "pid {} handling {} {} after {.6} s ({} of {}): {}");
   event.Add("brood.child.pid", report.pid)
       .AddClient(report.peer)
       .AddPhrase(how.text())
       .Add("event.duration", report.duration)
       .Add("brood.running", running)
-      .Add("brood.cap", cap)
-      .AddLocal(report.local)
+      .Add("brood.cap", cap);
+  if (!report.annotation.empty()) {
+    event.Add("brood.annotation", report.annotation);
+  }
+  event.AddLocal(report.local)
       .Add("brood.accept_to_child", report.accept_to_child);
+  if (report.handler_time > absl::ZeroDuration()) {
+    event.Add("brood.handler_time", report.handler_time)
+        .Add("brood.linger_time", report.linger_time);
+  }
+  if (!report.exception.empty()) {
+    event.Add("exception.message", report.exception);
+  }
   if (report.kill_reason) {
     event.Add("brood.kill.reason", KillReasonName(*report.kill_reason));
   }

@@ -82,6 +82,8 @@ class EventLog {
   void Handling(const net::PeerAddress& peer);
   // Logs, in the child, that Options::prepare_child failed.
   void NotPrepared(const absl::Status& why);
+  // Logs, in the child, what an exception said that left the handler.
+  void HandlerThrew(const net::PeerAddress& peer, absl::string_view what);
   // Logs, in the child, that the handler returned `code`, which is no exit
   // code.
   void BadExitCode(const net::PeerAddress& peer, int code);

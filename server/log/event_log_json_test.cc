@@ -59,6 +59,15 @@ class EventLogJsonTest : public ::brood::testing::LeakCheck {
     return events;
   }
 
+  // Returns the events called "ended".
+  static std::vector<LoggedEvent> Ended() {
+    std::vector<LoggedEvent> ended;
+    for (const LoggedEvent& event : EveryEvent()) {
+      if (event.name() == "ended") ended.push_back(event);
+    }
+    return ended;
+  }
+
   // Returns the first event called `name`.
   static LoggedEvent Find(absl::string_view name) {
     for (const LoggedEvent& event : EveryEvent()) {
@@ -79,16 +88,16 @@ TEST_F(EventLogJsonTest, NamesEachEvent) {
   EXPECT_THAT(names, Each(MatchesRegex("[a-z]+(-[a-z]+)*")));
   EXPECT_THAT(
       names,
-      ElementsAre("listening", "inherited-listener-unused",
-                  "signal-queue-too-small", "notify-failed", "draining",
-                  "terminating", "killing", "left-in-queue", "stopped",
-                  "forked", "assigned", "handling", "prepare-failed",
-                  "bad-exit-code", "ended", "status-taken", "expired",
-                  "upgrade-started", "upgrade-ignored", "upgrade-ready",
-                  "upgrade-completed", "upgrade-failed", "fork-delayed",
-                  "fork-failed", "accept-paused", "accept-failed",
-                  "listener-closed", "call-failed", "worker-died-at-start",
-                  "prefork-failed", "zygote-ready", "zygote-ended"));
+      ElementsAre(
+          "listening", "inherited-listener-unused", "signal-queue-too-small",
+          "notify-failed", "draining", "terminating", "killing",
+          "left-in-queue", "stopped", "forked", "assigned", "handling",
+          "prepare-failed", "handler-threw", "bad-exit-code", "ended",
+          "status-taken", "expired", "upgrade-started", "upgrade-ignored",
+          "upgrade-ready", "upgrade-completed", "upgrade-failed",
+          "fork-delayed", "fork-failed", "accept-paused", "accept-failed",
+          "listener-closed", "call-failed", "worker-died-at-start",
+          "prefork-failed", "zygote-ready", "zygote-ended"));
 }
 
 // The keys are an interface: a new key is added to the list, and none changes
@@ -125,7 +134,9 @@ TEST_F(EventLogJsonTest, HasTheMessageOfTheTextLine) {
 }
 
 TEST_F(EventLogJsonTest, DescribesTheEndOfAConnection) {
-  const LoggedEvent ended = Find("ended");
+  const std::vector<LoggedEvent> all = Ended();
+  ASSERT_GE(all.size(), 2u);
+  const LoggedEvent& ended = all[1];
   EXPECT_EQ(ended.Number("brood.child.pid"), 4711);
   EXPECT_EQ(ended.Text("client.address"), "192.0.2.7");
   EXPECT_EQ(ended.Number("client.port"), 50112);
@@ -135,7 +146,11 @@ TEST_F(EventLogJsonTest, DescribesTheEndOfAConnection) {
   EXPECT_FALSE(ended.Has("brood.listener"));
   EXPECT_EQ(ended.Number("event.duration"), 1500000000);
   EXPECT_EQ(ended.Number("brood.accept_to_child"), 250000);
-  EXPECT_FALSE(ended.Has("brood.kill.reason"));
+  for (const char* key :
+       {"brood.kill.reason", "brood.handler_time", "brood.linger_time",
+        "brood.annotation", "exception.message"}) {
+    EXPECT_FALSE(ended.Has(key)) << key;
+  }
   EXPECT_EQ(ended.Text("event.outcome"), "success");
   EXPECT_EQ(ended.Text("brood.outcome"), "ok");
   EXPECT_EQ(ended.Number("brood.exit.code"), 0);
@@ -145,10 +160,35 @@ TEST_F(EventLogJsonTest, DescribesTheEndOfAConnection) {
   EXPECT_EQ(ended.Number("brood.cap"), 1000);
 }
 
+TEST_F(EventLogJsonTest, HasWhatTheHandlerReported) {
+  const LoggedEvent ended = Find("ended");
+  EXPECT_EQ(ended.Number("brood.handler_time"), 1200000000);
+  EXPECT_EQ(ended.Number("brood.linger_time"), 200000000);
+  EXPECT_EQ(ended.Text("exception.message"), "no such table");
+  EXPECT_EQ(ended.Text("brood.annotation"), "GET /\n");
+}
+
+TEST_F(EventLogJsonTest, HasEveryFieldOfAHandlerThatReportsTheLongestTexts) {
+  const StderrCapture captured = StderrCapture::ToPackets();
+  ConnectionReport report;
+  report.handler_time = report.linger_time = absl::Seconds(1);
+  report.exception = report.annotation = std::string(256, '\x01');
+  report.kill_reason = KillReason::kIdle;
+  EventLog(LogLevel::kInfo, LogFormat::kJson).Ended(report, 1, 1000);
+  std::string line = captured.Writes().at(0);
+  line.pop_back();
+  const auto ended = LoggedEvent::Parse(line);
+  ASSERT_THAT(ended, IsOk());
+  for (const char* key : {"brood.linger_time", "brood.annotation",
+                          "exception.message", "brood.cpu.system"}) {
+    EXPECT_TRUE(ended->Has(key)) << key;
+  }
+}
+
 TEST_F(EventLogJsonTest, NamesTheReasonForWhichAProcessWasKilled) {
   std::vector<std::string> reasons;
-  for (const LoggedEvent& event : EveryEvent()) {
-    if (event.name() == "ended" && event.Has("brood.kill.reason")) {
+  for (const LoggedEvent& event : Ended()) {
+    if (event.Has("brood.kill.reason")) {
       reasons.push_back(event.Text("brood.kill.reason"));
     }
   }

@@ -73,8 +73,12 @@ TEST_F(EventLogTest, SaysEachEventInOneLineByOneWrite) {
           Own("info: serving 192.0.2.7:50112\n"),
           Own("error: preparing the child failed, the child exits: no "
               "entropy\n"),
+          Own("warning: the handler of 192.0.2.7:50112 threw an exception: no "
+              "such table\n"),
           Own("warning: the handler of 192.0.2.7:50112 returned 256, which is "
               "not 0 to 255: recorded as 101 (bug)\n"),
+          Own("warning: pid 4711 handling 192.0.2.7:50112 exited with code 1 "
+              "(handler failed) after 1.500000 s (2 of 1000): GET /\\x0a\n"),
           Own("info: pid 4711 handling 192.0.2.7:50112 exited with code 0 "
               "(served) "
               "after 1.500000 s (2 of 1000)\n"),

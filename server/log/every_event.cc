@@ -81,10 +81,16 @@ void LogEveryEvent(EventLog& log) {
   log.Assigned(4711, peer, 3, 1000);
   log.Handling(peer);
   log.NotPrepared(absl::InternalError("no entropy"));
+  log.HandlerThrew(peer, "no such table");
   log.BadExitCode(peer, 256);
+  ConnectionReport reported = ReportOf(Exited(1));
+  reported.handler_time = absl::Milliseconds(1200);
+  reported.linger_time = absl::Milliseconds(200);
+  reported.exception = "no such table";
+  reported.annotation = "GET /\n";
   for (const ConnectionReport& report :
-       {ReportOf(Exited(0)), ReportOf(Exited(42)), ReportOf(Exited(1)),
-        ReportOf(Exited(101)), ReportOf(KilledBy(SIGSEGV)),
+       {reported, ReportOf(Exited(0)), ReportOf(Exited(42)),
+        ReportOf(Exited(1)), ReportOf(Exited(101)), ReportOf(KilledBy(SIGSEGV)),
         ReportOf(KilledBy(SIGTERM), KillReason::kStop),
         ReportOf(KilledBy(SIGKILL), KillReason::kIdle),
         ReportOf(proc::ExitStatus::Unknown())}) {

@@ -43,6 +43,7 @@ class Scoreboard {
  public:
   struct Entry {
     pid_t pid = 0;                 // 0 while there is no process
+    uint32_t page = 0;             // to which its handler reports
     bool signalled_by_us = false;  // told to end, so its death is no crash
     KillReason kill_reason = KillReason::kStop;
     net::PeerAddress peer;
@@ -59,9 +60,14 @@ class Scoreboard {
   // `started` is the time of day, for the report.
   Slot Claim(const net::Connection& connection,
              absl::Time started = absl::UnixEpoch());
-  // The connection of `slot` is handled by `pid`, since `now`.
+  // The connection of `slot` is handled by `pid`, since `now`, which reports to
+  // the page of the slot or to `page`.
   void Started(Slot slot, pid_t pid, net::Instant now) {
+    Started(slot, pid, now, slot);
+  }
+  void Started(Slot slot, pid_t pid, net::Instant now, uint32_t page) {
     entries_[slot].pid = pid;
+    entries_[slot].page = page;
     entries_[slot].started_at = now;
   }
   // The supervisor is about to signal the process of `slot`. The first reason

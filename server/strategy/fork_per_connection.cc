@@ -27,7 +27,7 @@ absl::Status ForkPerConnection::Prepare() {
 
 void ForkPerConnection::Dispatch(Slot slot, net::Connection connection,
                                  net::Instant now, Events& events) {
-  absl::StatusOr<proc::SpawnedChild> child = ForkAndHandle(connection);
+  absl::StatusOr<proc::SpawnedChild> child = ForkAndHandle(slot, connection);
   if (!child.ok()) {
     events.Refused(slot, std::move(connection),
                    NameStrategyForThreads(child.status()), now);
@@ -45,8 +45,9 @@ void ForkPerConnection::Dispatch(Slot slot, net::Connection connection,
 // sees the end of the connection when the child ends, whatever siblings live.
 // The child never comes out of Spawn.
 absl::StatusOr<proc::SpawnedChild> ForkPerConnection::ForkAndHandle(
-    net::Connection& connection) {
-  return spawner_->Spawn([&] { return program_->BeginAndServe(connection); });
+    Slot slot, net::Connection& connection) {
+  return spawner_->Spawn(
+      [&] { return program_->BeginAndServe(connection, slot); });
 }
 
 }  // namespace brood::server

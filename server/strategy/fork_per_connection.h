@@ -43,7 +43,8 @@ class ForkPerConnection : public Strategy {
   }
 
  private:
-  absl::StatusOr<proc::SpawnedChild> ForkAndHandle(net::Connection& connection);
+  absl::StatusOr<proc::SpawnedChild> ForkAndHandle(Slot slot,
+                                                   net::Connection& connection);
 
   proc::Spawner* const spawner_;
   proc::Reaper* const reaper_;

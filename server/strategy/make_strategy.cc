@@ -52,4 +52,9 @@ absl::StatusOr<std::unique_ptr<Strategy>> MakeStrategy(
   return absl::InvalidArgumentError("strategy: must be an enumerator");
 }
 
+size_t PagesFor(const Options& options) {
+  const size_t slots = options.Capacity();
+  return options.strategy == StrategyKind::kPool ? 2 * slots : slots;
+}
+
 }  // namespace brood::server

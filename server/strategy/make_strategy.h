@@ -3,6 +3,7 @@
 #ifndef BROOD_SERVER_STRATEGY_MAKE_STRATEGY_H_
 #define BROOD_SERVER_STRATEGY_MAKE_STRATEGY_H_
 
+#include <cstddef>
 #include <memory>
 
 #include "absl/status/statusor.h"
@@ -21,6 +22,11 @@ namespace brood::server {
 //   auto strategy = MakeStrategy(options, environment);
 absl::StatusOr<std::unique_ptr<Strategy>> MakeStrategy(
     const Options& options, const StrategyEnvironment& environment);
+
+// Returns how many pages the handlers of a server with `options` report to. The
+// first ones are those of the slots. A worker of a pool serves connections of
+// many slots and has a page of its own, for it must not have theirs.
+size_t PagesFor(const Options& options);
 
 }  // namespace brood::server
 

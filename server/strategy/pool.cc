@@ -31,9 +31,10 @@ constexpr int kReportBatch = 64;
 class PoolWorker {
  public:
   PoolWorker(const ChildProgram* program, ReportSender reports,
-             int connections_per_worker)
+             int connections_per_worker, uint32_t first_page)
       : program_(program),
         reports_(reports),
+        first_page_(first_page),
         connections_per_worker_(connections_per_worker) {}
 
   // Returns the exit code of the worker.
@@ -44,6 +45,7 @@ class PoolWorker {
 
   const ChildProgram* program_;
   ReportSender reports_;
+  uint32_t first_page_;
   int connections_per_worker_;
 };
 
@@ -61,6 +63,9 @@ rusage Difference(const rusage& before, const rusage& after) {
 }
 
 int PoolWorker::Run(WorkerSet::Index index, net::HandoffQueue& queue) const {
+  if (const auto failed = program_->EnterPage(first_page_ + index)) {
+    return *failed;
+  }
   proc::ProcessState pristine;
   rusage before;
   getrusage(RUSAGE_SELF, &before);
@@ -116,8 +121,9 @@ Pool::Pool(size_t size, int connections_per_worker,
       reports_(std::move(reports)),
       workers_(size, environment,
                BodyOf(PoolWorker(environment.program, reports_.sender(),
-                                 connections_per_worker)),
-               reports_.sender().fd()) {}
+                                 connections_per_worker,
+                                 static_cast<uint32_t>(size))),
+               reports_.sender().fd(), static_cast<uint32_t>(size)) {}
 
 void Pool::Dispatch(Slot slot, net::Connection connection, net::Instant now,
                     Events& events) {

@@ -103,6 +103,14 @@ TEST_F(PoolTest, GivesAConnectionToItsWorker) {
       (std::vector<std::string>{absl::StrCat("assigned 7 to ", getpid())}));
 }
 
+TEST_F(PoolTest, HasAPageForItsWorkerBesideThoseOfTheSlots) {
+  Create(/*size=*/3, /*connections_per_worker=*/1000, environment());
+  Maintain();
+  Dispatch(1);
+  EXPECT_GE(events_.last_page(), 3u);
+  EXPECT_LT(events_.last_page(), 6u);
+}
+
 TEST_F(PoolTest, FreesTheSlotOfAConnectionThatItsWorkerReports) {
   Maintain();
   Dispatch(7);

@@ -24,6 +24,10 @@ int RunSpare(const ChildProgram& program, net::HandoffQueue& queue) {
   queue.Acknowledge();
   proc::SyncPoint("spares: acknowledged");
   queue.StopAwaiting();
+  // No other process may have this page while the slot is this connection's.
+  if (const auto failed = program.EnterPage(message->ticket.slot)) {
+    return *failed;
+  }
   return program.Serve(*message->connection);
 }
 

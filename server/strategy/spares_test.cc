@@ -77,6 +77,7 @@ TEST_F(SparesTest, GivesAConnectionToASpareAndForksForTheNextOne) {
   Maintain();
   Dispatch(7);
   EXPECT_THAT(events_.Take(), ElementsAre("assigned 7 to 101"));
+  EXPECT_EQ(events_.last_page(), 7u);
   Dispatch(8);
   EXPECT_THAT(events_.Take(), IsEmpty());
   EXPECT_THAT(direct_->Take(), ElementsAre("dispatch 8"));

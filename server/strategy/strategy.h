@@ -5,6 +5,8 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
+
 #include "absl/status/status.h"
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
@@ -48,11 +50,12 @@ class Strategy {
   class Events {
    public:
     // Process `pid`, which was created for the connection, has owned it since
-    // `since`.
+    // `since`. Its handler reports to the page with the number of the slot.
     virtual void Serving(Slot slot, pid_t pid, net::Instant since) = 0;
     // Process `pid`, which was created before, has owned the connection since
-    // `since`.
-    virtual void Assigned(Slot slot, pid_t pid, net::Instant since) = 0;
+    // `since`. Its handler reports to `page`.
+    virtual void Assigned(Slot slot, pid_t pid, net::Instant since,
+                          uint32_t page) = 0;
     // Process `pid` finished with the connection at `at`.
     virtual void Ended(Slot slot, pid_t pid, const proc::ExitStatus& status,
                        net::Instant at) = 0;

@@ -29,10 +29,12 @@ bool operator==(const net::HandoffQueue::Ticket& a,
 }  // namespace
 
 WorkerSet::WorkerSet(size_t size, const StrategyEnvironment& environment,
-                     Body body, int kept_fd)
+                     Body body, int kept_fd,
+                     absl::optional<uint32_t> first_page)
     : environment_(environment),
       body_(std::make_unique<const Body>(std::move(body))),
       kept_fd_(kept_fd),
+      first_page_(first_page),
       workers_(size),
       unopened_(size) {
   idle_.reserve(size);
@@ -148,7 +150,8 @@ bool WorkerSet::Assign(Slot slot, const net::Connection& connection,
   worker.state = State::kServing;
   worker.slot = slot;
   worker.serial = last_serial_;
-  events.Assigned(slot, worker.pid, now);
+  events.Assigned(slot, worker.pid, now,
+                  first_page_ ? *first_page_ + index : slot);
   return true;
 }
 

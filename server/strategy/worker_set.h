@@ -48,9 +48,12 @@ class WorkerSet : public proc::ParentOnly {
   using Body = std::function<int(Index, net::HandoffQueue&)>;
 
   // `body` is copied to ordinary memory, for workers need it. Workers keep the
-  // private descriptor `kept_fd`, too, if it is not negative.
+  // private descriptor `kept_fd`, too, if it is not negative. Worker `index`
+  // reports to page `first_page` + `index`; without `first_page`, to that of
+  // the slot of its connection.
   WorkerSet(size_t size, const StrategyEnvironment& environment, Body body,
-            int kept_fd = -1);
+            int kept_fd = -1,
+            absl::optional<uint32_t> first_page = absl::nullopt);
 
   // Forks until `wanted_idle` workers are idle, as far as the back-off allows.
   void ForkUpTo(size_t wanted_idle, net::Instant now);
@@ -119,6 +122,7 @@ class WorkerSet : public proc::ParentOnly {
   // In ordinary memory.
   const std::unique_ptr<const Body> body_;
   const int kept_fd_;
+  const absl::optional<uint32_t> first_page_;
   proc::ParentOnlyVector<Worker> workers_;
   // A stack: the worker that became idle last is used next, while its memory is
   // warm.

@@ -112,7 +112,7 @@ void ZygoteProcess::CreateChild(const net::HandoffQueue::Message& message) {
     return spawner_->SpawnSibling(
         [&] {
           return program_->BeginAndServe(
-              const_cast<net::Connection&>(*message.connection));
+              const_cast<net::Connection&>(*message.connection), slot);
         },
         spawned);
   };

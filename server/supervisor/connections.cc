@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <string>
 #include <utility>
 
 #include "absl/time/time.h"
@@ -18,9 +19,11 @@ using proc::SyncPoint;
 
 Connections::Connections(const Options& options,
                          std::unique_ptr<Deadlines> deadlines,
-                         proc::Reaper* reaper, EventLog* log)
+                         proc::Reaper* reaper, EventLog* log,
+                         const HandlerReports* reports)
     : reaper_(reaper),
       log_(log),
+      handler_reports_(reports),
       on_connection_end_(options.on_connection_end),
       gate_(options.Capacity()),
       scoreboard_(options.Capacity()),
@@ -123,17 +126,17 @@ void Connections::LeftInQueue(size_t clients) {
 void Connections::Serving(Slot slot, pid_t pid, Instant since) {
   log_->Forked(pid, scoreboard_.entry(slot).peer, scoreboard_.running(),
                gate_.max_connections());
-  Started(slot, pid, since);
+  Started(slot, pid, since, slot);
 }
 
-void Connections::Assigned(Slot slot, pid_t pid, Instant since) {
+void Connections::Assigned(Slot slot, pid_t pid, Instant since, uint32_t page) {
   log_->Assigned(pid, scoreboard_.entry(slot).peer, scoreboard_.running(),
                  gate_.max_connections());
-  Started(slot, pid, since);
+  Started(slot, pid, since, page);
 }
 
-void Connections::Started(Slot slot, pid_t pid, Instant since) {
-  scoreboard_.Started(slot, pid, since);
+void Connections::Started(Slot slot, pid_t pid, Instant since, uint32_t page) {
+  scoreboard_.Started(slot, pid, since, page);
   gate_.Succeeded();
   // The process may have become known only after the others were signalled.
   if (terminating_ && reaper_->Signal(pid, SIGTERM).ok()) {
@@ -205,6 +208,14 @@ void Connections::LogAndReport(const Scoreboard::Entry& entry, pid_t pid,
   report.number = entry.number;
   report.started = entry.started;
   if (entry.signalled_by_us) report.kill_reason = entry.kill_reason;
+  if (handler_reports_ != nullptr) {
+    HandlerReport reported;
+    handler_reports_->Take(entry.page, entry.accepted_at, ended_at, &reported);
+    report.handler_time = reported.handler_time;
+    report.linger_time = reported.linger_time;
+    report.exception = std::string(reported.exception.view());
+    report.annotation = std::string(reported.annotation.view());
+  }
   log_->Ended(report, scoreboard_.running(), gate_.max_connections());
   if (on_connection_end_) reports_.push_back(std::move(report));
 }

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -23,6 +24,7 @@
 #include "brood/server/deadlines/deadlines.h"
 #include "brood/server/log/event_log.h"
 #include "brood/server/options.h"
+#include "brood/server/report/handler_report.h"
 #include "brood/server/status/scoreboard.h"
 #include "brood/server/strategy/strategy.h"
 #include "brood/server/totals.h"
@@ -41,7 +43,8 @@ namespace brood::server {
 // turn.
 //
 // Process: supervisor, in parent-only memory. Allocates nothing for a
-// connection, unless more come back, or end, in one turn than ever before.
+// connection, unless more come back, or end, in one turn than ever before, or
+// handlers report a text.
 // Errors: none; what fails is counted, logged and reported.
 //
 // Example: see supervisor.cc.
@@ -51,9 +54,11 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
   static constexpr absl::Duration kLongestWait = absl::Seconds(1);
   static constexpr size_t kMostWaiting = 8;
 
-  // `reaper` and `log` outlive this object; `deadlines` becomes its own.
+  // `reaper`, `log` and `reports` outlive this object; `deadlines` becomes its
+  // own. Without `reports`, handlers report nothing.
   Connections(const Options& options, std::unique_ptr<Deadlines> deadlines,
-              proc::Reaper* reaper, EventLog* log);
+              proc::Reaper* reaper, EventLog* log,
+              const HandlerReports* reports = nullptr);
 
   // Returns whether the next connection may be accepted.
   bool MayAccept(net::Instant now) const {
@@ -97,7 +102,8 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
 
   // Strategy::Events.
   void Serving(Slot slot, pid_t pid, net::Instant since) override;
-  void Assigned(Slot slot, pid_t pid, net::Instant since) override;
+  void Assigned(Slot slot, pid_t pid, net::Instant since,
+                uint32_t page) override;
   void Ended(Slot slot, pid_t pid, const proc::ExitStatus& status,
              net::Instant at) override;
   void Returned(Slot slot, net::Connection connection, pid_t pid,
@@ -122,13 +128,14 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
   };
 
   bool Expired(Slot slot) const;
-  void Started(Slot slot, pid_t pid, net::Instant since);
+  void Started(Slot slot, pid_t pid, net::Instant since, uint32_t page);
   void DispatchAgain(Waiting waiting, net::Instant now, Strategy& strategy);
   void LogAndReport(const Scoreboard::Entry& entry, pid_t pid,
                     const proc::ExitStatus& status, net::Instant at);
 
   proc::Reaper* const reaper_;
   EventLog* const log_;
+  const HandlerReports* const handler_reports_;
   const std::function<void(const ConnectionReport&)> on_connection_end_;
   Gate gate_;
   Scoreboard scoreboard_;

@@ -96,7 +96,7 @@ TEST_F(ConnectionsTest, LogsWhetherAProcessWasCreatedForAConnection) {
   Accept();
   strategy_.on_dispatch = [](Slot slot, net::Connection, net::Instant now,
                              Events& events) {
-    events.Assigned(slot, kPid + 1, now);
+    events.Assigned(slot, kPid + 1, now, slot);
   };
   Accept();
   EXPECT_THAT(captured.End(), ElementsAre("forked", "assigned"));

@@ -52,7 +52,8 @@ Supervisor::Supervisor(const Options& options, Parts parts)
       upgrade_(std::move(parts.upgrade)),
       listeners_(std::move(parts.listeners)),
       lifecycle_(options.drain_grace),
-      connections_(options, std::move(parts.deadlines), reaper_.get(), &log_) {
+      connections_(options, std::move(parts.deadlines), reaper_.get(), &log_,
+                   parts.reports) {
   for (size_t i = 0; i < kFirstListener + listeners_.size(); ++i) poll_.Add();
   for (size_t i = 0; i < listeners_.size(); ++i) {
     log_.Listening(listeners_.endpoint(i));

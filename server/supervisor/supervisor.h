@@ -21,6 +21,7 @@
 #include "brood/server/listening/open_listeners.h"
 #include "brood/server/log/event_log.h"
 #include "brood/server/options.h"
+#include "brood/server/report/handler_report.h"
 #include "brood/server/strategy/strategy.h"
 #include "brood/server/supervisor/connections.h"
 #include "brood/server/supervisor/lifecycle.h"
@@ -67,6 +68,8 @@ class Supervisor final : public proc::ParentOnly {
     const Requests* requests;
     EventLog* log;
     Clock clock = net::Now;
+    // To which handlers report; null if they do not. Outlives the supervisor.
+    const HandlerReports* reports = nullptr;
   };
 
   Supervisor(const Options& options, Parts parts);

@@ -65,6 +65,15 @@ TEST_P(HostileChildrenTest, WhoScribblesOverSharedMemoryHarmsNobody) {
   // Down to this level children log, and count what is lost.
   setup.options.log.level = server::LogLevel::kInfo;
   setup.options.pool.workers = 4;
+  // Each has a page to report by, which it fills with nonsense, too.
+  setup.options.handler_reports = true;
+  setup.options.on_connection_end = [](const server::ConnectionReport& end) {
+    EXPECT_GE(end.handler_time, absl::ZeroDuration());
+    EXPECT_GE(end.linger_time, absl::ZeroDuration());
+    EXPECT_LE(end.handler_time + end.linger_time, end.duration);
+    EXPECT_LE(end.exception.size(), 256u);
+    EXPECT_LE(end.annotation.size(), 256u);
+  };
   setup.before = [&] { not_the_servers = SharedMemory(); };
   setup.handler = [&](net::Connection& connection) {
     char kind;

@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,8 +34,10 @@ class RecordedEvents final : public server::Strategy::Events {
     lines_.push_back(absl::StrCat("serving ", slot, " by ", pid));
     last_time_ = since;
   }
-  void Assigned(server::Slot slot, pid_t pid, net::Instant since) override {
+  void Assigned(server::Slot slot, pid_t pid, net::Instant since,
+                uint32_t page) override {
     lines_.push_back(absl::StrCat("assigned ", slot, " to ", pid));
+    last_page_ = page;
     last_time_ = since;
   }
   void Ended(server::Slot slot, pid_t pid, const proc::ExitStatus& status,
@@ -65,12 +68,15 @@ class RecordedEvents final : public server::Strategy::Events {
   std::vector<std::string> Take() { return std::exchange(lines_, {}); }
   // Returns the connections that came back.
   const std::vector<net::Connection>& returned() const { return returned_; }
+  // Returns the page of the process that was assigned a connection last.
+  uint32_t last_page() const { return last_page_; }
   // Returns the time that was reported last.
   net::Instant last_time() const { return last_time_; }
 
  private:
   std::vector<std::string> lines_;
   std::vector<net::Connection> returned_;
+  uint32_t last_page_ = 0;
   net::Instant last_time_;
 };
 

@@ -6,8 +6,8 @@
       > child > log > vocabulary > net, proc
 
 Of what lies directly in server/, the program ("main"), the facade and the
-vocabulary (with server/text and server/vocabulary) are parts; each other
-sub-folder is one.
+vocabulary (with server/text, server/report and server/vocabulary) are parts;
+each other sub-folder is one.
 """
 
 load("//:brood.bzl", "SHIPPED_PACKAGES")
@@ -78,7 +78,7 @@ def _targets_of(part, everything):
     if part == "facade":
         return "filter('^@*//server:%s', %s)" % (_FACADE, everything)
     if part == "vocabulary":
-        return "(filter('^@*//server(/text|/vocabulary)?:', {all}) - filter('^@*//server:({others})', {all}))".format(
+        return "(filter('^@*//server(/text|/report|/vocabulary)?:', {all}) - filter('^@*//server:({others})', {all}))".format(
             all = everything,
             others = _MAIN + "|" + _FACADE,
         )
@@ -98,7 +98,7 @@ def server_part_queries(name, everything, scope):
     """
     for package in SHIPPED_PACKAGES:
         part = package[len("server/"):] if package.startswith("server/") else "vocabulary"
-        if part not in _MAY_GO_TO and part != "text":
+        if part not in _MAY_GO_TO and part not in ["text", "report"]:
             fail("//testing/layering does not know the part " + package)
     nothing = []
     for part, may_go_to in _MAY_GO_TO.items():

@@ -324,6 +324,7 @@ std::vector<Scenario> Scenarios(const ShortDir& dir) {
            [](Setup& setup) {
              setup.options.listen = {":0", "127.0.0.1:0"};
              setup.options.deadlines.peer = absl::Seconds(30);
+             setup.options.handler_reports = true;
              setup.options.on_connection_end =
                  [](const server::ConnectionReport&) {};
              setup.options.take_signals = false;

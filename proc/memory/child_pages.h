@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef BROOD_PROC_MEMORY_CHILD_PAGES_H_
+#define BROOD_PROC_MEMORY_CHILD_PAGES_H_
+
+#include <cstddef>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace brood::proc {
+
+// ChildPages is memory in which each child writes to a page of its own, and
+// which the parent reads.
+//
+// The pages are one shared mapping of the parent. A child begins with all of
+// them, and keeps its own by KeepOnly(): afterwards a touch of another page is
+// a SIGSEGV. The kernel provides a page when it is first written.
+//
+// Created in the parent, in ordinary memory, and destroyed there. Create() and
+// the destructor may be called in several threads; the pages are as safe as the
+// caller makes them.
+//
+// Errors: those of mmap and munmap.
+//
+// Example:
+//   absl::StatusOr<std::unique_ptr<ChildPages>> pages = ChildPages::Create(16);
+//   spawner->Spawn([&] {
+//     void* page = (*pages)->page(3);
+//     if (!ChildPages::KeepOnly(page).ok()) return 111;
+//     *static_cast<int*>(page) = 42;
+//     return 0;
+//   });
+class ChildPages {
+ public:
+  // Maps `count` pages, which are zero.
+  static absl::StatusOr<std::unique_ptr<ChildPages>> Create(size_t count);
+  ChildPages(const ChildPages&) = delete;
+  ChildPages& operator=(const ChildPages&) = delete;
+  ~ChildPages();
+
+  // Returns the address of the page with the number `index`, below the count.
+  void* page(size_t index) const;
+  // Returns the size of a page in bytes: 4096 on most machines.
+  size_t page_bytes() const { return page_bytes_; }
+
+  // Unmaps every page of every ChildPages of this process but `page`, which may
+  // be null, and forgets the objects. The kernel then refuses to map more of
+  // them around `page`, if it can (mseal, Linux 6.10). Called in a child that
+  // has one thread.
+  static absl::Status KeepOnly(void* page);
+
+ private:
+  ChildPages(char* begin, size_t bytes, size_t page_bytes);
+
+  char* const begin_;
+  const size_t bytes_;
+  const size_t page_bytes_;
+  // The next one of this process.
+  ChildPages* next_ = nullptr;
+};
+
+}  // namespace brood::proc
+
+#endif  // BROOD_PROC_MEMORY_CHILD_PAGES_H_
