@@ -1,7 +1,46 @@
 """What Brood is built of, for the WORKSPACE of whoever builds it."""
 
-load("@bazel_tools//tools/build_defs/repo:http.bzl", "http_archive")
 load("@bazel_tools//tools/build_defs/repo:utils.bzl", "maybe")
+
+# The variable by which tools/bazel names the directory of what Debian has.
+_DEBIAN = "BROOD_DEBIAN"
+
+def _archive_impl(ctx):
+    debian = ctx.os.environ.get(_DEBIAN)
+    if debian:
+        for entry in ctx.path("%s/%s" % (debian, ctx.name)).readdir():
+            ctx.symlink(entry, entry.basename)
+    elif ctx.attr.urls:
+        ctx.download_and_extract(
+            sha256 = ctx.attr.sha256,
+            stripPrefix = ctx.attr.strip_prefix,
+            url = ctx.attr.urls,
+        )
+    else:
+        fail(("%s: this Bazel has no version, so it is taken for Debian's. " % ctx.name) +
+             "Call Brood's tools/bazel, or declare %s before brood_dependencies()." % ctx.name)
+    if not ctx.path("WORKSPACE").exists:
+        ctx.file("WORKSPACE", "workspace(name = \"%s\")\n" % ctx.name)
+
+# A repository that is an archive, or, under tools/bazel on Debian 12, what Debian has of
+# it. It is a rule, and not --override_repository, which would also replace a repository
+# that a WORKSPACE declares itself.
+_archive = repository_rule(
+    implementation = _archive_impl,
+    attrs = {
+        "sha256": attr.string(),
+        "strip_prefix": attr.string(),
+        "urls": attr.string_list(),
+    },
+    environ = [_DEBIAN],
+)
+
+# What each Bazel brings itself, and Debian's does not bring but in packages of their own.
+_OF_BAZEL = [
+    "platforms",
+    "rules_cc",
+    "rules_java",
+]
 
 def brood_dependencies():
     """Declares what Brood depends on, pinned, but for what is declared already.
@@ -16,30 +55,35 @@ def brood_dependencies():
     is pinned.
     """
     maybe(
-        http_archive,
+        _archive,
         name = "com_google_absl",
         sha256 = "40cee67604060a7c8794d931538cb55f4d444073e556980c88b6c49bb9b19bb7",
         strip_prefix = "abseil-cpp-20240722.1",
         urls = ["https://github.com/abseil/abseil-cpp/releases/download/20240722.1/abseil-cpp-20240722.1.tar.gz"],
     )
     maybe(
-        http_archive,
+        _archive,
         name = "com_google_googletest",
         sha256 = "7b42b4d6ed48810c5362c265a17faebe90dc2373c885e5216439d37927f02926",
         strip_prefix = "googletest-1.15.2",
         urls = ["https://github.com/google/googletest/releases/download/v1.15.2/googletest-1.15.2.tar.gz"],
     )
     maybe(
-        http_archive,
+        _archive,
         name = "com_github_gflags_gflags",
         sha256 = "34af2f15cf7367513b352bdcd2493ab14ce43692d2dcd9dfc499492966c64dcf",
         strip_prefix = "gflags-2.2.2",
         urls = ["https://github.com/gflags/gflags/archive/refs/tags/v2.2.2.tar.gz"],
     )
 
+    # A Bazel that was released has a version.
+    if not native.bazel_version:
+        for name in _OF_BAZEL:
+            maybe(_archive, name = name)
+
     # Only abseil asks for it.
     maybe(
-        http_archive,
+        _archive,
         name = "bazel_skylib",
         sha256 = "bc283cdfcd526a52c3201279cda4bc298652efa898b10b4db0837dc51652756f",
         urls = [
@@ -50,7 +94,7 @@ def brood_dependencies():
 
     # Only our own tests ask for it.
     maybe(
-        http_archive,
+        _archive,
         name = "rules_shell",
         sha256 = "bc61ef94facc78e20a645726f64756e5e285a045037c7a61f65af2941f4c25e1",
         strip_prefix = "rules_shell-0.4.1",
