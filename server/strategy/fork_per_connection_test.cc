@@ -77,7 +77,7 @@ TEST_F(ForkPerConnectionTest, NamesTheStrategyThatWorksBesideThreads) {
   spawner_.FailWith(absl::FailedPreconditionError("2 threads"));
   Dispatch(7);
   EXPECT_THAT(events_.Take(),
-              ElementsAre(AllOf(HasSubstr("failed 7: 2 threads"),
+              ElementsAre(AllOf(HasSubstr("refused 7: 2 threads"),
                                 HasSubstr("StrategyKind::kZygote"))));
 }
 

@@ -72,6 +72,7 @@ class ServerExamplesTest : public testing::LeakCheck {};
 TEST_F(ServerExamplesTest, HandlerGreets) {
   // Example of server/handler.h.
   Handler greet = [](net::Connection& connection) {
+    Annotate(connection, "greeting");
     return net::WriteFull(connection.socket(), "hello\n").ok()
                ? ExitCode::kServed
                : ExitCode::kPeerLost;
@@ -102,10 +103,10 @@ TEST_F(ServerExamplesTest, ConnectionReportsCountTheCrashesOfAPeer) {
     if (!report.status.exited()) ++crashes[report.peer.ToString()];
   };
   // End of the example.
-  const absl::Duration none;
-  options.on_connection_end(
-      {net::Endpoint::Parse("127.0.0.1:7000")->ToAddress(), 4711,
-       proc::ExitStatus::FromWait(SIGSEGV, rusage()), false, none, none});
+  ConnectionReport report;
+  report.peer = net::Endpoint::Parse("127.0.0.1:7000")->ToAddress();
+  report.status = proc::ExitStatus::FromWait(SIGSEGV, rusage());
+  options.on_connection_end(report);
   EXPECT_EQ(crashes["127.0.0.1:7000"], 1);
 }
 
