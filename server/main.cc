@@ -96,6 +96,7 @@ DEFINE_string(log_level, "info",
 DEFINE_string(log_format, "text",
               "text, or json: one object for each line, with the keys of "
               "OpenTelemetry and ECS");
+DEFINE_string(log_name, "brood", "name of the server in the log");
 DEFINE_bool(log_time, true,
             "begin each line of text with the time of day (UTC), unless the "
             "log is systemd's journal");

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 
+#include "absl/algorithm/container.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -64,6 +66,17 @@ absl::Status CheckListen(const Options& options) {
     if (!kept.ok()) return kept;
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckLogName(absl::string_view name) {
+  constexpr size_t kLongestName = 64;
+  if (!name.empty() && name.size() <= kLongestName &&
+      absl::c_all_of(name, absl::ascii_isprint)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("log.name=", absl::CHexEscape(name), ": must be 1 to ",
+                   kLongestName, " printable characters of ASCII"));
 }
 
 // An enum may hold a number that is none of its enumerators.
@@ -140,7 +153,8 @@ absl::Status Options::Validate() const {
         CheckEnum("unix_deadlines", unix_deadlines),
         CheckEnum("on_parent_death", on_parent_death),
         CheckEnum("log.level", log.level),
-        CheckEnum("log.format", log.format)}) {
+        CheckEnum("log.format", log.format),
+        CheckLogName(log.name)}) {
     if (!status.ok()) return status;
   }
   return absl::OkStatus();

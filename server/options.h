@@ -325,7 +325,7 @@ struct Options {
   // --------------------------------------------------------------------------
   // Reports
 
-  // Controls the log, which is standard error.
+  // Controls the log, which is standard error unless there is a `sink`.
   struct Log {
     // Sets the least important kind of line that is written. kOff writes none.
     //
@@ -344,6 +344,21 @@ struct Options {
     //
     // Default: true.
     bool time = true;
+
+    // Names the server at the beginning of each line of text, and as the
+    // service in JSON. 1 to 64 printable characters of ASCII.
+    //
+    // Default: "brood".
+    std::string name = "brood";
+
+    // Takes the events of the parent that have the level, instead of standard
+    // error. Called in the parent, while the server is created, runs and is
+    // destroyed. It may not throw: the program then ends, with a line on
+    // standard error. Lines of children (their peer, an exception) are still
+    // written to standard error.
+    //
+    // Default: none.
+    LogSink sink = nullptr;
   };
 
   // Applies to every strategy.
@@ -365,7 +380,8 @@ struct Options {
   bool handler_reports = false;
 
   // Reports a connection whose process has ended. Called in the parent, in the
-  // loop of the server.
+  // loop of the server. It may not throw: the program then ends, with a line on
+  // standard error.
   //
   // Default: does nothing.
   std::function<void(const ConnectionReport&)> on_connection_end;

@@ -36,6 +36,37 @@ TEST(OptionsTest, AreGoodUnlessSomebodyChangesThem) {
   EXPECT_THAT(Options().Validate(), IsOk());
 }
 
+TEST(OptionsTest, TakeALingerUpToAnHour) {
+  for (const absl::Duration good : {absl::ZeroDuration(), absl::Hours(1)}) {
+    EXPECT_THAT(Validated(&Options::linger, good), IsOk());
+  }
+  for (const absl::Duration bad :
+       {absl::Nanoseconds(-1), absl::Hours(1) + absl::Nanoseconds(1)}) {
+    EXPECT_THAT(
+        Validated(&Options::linger, bad),
+        StatusIs(absl::StatusCode::kInvalidArgument,
+                 AllOf(StartsWith("linger="), HasSubstr("must be 0 to 1h"))));
+  }
+}
+
+TEST(OptionsTest, TakeANameForTheLogThatIsPrintable) {
+  Options options;
+  for (const std::string& good :
+       {std::string("x"), std::string("my server 2"), std::string(64, '~')}) {
+    options.log.name = good;
+    EXPECT_THAT(options.Validate(), IsOk());
+  }
+  for (const std::string& bad :
+       {std::string(), std::string(65, 'x'), std::string("a\nb"),
+        std::string("\xc3\xa9"), std::string(1, '\0')}) {
+    options.log.name = bad;
+    EXPECT_THAT(options.Validate(),
+                StatusIs(absl::StatusCode::kInvalidArgument,
+                         AllOf(StartsWith("log.name="),
+                               HasSubstr("must be 1 to 64 printable"))));
+  }
+}
+
 TEST(OptionsTest, TakeEachNumberUpToItsLimits) {
   for (int max_size : {1, 16777216}) {
     EXPECT_THAT(Validated(&Options::max_size, max_size), IsOk());

@@ -27,6 +27,7 @@
 #include "brood/server/deadlines/deadlines.h"
 #include "brood/server/listening/open_listeners.h"
 #include "brood/server/log/event_log.h"
+#include "brood/server/log/event_writer.h"
 #include "brood/server/log/journal.h"
 #include "brood/server/log/text_format.h"
 #include "brood/server/report/handler_report.h"
@@ -78,6 +79,13 @@ proc::ChildSettings SettingsOfChildren(const Options& options) {
   settings.ignored = {SIGHUP, SIGUSR2};
   settings.ignored_as_in_parent = {SIGINT, SIGQUIT};
   return settings;
+}
+
+LogSettings SettingsOfLog(const Options::Log& log) {
+  const bool stamped = log.time && !IsJournal(STDERR_FILENO);
+  return {log.level, log.format,
+          stamped ? TimeStamp::kMilliseconds : TimeStamp::kNone, log.name,
+          log.sink};
 }
 
 }  // namespace
@@ -135,10 +143,7 @@ class TcpServer::Impl final {
 
 TcpServer::Impl::Impl(const Options& options, Requests requests,
                       std::unique_ptr<HandlerReports> reports, Handler handler)
-    : log_(options.log.level, options.log.format,
-           options.log.time && !IsJournal(STDERR_FILENO)
-               ? TimeStamp::kMilliseconds
-               : TimeStamp::kNone),
+    : log_(SettingsOfLog(options.log)),
       requests_(std::move(requests)),
       reports_(std::move(reports)),
       program_(std::move(handler),

@@ -111,6 +111,18 @@ absl::Status SetIn(const Flag& flag, const std::string& text,
   return Parse(flag, text, &(options->*group.*field));
 }
 
+// for the one text,
+absl::Status SetLogName(const Flag& flag, const std::string& text,
+                        Options* options) {
+  Options named;
+  named.log.name = text;
+  if (!named.Validate().ok()) {
+    return Malformed(flag, text, "1 to 64 printable characters of ASCII");
+  }
+  options->log.name = text;
+  return absl::OkStatus();
+}
+
 // and for the one number that is octal.
 absl::Status SetUnixMode(const Flag& flag, const std::string& text,
                          Options* options) {
@@ -166,6 +178,7 @@ constexpr Flag kFlags[] = {
     {kStopping, "on_parent_death", "on_parent_death", Set<&O::on_parent_death>},
     {kLogging, "log_level", "log.level", SetIn<&O::log, &O::Log::level>},
     {kLogging, "log_format", "log.format", SetIn<&O::log, &O::Log::format>},
+    {kLogging, "log_name", "log.name", SetLogName},
     {kLogging, "log_time", "log.time", SetIn<&O::log, &O::Log::time>},
 };
 

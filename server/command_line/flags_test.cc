@@ -62,7 +62,7 @@ std::map<std::string, std::string> FieldsOf(const Options& options) {
   const auto& [pool_workers, pool_max_connections] = pool;
   const auto& [first_byte, idle, connection, peer] = deadlines;
   const auto& [upgrade_command, upgrade_timeout] = upgrade;
-  const auto& [log_level, log_format, log_time] = log;
+  const auto& [log_level, log_format, log_time, log_name, log_sink] = log;
   const auto text = [](const auto& value) { return absl::StrCat(value); };
   const auto set = [](const auto& function) {
     return absl::StrCat(function != nullptr);
@@ -96,6 +96,8 @@ std::map<std::string, std::string> FieldsOf(const Options& options) {
       {"log.level", text(NameOf(log_level))},
       {"log.format", text(NameOf(log_format))},
       {"log.time", text(log_time)},
+      {"log.name", log_name},
+      {"log.sink", set(log_sink)},
       {"notify_socket", notify_socket},
       {"handler_reports", text(handler_reports)},
       {"on_connection_end", set(on_connection_end)},
@@ -129,6 +131,7 @@ const std::map<std::string, std::string>& OtherTexts() {
       {"log_level", "off"},
       {"log_format", "json"},
       {"log_time", "false"},
+      {"log_name", "echo"},
   };
   return *texts;
 }
@@ -160,7 +163,7 @@ TEST(FlagsTest, HasAFlagForEachFieldButThoseOfTheEmbedder) {
   std::set<std::string> without_flag;
   for (const auto& [field, text] : fields) without_flag.insert(field);
   EXPECT_THAT(without_flag,
-              ElementsAre("handler_reports", "notify_socket",
+              ElementsAre("handler_reports", "log.sink", "notify_socket",
                           "on_connection_end", "owns_all_children",
                           "prepare_child", "take_signals", "upgrade.command"));
 }
@@ -216,7 +219,8 @@ TEST(FlagsTest, NamesTheFlagOfAFieldThatIsOutOfItsRange) {
     for (const char* text : {"-1", "-1s"}) {
       has_range |= flag.set != nullptr && flag.set(flag, text, &options).ok();
     }
-    if (!has_range || flag.name == std::string("listen")) continue;
+    const std::string name = flag.name;
+    if (!has_range || name == "listen" || name == "log_name") continue;
     const absl::Status valid = options.Validate();
     EXPECT_THAT(valid, StatusIs(absl::StatusCode::kInvalidArgument,
                                 StartsWith(absl::StrCat(flag.field, "=-1"))));

@@ -151,6 +151,8 @@ class Event {
 
 // LineOrigin is what a line says of the process that writes it.
 struct LineOrigin {
+  // The name of the server; see Options::log.
+  absl::string_view name = "brood";
   // The pid of the process.
   int pid = 0;
   // The time of day. It is printed and is not used for decisions.

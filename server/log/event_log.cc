@@ -3,6 +3,7 @@
 #include "brood/server/log/event_log.h"
 
 #include <cstring>
+#include <utility>
 
 #include "brood/server/handler.h"
 #include "brood/server/log/exit_fields.h"
@@ -54,7 +55,9 @@ LogLevel LevelOf(const ConnectionReport& report) {
 }  // namespace
 
 EventLog::EventLog(LogLevel level, LogFormat format, TimeStamp stamp)
-    : writer_(level, format, stamp) {}
+    : EventLog(LogSettings{level, format, stamp, "brood", nullptr}) {}
+
+EventLog::EventLog(LogSettings settings) : writer_(std::move(settings)) {}
 
 void EventLog::Listening(const net::Endpoint& endpoint) {
   Log(Event(LogLevel::kInfo, "listening", "listening on {}")

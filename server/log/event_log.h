@@ -25,7 +25,8 @@
 
 namespace brood::server {
 
-// EventLog writes each event as one line to standard error, by one write.
+// EventLog writes each event as one line to standard error, by one write, or
+// passes it to a function of the embedder.
 //
 // The log never stops the service; see event_writer.h for what happens to lines
 // that cannot be written at once. Events that come in floods (a shortage,
@@ -43,6 +44,8 @@ class EventLog {
   // Writes the events whose level is at least `level`.
   explicit EventLog(LogLevel level, LogFormat format = LogFormat::kText,
                     TimeStamp stamp = TimeStamp::kNone);
+  // Writes events as `settings` says.
+  explicit EventLog(LogSettings settings);
   EventLog(const EventLog&) = delete;
   EventLog& operator=(const EventLog&) = delete;
 

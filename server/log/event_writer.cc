@@ -7,10 +7,14 @@
 
 #include <atomic>
 #include <new>
+#include <utility>
 
 #include "absl/base/attributes.h"
 #include "absl/types/span.h"
+#include "brood/server/log/flat_fields.h"
 #include "brood/server/log/json_format.h"
+#include "brood/server/log/line_buffer.h"
+#include "brood/server/log/must_not_throw.h"
 #include "brood/server/log/wall_clock.h"
 
 namespace brood::server {
@@ -50,10 +54,8 @@ struct EventWriter::SharedCounts {
   }
 };
 
-EventWriter::EventWriter(LogLevel level, LogFormat format, TimeStamp stamp)
-    : level_(level),
-      format_(format),
-      stamp_(stamp),
+EventWriter::EventWriter(LogSettings settings)
+    : settings_(std::move(settings)),
       writer_(STDERR_FILENO),
       private_fd_(writer_.own_fd()),
       shared_(SharedCounts::Create(ChildrenLog())) {}
@@ -67,15 +69,15 @@ void EventWriter::WriteInChild(const Event& event) {
   if (!Wants(event.level())) return;
   LineWriter writer(STDERR_FILENO);
   if (ChildrenLog()) {
-    Write(writer, event);
+    Write(&writer, event);
   } else {
-    WriteLine(writer, event);  // without the counts, which it does not have
+    WriteLine(&writer, event);  // without the counts, which it does not have
   }
 }
 
 // If not even the number of dropped lines can be written, the event could not
 // be either.
-bool EventWriter::Write(LineWriter& writer, const Event& event) {
+bool EventWriter::Write(LineWriter* writer, const Event& event) {
   const uint64_t missing = shared_->dropped_and_not_reported.exchange(0);
   if (missing == 0 ||
       WriteLine(writer, Event(LogLevel::kWarning, "lines-dropped",
@@ -90,13 +92,30 @@ bool EventWriter::Write(LineWriter& writer, const Event& event) {
   return false;
 }
 
-bool EventWriter::WriteLine(LineWriter& writer, const Event& event) const {
+bool EventWriter::WriteLine(LineWriter* writer, const Event& event) const {
+  if (writer == nullptr) {
+    PassOn(event);
+    return true;
+  }
   LineOrigin origin;
+  origin.name = settings_.name;
   origin.pid = getpid();
-  const bool text = format_ == LogFormat::kText;
-  if (!text || stamp_ != TimeStamp::kNone) origin.time = WallClockNow();
-  return text ? WriteText(writer, event, origin, stamp_)
-              : WriteJson(writer, event, origin);
+  const bool text = settings_.format == LogFormat::kText;
+  if (!text || settings_.stamp != TimeStamp::kNone) {
+    origin.time = WallClockNow();
+  }
+  return text ? WriteText(*writer, event, origin, settings_.stamp)
+              : WriteJson(*writer, event, origin);
+}
+
+ABSL_ATTRIBUTE_NOINLINE void EventWriter::PassOn(const Event& event) const {
+  char memory[kMaxTextLine];
+  LineBuffer message(absl::MakeSpan(memory));
+  AppendMessage(event, message);
+  const FlatFields flat(event);
+  const LogRecord record = {event.level(), WallClockNow(), event.name(),
+                            message.text(), flat.fields()};
+  CallMustNotThrow("Options::log.sink", [&] { settings_.sink(record); });
 }
 
 }  // namespace brood::server

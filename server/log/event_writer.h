@@ -4,6 +4,7 @@
 #define BROOD_SERVER_LOG_EVENT_WRITER_H_
 
 #include <cstdint>
+#include <string>
 
 #include "brood/proc/private_fds.h"
 #include "brood/server/log/event.h"
@@ -13,7 +14,17 @@
 
 namespace brood::server {
 
-// EventWriter writes events to standard error, each as one line by one write.
+// LogSettings says which events are written, and how; see Options::log.
+struct LogSettings {
+  LogLevel level = LogLevel::kInfo;
+  LogFormat format = LogFormat::kText;
+  TimeStamp stamp = TimeStamp::kNone;
+  std::string name = "brood";
+  LogSink sink;
+};
+
+// EventWriter writes events to standard error, each as one line by one write,
+// or passes those of the parent to a function of the embedder.
 //
 // It never stops the service: a line that cannot be written at once is dropped
 // and counted, in the children too, and a line with the number of dropped ones
@@ -25,18 +36,20 @@ namespace brood::server {
 // Example: see event_log.cc.
 class EventWriter {
  public:
-  // Writes the events whose level is at least `level`.
-  EventWriter(LogLevel level, LogFormat format, TimeStamp stamp);
+  // Writes the events whose level is at least that of `settings`.
+  explicit EventWriter(LogSettings settings);
   EventWriter(const EventWriter&) = delete;
   EventWriter& operator=(const EventWriter&) = delete;
   ~EventWriter();
 
   // Reports whether events of `level` are written.
-  bool Wants(LogLevel level) const { return level >= level_; }
+  bool Wants(LogLevel level) const { return level >= settings_.level; }
   // Writes an event of the parent that Wants(). Returns false if it was
   // dropped.
-  bool Write(const Event& event) { return Write(writer_, event); }
-  // Writes an event of a child, if it Wants() it.
+  bool Write(const Event& event) {
+    return Write(settings_.sink ? nullptr : &writer_, event);
+  }
+  // Writes an event of a child to standard error, if it Wants() it.
   void WriteInChild(const Event& event);
 
   // Returns the number of lines that could not be written, by this process and
@@ -50,16 +63,16 @@ class EventWriter {
   struct SharedCounts;
 
   // Reports whether each child logs a line and shares the counts.
-  bool ChildrenLog() const { return level_ == LogLevel::kInfo; }
-  // Writes an event, preceded by the number of dropped lines. Returns false if
-  // it was dropped.
-  bool Write(LineWriter& writer, const Event& event);
-  // Writes one line. Returns false if it was dropped.
-  bool WriteLine(LineWriter& writer, const Event& event) const;
+  bool ChildrenLog() const { return settings_.level == LogLevel::kInfo; }
+  // Writes an event, preceded by the number of dropped lines, or passes it to
+  // the sink if `writer` is null. Returns false if it was dropped.
+  bool Write(LineWriter* writer, const Event& event);
+  // Does so for one line.
+  bool WriteLine(LineWriter* writer, const Event& event) const;
+  // Passes an event to the sink.
+  void PassOn(const Event& event) const;
 
-  const LogLevel level_;
-  const LogFormat format_;
-  const TimeStamp stamp_;
+  const LogSettings settings_;
   LineWriter writer_;
   const proc::PrivateFdRegistration private_fd_;
   SharedCounts* const shared_;

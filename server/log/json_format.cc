@@ -7,10 +7,8 @@
 #include <iterator>
 #include <variant>
 
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
-#include "absl/strings/strip.h"
 #include "absl/time/time.h"
+#include "brood/server/log/flat_fields.h"
 #include "brood/server/log/line_buffer.h"
 #include "brood/server/log/text_format.h"
 
@@ -123,37 +121,7 @@ class ObjectWriter {
     out_.Append("\"");
   }
 
-  // Writes the address of a client as client.address and client.port, any
-  // other as server.address and server.port. One that is not the local end of
-  // a connection, which has its client's, also as network.transport; a
-  // listener as brood.listener.
-  void Address(absl::string_view key, absl::string_view address) {
-    const bool client = key == "client";
-    const bool local = key == "local";
-    absl::string_view host = address;
-    if (absl::ConsumePrefix(&host, "unix:")) {
-      if (!host.empty()) Text(client ? kClientAddress : kServerAddress, host);
-      if (!local) Text("network.transport", "unix");
-    } else {
-      int port = 0;
-      const size_t colon = host.rfind(':');
-      if (colon != absl::string_view::npos &&
-          absl::SimpleAtoi(host.substr(colon + 1), &port)) {
-        host = host.substr(0, colon);
-      }
-      if (absl::ConsumePrefix(&host, "[")) absl::ConsumeSuffix(&host, "]");
-      Text(client ? kClientAddress : kServerAddress,
-           host.empty() ? "::" : host);
-      Integer(client ? "client.port" : "server.port", port);
-      if (!local) Text("network.transport", "tcp");
-    }
-    if (!client && !local) Text("brood.listener", address);
-  }
-
  private:
-  static constexpr absl::string_view kClientAddress = "client.address";
-  static constexpr absl::string_view kServerAddress = "server.address";
-
   // Begins a member, and returns the size of the line before it.
   size_t Begin(absl::string_view key) {
     const size_t before = out_.size();
@@ -164,22 +132,6 @@ class ObjectWriter {
   }
 
   LineBuffer& out_;
-};
-
-// Writes a field of an event under its key.
-struct FieldWriter {
-  void operator()(int64_t number) const { object.Integer(key, number); }
-  void operator()(absl::Duration length) const {
-    object.Integer(key, absl::ToInt64Nanoseconds(length));
-  }
-  void operator()(absl::string_view text) const { object.Text(key, text); }
-  void operator()(const AddressView& address) const {
-    char text[AddressView::kTextSize];
-    object.Address(key, address.Print(text));
-  }
-
-  absl::string_view key;
-  ObjectWriter& object;
 };
 
 void WriteMessage(const Event& event, ObjectWriter& object) {
@@ -200,12 +152,16 @@ absl::string_view FormatJson(const Event& event, const LineOrigin& origin,
   object.Text("log.level", NameOf(event.level()));
   WriteMessage(event, object);
   object.Text("event.action", event.name());
-  object.Text("service.name", "brood");
+  object.Text("service.name", origin.name);
   object.Text("service.version", kServiceVersion);
   object.Integer("process.pid", origin.pid);
-  for (const Event::Field& field : event.fields()) {
-    if (field.key.empty()) continue;
-    std::visit(FieldWriter{field.key, object}, field.value);
+  const FlatFields flat(event);
+  for (const LogField& field : flat.fields()) {
+    if (const auto* number = std::get_if<int64_t>(&field.value)) {
+      object.Integer(field.key, *number);
+    } else {
+      object.Text(field.key, std::get<absl::string_view>(field.value));
+    }
   }
   const size_t size = out.size();
   std::copy(kEnd.begin(), kEnd.end(), memory.begin() + size);

@@ -75,7 +75,8 @@ absl::string_view FormatText(const Event& event, const LineOrigin& origin,
     out.AppendTime(origin.time, 3);
     out.Append(" ");
   }
-  out.Append("brood[");
+  out.Append(origin.name);
+  out.Append("[");
   out.AppendInteger(origin.pid);
   out.Append("] ");
   out.Append(NameOf(event.level()));

@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "brood/net/peer_address.h"
 #include "brood/proc/sync_point.h"
+#include "brood/server/log/must_not_throw.h"
 #include "brood/server/log/wall_clock.h"
 
 namespace brood::server {
@@ -225,7 +226,10 @@ void Connections::SendReports() {
   if (reports_.empty()) return;
   std::vector<ConnectionReport> reports;
   reports.swap(reports_);
-  for (const ConnectionReport& report : reports) on_connection_end_(report);
+  for (const ConnectionReport& report : reports) {
+    CallMustNotThrow("Options::on_connection_end",
+                     [&] { on_connection_end_(report); });
+  }
   if (!reports_.empty()) return;
   reports.clear();
   reports_.swap(reports);  // keeps its memory

@@ -7,6 +7,7 @@
 
 #include <csignal>
 #include <cstddef>
+#include <stdexcept>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -100,6 +101,20 @@ TEST_F(ConnectionsTest, LogsWhetherAProcessWasCreatedForAConnection) {
   };
   Accept();
   EXPECT_THAT(captured.End(), ElementsAre("forked", "assigned"));
+}
+
+// What a child has no copy of is created in it.
+TEST_F(ConnectionsTest, EndsTheProgramIfTheEmbeddersFunctionThrows) {
+  EXPECT_DEATH(
+      {
+        Create(Options());
+        const net::Instant at = Accept();
+        reaper_.End(kPid, FakeReaper::Exited(0));
+        Reap(at);
+        on_report_ = [] { throw std::runtime_error("no\nspace"); };
+        connections_->SendReports();
+      },
+      "brood: Options::on_connection_end threw an exception: no.x0aspace");
 }
 
 // The embedder's function may take a turn of the server, in which more end.

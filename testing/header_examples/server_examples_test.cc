@@ -16,6 +16,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "brood/net/connection.h"
 #include "brood/net/endpoint.h"
@@ -83,6 +84,17 @@ TEST_F(ServerExamplesTest, HandlerGreets) {
   EXPECT_EQ(run.code(), ExitCode::kServed);
 }
 
+TEST_F(ServerExamplesTest, HandlerAnnotates) {
+  const std::string path = "/";
+  testing::HandlerRun run([&](net::Connection& connection) {
+    // Example of server/handler.h.
+    Annotate(connection, absl::StrCat("GET ", path, " 200"));
+    // End of the example.
+    return ExitCode::kServed;
+  });
+  EXPECT_EQ(run.code(), ExitCode::kServed) << "without effect in this process";
+}
+
 TEST_F(ServerExamplesTest, OptionsAreValid) {
   // Example of server/options.h.
   Options options;
@@ -103,10 +115,10 @@ TEST_F(ServerExamplesTest, ConnectionReportsCountTheCrashesOfAPeer) {
     if (!report.status.exited()) ++crashes[report.peer.ToString()];
   };
   // End of the example.
-  ConnectionReport report;
-  report.peer = net::Endpoint::Parse("127.0.0.1:7000")->ToAddress();
-  report.status = proc::ExitStatus::FromWait(SIGSEGV, rusage());
-  options.on_connection_end(report);
+  ConnectionReport crashed;
+  crashed.peer = net::Endpoint::Parse("127.0.0.1:7000")->ToAddress();
+  crashed.status = proc::ExitStatus::FromWait(SIGSEGV, rusage());
+  options.on_connection_end(crashed);
   EXPECT_EQ(crashes["127.0.0.1:7000"], 1);
 }
 
@@ -200,6 +212,21 @@ absl::Status SetFromTexts(Options& options) {
     // End of the example.
   }
   return options.Validate();
+}
+
+TEST_F(ServerExamplesTest, SinkGetsAnEvent) {
+  Options options;
+  std::ostringstream out;
+  // Example of server/log_level.h.
+  options.log.sink = [&](const LogRecord& record) {
+    out << NameOf(record.level) << ": " << record.message << "\n";
+  };
+  // End of the example.
+  LogRecord record;
+  record.level = LogLevel::kWarning;
+  record.message = "killing 2 children";
+  options.log.sink(record);
+  EXPECT_EQ(out.str(), "warning: killing 2 children\n");
 }
 
 TEST_F(ServerExamplesTest, TextsSetEnums) {

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef BROOD_SERVER_LOG_MUST_NOT_THROW_H_
+#define BROOD_SERVER_LOG_MUST_NOT_THROW_H_
+
+#include "absl/functional/function_ref.h"
+#include "absl/strings/string_view.h"
+
+namespace brood::server {
+
+// Calls `function`, which belongs to the embedder and may not throw. If it
+// throws all the same, writes one line to standard error and ends the program
+// by std::terminate():
+//
+//   brood: Options::on_connection_end threw an exception: no space left
+//
+// `name` is how the embedder spells the function. Called in the parent: its
+// loop would be left in the middle of a step.
+void CallMustNotThrow(absl::string_view name,
+                      absl::FunctionRef<void()> function) noexcept;
+
+}  // namespace brood::server
+
+#endif  // BROOD_SERVER_LOG_MUST_NOT_THROW_H_
