@@ -63,7 +63,6 @@ absl::string_view Meaning(ExitCode code);
 //
 // Example:
 //   Handler greet = [](net::Connection& connection) {
-//     Annotate(connection, "greeting");
 //     return net::WriteFull(connection.socket(), "hello\n").ok()
 //                ? ExitCode::kServed
 //                : ExitCode::kPeerLost;
@@ -76,6 +75,9 @@ using Handler = std::function<ExitCode(net::Connection& connection)>;
 // The first 256 bytes of `text` count, whatever they are; the log escapes them.
 // They arrive even if the process is killed afterwards. Has no effect if
 // Options::handler_reports is off, and outside a handler. Called in the child.
+//
+// Example:
+//   Annotate(connection, absl::StrCat("GET ", path, " 200"));
 void Annotate(const net::Connection& connection, absl::string_view text);
 
 }  // namespace brood::server

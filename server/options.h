@@ -29,13 +29,6 @@ enum class OnParentDeath {
   kDie,
 };
 
-// Returns "finish" or "die".
-absl::string_view NameOf(OnParentDeath choice);
-
-// Returns the choice whose name is exactly `text`. Returns InvalidArgument,
-// with the names that are allowed, if there is none.
-absl::StatusOr<OnParentDeath> ParseOnParentDeath(absl::string_view text);
-
 // ChildGroup is the process group in which children run.
 enum class ChildGroup {
   // Each child has a group of its own. Signals for the group of the server, as
@@ -47,13 +40,6 @@ enum class ChildGroup {
   kInherit,
 };
 
-// Returns "group", "session" or "inherit".
-absl::string_view NameOf(ChildGroup choice);
-
-// Returns the choice whose name is exactly `text`. Returns InvalidArgument,
-// with the names that are allowed, if there is none.
-absl::StatusOr<ChildGroup> ParseChildGroup(absl::string_view text);
-
 // UnixDeadlines is what happens to the deadlines that a connection by a unix
 // socket cannot have: the kernel does not report when bytes moved on it.
 enum class UnixDeadlines {
@@ -63,11 +49,16 @@ enum class UnixDeadlines {
   kConnectionOnly,
 };
 
-// Returns "refuse" or "connection_only".
+// Returns the name of a choice, as its flag has it: "finish" or "die", "group",
+// "session" or "inherit", "refuse" or "connection_only".
+absl::string_view NameOf(OnParentDeath choice);
+absl::string_view NameOf(ChildGroup choice);
 absl::string_view NameOf(UnixDeadlines choice);
 
 // Returns the choice whose name is exactly `text`. Returns InvalidArgument,
 // with the names that are allowed, if there is none.
+absl::StatusOr<OnParentDeath> ParseOnParentDeath(absl::string_view text);
+absl::StatusOr<ChildGroup> ParseChildGroup(absl::string_view text);
 absl::StatusOr<UnixDeadlines> ParseUnixDeadlines(absl::string_view text);
 
 // Options is what an embedder decides about a server.

@@ -73,7 +73,6 @@ class ServerExamplesTest : public testing::LeakCheck {};
 TEST_F(ServerExamplesTest, HandlerGreets) {
   // Example of server/handler.h.
   Handler greet = [](net::Connection& connection) {
-    Annotate(connection, "greeting");
     return net::WriteFull(connection.socket(), "hello\n").ok()
                ? ExitCode::kServed
                : ExitCode::kPeerLost;
