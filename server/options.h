@@ -157,9 +157,8 @@ struct Options {
   //
   // kInherit is for a program that a terminal controls together with its
   // children. Ctrl-C then ends the children at once, kill(0, ...) in a handler
-  // reaches the server, and a deadline ends the child alone.
-  //
-  // kSession costs about 35 us for each child.
+  // reaches the server, and a deadline ends the child alone. kSession costs
+  // about 35 us for each child.
   //
   // Default: ChildGroup::kOwn.
   ChildGroup children = ChildGroup::kOwn;
