@@ -89,6 +89,9 @@ def brood_library(name, hdrs, srcs = [], deps = [], private_deps = [], **kwargs)
     An embedder's tree may well have a net/listener.h or a server/options.h of
     its own; with the prefix the two can never be taken for one another.
 
+    A dependency that is forgotten, because another one brings the header, is an error
+    where the toolchain can tell: with clang, and not with GCC.
+
     Each header is also compiled alone, twice in a row, and with the warnings of a
     strict embedder: NAME_alone is built with //... and by no other target.
 
@@ -103,7 +106,9 @@ def brood_library(name, hdrs, srcs = [], deps = [], private_deps = [], **kwargs)
       private_deps: what only the sources include.
       **kwargs: what else a cc_library takes.
     """
-    prefixes = {
+    common = {
+        # An include of what is not among the dependencies is an error.
+        "features": ["layering_check"],
         "include_prefix": "brood/" + native.package_name(),
         "strip_include_prefix": "/" + native.package_name(),
     }
@@ -115,7 +120,7 @@ def brood_library(name, hdrs, srcs = [], deps = [], private_deps = [], **kwargs)
             hdrs = hdrs,
             visibility = ["//visibility:private"],
             deps = deps + private_deps,
-            **prefixes
+            **common
         )
         link_only(
             name = name + "_link_only",
@@ -130,7 +135,7 @@ def brood_library(name, hdrs, srcs = [], deps = [], private_deps = [], **kwargs)
         srcs = srcs,
         hdrs = hdrs,
         deps = deps,
-        **dict(kwargs, **prefixes)
+        **dict(kwargs, **common)
     )
     alone = name + "_alone"
     for header in hdrs:
