@@ -18,6 +18,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/base/config.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -34,6 +35,15 @@
 #include "brood/testing/support/shared.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+
+#ifdef ABSL_HAVE_ADDRESS_SANITIZER
+// Turns the search for leaks off in this program. In a fork of the embedder it
+// would report what only parent-only memory refers to, which is not mapped
+// there.
+extern "C" int __lsan_is_turned_off() {  // NOLINT(bugprone-reserved-identifier)
+  return 1;
+}
+#endif
 
 namespace brood::testing {
 namespace {
