@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a stop means for clients: those who have connected are served, those who
-// come later are refused, and nobody is reset who could have been refused. The
-// listening itself ends, whichever process holds a copy of the listener.
+// What a stop means for clients: those that have connected are served, those
+// that come later are refused, and no client is reset that could have been
+// refused. The listening itself ends, whichever process holds a copy of the
+// listener.
 
 #include <sys/socket.h>
 #include <sys/wait.h>
