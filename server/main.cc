@@ -14,6 +14,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "brood/server/command_line/flags.h"
 #include "brood/server/echo_handler.h"
 #include "brood/server/handler.h"
@@ -110,7 +111,8 @@ namespace brood::server {
 namespace {
 
 [[noreturn]] void Fail(const absl::Status& status, ExitCode code) {
-  std::fprintf(stderr, "brood: %s\n", std::string(status.message()).c_str());
+  // In one write: another program may have the same standard error.
+  std::fputs(absl::StrCat("brood: ", status.message(), "\n").c_str(), stderr);
   std::exit(static_cast<int>(code));
 }
 

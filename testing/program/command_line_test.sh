@@ -31,10 +31,11 @@ fail() {
   exit 1
 }
 
-# start FLAG...: until its first line, which tells its $port.
+# start FLAG...: until its first line, which tells its $port. Some shells start
+# a process substitution with SIGINT and SIGQUIT ignored.
 start() {
   local line
-  exec {out}< <(exec setsid "${server}" --listen=127.0.0.1:0 "$@" 2>"${scratch}/log")
+  exec {out}< <(exec env --default-signal=INT,QUIT setsid "${server}" --listen=127.0.0.1:0 "$@" 2>"${scratch}/log")
   pid=$!
   await_port
 }
