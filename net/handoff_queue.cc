@@ -33,29 +33,8 @@ absl::Status NotAMessage(absl::string_view why) {
       absl::StrCat("recvmsg: not a message of a hand-over: ", why));
 }
 
-// Sends `wire`, with a copy of `fd` if that is one.
-absl::Status Send(const Socket& socket, const Wire& wire, int fd) {
-  iovec bytes = {const_cast<Wire*>(&wire), sizeof(wire)};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message = {};
-  message.msg_iov = &bytes;
-  message.msg_iovlen = 1;
-  if (fd >= 0) {
-    message.msg_control = control;
-    message.msg_controllen = sizeof(control);
-    cmsghdr* rights = CMSG_FIRSTHDR(&message);
-    rights->cmsg_level = SOL_SOCKET;
-    rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(rights), &fd, sizeof(fd));
-  }
-  const ssize_t sent = TEMP_FAILURE_RETRY(
-      sendmsg(socket.fd(), &message, MSG_DONTWAIT | MSG_NOSIGNAL));
-  if (sent >= 0) return absl::OkStatus();
-  if (errno == EAGAIN) {
-    return absl::UnavailableError("sendmsg: the queue is full");
-  }
-  return absl::ErrnoToStatus(errno, "sendmsg");
+absl::string_view BytesOf(const Wire& wire) {
+  return {reinterpret_cast<const char*>(&wire), sizeof(wire)};
 }
 
 // Every descriptor that came with `message`: the first one is kept, and more
@@ -96,36 +75,18 @@ absl::StatusOr<Socket> TakeDescriptor(msghdr* message) {
 absl::StatusOr<absl::optional<HandoffQueue::Message>> Receive(
     const Socket& socket, int flags) {
   Wire wire;
-  iovec bytes = {&wire, sizeof(wire)};
-  // Room for one descriptor too many, so that it is seen.
-  alignas(cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))];
-  msghdr message = {};
-  message.msg_iov = &bytes;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof(control);
-  const ssize_t size = TEMP_FAILURE_RETRY(
-      recvmsg(socket.fd(), &message, flags | MSG_CMSG_CLOEXEC | MSG_TRUNC));
-  if (size < 0) {
-    if (errno == EAGAIN) return absl::optional<HandoffQueue::Message>();
-    return absl::ErrnoToStatus(errno, "recvmsg");
-  }
-  absl::StatusOr<Socket> descriptor = TakeDescriptor(&message);
-  if (size == 0 && descriptor.ok() && !descriptor->valid()) {
-    return absl::OutOfRangeError("recvmsg: the queue has ended");
-  }
-  if (!descriptor.ok()) return descriptor.status();
-  if (size > static_cast<ssize_t>(sizeof(wire))) {
-    return NotAMessage("it is too long");
-  }
+  absl::StatusOr<absl::optional<Packet>> packet = ReceivePacket(
+      socket, flags,
+      absl::MakeSpan(reinterpret_cast<char*>(&wire), sizeof(wire)));
+  if (!packet.ok()) return packet.status();
+  if (!packet->has_value()) return absl::optional<HandoffQueue::Message>();
+  Socket& descriptor = (*packet)->descriptor;
   const absl::StatusOr<HandoffBytes> decoded = HandoffBytes::Decode(
-      absl::string_view(reinterpret_cast<const char*>(&wire),
-                        static_cast<size_t>(size)),
-      descriptor->valid());
+      BytesOf(wire).substr(0, (*packet)->size), descriptor.valid());
   if (!decoded.ok()) return decoded.status();
   HandoffQueue::Message received = {decoded->ticket, absl::nullopt};
   if (decoded->has_connection) {
-    received.connection.emplace(*std::move(descriptor), decoded->peer,
+    received.connection.emplace(std::move(descriptor), decoded->peer,
                                 decoded->local_address, decoded->accepted_at);
   }
   return absl::optional<HandoffQueue::Message>(std::move(received));
@@ -145,6 +106,59 @@ absl::StatusOr<SeqpacketPair> SeqpacketPair::Create() {
     return absl::ErrnoToStatus(errno, "fcntl F_DUPFD_CLOEXEC");
   }
   return pair;
+}
+
+absl::Status SendPacket(const Socket& socket, absl::string_view bytes, int fd) {
+  iovec part = {const_cast<char*>(bytes.data()), bytes.size()};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  if (fd >= 0) {
+    message.msg_control = control;
+    message.msg_controllen = sizeof(control);
+    cmsghdr* rights = CMSG_FIRSTHDR(&message);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof(int));
+    std::memcpy(CMSG_DATA(rights), &fd, sizeof(fd));
+  }
+  const ssize_t sent = TEMP_FAILURE_RETRY(
+      sendmsg(socket.fd(), &message, MSG_DONTWAIT | MSG_NOSIGNAL));
+  if (sent >= 0) return absl::OkStatus();
+  if (errno == EAGAIN) {
+    return absl::UnavailableError("sendmsg: the queue is full");
+  }
+  return absl::ErrnoToStatus(errno, "sendmsg");
+}
+
+absl::StatusOr<absl::optional<Packet>> ReceivePacket(const Socket& socket,
+                                                     int flags,
+                                                     absl::Span<char> buffer) {
+  iovec part = {buffer.data(), buffer.size()};
+  // Room for one descriptor too many, so that it is seen.
+  alignas(cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))];
+  msghdr message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  const ssize_t size = TEMP_FAILURE_RETRY(
+      recvmsg(socket.fd(), &message, flags | MSG_CMSG_CLOEXEC | MSG_TRUNC));
+  if (size < 0) {
+    if (errno == EAGAIN) return absl::optional<Packet>();
+    return absl::ErrnoToStatus(errno, "recvmsg");
+  }
+  absl::StatusOr<Socket> descriptor = TakeDescriptor(&message);
+  if (!descriptor.ok()) return descriptor.status();
+  if (size == 0 && !descriptor->valid()) {
+    return absl::OutOfRangeError("recvmsg: the queue has ended");
+  }
+  if (static_cast<size_t>(size) > buffer.size()) {
+    return NotAMessage("it is too long");
+  }
+  return absl::optional<Packet>(
+      Packet{static_cast<size_t>(size), *std::move(descriptor)});
 }
 
 absl::StatusOr<HandoffBytes> HandoffBytes::Decode(absl::string_view bytes,
@@ -187,11 +201,12 @@ absl::Status HandoffQueue::Offer(Ticket ticket,
                    .count(),
                connection.peer().ToBytes(),
                connection.local_address().ToBytes()};
-  return Send(offering_, wire, connection.fd());
+  return SendPacket(offering_, BytesOf(wire), connection.fd());
 }
 
 absl::Status HandoffQueue::Order(Ticket order) const {
-  return Send(offering_, {kMagic, 0, order, 0, {}, {}}, -1);
+  const Wire wire = {kMagic, 0, order, 0, {}, {}};
+  return SendPacket(offering_, BytesOf(wire), -1);
 }
 
 absl::StatusOr<absl::optional<HandoffQueue::Message>> HandoffQueue::TakeBack()

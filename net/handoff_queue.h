@@ -41,6 +41,7 @@
 #define BROOD_NET_HANDOFF_QUEUE_H_
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 
@@ -48,6 +49,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
+#include "absl/types/span.h"
 #include "brood/net/connection.h"
 #include "brood/net/peer_address.h"
 #include "brood/net/socket.h"
@@ -76,6 +78,26 @@ struct SeqpacketPair {
   // The other end.
   Socket second;
 };
+
+// Packet is what ReceivePacket() received beside the bytes.
+struct Packet {
+  // Says how many bytes were received.
+  size_t size;
+  // Owns the descriptor that came with them; not valid if none did.
+  Socket descriptor;
+};
+
+// Sends `bytes` as one message, with a copy of `fd` unless that is -1. Does not
+// block, and raises no SIGPIPE. Returns Unavailable if the socket has no room.
+absl::Status SendPacket(const Socket& socket, absl::string_view bytes, int fd);
+
+// Receives one message into `buffer`, as `flags` of recvmsg(2) say. Returns
+// nothing if there is none and the flags say not to wait, and OutOfRange if
+// the other end is closed. A message that is too long, or that brings more than
+// one descriptor, is InvalidArgument. No descriptor stays open unowned.
+absl::StatusOr<absl::optional<Packet>> ReceivePacket(const Socket& socket,
+                                                     int flags,
+                                                     absl::Span<char> buffer);
 
 class HandoffQueue {
  public:

@@ -45,6 +45,8 @@ class ExitStatus {
   int code() const { return WEXITSTATUS(wait_status_); }
   // The signal; meaningful if killed().
   int signal() const { return WTERMSIG(wait_status_); }
+  // Returns what wait4 stored; meaningful unless unknown().
+  int wait_status() const { return wait_status_; }
   bool core_dumped() const { return killed() && WCOREDUMP(wait_status_); }
 
   // Processor time, peak memory, page faults; zeros if unknown().

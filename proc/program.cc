@@ -27,6 +27,12 @@ std::vector<char*> PointersTo(const std::vector<std::string>& strings) {
   return pointers;
 }
 
+bool IsIgnored(int signal) {
+  struct sigaction action;
+  return sigaction(signal, nullptr, &action) == 0 &&
+         action.sa_handler == SIG_IGN;
+}
+
 }  // namespace
 
 absl::StatusOr<Child> StartProgram(const Program& program) {
@@ -66,14 +72,19 @@ absl::StatusOr<Child> StartProgram(const Program& program) {
     return absl::ErrnoToStatus(error, "posix_spawn_file_actions_addclosefrom");
   }
 
-  sigset_t blocked, every;
+  sigset_t blocked, reset;
   sigemptyset(&blocked);
   for (int signal : program.blocked_signals) sigaddset(&blocked, signal);
-  sigfillset(&every);
+  sigfillset(&reset);
+  for (int signal : program.kept_if_ignored) {
+    if (IsIgnored(signal)) sigdelset(&reset, signal);
+  }
   posix_spawnattr_setsigmask(&attributes, &blocked);
-  posix_spawnattr_setsigdefault(&attributes, &every);
-  posix_spawnattr_setflags(&attributes,
-                           POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  posix_spawnattr_setsigdefault(&attributes, &reset);
+  posix_spawnattr_setpgroup(&attributes, 0);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK |
+                                            POSIX_SPAWN_SETSIGDEF |
+                                            POSIX_SPAWN_SETPGROUP);
 
   pid_t pid;
   error = posix_spawn(&pid, program.path.c_str(), &actions, &attributes,

@@ -71,6 +71,30 @@ class ProgramTest : public ::brood::testing::LeakCheck {
       ::testing::UnitTest::GetInstance()->current_test_info()->name();
 };
 
+TEST_F(ProgramTest, LeadsAProcessGroupOfItsOwn) {
+  RunToTheEnd(
+      Shell("read -r pid name state parent group rest </proc/$$/stat; "
+            "[ $pid = $group ] && echo own >$out"));
+  EXPECT_EQ(Output(), "own\n");
+}
+
+// A shell cannot set a signal that was ignored when it started.
+TEST_F(ProgramTest, StillIgnoresWhatItIsToKeep) {
+  for (int signal : {SIGHUP, SIGINT, SIGUSR1}) std::signal(signal, SIG_IGN);
+  Program program = Shell(
+      "for signal in HUP INT USR1; do kill -$signal $$; done; echo alive "
+      ">$out");
+  program.kept_if_ignored = {SIGHUP, SIGINT, SIGTERM};
+  const ExitStatus status = RunToTheEnd(program);
+  program.kept_if_ignored.push_back(SIGUSR1);
+  const ExitStatus with_usr1 = RunToTheEnd(program);
+  for (int signal : {SIGHUP, SIGINT, SIGUSR1}) std::signal(signal, SIG_DFL);
+  EXPECT_TRUE(status.killed());
+  EXPECT_EQ(status.signal(), SIGUSR1) << "the others were ignored";
+  EXPECT_EQ(with_usr1.code(), 0);
+  EXPECT_EQ(Output(), "alive\n");
+}
+
 TEST_F(ProgramTest, EndsWithItsOwnExitCode) {
   EXPECT_EQ(RunToTheEnd(Shell("exit 7")).code(), 7);
 }

@@ -103,7 +103,7 @@ class QueueReaper final : public Reaper, public ParentOnly {
   void ForgetUnclaimed() override { unclaimed_.clear(); }
   absl::Status Signal(pid_t pid, int signal) override;
   absl::StatusOr<absl::Duration> ProcessorTime(pid_t pid) override;
-  void SignalAll(int signal) override;
+  void SignalAll(int signal, uint32_t spared) override;
   size_t live() const override { return table_.size() + late_.size(); }
   uint64_t found_by_sweep() const override { return found_by_sweep_; }
 
@@ -329,10 +329,11 @@ absl::optional<ExitStatus> QueueReaper::Disown(pid_t pid) {
 
 // An error means that another wait call has just reaped the child, which the
 // next sweep finds out.
-void QueueReaper::SignalAll(int signal) {
+void QueueReaper::SignalAll(int signal, uint32_t spared) {
   for (size_t cell = 0; cell < table_.cell_count(); ++cell) {
     const ChildTable::Entry* entry = table_.At(cell);
-    if (entry != nullptr) entry->child.Signal(signal).IgnoreError();
+    if (entry == nullptr || entry->tag == spared) continue;
+    entry->child.Signal(signal).IgnoreError();
   }
 }
 

@@ -100,8 +100,8 @@ class Reaper {
   // Returns how much processor time the child `pid` has used in its life, all
   // its threads together and its own children apart. NotFound as for Signal().
   virtual absl::StatusOr<absl::Duration> ProcessorTime(pid_t pid) = 0;
-  // Sends `signal` to every child.
-  virtual void SignalAll(int signal) = 0;
+  // Sends `signal` to every child but those with the tag `spared`.
+  virtual void SignalAll(int signal, uint32_t spared) = 0;
 
   // Returns the number of children whose ends have not been returned yet.
   virtual size_t live() const = 0;

@@ -118,7 +118,7 @@ TEST_P(ReaperOfOthersTest, DeliversAChildWithTheTagThatItHadLast) {
   const pid_t other = harness.SpawnIdle(/*tag=*/2);
   harness.reaper().Retag(pid, 7);
   harness.reaper().Retag(5000001, 8);  // nobody's: no harm
-  harness.reaper().SignalAll(SIGKILL);
+  harness.reaper().SignalAll(SIGKILL, /*spared=*/~0U);
   std::map<pid_t, uint32_t> tags;
   for (const Reaper::Ended& ended : harness.AwaitEnded(2)) {
     tags[ended.pid] = ended.tag;
@@ -139,7 +139,7 @@ TEST_P(ReaperOfOthersTest, NeitherSignalsNorDeliversWhomItHasDisowned) {
   harness.reaper().Adopt(*std::move(child), /*tag=*/1);
   EXPECT_FALSE(harness.reaper().Disown(pid));
   EXPECT_EQ(harness.reaper().live(), 0u);
-  harness.reaper().SignalAll(SIGKILL);
+  harness.reaper().SignalAll(SIGKILL, /*spared=*/~0U);
   EXPECT_FALSE(harness.reaper().Signal(pid, SIGKILL).ok());
   EXPECT_THAT(harness.Cleanup(Instant::clock::now() + std::chrono::hours(1)),
               SizeIs(0));
@@ -169,7 +169,7 @@ TEST_P(ReaperOfOthersTest, SignalsEachChildAndNobodyElse) {
   for (int i = 0; i < 40; ++i) harness.SpawnIdle();
   const pid_t stranger = neighbour.SpawnIdle();
   harness.SpawnZombie([] { return 3; });  // one that can't hear it any more
-  harness.reaper().SignalAll(SIGTERM);
+  harness.reaper().SignalAll(SIGTERM, /*spared=*/~0U);
   int terminated = 0;
   for (const Reaper::Ended& ended : harness.AwaitEnded(41)) {
     if (!ended.status.exited()) terminated += ended.status.signal() == SIGTERM;
@@ -180,7 +180,7 @@ TEST_P(ReaperOfOthersTest, SignalsEachChildAndNobodyElse) {
                    WEXITED | WNOHANG | WNOWAIT | __WALL),
             0);
   EXPECT_EQ(info.si_pid, 0) << "the other reaper's has ended, too";
-  harness.reaper().SignalAll(SIGTERM);  // to nobody
+  harness.reaper().SignalAll(SIGTERM, /*spared=*/~0U);  // to nobody
 }
 
 }  // namespace

@@ -90,8 +90,10 @@ absl::StatusOr<absl::Duration> FakeReaper::ProcessorTime(pid_t pid) {
   return found->second;
 }
 
-void FakeReaper::SignalAll(int signal) {
-  for (const auto& each : tags_) signals_[each.first].push_back(signal);
+void FakeReaper::SignalAll(int signal, uint32_t spared) {
+  for (const auto& [pid, tag] : tags_) {
+    if (tag != spared) signals_[pid].push_back(signal);
+  }
 }
 
 }  // namespace brood::testing

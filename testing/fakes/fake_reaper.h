@@ -79,7 +79,7 @@ class FakeReaper final : public proc::Reaper {
   void ForgetUnclaimed() override { ++forget_count_; }
   absl::Status Signal(pid_t pid, int signal) override;
   absl::StatusOr<absl::Duration> ProcessorTime(pid_t pid) override;
-  void SignalAll(int signal) override;
+  void SignalAll(int signal, uint32_t spared) override;
   size_t live() const override { return tags_.size(); }
   uint64_t found_by_sweep() const override { return 0; }
 

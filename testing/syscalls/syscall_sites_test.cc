@@ -46,7 +46,7 @@ const std::set<std::string>& Harmless() {
       // How to start a program: these say EINVAL at most, or nothing.
       "posix_spawn_file_actions_destroy", "posix_spawnattr_destroy",
       "posix_spawnattr_setflags", "posix_spawnattr_setsigdefault",
-      "posix_spawnattr_setsigmask",
+      "posix_spawnattr_setsigmask", "posix_spawnattr_setpgroup",
       // How one ends. (A child flushes; before abort() it says why.)
       "_exit", "abort", "fflush", "fprintf", "__assert_fail",
       "__stack_chk_fail", "__cxa_atexit", "pthread_mutex_lock",
