@@ -6,8 +6,10 @@
 // Exit codes: 0 stopped as asked; 100 the command line is wrong; 111 the system
 // refused (a port in use, no memory).
 
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -15,6 +17,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "brood/proc/exit_status.h"
 #include "brood/server/command_line/flags.h"
 #include "brood/server/echo_handler.h"
 #include "brood/server/handler.h"
@@ -116,6 +119,26 @@ namespace {
   std::exit(static_cast<int>(code));
 }
 
+// Ends as the last program of the service did. PID 1 cannot be ended by a
+// signal that it does not handle, so it ends as a shell reports that.
+[[noreturn]] void EndLike(const proc::ExitStatus& status) {
+  if (!status.killed()) {
+    std::exit(status.exited() ? status.code()
+                              : static_cast<int>(ExitCode::kSystemRefused));
+  }
+  if (getpid() != 1) {
+    const rlimit none = {};
+    setrlimit(RLIMIT_CORE, &none);  // one core of the crash is enough
+    sigset_t only;
+    sigemptyset(&only);
+    sigaddset(&only, status.signal());
+    std::signal(status.signal(), SIG_DFL);
+    sigprocmask(SIG_UNBLOCK, &only, nullptr);
+    raise(status.signal());
+  }
+  std::exit(128 + status.signal());
+}
+
 int Main(int argc, char** argv) {
   ProcessOptions process;
   const absl::Status prepared = PrepareProcess(process);
@@ -157,6 +180,7 @@ int Main(int argc, char** argv) {
 
   AnnounceReadiness((*server)->endpoints(), STDOUT_FILENO);
   const absl::Status stopped = (*server)->Run();
+  if (const auto status = (*server)->successor_status()) EndLike(*status);
   if (!stopped.ok()) Fail(stopped, ExitCode::kSystemRefused);
   return 0;
 }

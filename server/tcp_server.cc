@@ -34,7 +34,11 @@
 #include "brood/server/strategy/make_strategy.h"
 #include "brood/server/strategy/strategy.h"
 #include "brood/server/supervisor/supervisor.h"
+#include "brood/server/upgrade/generation_link.h"
 #include "brood/server/upgrade/handshake.h"
+#include "brood/server/upgrade/linked_generation.h"
+#include "brood/server/upgrade/main_process.h"
+#include "brood/server/upgrade/managed_generations.h"
 #include "brood/server/upgrade/upgrade.h"
 #include "brood/server/upgrade/upgrade_claim.h"
 
@@ -272,15 +276,28 @@ absl::Status TcpServer::Impl::ChooseStrategy(const Options& options,
 }
 
 // The service manager is notified of an upgrade, and of the start and the stop
-// also without one.
+// also without one. As PID 1 this process stays in any case: the end of PID 1
+// is that of all processes in its namespace.
 absl::Status TcpServer::Impl::PrepareUpgrades(const Options& options,
                                               Supervisor::Parts* parts) {
   absl::Status made = Keep(ServiceManager::Create(options.notify_socket, &log_),
                            &parts->service_manager);
   if (!made.ok()) return made;
-  return Keep(Upgrade::Create(options, parts->service_manager.get(),
-                              parts->reaper.get(), &log_),
-              &parts->upgrade);
+  ServiceManager* const manager = parts->service_manager.get();
+  proc::Reaper* const reaper = parts->reaper.get();
+  GenerationLink link = parts->handshake.TakeLink();
+  if (!link.closed()) {
+    parts->generations = std::make_unique<LinkedGeneration>(std::move(link));
+  } else if (!options.notify_socket.empty() && getpid() != 1) {
+    parts->generations =
+        std::make_unique<ManagedGenerations>(options, manager, reaper, &log_);
+  } else {
+    parts->generations =
+        std::make_unique<MainProcess>(options, manager, reaper, &log_);
+  }
+  return Keep(
+      Upgrade::Create(options, manager, parts->generations.get(), &log_),
+      &parts->upgrade);
 }
 
 // The supervisor's tables are large, and mapped before any connection is
@@ -349,6 +366,15 @@ void TcpServer::RequestUpgrade() {
 
 uint64_t TcpServer::upgrades_failed() const {
   return impl_->IsOurs() ? impl_->supervisor().upgrades_failed() : 0;
+}
+
+bool TcpServer::handed_over() const {
+  return impl_->IsOurs() && impl_->supervisor().handed_over();
+}
+
+absl::optional<proc::ExitStatus> TcpServer::successor_status() const {
+  if (!impl_->IsOurs()) return absl::nullopt;
+  return impl_->supervisor().last_status();
 }
 
 absl::Status TcpServer::BeginGeneration() {

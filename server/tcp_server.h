@@ -10,7 +10,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "absl/types/optional.h"
 #include "brood/net/endpoint.h"
+#include "brood/proc/exit_status.h"
 #include "brood/server/handler.h"
 #include "brood/server/inherited_listener.h"
 #include "brood/server/options.h"
@@ -83,9 +85,11 @@ class TcpServer final {
   // that the kernel chose.
   const std::vector<net::Endpoint>& endpoints() const;
 
-  // Serves until a request to stop, and returns when the last child has ended.
-  // Returns FailedPrecondition if the process has threads (see Create()), and
-  // Unavailable if every listener has failed.
+  // Serves until a request to stop, and returns when the last child has ended;
+  // after an upgrade, when the last program of the service has (see
+  // handed_over()). Returns FailedPrecondition if the process has threads (see
+  // Create()), and Unavailable if every listener has failed, or if the program
+  // that served in place of this one ended without having been asked to.
   absl::Status Run();
 
   // Runs one turn of the loop: waits up to `timeout` for something to do, and
@@ -111,6 +115,16 @@ class TcpServer final {
   // and not by a spare or a worker that was forked before. Returns
   // Unimplemented for kZygote, whose state is that of Create().
   absl::Status BeginGeneration();
+
+  // Returns whether another program has taken over: this one accepts no
+  // connection any more. Unless a service manager was told of the other one
+  // (Options::notify_socket), this process stays until the last program of the
+  // service has ended, and passes requests on to them; so it is the one to stop
+  // and to wait for, however many upgrades there were.
+  bool handed_over() const;
+  // Returns how the last program ended that served in place of this one:
+  // nothing if there was none. For an exit code of one's own that repeats it.
+  absl::optional<proc::ExitStatus> successor_status() const;
 
   // Returns how many connections there were, by outcome.
   const Totals& totals() const;

@@ -264,6 +264,26 @@ void EventLog::UpgradeFailed(pid_t pid, const absl::Status& why,
           .Add("brood.upgrade.failures", failures));
 }
 
+void EventLog::GenerationEnded(pid_t pid, const proc::ExitStatus& status) {
+  const ExitText how(status);
+  Event event(LogLevel::kInfo, "generation-ended",
+              "upgrade: pid {}, which had taken over, {}");
+  event.Add("brood.child.pid", pid).AddPhrase(how.text());
+  AddExit(status, event);
+  Log(event);
+}
+
+void EventLog::MainProcessEnded() {
+  Log(Event(LogLevel::kWarning, "main-process-ended",
+            "the main process of this server has ended: stopping"));
+}
+
+void EventLog::WaitingForChildren(size_t running) {
+  Log(Event(LogLevel::kInfo, "waiting",
+            "replaced by another program, waiting for {} connections")
+          .Add("brood.running", running));
+}
+
 void EventLog::ForkDelayed(const net::PeerAddress& peer,
                            const absl::Status& why, absl::Duration pause,
                            net::Instant now) {

@@ -112,6 +112,13 @@ class EventLog {
   // was not started.
   void UpgradeFailed(pid_t pid, const absl::Status& why, uint64_t failures);
 
+  // Logs that a program which had taken over has ended.
+  void GenerationEnded(pid_t pid, const proc::ExitStatus& status);
+  // Logs that the main process has ended, and that this one stops.
+  void MainProcessEnded();
+  // Logs that a server which was replaced still waits for `running` children.
+  void WaitingForChildren(size_t running);
+
   // Failures that the server recovers from.
 
   // Logs that fork failed for a connection, and is tried again after `pause`.

@@ -105,6 +105,9 @@ void LogEveryEvent(EventLog& log) {
   log.HandedOver(4713);
   log.UpgradeFailed(
       4713, absl::AbortedError("exited with code 1 before it was ready"), 2);
+  log.GenerationEnded(4713, Exited(0));
+  log.MainProcessEnded();
+  log.WaitingForChildren(3);
   log.UpgradeFailed(0, absl::NotFoundError("posix_spawn /opt/server"), 3);
 
   log.ForkDelayed(peer, refused, kLogPause, LogTime());

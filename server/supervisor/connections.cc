@@ -116,7 +116,8 @@ void Connections::SignalChildren(int signal) {
   scoreboard_.ForEachLive([&](Slot slot, const Scoreboard::Entry& /*entry*/) {
     scoreboard_.Signalled(slot, KillReason::kStop);
   });
-  reaper_->SignalAll(signal);
+  // Programs that replace this one are not its children in that sense.
+  reaper_->SignalAll(signal, ChildTag::Program().Pack());
 }
 
 void Connections::LeftInQueue(size_t clients) {

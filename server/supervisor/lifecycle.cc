@@ -5,24 +5,29 @@
 namespace brood::server {
 
 void Lifecycle::RequestStop(net::Instant now) {
-  if (state_ < State::kDraining) {
+  if (stopped()) return;
+  if (state_ < State::kDraining || for_upgrade_) {
     state_ = State::kDraining;
-    deadline_ = net::After(now, drain_grace_);
-  } else if (for_upgrade_) {
     for_upgrade_ = false;
-  } else if (!stopped()) {
+    deadline_ = net::After(now, drain_grace_);
+    report_at_ = net::Never();
+  } else {
     deadline_ = now;
   }
 }
 
 void Lifecycle::DrainForUpgrade(net::Instant now) {
-  RequestStop(now);
+  if (state_ >= State::kDraining) return;
+  state_ = State::kDraining;
   for_upgrade_ = true;
+  report_at_ = net::After(now, kReportPeriod);
 }
 
 void Lifecycle::Abort(net::Instant now) {
   if (stopped()) return;
   aborted_ = true;
+  for_upgrade_ = false;
+  report_at_ = net::Never();
   if (state_ < State::kDraining) state_ = State::kDraining;
   deadline_ = now;
 }
@@ -32,7 +37,12 @@ Lifecycle::Action Lifecycle::Step(net::Instant now, size_t live_children) {
   if (live_children == 0 && !accepting_) {
     state_ = State::kStopped;
     deadline_ = net::Never();
+    report_at_ = net::Never();
     return Action::kNone;
+  }
+  if (now >= report_at_) {
+    report_at_ = net::After(now, kReportPeriod);
+    return Action::kReport;
   }
   if (now < deadline_) return Action::kNone;
 

@@ -159,6 +159,57 @@ TEST(LifecycleTest, WaitsForEverIfTheGraceIsInfinite) {
   EXPECT_EQ(lifecycle.Step(At(absl::Seconds(1)), 1), Action::kTerminate);
 }
 
+// Replaced by another program at kStart.
+Lifecycle Replaced() {
+  Lifecycle lifecycle = Serving();
+  lifecycle.DrainForUpgrade(kStart);
+  return lifecycle;
+}
+
+TEST(LifecycleTest, WaitsWithoutALimitWhenAnotherProgramServes) {
+  Lifecycle lifecycle = Replaced();
+  EXPECT_TRUE(lifecycle.draining());
+  EXPECT_TRUE(lifecycle.accepting()) << "who waits in the queue";
+  EXPECT_EQ(lifecycle.deadline(), net::Never());
+  for (int i = 1; i <= 3; ++i) {
+    const net::Instant now = At(i * Lifecycle::kReportPeriod);
+    EXPECT_EQ(lifecycle.next_step(), now);
+    EXPECT_EQ(lifecycle.Step(net::After(now, kInstantBefore), 1),
+              Action::kNone);
+    EXPECT_EQ(lifecycle.Step(now, 1), Action::kReport);
+    EXPECT_EQ(lifecycle.Step(now, 1), Action::kNone);
+  }
+  lifecycle.QueueIsEmpty();
+  EXPECT_EQ(lifecycle.Step(At(absl::Hours(1)), 0), Action::kNone);
+  EXPECT_TRUE(lifecycle.stopped());
+  EXPECT_EQ(lifecycle.next_step(), net::Never());
+  lifecycle.RequestStop(At(absl::Hours(1)));
+  EXPECT_TRUE(lifecycle.stopped());
+}
+
+TEST(LifecycleTest, CountsTheGraceFromTheRequestToStop) {
+  Lifecycle lifecycle = Replaced();
+  const net::Instant asked = At(absl::Hours(1));
+  lifecycle.RequestStop(asked);
+  EXPECT_EQ(lifecycle.deadline(), net::After(asked, kGrace));
+  EXPECT_EQ(lifecycle.next_step(), lifecycle.deadline()) << "no report";
+  EXPECT_EQ(lifecycle.Step(asked, 1), Action::kNone);
+  EXPECT_EQ(lifecycle.Step(net::After(asked, kGrace), 1), Action::kTerminate);
+}
+
+TEST(LifecycleTest, IsNotReplacedWhenItStopsAlready) {
+  Lifecycle lifecycle = Draining();
+  lifecycle.DrainForUpgrade(kStart);
+  EXPECT_EQ(lifecycle.deadline(), At(kGrace));
+}
+
+TEST(LifecycleTest, AbortsAlsoWhenAnotherProgramServes) {
+  Lifecycle lifecycle = Replaced();
+  lifecycle.Abort(kStart);
+  EXPECT_EQ(lifecycle.Step(kStart, 1), Action::kTerminate);
+  EXPECT_EQ(lifecycle.Step(kStart, 1), Action::kKill);
+}
+
 TEST(LifecycleTest, GivesTerminatedChildrenTheKillDelay) {
   Lifecycle lifecycle = Terminating();
   EXPECT_EQ(lifecycle.deadline(), At(Lifecycle::kKillDelay));

@@ -6,6 +6,7 @@
 #include <csignal>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "brood/net/listener.h"
 #include "brood/proc/memory/stack_page.h"
@@ -33,6 +34,7 @@ enum Source : size_t {
   kDeadlines,
   kLifecycle,
   kUpgrade,
+  kGenerations,
   kStrategy,
   kAdmission,
   kFirstListener,
@@ -41,7 +43,8 @@ enum Source : size_t {
 }  // namespace
 
 Supervisor::Supervisor(const Options& options, Parts parts)
-    : clock_(parts.clock),
+    : on_parent_death_(options.on_parent_death),
+      clock_(parts.clock),
       log_(*parts.log),
       requests_(*parts.requests),
       signals_(std::move(parts.signals)),
@@ -49,6 +52,7 @@ Supervisor::Supervisor(const Options& options, Parts parts)
       service_manager_(std::move(parts.service_manager)),
       reaper_(std::move(parts.reaper)),
       strategy_(std::move(parts.strategy)),
+      generations_(std::move(parts.generations)),
       upgrade_(std::move(parts.upgrade)),
       listeners_(std::move(parts.listeners)),
       lifecycle_(options.drain_grace),
@@ -106,6 +110,7 @@ absl::StatusOr<int> Supervisor::PollableFd() {
 bool Supervisor::Turn(absl::Duration timeout) {
   if (lifecycle_.stopped()) return false;
   const Instant now = Wait(timeout);
+  AttendGenerations(now);
   TakeRequests(now);
   CleanupChildren(now);
   KillExpired(now);
@@ -141,8 +146,9 @@ void Supervisor::ChooseWhatToPoll(Instant now) {
   poll_.Set(kRequests, requests_.fd());
   poll_.Set(kExits, reaper_->fd(), reaper_->next_check());
   poll_.Set(kDeadlines, -1, connections_.next_deadline());
-  poll_.Set(kLifecycle, -1, lifecycle_.deadline());
+  poll_.Set(kLifecycle, -1, lifecycle_.next_step());
   poll_.Set(kUpgrade, upgrade_->fd(), upgrade_->deadline());
+  poll_.Set(kGenerations, generations_->fd());
   poll_.Set(kStrategy, strategy_->fd(now), strategy_->alarm(now));
   poll_.Set(kAdmission, -1, connections_.resume_at(now));
   const bool open = lifecycle_.accepting() && MayAccept(now);
@@ -154,14 +160,37 @@ void Supervisor::ChooseWhatToPoll(Instant now) {
   }
 }
 
+// Before the requests: which program one is for may have changed.
+void Supervisor::AttendGenerations(Instant now) {
+  if (!poll_.IsReadable(kGenerations)) return;
+  const Generations::Messages messages = generations_->Attend();
+  if (messages.started) upgrade_->Started(*messages.started);
+  if (!messages.not_started.ok()) upgrade_->NotStarted(messages.not_started);
+  if (messages.ended) upgrade_->Ended(*messages.ended, now);
+  for (int i = 0; i < messages.stops; ++i) RequestStop(now);
+  if (messages.upgrade) StartUpgrade(now);
+  if (messages.main_process_ended) MainProcessEnded(now);
+}
+
 void Supervisor::TakeRequests(Instant now) {
   const bool signalled = poll_.IsReadable(kSignals) || signals_.IsWaiting();
   if (signalled) signals_.Forward();
   if (!signalled && !poll_.IsReadable(kRequests)) return;
-  const Requests::Taken taken = requests_.Take();
+  const Requests::Taken taken = generations_->Route(requests_.Take());
   SyncPoint("supervisor: requests taken");
   for (int i = 0; i < taken.drains; ++i) RequestStop(now);
   if (taken.upgrade) StartUpgrade(now);
+}
+
+// Whatever started the main process may start the service again at once, and
+// needs the port: the listeners are closed without emptying their queues.
+void Supervisor::MainProcessEnded(Instant now) {
+  log_.MainProcessEnded();
+  upgrade_->Abandon();
+  lifecycle_.DrainForUpgrade(now);
+  if (on_parent_death_ == OnParentDeath::kDie) lifecycle_.Abort(now);
+  lifecycle_.QueueIsEmpty();
+  CloseListeners();
 }
 
 // A child that another process created for this one is registered before its
@@ -173,13 +202,30 @@ void Supervisor::CleanupChildren(Instant now) {
   for (const proc::Reaper::Ended& ended : reaper_->CleanupChildren(now)) {
     const ChildTag tag = ChildTag::Unpack(ended.tag);
     if (tag.kind == ChildTag::Kind::kProgram) {
-      upgrade_->Ended(ended.status, now);
+      ProgramEnded(ended, now);
     } else {
       strategy_->ChildEnded(tag, ended, now, connections_);
     }
   }
   strategy_->AdoptSpawned();
   reaper_->ForgetUnclaimed();
+}
+
+void Supervisor::ProgramEnded(const proc::Reaper::Ended& ended, Instant now) {
+  switch (generations_->Ended(ended.pid, ended.status)) {
+    case Generations::Role::kOld:
+      return;
+    case Generations::Role::kCandidate:
+      upgrade_->Ended(ended.status, now);
+      return;
+    case Generations::Role::kNewest:
+      if (stopping_) return;
+      status_ = absl::UnavailableError(absl::StrCat(
+          "the program that serves, pid ", ended.pid, ", ",
+          ended.status.ToString(), " without having been asked to stop"));
+      RequestStop(now);
+      return;
+  }
 }
 
 void Supervisor::KillExpired(Instant now) {
@@ -192,6 +238,9 @@ void Supervisor::StepLifecycle(Instant now) {
       case Lifecycle::Action::kNone:
         if (lifecycle_.stopped()) log_.Stopped(connections_.totals());
         return;
+      case Lifecycle::Action::kReport:
+        if (LiveChildren() > 0) log_.WaitingForChildren(connections_.running());
+        break;
       case Lifecycle::Action::kTerminate:
         CountLeftInQueue();
         CloseListeners();
@@ -208,6 +257,7 @@ void Supervisor::StepLifecycle(Instant now) {
           log_.Killing(connections_.running());
         }
         connections_.SignalChildren(SIGKILL);
+        generations_->KillAll(now);
         break;
     }
   }
@@ -299,7 +349,10 @@ void Supervisor::Publish(Instant now) {
 }
 
 void Supervisor::StartUpgrade(Instant now) {
-  if (lifecycle_.state() == Lifecycle::State::kServing) {
+  if (upgrade_->handed_over()) {
+    // The main process did not know yet that this program is not the newest.
+    generations_->Route({0, true});
+  } else if (lifecycle_.state() == Lifecycle::State::kServing) {
     upgrade_->Start(listeners_.Lend(handshake_.IsSoleHolder()), now);
   } else {
     log_.UpgradeIgnored("this server is stopping");
@@ -307,9 +360,9 @@ void Supervisor::StartUpgrade(Instant now) {
 }
 
 void Supervisor::RequestStop(Instant now) {
-  const bool first = lifecycle_.state() < Lifecycle::State::kDraining;
   lifecycle_.RequestStop(now);
-  if (!first) return;
+  generations_->StopAll();
+  if (std::exchange(stopping_, true)) return;
   service_manager_->Stopping();
   upgrade_->Abandon();
   DrainListeners(now);

@@ -10,7 +10,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "absl/types/optional.h"
 #include "brood/net/instant.h"
+#include "brood/proc/exit_status.h"
 #include "brood/proc/memory/parent_only.h"
 #include "brood/proc/reaper.h"
 #include "brood/server/control/request_signals.h"
@@ -27,6 +29,7 @@
 #include "brood/server/supervisor/lifecycle.h"
 #include "brood/server/supervisor/poll_set.h"
 #include "brood/server/totals.h"
+#include "brood/server/upgrade/generations.h"
 #include "brood/server/upgrade/handshake.h"
 #include "brood/server/upgrade/upgrade.h"
 
@@ -63,6 +66,7 @@ class Supervisor final : public proc::ParentOnly {
     RequestSignals signals;
     Handshake handshake;
     std::unique_ptr<ServiceManager> service_manager;
+    std::unique_ptr<Generations> generations;
     std::unique_ptr<Upgrade> upgrade;
     // Outlive the supervisor.
     const Requests* requests;
@@ -92,6 +96,12 @@ class Supervisor final : public proc::ParentOnly {
 
   const Totals& totals() const { return connections_.totals(); }
   uint64_t upgrades_failed() const { return upgrade_->failures(); }
+  // See TcpServer::handed_over().
+  bool handed_over() const { return upgrade_->handed_over(); }
+  // See Generations::last_status().
+  absl::optional<proc::ExitStatus> last_status() const {
+    return generations_->last_status();
+  }
 
  private:
   absl::Status PrepareToServe();
@@ -99,6 +109,7 @@ class Supervisor final : public proc::ParentOnly {
   // The turn and its steps, in this order.
   bool Turn(absl::Duration timeout);
   net::Instant Wait(absl::Duration timeout);
+  void AttendGenerations(net::Instant now);
   void TakeRequests(net::Instant now);
   void CleanupChildren(net::Instant now);
   void KillExpired(net::Instant now);
@@ -117,10 +128,13 @@ class Supervisor final : public proc::ParentOnly {
   void ListenersClosed();
   void StartUpgrade(net::Instant now);
   void RequestStop(net::Instant now);
+  void ProgramEnded(const proc::Reaper::Ended& ended, net::Instant now);
+  void MainProcessEnded(net::Instant now);
   void DrainListeners(net::Instant now);
   size_t LiveChildren() const;
   bool HasListenersToItself();
 
+  const OnParentDeath on_parent_death_;
   const Clock clock_;
   EventLog& log_;
   const Requests& requests_;
@@ -130,6 +144,7 @@ class Supervisor final : public proc::ParentOnly {
   // In this order: the strategy uses the reaper until the end.
   const std::unique_ptr<proc::Reaper> reaper_;
   const std::unique_ptr<Strategy> strategy_;
+  const std::unique_ptr<Generations> generations_;
   const std::unique_ptr<Upgrade> upgrade_;
   ListenerSet listeners_;
   Lifecycle lifecycle_;
@@ -139,6 +154,8 @@ class Supervisor final : public proc::ParentOnly {
   // Whether the programs that wait for it were told that connections are
   // accepted.
   bool reported_ready_ = false;
+  // Whether the server was told to stop.
+  bool stopping_ = false;
   // Whether children are being sent SIGKILL because the server stops.
   bool killing_ = false;
   // Why Run() ended, unless it was asked to.

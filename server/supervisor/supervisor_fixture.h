@@ -3,6 +3,7 @@
 #ifndef BROOD_SERVER_SUPERVISOR_SUPERVISOR_FIXTURE_H_
 #define BROOD_SERVER_SUPERVISOR_SUPERVISOR_FIXTURE_H_
 
+#include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/types.h>
 
@@ -18,11 +19,15 @@
 #include "brood/net/connection.h"
 #include "brood/net/endpoint.h"
 #include "brood/net/instant.h"
+#include "brood/net/socket.h"
 #include "brood/proc/child.h"
 #include "brood/proc/program.h"
 #include "brood/server/connection_report.h"
 #include "brood/server/options.h"
 #include "brood/server/supervisor/supervisor.h"
+#include "brood/server/upgrade/generation_link.h"
+#include "brood/server/upgrade/generations.h"
+#include "brood/server/upgrade/main_process.h"
 #include "brood/server/vocabulary/child_tag.h"
 #include "brood/server/vocabulary/slot.h"
 #include "brood/testing/fakes/fake_reaper.h"
@@ -102,9 +107,12 @@ class SupervisorFixture : public ::brood::testing::LeakCheck {
                      ChildTag::Connection(slot).Pack());
       events.Serving(slot, last_pid_, now);
     };
-    auto upgrade = Upgrade::Create(
+    auto generations = std::make_unique<MainProcess>(
         options_, manager->get(), reaper_, &log_,
         [this](const proc::Program& program) { return StartProgram(program); });
+    generations_ = generations.get();
+    auto upgrade =
+        Upgrade::Create(options_, manager->get(), generations_, &log_);
     ASSERT_THAT(upgrade, ::brood::testing::IsOk());
     Supervisor::Parts parts = {*std::move(listeners),
                                std::move(reaper),
@@ -113,6 +121,7 @@ class SupervisorFixture : public ::brood::testing::LeakCheck {
                                RequestSignals(),
                                Handshake(),
                                *std::move(manager),
+                               std::move(generations),
                                *std::move(upgrade),
                                requests_.get(),
                                &log_,
@@ -158,6 +167,7 @@ class SupervisorFixture : public ::brood::testing::LeakCheck {
   std::unique_ptr<Requests> requests_;
   ::brood::testing::FakeReaper* reaper_ = nullptr;
   ::brood::testing::FakeStrategy* strategy_ = nullptr;
+  Generations* generations_ = nullptr;
   net::Endpoint endpoint_;
   int listener_fd_ = -1;
   int dispatched_ = 0;
@@ -165,6 +175,8 @@ class SupervisorFixture : public ::brood::testing::LeakCheck {
   // With what the start of a new program fails; how it was started otherwise.
   absl::Status program_status_;
   proc::Program program_;
+  // The end of the new program of its link to the main process.
+  GenerationLink link_;
   // The processes whose connections were reported as ended, in order.
   std::vector<pid_t> ended_;
   std::unique_ptr<Supervisor> supervisor_;
@@ -175,6 +187,8 @@ class SupervisorFixture : public ::brood::testing::LeakCheck {
   absl::StatusOr<proc::Child> StartProgram(const proc::Program& program) {
     program_ = program;
     if (!program_status_.ok()) return program_status_;
+    link_ = GenerationLink::Adopt(
+        net::Socket::Adopt(fcntl(program.fds.back(), F_DUPFD_CLOEXEC, 3)));
     return proc::Child::Adopt(kProgram);
   }
 };

@@ -9,8 +9,11 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "brood/server/supervisor/lifecycle.h"
 #include "brood/server/supervisor/supervisor.h"
 #include "brood/server/supervisor/supervisor_fixture.h"
+#include "brood/server/upgrade/generation_link.h"
+#include "brood/server/upgrade/main_process.h"
 #include "brood/server/upgrade/upgrade.h"
 #include "brood/testing/fakes/fake_reaper.h"
 #include "brood/testing/status_matchers.h"
@@ -25,8 +28,10 @@ namespace {
 
 using ::brood::testing::FakeReaper;
 using ::brood::testing::FakeServiceManager;
+using ::brood::testing::IsOk;
 using ::brood::testing::IsOkAndHolds;
 using ::brood::testing::ShortDir;
+using ::brood::testing::StatusIs;
 using ::brood::testing::TestClient;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
@@ -46,6 +51,18 @@ class SupervisorUpgradeTest : public SupervisorFixture {
     Turn();
     ReportReady();
     Turn();
+  }
+  // Starts one, which takes over.
+  void HandOver() {
+    StartReadyProgram();
+    Advance(Upgrade::kProof);
+    Turn();
+  }
+  // Returns the kind of the next message to the new program.
+  absl::optional<GenerationLink::Kind> LinkMessage() {
+    const auto message = link_.Receive();
+    if (!message) return absl::nullopt;
+    return message->kind;
   }
 };
 
@@ -88,16 +105,75 @@ TEST_F(SupervisorUpgradeTest, AcceptsNothingBesideTheNewProgram) {
       << "there is no new program any more";
 }
 
-TEST_F(SupervisorUpgradeTest, StopsWhenTheNewProgramHasTakenOver) {
+TEST_F(SupervisorUpgradeTest, StaysUntilTheNewProgramHasEnded) {
   const TestClient client = Connect();
   Turn();
-  StartReadyProgram();
-  Advance(Upgrade::kProof);
-  Turn();
-  EXPECT_THAT(reaper_->pids(), ElementsAre(last_pid_));
+  HandOver();
+  EXPECT_TRUE(supervisor_->handed_over());
+  EXPECT_THAT(reaper_->pids(), ElementsAre(kProgram, last_pid_));
   EXPECT_THAT(strategy_->Take(), ElementsAre("dispatch 0", "close"));
   reaper_->End(last_pid_, FakeReaper::Exited(0));
-  EXPECT_THAT(Step(), IsOkAndHolds(false));
+  Turn();
+  EXPECT_FALSE(supervisor_->last_status());
+  requests_->AskToDrain();
+  Turn();
+  EXPECT_EQ(LinkMessage(), GenerationLink::Kind::kStop);
+  reaper_->End(kProgram, FakeReaper::Exited(3));
+  EXPECT_THAT(Step(), IsOkAndHolds(false)) << "as it was asked to";
+  EXPECT_EQ(supervisor_->last_status()->code(), 3);
+}
+
+// There is no grace before a request to stop.
+TEST_F(SupervisorUpgradeTest, WaitsForItsConnectionsWithoutALimit) {
+  const TestClient client = Connect();
+  Turn();
+  HandOver();
+  Advance(absl::Hours(24 * 365));
+  Turn();
+  Turn();
+  EXPECT_THAT(reaper_->signals_to(last_pid_), IsEmpty());
+  requests_->AskToDrain();
+  Turn();
+  Advance(kGrace - absl::Milliseconds(1));
+  Turn();
+  EXPECT_THAT(reaper_->signals_to(last_pid_), IsEmpty());
+  Advance(absl::Milliseconds(1));
+  Turn();
+  EXPECT_THAT(reaper_->signals_to(last_pid_), ElementsAre(SIGTERM, SIGCONT));
+  EXPECT_THAT(reaper_->signals_to(kProgram), IsEmpty())
+      << "it has children of its own to end";
+  Advance(Lifecycle::kKillDelay);
+  Turn();
+  EXPECT_THAT(reaper_->signals_to(kProgram), IsEmpty());
+  Advance(MainProcess::kLastDelay);
+  Turn();
+  EXPECT_THAT(reaper_->signals_to(kProgram), ElementsAre(SIGKILL));
+}
+
+TEST_F(SupervisorUpgradeTest, HasEndedWithTheProgramThatServes) {
+  const TestClient client = Connect();
+  Turn();
+  HandOver();
+  reaper_->End(kProgram, FakeReaper::Killed(SIGSEGV));
+  Turn();
+  Advance(kGrace);
+  Turn();
+  EXPECT_THAT(reaper_->signals_to(last_pid_), ElementsAre(SIGTERM, SIGCONT));
+  reaper_->End(last_pid_, FakeReaper::Killed(SIGTERM));
+  EXPECT_THAT(Step(), StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_EQ(supervisor_->last_status()->signal(), SIGSEGV);
+}
+
+TEST_F(SupervisorUpgradeTest, PassesARequestOfTheNewProgramOn) {
+  const TestClient client = Connect();
+  Turn();
+  HandOver();
+  EXPECT_THAT(link_.Send({GenerationLink::Kind::kStop, 0, 1}), IsOk());
+  Turn();
+  EXPECT_EQ(LinkMessage(), GenerationLink::Kind::kStop) << "as all are asked";
+  Advance(kGrace);
+  Turn();
+  EXPECT_THAT(reaper_->signals_to(last_pid_), ElementsAre(SIGTERM, SIGCONT));
 }
 
 TEST_F(SupervisorUpgradeTest, EndsANewProgramThatIsNotReadyWhenItStops) {

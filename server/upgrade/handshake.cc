@@ -6,12 +6,15 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <string>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
@@ -21,38 +24,84 @@ namespace brood::server {
 namespace {
 
 constexpr char kVariable[] = "BROOD_UPGRADE";
+constexpr char kLinkVariable[] = "BROOD_MAIN_PROCESS";
 // What follows the entry of a listener that ends with the server.
 constexpr char kBound[] = "\tbound";
 // The first number that proc::Program gives. The listeners follow.
 constexpr int kReadyFd = STDERR_FILENO + 1;
 
-// Takes ownership of a descriptor that the variable implies.
-absl::StatusOr<net::Socket> Take(int fd) {
+// Takes ownership of a descriptor that `variable` implies.
+absl::StatusOr<net::Socket> Take(const char* variable, int fd) {
   if (fcntl(fd, F_SETFD, FD_CLOEXEC) == 0) return net::Socket::Adopt(fd);
   const int error = errno;
   return absl::InvalidArgumentError(
-      absl::StrCat(kVariable, ": it speaks of descriptor ", fd,
+      absl::StrCat(variable, ": it speaks of descriptor ", fd,
                    ", which this program was not given: ",
                    absl::ErrnoToStatus(error, "fcntl").message()));
 }
 
+bool IsOneOfOurs(absl::string_view variable) {
+  return absl::StartsWith(variable, absl::StrCat(kVariable, "=")) ||
+         absl::StartsWith(variable, absl::StrCat(kLinkVariable, "="));
+}
+
+// Returns the link that the environment names, a closed one if it names none.
+absl::StatusOr<GenerationLink> TakeLinkOfEnvironment() {
+  const char* value = getenv(kLinkVariable);
+  if (value == nullptr) return GenerationLink();
+  const std::string text = value;
+  unsetenv(kLinkVariable);
+  int fd = -1;
+  if (!absl::SimpleAtoi(text, &fd) || fd <= STDERR_FILENO) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(kLinkVariable, "=", absl::CHexEscape(text),
+                     ": must be the number of a descriptor above 2"));
+  }
+  absl::StatusOr<net::Socket> socket = Take(kLinkVariable, fd);
+  if (!socket.ok()) return socket.status();
+  return GenerationLink::Adopt(*std::move(socket));
+}
+
 }  // namespace
 
-void Handshake::Send(int ready_fd, const std::vector<LentListener>& listeners,
-                     proc::Program* program) {
-  std::string lines;
-  program->fds = {ready_fd};
+Handshake::Offer Handshake::MakeOffer(
+    int ready_fd, const std::vector<LentListener>& listeners) {
+  Offer offer;
+  offer.fds = {ready_fd};
   for (const LentListener& listener : listeners) {
-    absl::StrAppend(&lines, listener.entry,
+    absl::StrAppend(&offer.variable, listener.entry,
                     listener.ends_with_server ? kBound : "", "\n");
-    program->fds.push_back(listener.fd);
+    offer.fds.push_back(listener.fd);
   }
+  return offer;
+}
+
+proc::Program Handshake::MakeProgram(const std::vector<std::string>& command,
+                                     const std::string& notify_socket,
+                                     const Offer& offer) {
+  proc::Program program;
+  program.path = command.front();
+  program.arguments = command;
+  program.fds = offer.fds;
   for (char** variable = environ; *variable != nullptr; ++variable) {
-    if (!absl::StartsWith(*variable, absl::StrCat(kVariable, "="))) {
-      program->environment.emplace_back(*variable);
-    }
+    if (!IsOneOfOurs(*variable)) program.environment.emplace_back(*variable);
   }
-  program->environment.push_back(absl::StrCat(kVariable, "=", lines));
+  program.environment.push_back(absl::StrCat(kVariable, "=", offer.variable));
+  if (!notify_socket.empty()) {
+    // This program has taken the variable from its environment.
+    program.environment.push_back(
+        absl::StrCat("NOTIFY_SOCKET=", notify_socket));
+  }
+  // A signal that comes before the program has set its handlers would end it.
+  program.blocked_signals = {SIGHUP, SIGUSR2};
+  program.kept_if_ignored = {SIGHUP, SIGINT, SIGQUIT};
+  return program;
+}
+
+void Handshake::AddLink(int fd, proc::Program* program) {
+  program->fds.push_back(fd);
+  const int number = STDERR_FILENO + static_cast<int>(program->fds.size());
+  program->environment.push_back(absl::StrCat(kLinkVariable, "=", number));
 }
 
 bool Handshake::IsPending() { return getenv(kVariable) != nullptr; }
@@ -63,7 +112,10 @@ absl::StatusOr<Handshake> Handshake::Receive() {
   unsetenv(kVariable);
 
   Handshake handshake;
-  absl::StatusOr<net::Socket> ready = Take(kReadyFd);
+  absl::StatusOr<GenerationLink> link = TakeLinkOfEnvironment();
+  if (!link.ok()) return link.status();
+  handshake.link_ = *std::move(link);
+  absl::StatusOr<net::Socket> ready = Take(kVariable, kReadyFd);
   if (!ready.ok()) return ready.status();
   handshake.ready_ =
       proc::Private<net::EventFd>(net::EventFd::Adopt(*std::move(ready)));
@@ -71,7 +123,7 @@ absl::StatusOr<Handshake> Handshake::Receive() {
   int fd = kReadyFd;
   for (absl::string_view entry :
        absl::StrSplit(lines, '\n', absl::SkipEmpty())) {
-    absl::StatusOr<net::Socket> listener = Take(++fd);
+    absl::StatusOr<net::Socket> listener = Take(kVariable, ++fd);
     if (!listener.ok()) return listener.status();
     const bool bound = absl::ConsumeSuffix(&entry, kBound);
     handshake.listeners_.push_back(
@@ -82,6 +134,10 @@ absl::StatusOr<Handshake> Handshake::Receive() {
 
 std::vector<InheritedListener> Handshake::TakeListeners() {
   return std::exchange(listeners_, {});
+}
+
+GenerationLink Handshake::TakeLink() {
+  return std::exchange(link_, GenerationLink());
 }
 
 void Handshake::ReportReady() {

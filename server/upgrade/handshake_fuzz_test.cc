@@ -2,8 +2,8 @@
 
 // What holds for Handshake::Receive() with any BROOD_UPGRADE: the variable is
 // removed, and there is a listener for each line, or an error and none of the
-// descriptors is left open. Handshake::Send() sends what was received
-// unchanged.
+// descriptors is left open. Handshake::MakeOffer() offers what was
+// received unchanged.
 
 #include <cstddef>
 #include <cstdint>
@@ -77,13 +77,13 @@ std::vector<std::string> Receive(const std::string& variable,
   Require(StagedProcess::AreUntouched(kFirst + 1 + count, kCount - 1 - count),
           "what is not meant is left alone", variable);
 
-  Program program;
   std::vector<LentListener> lent;
   for (const InheritedListener& listener : listeners) {
     lent.push_back(
         {listener.socket.fd(), listener.entry, listener.ends_with_server});
   }
-  Handshake::Send(/*ready_fd=*/77, lent, &program);
+  const Program program = Handshake::MakeProgram(
+      {"/program"}, "", Handshake::MakeOffer(/*ready_fd=*/77, lent));
   Require(program.fds.size() == listeners.size() + 1 &&
               program.fds.front() == 77 && program.environment.size() == 2,
           "a successor gets all that was received, and the variable", variable);

@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <functional>
 #include <string>
@@ -16,6 +17,7 @@
 #include "brood/proc/program.h"
 #include "brood/proc/reaper.h"
 #include "brood/server/inherited_listener.h"
+#include "brood/server/upgrade/generation_link.h"
 #include "brood/testing/leak_check.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/support/reaper_harness.h"
@@ -32,6 +34,7 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::Not;
+using ::testing::StartsWith;
 
 class HandshakeTest : public ::brood::testing::LeakCheck {
  protected:
@@ -50,13 +53,61 @@ class HandshakeTest : public ::brood::testing::LeakCheck {
 
 TEST_F(HandshakeTest, SendsDescriptorsAndOneVariable) {
   setenv("BROOD_UPGRADE", "of an earlier one", 1);
-  proc::Program program;
-  Handshake::Send(7, {{8, "127.0.0.1:0"}, {9, "unix:/run/x"}}, &program);
+  setenv("BROOD_MAIN_PROCESS", "9", 1);
+  const proc::Program program = Handshake::MakeProgram(
+      {"/program", "--flag"}, "/run/notify",
+      Handshake::MakeOffer(7, {{8, "127.0.0.1:0"}, {9, "unix:/run/x"}}));
+  unsetenv("BROOD_MAIN_PROCESS");
   unsetenv("BROOD_UPGRADE");
   EXPECT_THAT(program.fds, ElementsAre(7, 8, 9));
   EXPECT_THAT(program.environment,
               AllOf(Contains("BROOD_UPGRADE=127.0.0.1:0\nunix:/run/x\n"),
-                    Not(Contains("BROOD_UPGRADE=of an earlier one"))));
+                    Contains("NOTIFY_SOCKET=/run/notify"),
+                    Not(Contains("BROOD_UPGRADE=of an earlier one")),
+                    Not(Contains("BROOD_MAIN_PROCESS=9"))));
+  EXPECT_EQ(program.path, "/program");
+  EXPECT_THAT(program.arguments, ElementsAre("/program", "--flag"));
+  EXPECT_THAT(program.blocked_signals, ElementsAre(SIGHUP, SIGUSR2))
+      << "until it has handlers";
+}
+
+TEST_F(HandshakeTest, AddsALinkAfterTheListeners) {
+  proc::Program program =
+      Handshake::MakeProgram({"/program"}, "", Handshake::MakeOffer(7, {}));
+  EXPECT_THAT(program.environment, Not(Contains(StartsWith("NOTIFY_SOCKET="))));
+  Handshake::AddLink(8, &program);
+  EXPECT_THAT(program.fds, ElementsAre(7, 8));
+  EXPECT_THAT(program.environment, Contains("BROOD_MAIN_PROCESS=4"));
+  EXPECT_EQ(RunWith(/*fds=*/2,
+                    [] {
+                      setenv("BROOD_UPGRADE", "", 1);
+                      setenv("BROOD_MAIN_PROCESS", "4", 1);
+                      auto received = Handshake::Receive();
+                      if (!received.ok()) return 1;
+                      if (getenv("BROOD_MAIN_PROCESS") != nullptr) return 2;
+                      if ((fcntl(4, F_GETFD) & FD_CLOEXEC) == 0) return 3;
+                      const GenerationLink link = received->TakeLink();
+                      if (link.fd() != 4) return 4;
+                      return received->TakeLink().closed() ? 0 : 5;
+                    }),
+            0);
+}
+
+TEST_F(HandshakeTest, RefusesALinkThatItWasNotGiven) {
+  for (const char* value : {"", "x", "-1", "2", "4x", "50", "99999999999"}) {
+    EXPECT_EQ(RunWith(/*fds=*/2,
+                      [&] {
+                        setenv("BROOD_UPGRADE", "", 1);
+                        setenv("BROOD_MAIN_PROCESS", value, 1);
+                        return absl::StartsWith(
+                                   Handshake::Receive().status().message(),
+                                   "BROOD_MAIN_PROCESS")
+                                   ? 0
+                                   : 1;
+                      }),
+              0)
+        << value;
+  }
 }
 
 TEST_F(HandshakeTest, ReceivesNothingInAProgramThatWasStartedInAnotherWay) {
@@ -97,8 +148,9 @@ TEST_F(HandshakeTest, ReceivesListenersAndReportsReadiness) {
 }
 
 TEST_F(HandshakeTest, PassesOnWhichListenersEndWithTheServer) {
-  proc::Program program;
-  Handshake::Send(7, {{8, "one", true}, {9, "two", false}}, &program);
+  const proc::Program program = Handshake::MakeProgram(
+      {"/program"}, "",
+      Handshake::MakeOffer(7, {{8, "one", true}, {9, "two", false}}));
   const std::string variable = "BROOD_UPGRADE=one\tbound\ntwo\n";
   EXPECT_THAT(program.environment, Contains(variable));
   EXPECT_EQ(RunWith(/*fds=*/3,

@@ -2,24 +2,20 @@
 
 #include "brood/server/upgrade/upgrade.h"
 
-#include <unistd.h>
-
-#include <csignal>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/optional.h"
 #include "brood/proc/sync_point.h"
 #include "brood/server/upgrade/handshake.h"
-#include "brood/server/vocabulary/child_tag.h"
 
 namespace brood::server {
 
 using net::Instant;
 
 absl::StatusOr<std::unique_ptr<Upgrade>> Upgrade::Create(
-    const Options& options, ServiceManager* manager, proc::Reaper* reaper,
-    EventLog* log, StartFunction start) {
+    const Options& options, ServiceManager* manager, Generations* generations,
+    EventLog* log) {
   absl::StatusOr<net::EventFd> ready;
   if (options.upgrade.command.empty()) {
     ready = net::EventFd();
@@ -27,24 +23,22 @@ absl::StatusOr<std::unique_ptr<Upgrade>> Upgrade::Create(
     ready = net::EventFd::Create();
   }
   if (!ready.ok()) return ready.status();
-  return std::unique_ptr<Upgrade>(new Upgrade(
-      options, *std::move(ready), manager, reaper, log, std::move(start)));
+  return std::unique_ptr<Upgrade>(
+      new Upgrade(options, *std::move(ready), manager, generations, log));
 }
 
 Upgrade::Upgrade(const Options& options, net::EventFd ready,
-                 ServiceManager* manager, proc::Reaper* reaper, EventLog* log,
-                 StartFunction start)
-    : command_(options.upgrade.command),
+                 ServiceManager* manager, Generations* generations,
+                 EventLog* log)
+    : has_command_(!options.upgrade.command.empty()),
       timeout_(options.upgrade.timeout),
-      notify_socket_(options.notify_socket),
       manager_(manager),
-      reaper_(reaper),
+      generations_(generations),
       log_(log),
-      start_(std::move(start)),
       ready_(std::move(ready)) {}
 
 void Upgrade::Start(const std::vector<LentListener>& listeners, Instant now) {
-  if (command_.empty()) {
+  if (!has_command_) {
     log_->UpgradeIgnored("upgrade.command is empty");
     return;
   }
@@ -52,53 +46,47 @@ void Upgrade::Start(const std::vector<LentListener>& listeners, Instant now) {
     log_->UpgradeIgnored("an upgrade is already in progress");
     return;
   }
-  // The end of PID 1 is the end of its namespace, children and all.
-  if (getpid() == 1) {
-    log_->UpgradeIgnored("not supported as PID 1");
-    return;
-  }
   // Discards a notification of an earlier program that came too late. Must
   // happen before the new program starts.
   ready_->Take();
-  const proc::Program program = ProgramWith(listeners);
   manager_->Reloading(now);
-  absl::StatusOr<proc::Child> child = start_(program);
-  if (!child.ok()) {
-    Fail(child.status());
+  absl::StatusOr<pid_t> pid =
+      generations_->Start(Handshake::MakeOffer(ready_.fd(), listeners));
+  if (!pid.ok()) {
+    Fail(pid.status());
     return;
   }
-  pid_ = child->pid();
-  proc::SyncPoint("upgrade: started");
-  reaper_->Adopt(*std::move(child), ChildTag::Program().Pack());
+  pid_ = *pid;
   state_ = State::kStarting;
   deadline_ = net::After(now, timeout_);
-  log_->UpgradeStarted(pid_, program.path);
 }
 
-proc::Program Upgrade::ProgramWith(
-    const std::vector<LentListener>& listeners) const {
-  proc::Program program;
-  program.path = command_.front();
-  program.arguments = command_;
-  Handshake::Send(ready_.fd(), listeners, &program);
-  if (!notify_socket_.empty()) {
-    // This program has taken the variable from its environment.
-    program.environment.push_back(
-        absl::StrCat("NOTIFY_SOCKET=", notify_socket_));
+// One that comes after the time in which it had to be ready is not wanted.
+void Upgrade::Started(pid_t pid) {
+  if (state_ != State::kStarting) {
+    generations_->Kill(pid);
+    return;
   }
-  // A signal that comes before the program listens to signals would kill it:
-  // it waits.
-  program.blocked_signals = {SIGHUP, SIGUSR2};
-  return program;
+  pid_ = pid;
+}
+
+void Upgrade::NotStarted(const absl::Status& why) {
+  if (state_ == State::kStarting) Fail(why);
 }
 
 bool Upgrade::Step(Instant now) {
   TakeReadiness(now);
   if (now < deadline_) return false;
   if (state_ == State::kProving) return TryHandOver(now);
-  End(SIGKILL, absl::DeadlineExceededError(absl::StrCat(
-                   "was not ready within ", absl::FormatDuration(timeout_),
-                   " (upgrade.timeout)")));
+  const absl::Status why = absl::DeadlineExceededError(
+      absl::StrCat("was not ready within ", absl::FormatDuration(timeout_),
+                   " (upgrade.timeout)"));
+  if (pid_ == 0) {
+    Fail(why);
+  } else {
+    generations_->Kill(pid_);
+    EndBecause(why);
+  }
   return false;
 }
 
@@ -110,17 +98,15 @@ void Upgrade::TakeReadiness(Instant now) {
   log_->SuccessorReady(pid_);
 }
 
-// One that died a moment ago, and whose death is not known yet, takes nothing
-// over.
 bool Upgrade::TryHandOver(Instant now) {
   proc::SyncPoint("upgrade: about to hand over");
-  if (const absl::optional<proc::ExitStatus> status = reaper_->Disown(pid_)) {
+  if (const absl::optional<proc::ExitStatus> status =
+          generations_->HandOver(pid_)) {
     Ended(*status, now);
     return false;
   }
   state_ = State::kHandedOver;
   deadline_ = net::Never();
-  manager_->MainPid(pid_);
   return true;
 }
 
@@ -131,11 +117,10 @@ void Upgrade::ListenersClosed() {
   log_->HandedOver(pid_);
 }
 
-void Upgrade::End(int signal, absl::Status why) {
+void Upgrade::EndBecause(absl::Status why) {
   why_ended_ = std::move(why);
   state_ = State::kEnding;
   deadline_ = net::Never();
-  reaper_->Signal(pid_, signal).IgnoreError();
 }
 
 void Upgrade::Ended(const proc::ExitStatus& status, Instant now) {
@@ -164,8 +149,12 @@ void Upgrade::Fail(const absl::Status& why) {
 void Upgrade::Abandon() {
   if (state_ != State::kStarting && state_ != State::kProving) return;
   // One that accepts has connections to finish.
-  const int signal = state_ == State::kStarting ? SIGKILL : SIGTERM;
-  End(signal, absl::CancelledError("this server is stopping"));
+  if (state_ == State::kProving) {
+    generations_->StopCandidate(pid_);
+  } else {
+    generations_->Kill(pid_);
+  }
+  EndBecause(absl::CancelledError("this server is stopping"));
 }
 
 }  // namespace brood::server

@@ -1,30 +1,4 @@
-// Upgrade: lets a program that is started anew take over from this one, without
-// a lost connection.
-//
-// The program is started from the same path, with the same arguments, as a
-// child; what has been installed at the path meanwhile is what runs. It gets
-// the very same listening descriptors (handshake.h tells it which), so clients
-// wait in the same queue whoever accepts from it. This program serves on until
-// the new one says that it is ready, then stops accepting, and drains once that
-// one has lived for kProof. However the new program fails before, whether it is
-// missing, ends, hangs or crashes at once, this one serves on.
-//
-//   kIdle ──Start──▶ kStarting ──"ready"──▶ kProving ──kProof──▶ kHandedOver
-//     ▲                  │                     │
-//     └── it has ended ──┴── or was killed ────┘
-//
-// Lives in the parent; belongs to the supervisor. The reaper owns the new
-// program while it is a child to be reaped, under the tag kProgram, and disowns
-// it when it has taken over. One at a time is in flight.
-//
-// Errors: Create() names the call. Everything else that can fail is an upgrade
-// that failed: logged with its reason, and counted.
-//
-// Example:
-//   auto upgrade = Upgrade::Create(options, manager, &reaper, &log);
-//   (*upgrade)->Start(listeners, now);
-//   ... poll (*upgrade)->fd() until (*upgrade)->deadline() ...
-//   if ((*upgrade)->Step(now)) Drain();  // the other one serves
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef BROOD_SERVER_UPGRADE_UPGRADE_H_
 #define BROOD_SERVER_UPGRADE_UPGRADE_H_
@@ -32,9 +6,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
-#include <functional>
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -42,33 +14,52 @@
 #include "absl/time/time.h"
 #include "brood/net/event_fd.h"
 #include "brood/net/instant.h"
-#include "brood/proc/child.h"
 #include "brood/proc/exit_status.h"
 #include "brood/proc/private_fds.h"
-#include "brood/proc/program.h"
-#include "brood/proc/reaper.h"
 #include "brood/server/control/service_manager.h"
 #include "brood/server/listening/lent_listener.h"
 #include "brood/server/log/event_log.h"
 #include "brood/server/options.h"
+#include "brood/server/upgrade/generations.h"
 
 namespace brood::server {
 
+// Upgrade lets a program that is started anew take over from this one, without
+// a lost connection.
+//
+// The program is started from the same path, with the same arguments: what has
+// been installed at the path meanwhile is what runs. It gets the very same
+// listening descriptors (handshake.h says how), so clients wait in the same
+// queue whichever program accepts from it. This program serves on until the new
+// one reports that it is ready, then stops accepting, and drains once that one
+// has lived for kProof. However the new program fails before, whether it is
+// missing, ends, hangs or crashes at once, this one serves on.
+//
+//   kIdle ──Start──▶ kStarting ──"ready"──▶ kProving ──kProof──▶ kHandedOver
+//     ▲                  │                     │
+//     └── it has ended ──┴── or was killed ────┘
+//
+// Process: the parent; belongs to the supervisor. Generations start and reap
+// the new program. One at a time is in flight.
+//
+// Errors: Create() names the call. Everything else that can fail is an upgrade
+// that failed: logged with its reason, and counted.
+//
+// Example:
+//   auto upgrade = Upgrade::Create(options, manager, &generations, &log);
+//   (*upgrade)->Start(listeners, now);
+//   ... poll (*upgrade)->fd() until (*upgrade)->deadline() ...
+//   if ((*upgrade)->Step(now)) Drain();  // the other one serves
 class Upgrade {
  public:
   // How long a new program must live after it said that it is ready.
   static constexpr absl::Duration kProof = absl::Milliseconds(200);
 
-  // Starts a new program; tests may have their own way.
-  using StartFunction =
-      std::function<absl::StatusOr<proc::Child>(const proc::Program& program)>;
-
-  // By options.upgrade and notify_socket. Without a
-  // command, every request is refused. `manager`, `reaper` and `log` outlive
-  // this object.
+  // By options.upgrade. Without a command, every request is refused. The others
+  // outlive this object.
   static absl::StatusOr<std::unique_ptr<Upgrade>> Create(
-      const Options& options, ServiceManager* manager, proc::Reaper* reaper,
-      EventLog* log, StartFunction start = proc::StartProgram);
+      const Options& options, ServiceManager* manager, Generations* generations,
+      EventLog* log);
 
   // Starts the program with `listeners`, which stay the caller's. If one is in
   // flight already it says so in the log, and that is all.
@@ -76,7 +67,11 @@ class Upgrade {
   // To be called when fd() is readable or deadline() has come. True, once, when
   // the new program has taken over.
   bool Step(net::Instant now);
-  // Accounts for the end of the new program, which the reaper returned.
+  // Records that the new program is the process `pid`.
+  void Started(pid_t pid);
+  // Records that the new program could not be started.
+  void NotStarted(const absl::Status& why);
+  // Accounts for the end of the new program.
   void Ended(const proc::ExitStatus& status, net::Instant now);
   // The listeners are closed here: whoever connects from now on is the other
   // program's. Says so, if there is one.
@@ -91,6 +86,8 @@ class Upgrade {
   bool idle() const { return state_ == State::kIdle; }
   // Whether the other program accepts connections, and this one must not.
   bool other_accepts() const { return state_ >= State::kProving; }
+  // Returns whether the other program has taken over.
+  bool handed_over() const { return state_ >= State::kHandedOver; }
   int fd() const { return ready_.fd(); }
   net::Instant deadline() const { return deadline_; }
   uint64_t failures() const { return failures_; }
@@ -99,23 +96,22 @@ class Upgrade {
   enum class State { kIdle, kStarting, kEnding, kProving, kHandedOver, kOver };
 
   Upgrade(const Options& options, net::EventFd ready, ServiceManager* manager,
-          proc::Reaper* reaper, EventLog* log, StartFunction start);
-  proc::Program ProgramWith(const std::vector<LentListener>& listeners) const;
+          Generations* generations, EventLog* log);
   void TakeReadiness(net::Instant now);
   bool TryHandOver(net::Instant now);
-  void End(int signal, absl::Status why);
+  // Notes why the new program is told to end.
+  void EndBecause(absl::Status why);
   void Fail(const absl::Status& why);
 
-  const std::vector<std::string> command_;
+  const bool has_command_;
   const absl::Duration timeout_;
-  const std::string notify_socket_;
   ServiceManager* const manager_;
-  proc::Reaper* const reaper_;
+  Generations* const generations_;
   EventLog* const log_;
-  const StartFunction start_;
   // The new program inherits it, and notifies when it is ready.
   const proc::Private<net::EventFd> ready_;
   State state_ = State::kIdle;
+  // The new program; 0 if there is none, or if it is not known yet.
   pid_t pid_ = 0;
   net::Instant deadline_ = net::Never();
   // Why a program was told to end, until it has.

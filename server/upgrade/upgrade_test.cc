@@ -20,6 +20,8 @@
 #include "brood/server/control/service_manager.h"
 #include "brood/server/log/event_log.h"
 #include "brood/server/options.h"
+#include "brood/server/upgrade/generations.h"
+#include "brood/server/upgrade/managed_generations.h"
 #include "brood/server/vocabulary/child_tag.h"
 #include "brood/testing/fakes/captured_log.h"
 #include "brood/testing/fakes/fake_reaper.h"
@@ -62,14 +64,17 @@ class UpgradeTest : public ::brood::testing::LeakCheck {
     auto manager = ServiceManager::Create(options_.notify_socket, log);
     ASSERT_THAT(manager, IsOk());
     manager_ = *std::move(manager);
-    auto upgrade = Upgrade::Create(
-        options_, manager_.get(), &reaper_, log,
+    const auto start =
         [this](const proc::Program& program) -> absl::StatusOr<proc::Child> {
-          program_ = program;
-          ++started_;
-          if (!start_status_.ok()) return start_status_;
-          return proc::Child::Adopt(kPid);
-        });
+      program_ = program;
+      ++started_;
+      if (!start_status_.ok()) return start_status_;
+      return proc::Child::Adopt(kPid);
+    };
+    generations_ = std::make_unique<ManagedGenerations>(
+        options_, manager_.get(), &reaper_, log, start);
+    auto upgrade =
+        Upgrade::Create(options_, manager_.get(), generations_.get(), log);
     ASSERT_THAT(upgrade, IsOk());
     upgrade_ = *std::move(upgrade);
   }
@@ -95,6 +100,7 @@ class UpgradeTest : public ::brood::testing::LeakCheck {
   proc::Program program_;
   int started_ = 0;
   absl::Status start_status_;
+  std::unique_ptr<Generations> generations_;
   std::unique_ptr<Upgrade> upgrade_;
 };
 

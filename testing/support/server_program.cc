@@ -172,6 +172,10 @@ absl::Status ServerProgram::AwaitExit() {
       complaints.push_back(
           absl::StrCat("generation ", pid, " ended with status ", status));
     }
+  }
+  over_ = errno == ECHILD;
+  // Those that the main process has reaped, too.
+  for (pid_t pid : generations_) {
     if (!terse_ && EventsOf(log_.All(), "stopped",
                             {{"process.pid", pid}, {kResult, "success"}})
                            .size() != 1) {
@@ -179,7 +183,6 @@ absl::Status ServerProgram::AwaitExit() {
           "generation ", pid, " did not tell a balanced account, once"));
     }
   }
-  over_ = errno == ECHILD;
   for (const LoggedEvent& unbalanced :
        EventsOf(log_.All(), "stopped", {{kResult, "failure"}})) {
     complaints.push_back(unbalanced.line());

@@ -62,6 +62,8 @@ class ServerProgram {
   // Of the generation that has taken over last.
   pid_t pid() const { return generations_.back(); }
   const std::vector<pid_t>& generations() const { return generations_; }
+  // Of the process that was started first.
+  pid_t main_pid() const { return generations_.front(); }
   // To pid().
   void Signal(int signal) const;
 

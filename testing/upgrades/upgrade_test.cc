@@ -34,6 +34,7 @@
 namespace brood::testing {
 namespace {
 
+using ::testing::Ge;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
@@ -126,9 +127,9 @@ TEST_P(UpgradeTest, NobodyIsLostWhileProgramsAreExchanged) {
       absl::FormatDuration(absl::FromChrono(net::Now() - start)).c_str());
 }
 
-// A second USR2 while one is in flight is ignored, and a TERM ends what is
-// left.
-TEST_P(UpgradeTest, ManyRequestsMakeAtMostTwoGenerationsAtATime) {
+// A second USR2 while an upgrade is in flight is ignored, one after that is for
+// the newest program, and a TERM ends all.
+TEST_P(UpgradeTest, ManyRequestsMakeOneGenerationAfterTheOther) {
   const auto server = Start();
   {
     LoadClients clients(server->endpoint(), /*clients=*/8);
@@ -143,8 +144,10 @@ TEST_P(UpgradeTest, ManyRequestsMakeAtMostTwoGenerationsAtATime) {
   }
   EXPECT_THAT(server->AwaitSuccessor(), IsOk());
   EXPECT_THAT(server->Stop(), IsOk());
-  EXPECT_THAT(server->generations(), SizeIs(2)) << "to the first one alone";
-  EXPECT_THAT(server->started(), SizeIs(1)) << "by it";
+  EXPECT_THAT(server->generations(), SizeIs(Ge(3u)));
+  EXPECT_LE(server->started().size(), server->generations().size())
+      << "each program that was started has taken over, but the last one if "
+         "the stop came first";
 }
 
 // Who stops a server means all of it.

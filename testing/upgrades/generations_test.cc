@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The process that was started is the one to stop and to wait for, however many
+// upgrades there were, and no upgrade ends a connection (O4, O6). With the real
+// program, for each strategy.
+//
+// Other members of the kind that are tried here: a signal to any generation,
+// and to all processes of the group; a newest generation that crashes; a main
+// process that is killed; a supervisor in a shell, which starts the service
+// again when it ends.
+
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "brood/testing/leak_check.h"
+#include "brood/testing/logged_event.h"
+#include "brood/testing/status_matchers.h"
+#include "brood/testing/strategies.h"
+#include "brood/testing/support/load_clients.h"
+#include "brood/testing/support/observe.h"
+#include "brood/testing/support/server_program.h"
+#include "brood/testing/test_client.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::SizeIs;
+
+constexpr absl::Duration kTimeout = absl::Seconds(20);
+
+class GenerationsTest : public LeakCheck,
+                        public ::testing::WithParamInterface<StrategyRow> {
+ protected:
+  // Starts the server with `flags`, or a program that starts it.
+  static std::unique_ptr<ServerProgram> Start(
+      std::vector<std::string> flags = {},
+      const std::string& program = ServerProgram::Path()) {
+    std::vector<std::string> command = {
+        program, absl::StrCat("--strategy=", GetParam().name())};
+    for (std::string& flag : flags) command.push_back(std::move(flag));
+    auto server = ServerProgram::Start(std::move(command));
+    if (!server.ok()) throw std::runtime_error(server.status().ToString());
+    return *std::move(server);
+  }
+
+  // Returns a client that is being served by the newest generation.
+  static TestClient Connect(const ServerProgram& server) {
+    absl::StatusOr<TestClient> client = TestClient::Connect(server.endpoint());
+    if (!client.ok()) throw std::runtime_error(client.status().ToString());
+    EXPECT_THAT(client->Echo("hello"), IsOk());
+    return *std::move(client);
+  }
+
+  // Sends `signal` to `pid`, and waits for the upgrade that follows.
+  static void UpgradeBy(ServerProgram& server, pid_t pid,
+                        int signal = SIGUSR2) {
+    ASSERT_EQ(kill(pid, signal), 0);
+    ASSERT_THAT(server.AwaitSuccessor(), IsOk());
+  }
+
+  // Returns whether `pid` is a process, or a child that was not waited for.
+  static bool Exists(pid_t pid) { return kill(pid, 0) == 0; }
+};
+
+TEST_P(GenerationsTest, TheProcessThatWasStartedIsTheOneToStop) {
+  const auto server = Start();
+  for (int i = 0; i < 3; ++i) UpgradeBy(*server, server->main_pid());
+  EXPECT_THAT(server->generations(), SizeIs(4));
+  EXPECT_THAT(Connect(*server).Echo("to the fourth"), IsOk());
+  // Those in between have no connections, and have ended.
+  for (size_t i = 1; i < 3; ++i) {
+    const pid_t old = server->generations()[i];
+    EXPECT_TRUE(Await([&] { return !Exists(old); }, kTimeout)) << i;
+  }
+  EXPECT_TRUE(Exists(server->main_pid()));
+  ASSERT_EQ(kill(server->main_pid(), SIGTERM), 0);
+  EXPECT_THAT(server->AwaitExit(), IsOk());
+}
+
+TEST_P(GenerationsTest, ASignalToAnyGenerationIsForTheServer) {
+  const auto server = Start();
+  TestClient first = Connect(*server);
+  UpgradeBy(*server, server->main_pid());
+  TestClient second = Connect(*server);
+  UpgradeBy(*server, server->pid(), SIGHUP);
+  TestClient third = Connect(*server);
+  UpgradeBy(*server, server->generations()[1]) /* the one in the middle */;
+  EXPECT_THAT(server->generations(), SizeIs(4));
+  ASSERT_EQ(kill(server->generations()[1], SIGTERM), 0);
+  ASSERT_THAT(server->log().AwaitEvents(4 + 3, "draining", kTimeout), IsOk())
+      << "each of the four, and three when they were replaced";
+  for (TestClient* client : {&first, &second, &third}) {
+    EXPECT_THAT(client->Echo("in the grace"), IsOk());
+    client->Close();
+  }
+  EXPECT_THAT(server->AwaitExit(), IsOk());
+}
+
+// Ctrl-C reaches each process of the terminal's foreground group, and pkill
+// each of the name: that is one request to stop, and not several.
+TEST_P(GenerationsTest, ASignalToAllOfThemIsOneRequest) {
+  const auto server = Start();
+  TestClient first = Connect(*server);
+  UpgradeBy(*server, server->main_pid());
+  TestClient second = Connect(*server);
+  for (const pid_t pid : server->generations()) {
+    ASSERT_EQ(kill(pid, SIGTERM), 0);
+  }
+  ASSERT_THAT(server->log().AwaitEvents(2 + 1, "draining", kTimeout), IsOk());
+  for (TestClient* client : {&first, &second}) {
+    EXPECT_THAT(client->Echo("in the grace"), IsOk());
+    client->Close();
+  }
+  EXPECT_THAT(EventsOf(server->log().All(), "terminating"), IsEmpty());
+  EXPECT_THAT(server->AwaitExit(), IsOk());
+}
+
+// O4: the grace is for a stop alone.
+TEST_P(GenerationsTest, ConnectionsLiveThroughUpgrades) {
+  const auto server = Start({"--drain_grace=0s"});
+  std::vector<TestClient> clients;
+  for (int i = 0; i < 4; ++i) {
+    clients.push_back(Connect(*server));
+    UpgradeBy(*server, server->main_pid());
+  }
+  for (TestClient& client : clients) {
+    EXPECT_THAT(client.Echo("still there"), IsOk());
+  }
+  EXPECT_THAT(EventsOf(server->log().All(), "terminating"), IsEmpty());
+  ASSERT_EQ(kill(server->main_pid(), SIGTERM), 0);
+  EXPECT_THAT(server->AwaitExit(), IsOk()) << "they are ended by the stop";
+}
+
+TEST_P(GenerationsTest, TheNinthOldOneIsRefused) {
+  const auto server = Start();
+  std::vector<TestClient> clients;
+  UpgradeBy(*server, server->main_pid());
+  for (int i = 0; i < 8; ++i) {
+    clients.push_back(Connect(*server));
+    UpgradeBy(*server, server->main_pid());
+  }
+  ASSERT_EQ(kill(server->main_pid(), SIGUSR2), 0);
+  const auto ignored = server->log().AwaitEvent("upgrade-ignored", kTimeout);
+  ASSERT_THAT(ignored, IsOk());
+  EXPECT_THAT(ignored->Text("error.message"), HasSubstr("8 earlier programs"));
+  EXPECT_THAT(clients.front().Echo("still there"), IsOk());
+  clients.front().Close();
+  const pid_t oldest = server->generations()[1];
+  EXPECT_TRUE(Await([&] { return !Exists(oldest); }, kTimeout));
+  UpgradeBy(*server, server->main_pid());
+  EXPECT_THAT(server->generations(), SizeIs(11));
+  clients.clear();
+  EXPECT_THAT(server->Stop(), IsOk());
+}
+
+TEST_P(GenerationsTest, ItEndsAsTheLastGenerationDid) {
+  const auto server = Start();
+  UpgradeBy(*server, server->main_pid());
+  ASSERT_EQ(kill(server->pid(), SIGKILL), 0);
+  int status = 0;
+  ASSERT_EQ(waitpid(server->main_pid(), &status, 0), server->main_pid());
+  EXPECT_TRUE(WIFSIGNALED(status)) << status;
+  EXPECT_EQ(WTERMSIG(status), SIGKILL);
+  EXPECT_THAT(
+      server->log().AwaitEvent("generation-ended",
+                               {{"brood.exit.signal", SIGKILL}}, kTimeout),
+      IsOk());
+}
+
+TEST_P(GenerationsTest, NothingIsLeftOfOneThatWasKilledIfChildrenAreToDie) {
+  const auto server = Start({"--on_parent_death=die"});
+  TestClient first = Connect(*server);
+  UpgradeBy(*server, server->main_pid());
+  TestClient second = Connect(*server);
+  UpgradeBy(*server, server->main_pid());
+  TestClient third = Connect(*server);
+  ASSERT_EQ(kill(server->main_pid(), SIGKILL), 0);
+  for (TestClient* client : {&first, &second, &third}) {
+    EXPECT_TRUE(Await([&] { return !client->Echo("hello").ok(); }, kTimeout));
+  }
+  const auto ended = server->AwaitExit();
+  EXPECT_FALSE(absl::StrContains(ended.message(), "some did not end")) << ended;
+}
+
+TEST_P(GenerationsTest, ThePortIsFreeAtOnceWhenItWasKilled) {
+  const auto server = Start();
+  UpgradeBy(*server, server->main_pid());
+  TestClient client = Connect(*server);
+  UpgradeBy(*server, server->main_pid());
+  TestClient other = Connect(*server);
+  ASSERT_EQ(kill(server->main_pid(), SIGKILL), 0);
+  ASSERT_THAT(server->log().AwaitEvents(2, "main-process-ended", kTimeout),
+              IsOk());
+  EXPECT_TRUE(Await(
+      [&] { return !TestClient::Connect(server->endpoint()).ok(); }, kTimeout));
+  EXPECT_THAT(client.Echo("children finish"), IsOk());
+  EXPECT_THAT(other.Echo("children finish"), IsOk());
+  client.Close();
+  other.Close();
+  const auto ended = server->AwaitExit();
+  EXPECT_FALSE(absl::StrContains(ended.message(), "some did not end")) << ended;
+}
+
+// As a supervisor of some lines does it.
+TEST_P(GenerationsTest, ASupervisorSeesNoEnd) {
+  const std::string supervisor =
+      absl::StrCat(::testing::TempDir(), "/supervisor_", GetParam().name());
+  std::ofstream(supervisor) << "#!/bin/bash\n"
+                            << "trap 'kill -TERM $child' TERM\n"
+                            << ServerProgram::Path() << " \"$@\" & child=$!\n"
+                            << "wait $child; wait $child\n"
+                            << "echo \"it ended with $?\" >&2\n";
+  ASSERT_EQ(chmod(supervisor.c_str(), 0755), 0);
+  const auto server = Start({}, supervisor);
+  const auto listening = server->log().AwaitEvent("listening", kTimeout);
+  ASSERT_THAT(listening, IsOk());
+  const auto main_pid = static_cast<pid_t>(listening->Number("process.pid"));
+  for (int i = 0; i < 3; ++i) {
+    UpgradeBy(*server, main_pid);
+    EXPECT_THAT(Connect(*server).Echo("served"), IsOk());
+  }
+  EXPECT_THAT(server->log().All(), Not(HasSubstr("it ended")));
+  ASSERT_EQ(kill(server->main_pid(), SIGTERM), 0);
+  EXPECT_THAT(server->log().Await("it ended with 0", kTimeout), IsOk());
+  server->AwaitExit().IgnoreError();  // the shell has no account
+}
+
+INSTANTIATE_TEST_SUITE_P(With, GenerationsTest, EachStrategy(), StrategyName());
+
+}  // namespace
+}  // namespace brood::testing
