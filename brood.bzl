@@ -32,6 +32,7 @@ TESTING_PACKAGES = [
     "testing/api",
     "testing/children",
     "testing/endurance",
+    "testing/environments",
     "testing/fakes",
     "testing/fuzz",
     "testing/header_examples",

@@ -2,6 +2,7 @@
 
 #include "brood/server/control/request_signals.h"
 
+#include <fcntl.h>
 #include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/types.h>
@@ -19,6 +20,7 @@
 #include <vector>
 
 #include "brood/net/event_fd.h"
+#include "brood/net/unique_fd.h"
 #include "brood/proc/private_fds.h"
 
 namespace brood::server {
@@ -37,16 +39,33 @@ constexpr std::array<Meaning, 4> kSignals = {{
 }};
 
 // What the handler uses: it may run in any thread, at any moment.
-// The process that installed it; the bits of the signals that came, in the
-// order of kSignals; the descriptor to notify; and how many handlers run.
+// The process that installed it; the bits of the signals that came (BitOf());
+// the descriptor to notify; and how many handlers run.
 std::atomic<pid_t> owner{0};
 std::atomic<uint32_t> arrived{0};
 std::atomic<int> doorbell{-1};
 std::atomic<int> running{0};
 
+// Who has sent a signal.
+enum Sender { kProcess, kKernel };
+
+// Returns the bit of the signal `index`: in the order of kSignals, those that
+// processes have sent before those that the kernel has.
+uint32_t BitOf(size_t index, Sender sender) {
+  return uint32_t{1} << (index + (sender == kKernel ? kSignals.size() : 0));
+}
+
+// Returns whether this process has a controlling terminal. The kernel takes it
+// away when the terminal is closed, also from processes in the background.
+bool HasTerminal() {
+  const net::UniqueFd terminal = net::UniqueFd::Adopt(
+      open("/dev/tty", O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
+  return terminal.valid();
+}
+
 // In a process that was forked since the handler was installed, the signal does
 // what it would have done without it. It is blocked until the handler returns.
-void OnSignal(int signal, siginfo_t* /*info*/, void* /*context*/) {
+void OnSignal(int signal, siginfo_t* info, void* /*context*/) {
   const int saved_errno = errno;
   if (getpid() != owner) {
     std::signal(signal, SIG_DFL);
@@ -56,7 +75,8 @@ void OnSignal(int signal, siginfo_t* /*info*/, void* /*context*/) {
   }
   ++running;
   for (size_t i = 0; i < kSignals.size(); ++i) {
-    if (kSignals[i].signal == signal) arrived |= uint32_t{1} << i;
+    if (kSignals[i].signal != signal) continue;
+    arrived |= BitOf(i, info->si_code == SI_KERNEL ? kKernel : kProcess);
   }
   const int fd = doorbell;
   // If the counter is full, the descriptor is readable already.
@@ -102,7 +122,7 @@ class RequestSignals::Shared {
   int fd() const { return event_.fd(); }
   absl::Status Add(const Requests* requests, Use use);
   void Remove(const Requests* requests, Use use);
-  void Forward() const;
+  void Forward();
 
  private:
   // Taken is what must be undone for a signal that has a handler.
@@ -116,7 +136,14 @@ class RequestSignals::Shared {
   absl::Status Take(size_t index);
   void GiveBack(size_t index);
 
+  // Asks each server to stop, or for an upgrade.
+  void Ask(bool upgrade) const;
+
   const proc::Private<net::EventFd> event_;
+  // Whether the process had a controlling terminal when it took the signals.
+  const bool had_terminal_ = HasTerminal();
+  // Whether the servers were asked to stop because the terminal is gone.
+  bool stops_with_terminal_ = false;
   std::vector<const Requests*> everyone_;
   std::array<Taken, kSignals.size()> taken_;
 };
@@ -183,18 +210,33 @@ void RequestSignals::Shared::GiveBack(size_t index) {
   if (taken.was_blocked) ChangeMask(SIG_BLOCK, signal);
   sigaction(signal, &taken.action, nullptr);
   taken = Taken();
-  const uint32_t bit = uint32_t{1} << index;
-  if ((arrived.fetch_and(~bit) & bit) != 0) raise(signal);
+  const uint32_t bits = BitOf(index, kProcess) | BitOf(index, kKernel);
+  if ((arrived.fetch_and(~bits) & bits) != 0) raise(signal);
 }
 
-void RequestSignals::Shared::Forward() const {
+// SIGHUP has three senders: an operator, who wants an upgrade; the kernel, when
+// the terminal of the process is gone; and the shell of that terminal, which
+// passes on to its jobs what it got from the kernel. To the last two, which may
+// come both, the server ends with its terminal, as every program does.
+void RequestSignals::Shared::Forward() {
   event_->Take();
   const uint32_t bits = arrived.exchange(0);
   for (size_t i = 0; i < kSignals.size(); ++i) {
-    if ((bits >> i & 1) == 0) continue;
-    for (const Requests* requests : everyone_) {
-      kSignals[i].upgrade ? requests->AskToUpgrade() : requests->AskToDrain();
+    const auto& [signal, upgrade] = kSignals[i];
+    const bool by_process = (bits & BitOf(i, kProcess)) != 0;
+    const bool by_kernel = (bits & BitOf(i, kKernel)) != 0;
+    if (signal == SIGHUP &&
+        (by_kernel || (by_process && had_terminal_ && !HasTerminal()))) {
+      if (!std::exchange(stops_with_terminal_, true)) Ask(/*upgrade=*/false);
+    } else if (by_process || by_kernel) {
+      Ask(upgrade);
     }
+  }
+}
+
+void RequestSignals::Shared::Ask(bool upgrade) const {
+  for (const Requests* requests : everyone_) {
+    upgrade ? requests->AskToUpgrade() : requests->AskToDrain();
   }
 }
 

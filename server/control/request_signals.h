@@ -16,7 +16,8 @@ namespace brood::server {
 // new program take over, shared by all servers of a process.
 //
 //   SIGTERM, SIGINT    AskToDrain()
-//   SIGHUP, SIGUSR2    AskToUpgrade(), where a server can be upgraded
+//   SIGHUP, SIGUSR2    AskToUpgrade(), where a server can be upgraded; but
+//                      AskToDrain() for a SIGHUP because the terminal is gone
 //
 // A signal is sent to a process once, and is meant for every server in it. So
 // its handler marks it in one place for all, and the server that looks there

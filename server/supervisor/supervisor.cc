@@ -6,7 +6,6 @@
 #include <csignal>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "brood/net/listener.h"
 #include "brood/proc/memory/stack_page.h"
@@ -25,20 +24,6 @@ constexpr int kAcceptBatch = 16;
 
 // How often everything is looked at when the kernel cannot say what is ready.
 constexpr absl::Duration kBlindPeriod = absl::Milliseconds(10);
-
-// The fixed sources of poll_.
-enum Source : size_t {
-  kSignals,
-  kRequests,
-  kExits,
-  kDeadlines,
-  kLifecycle,
-  kUpgrade,
-  kGenerations,
-  kStrategy,
-  kAdmission,
-  kFirstListener,
-};
 
 }  // namespace
 
@@ -160,18 +145,6 @@ void Supervisor::ChooseWhatToPoll(Instant now) {
   }
 }
 
-// Before the requests: which program one is for may have changed.
-void Supervisor::AttendGenerations(Instant now) {
-  if (!poll_.IsReadable(kGenerations)) return;
-  const Generations::Messages messages = generations_->Attend();
-  if (messages.started) upgrade_->Started(*messages.started);
-  if (!messages.not_started.ok()) upgrade_->NotStarted(messages.not_started);
-  if (messages.ended) upgrade_->Ended(*messages.ended, now);
-  for (int i = 0; i < messages.stops; ++i) RequestStop(now);
-  if (messages.upgrade) StartUpgrade(now);
-  if (messages.main_process_ended) MainProcessEnded(now);
-}
-
 void Supervisor::TakeRequests(Instant now) {
   const bool signalled = poll_.IsReadable(kSignals) || signals_.IsWaiting();
   if (signalled) signals_.Forward();
@@ -180,17 +153,6 @@ void Supervisor::TakeRequests(Instant now) {
   SyncPoint("supervisor: requests taken");
   for (int i = 0; i < taken.drains; ++i) RequestStop(now);
   if (taken.upgrade) StartUpgrade(now);
-}
-
-// Whatever started the main process may start the service again at once, and
-// needs the port: the listeners are closed without emptying their queues.
-void Supervisor::MainProcessEnded(Instant now) {
-  log_.MainProcessEnded();
-  upgrade_->Abandon();
-  lifecycle_.DrainForUpgrade(now);
-  if (on_parent_death_ == OnParentDeath::kDie) lifecycle_.Abort(now);
-  lifecycle_.QueueIsEmpty();
-  CloseListeners();
 }
 
 // A child that another process created for this one is registered before its
@@ -209,23 +171,6 @@ void Supervisor::CleanupChildren(Instant now) {
   }
   strategy_->AdoptSpawned();
   reaper_->ForgetUnclaimed();
-}
-
-void Supervisor::ProgramEnded(const proc::Reaper::Ended& ended, Instant now) {
-  switch (generations_->Ended(ended.pid, ended.status)) {
-    case Generations::Role::kOld:
-      return;
-    case Generations::Role::kCandidate:
-      upgrade_->Ended(ended.status, now);
-      return;
-    case Generations::Role::kNewest:
-      if (stopping_) return;
-      status_ = absl::UnavailableError(absl::StrCat(
-          "the program that serves, pid ", ended.pid, ", ",
-          ended.status.ToString(), " without having been asked to stop"));
-      RequestStop(now);
-      return;
-  }
 }
 
 void Supervisor::KillExpired(Instant now) {
@@ -261,12 +206,6 @@ void Supervisor::StepLifecycle(Instant now) {
         break;
     }
   }
-}
-
-void Supervisor::StepUpgrade(Instant now) {
-  if (!poll_.Due(kUpgrade, now) || !upgrade_->Step(now)) return;
-  lifecycle_.DrainForUpgrade(now);
-  DrainListeners(now);
 }
 
 void Supervisor::MaintainStrategy(Instant now) {
@@ -346,17 +285,6 @@ void Supervisor::Publish(Instant now) {
   if (!poll_.has_fd()) return;
   ChooseWhatToPoll(now);
   poll_.Publish();
-}
-
-void Supervisor::StartUpgrade(Instant now) {
-  if (upgrade_->handed_over()) {
-    // The main process did not know yet that this program is not the newest.
-    generations_->Route({0, true});
-  } else if (lifecycle_.state() == Lifecycle::State::kServing) {
-    upgrade_->Start(listeners_.Lend(handshake_.IsSoleHolder()), now);
-  } else {
-    log_.UpgradeIgnored("this server is stopping");
-  }
 }
 
 void Supervisor::RequestStop(Instant now) {

@@ -35,7 +35,8 @@
 
 namespace brood::server {
 
-// Supervisor is the loop of the parent. Read supervisor.cc first.
+// Supervisor is the loop of the parent. Read supervisor.cc first; what concerns
+// other programs is in supervisor_upgrade.cc.
 //
 // One thread, and one order of steps in each turn; see Turn(). A child is
 // registered before it can be reaped, because both happen in this thread one
@@ -104,6 +105,20 @@ class Supervisor final : public proc::ParentOnly {
   }
 
  private:
+  // The fixed sources of poll_.
+  enum Source : size_t {
+    kSignals,
+    kRequests,
+    kExits,
+    kDeadlines,
+    kLifecycle,
+    kUpgrade,
+    kGenerations,
+    kStrategy,
+    kAdmission,
+    kFirstListener,
+  };
+
   absl::Status PrepareToServe();
 
   // The turn and its steps, in this order.
