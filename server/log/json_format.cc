@@ -11,6 +11,7 @@
 #include "brood/server/log/flat_fields.h"
 #include "brood/server/log/line_buffer.h"
 #include "brood/server/log/text_format.h"
+#include "brood/server/text/version.h"
 
 namespace brood::server {
 namespace {
@@ -153,7 +154,7 @@ absl::string_view FormatJson(const Event& event, const LineOrigin& origin,
   WriteMessage(event, object);
   object.Text("event.action", event.name());
   object.Text("service.name", origin.name);
-  object.Text("service.version", kServiceVersion);
+  object.Text("service.version", kVersion);
   object.Integer("process.pid", origin.pid);
   const FlatFields flat(event);
   for (const LogField& field : flat.fields()) {

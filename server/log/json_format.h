@@ -15,9 +15,6 @@ namespace brood::server {
 // pipe takes it whole or not at all.
 inline constexpr size_t kMaxJsonLine = 4096;
 
-// The value of the key "service.version": the version of this source.
-inline constexpr absl::string_view kServiceVersion = "0.1.0";
-
 // Writes `event` as a JSON object on one line into `memory`, which has
 // kMaxJsonLine bytes, and returns the line, which ends in a newline:
 //

@@ -3,8 +3,6 @@
 #include "brood/server/log/json_format.h"
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 #include <limits>
 #include <string>
 
@@ -223,14 +221,6 @@ TEST(JsonFormatTest, LeavesOutWholeFieldsForWhichThereIsNoRoom) {
     EXPECT_FALSE(parsed.Has("j"));
     EXPECT_FALSE(parsed.Has("k"));
   }
-}
-
-TEST(JsonFormatTest, HasTheVersionOfTheModule) {
-  std::ifstream module("MODULE.bazel");
-  const std::string text{std::istreambuf_iterator<char>(module),
-                         std::istreambuf_iterator<char>()};
-  EXPECT_THAT(text,
-              HasSubstr(absl::StrCat("version = \"", kServiceVersion, "\"")));
 }
 
 }  // namespace
