@@ -9,16 +9,21 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "brood/proc/exit_status.h"
+#include "brood/server/command_line/flag_reader.h"
 #include "brood/server/command_line/flags.h"
+#include "brood/server/command_line/help.h"
+#include "brood/server/command_line/machine_limits.h"
 #include "brood/server/echo_handler.h"
 #include "brood/server/handler.h"
 #include "brood/server/options.h"
@@ -105,11 +110,6 @@ DEFINE_bool(log_time, true,
             "begin each line of text with the time of day (UTC), unless the "
             "log is systemd's journal");
 
-namespace gflags {
-// gflags ends the program through this pointer; its own default is exit(1).
-extern void (*gflags_exitfunc)(int);
-}  // namespace gflags
-
 namespace brood::server {
 namespace {
 
@@ -139,23 +139,50 @@ namespace {
   std::exit(128 + status.signal());
 }
 
+// Returns the exit code.
+int Print(const std::string& text) {
+  if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0) {
+    Fail(absl::ErrnoToStatus(errno, "standard output"),
+         ExitCode::kSystemRefused);
+  }
+  return 0;
+}
+
+int PrintThatOptionsAreValid(const Options& options) {
+  for (const std::string& sentence : LimitsTooLowFor(options)) {
+    std::fputs(absl::StrCat("brood: warning: ", sentence, "\n").c_str(),
+               stderr);
+  }
+  return Print("brood: the configuration is valid\n");
+}
+
+// Returns the command with which an upgrade starts the program, or nothing if
+// the program is not found.
+std::vector<std::string> CommandToRepeat(const char* program,
+                                         const GivenFlags& given) {
+  std::vector<const char*> command = {program};
+  for (const std::string& argument : given.arguments) {
+    command.push_back(argument.c_str());
+  }
+  return OwnCommand(static_cast<int>(command.size()), command.data())
+      .value_or(std::vector<std::string>());
+}
+
 int Main(int argc, char** argv) {
+  // Before signals are blocked: while the program waits for the writer of a
+  // pipe with flags, SIGTERM and SIGINT end it.
+  const absl::StatusOr<GivenFlags> given = ParseFlags(argc, argv);
+  if (!given.ok()) Fail(given.status(), ExitCode::kUsage);
+  const Task task = TaskOf(*given);
+  if (task == Task::kPrintHelp) return Print(HelpText());
+  if (task == Task::kPrintVersion) return Print(VersionText());
+  absl::StatusOr<Options> options = OptionsFromFlags(*given);
+  if (!options.ok()) Fail(options.status(), ExitCode::kUsage);
+  if (task == Task::kCheckConfig) return PrintThatOptionsAreValid(*options);
   ProcessOptions process;
   const absl::Status prepared = PrepareProcess(process);
   if (!prepared.ok()) Fail(prepared, ExitCode::kSystemRefused);
-  const auto own_command = OwnCommand(argc, argv);
-  gflags::gflags_exitfunc = [](int code) {
-    std::exit(code == 0 ? 0 : static_cast<int>(ExitCode::kUsage));
-  };
-  const absl::Status parsed = ParseFlags(argc, argv);
-  if (!parsed.ok()) Fail(parsed, ExitCode::kUsage);
-  if (IsHelpRequested()) {
-    std::fputs(HelpText().c_str(), stdout);
-    return 0;
-  }
-  absl::StatusOr<Options> options = OptionsFromFlags();
-  if (!options.ok()) Fail(options.status(), ExitCode::kUsage);
-  if (own_command.ok()) options->upgrade.command = *own_command;
+  options->upgrade.command = CommandToRepeat(argc > 0 ? argv[0] : "", *given);
   TakeNotifySocket(&*options);
   auto inherited = InheritListeners();
   if (!inherited.ok()) Fail(inherited.status(), ExitCode::kUsage);
@@ -163,9 +190,9 @@ int Main(int argc, char** argv) {
       gflags::GetCommandLineFlagInfoOrDie("listen").is_default) {
     options->listen = {"inherited"};
     // A new program gets them from this one, and no variable that says so.
-    if (own_command.ok()) {
-      options->upgrade.command.insert(options->upgrade.command.begin() + 1,
-                                      "--listen=inherited");
+    std::vector<std::string>& command = options->upgrade.command;
+    if (!command.empty()) {
+      command.insert(command.begin() + 1, "--listen=inherited");
     }
   }
   // A failure costs speed and nothing else.

@@ -2,17 +2,19 @@
 
 #include "brood/server/command_line/flags.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "absl/time/time.h"
-#include "brood/server/command_line/flagfile.h"
 #include "brood/server/log_level.h"
 #include "brood/server/strategy_kind.h"
 #include "gflags/gflags.h"
@@ -182,72 +184,113 @@ constexpr Flag kFlags[] = {
     {kLogging, "log_time", "log.time", SetIn<&O::log, &O::Log::time>},
 };
 
-constexpr absl::string_view kUsage =
-    "usage: server [--FLAG=VALUE ...]\n"
-    "\n"
-    "Serves TCP connections, each in a process of its own. The handler of\n"
-    "this program gives every byte back. Prints \"listening ADDRESS:PORT\"\n"
-    "for each listener once connections are accepted.\n";
+// What asks the program for something else than to serve.
+constexpr struct {
+  const char* name;
+  FlagKind kind;
+  Task task;
+} kCommands[] = {
+    {"help", FlagKind::kAnswer, Task::kPrintHelp},
+    {"version", FlagKind::kAnswer, Task::kPrintVersion},
+    {"check_config", FlagKind::kCommand, Task::kCheckConfig},
+};
 
-constexpr absl::string_view kSignalsAndCodes =
-    "\n"
-    "Signals\n"
-    "  SIGTERM, SIGINT   stop: serve who is waiting, let children finish; the\n"
-    "                    second one stops at once\n"
-    "  SIGUSR2, SIGHUP   upgrade: start the program at the same path with the\n"
-    "                    same arguments, and let it take over once it is "
-    "ready\n"
-    "\n"
-    "Exit codes\n"
-    "  0 stopped as asked, 100 wrong command line, 111 the system refused\n";
+constexpr char kHelpLists[] = "--help lists every flag";
+constexpr char kNoEnvironment[] =
+    "flags are read from the command line and from files (--flagfile)";
+
+// What gflags defines in each program.
+constexpr struct {
+  const char* name;
+  const char* remedy;
+} kFlagsOfGflags[] = {
+    {"fromenv", kNoEnvironment},
+    {"tryfromenv", kNoEnvironment},
+    {"undefok", "each flag must be known"},
+    {"helpfull", kHelpLists},
+    {"helpshort", kHelpLists},
+    {"helpon", kHelpLists},
+    {"helpmatch", kHelpLists},
+    {"helppackage", kHelpLists},
+    {"helpxml", kHelpLists},
+    {"tab_completion_word", kHelpLists},
+    {"tab_completion_columns", kHelpLists},
+};
 
 absl::Status WithMessage(const absl::Status& status,
                          absl::string_view message) {
   return absl::Status(status.code(), message);
 }
 
+bool IsCommand(absl::string_view name) {
+  return absl::c_any_of(
+      kCommands, [name](const auto& command) { return name == command.name; });
+}
+
+// Returns `error`, which begins with the name of a flag, with the line of the
+// file from which `given` has the flag.
+absl::Status WithPlace(const absl::Status& error, const GivenFlags& given) {
+  absl::string_view place;
+  for (const GivenFlag& flag : given.flags) {
+    absl::string_view rest = error.message();
+    if (absl::ConsumePrefix(&rest, absl::StrCat("--", flag.name)) &&
+        (absl::StartsWith(rest, "=") || absl::StartsWith(rest, ":"))) {
+      place = flag.where;
+    }
+  }
+  if (place.empty()) return error;
+  return WithMessage(error, absl::StrCat(place, ": ", error.message()));
+}
+
 }  // namespace
 
 absl::Span<const Flag> AllFlags() { return kFlags; }
 
-absl::Status ParseFlags(int argc, char** argv) {
-  absl::Status known = CheckFlags(argc, argv);
-  if (!known.ok()) return known;
-  gflags::ParseCommandLineNonHelpFlags(&argc, &argv, /*remove_flags=*/true);
-  if (argc > 1 && !IsHelpRequested()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("\"", absl::CHexEscape(argv[1]),
-                     "\" is not a flag; --help lists what is allowed"));
+std::vector<KnownFlag> KnownFlags() {
+  std::vector<KnownFlag> known;
+  for (const auto& command : kCommands) {
+    known.push_back({command.name, command.kind, ""});
   }
-  return absl::OkStatus();
+  for (const Flag& flag : AllFlags()) {
+    gflags::CommandLineFlagInfo info;
+    const bool is_bool =
+        gflags::GetCommandLineFlagInfo(flag.name, &info) && info.type == "bool";
+    known.push_back(
+        {flag.name, is_bool ? FlagKind::kBool : FlagKind::kText, ""});
+  }
+  for (const auto& refused : kFlagsOfGflags) {
+    known.push_back({refused.name, FlagKind::kRefused, refused.remedy});
+  }
+  return known;
 }
 
-bool IsHelpRequested() {
-  for (const char* name : {"help", "helpfull", "helpshort"}) {
-    std::string value;
-    if (gflags::GetCommandLineOption(name, &value) && value == "true") {
-      return true;
+absl::StatusOr<GivenFlags> ParseFlags(int argc, const char* const* argv) {
+  const std::vector<std::string> arguments(argv + std::min(argc, 1),
+                                           argv + argc);
+  absl::StatusOr<GivenFlags> given = ReadFlags(arguments, KnownFlags());
+  if (!given.ok()) return given.status();
+  for (const GivenFlag& flag : given->flags) {
+    if (IsCommand(flag.name)) continue;
+    if (gflags::SetCommandLineOption(flag.name.c_str(), flag.value.c_str())
+            .empty()) {
+      return absl::InternalError(
+          absl::StrCat("--", flag.name, ": gflags refuses the value"));
     }
   }
-  return false;
+  return given;
 }
 
-std::string HelpText() {
-  std::string help(kUsage);
-  absl::string_view group;
-  for (const Flag& flag : AllFlags()) {
-    if (flag.group != group) absl::StrAppend(&help, "\n", flag.group, "\n");
-    group = flag.group;
-    const gflags::CommandLineFlagInfo info =
-        gflags::GetCommandLineFlagInfoOrDie(flag.name);
-    absl::StrAppend(&help, "  --", info.name, "=", info.default_value,
-                    "\n      ", info.description, "\n");
+Task TaskOf(const GivenFlags& given) {
+  Task task = Task::kServe;
+  for (const GivenFlag& flag : given.flags) {
+    for (const auto& command : kCommands) {
+      if (flag.name == command.name) task = command.task;
+    }
   }
-  absl::StrAppend(&help, kSignalsAndCodes);
-  return help;
+  return task;
 }
 
-absl::StatusOr<Options> OptionsFromFlags() {
+absl::StatusOr<Options> OptionsFromFlags(const GivenFlags& given) {
   Options options;
   options.owns_all_children = true;
   for (const Flag& flag : AllFlags()) {
@@ -255,10 +298,13 @@ absl::StatusOr<Options> OptionsFromFlags() {
     const std::string text =
         gflags::GetCommandLineFlagInfoOrDie(flag.name).current_value;
     const absl::Status set = flag.set(flag, text, &options);
-    if (!set.ok()) return WithMessage(set, absl::StrCat("--", set.message()));
+    if (!set.ok()) {
+      return WithPlace(WithMessage(set, absl::StrCat("--", set.message())),
+                       given);
+    }
   }
   const absl::Status valid = options.Validate();
-  if (!valid.ok()) return NameFlags(valid);
+  if (!valid.ok()) return WithPlace(NameFlags(valid), given);
   return options;
 }
 

@@ -4,11 +4,13 @@
 #define BROOD_SERVER_COMMAND_LINE_FLAGS_H_
 
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "brood/server/command_line/flag_reader.h"
 #include "brood/server/options.h"
 
 namespace brood::server {
@@ -24,9 +26,9 @@ namespace brood::server {
 // Runs in the parent, before there is a server, in one thread.
 //
 // Example:
-//   absl::Status parsed = ParseFlags(argc, argv);
-//   if (!parsed.ok()) return parsed;
-//   absl::StatusOr<Options> options = OptionsFromFlags();
+//   absl::StatusOr<GivenFlags> given = ParseFlags(argc, argv);
+//   if (!given.ok()) return given.status();
+//   absl::StatusOr<Options> options = OptionsFromFlags(*given);
 struct Flag {
   // Names the group of --help that lists the flag.
   const char* group;
@@ -48,20 +50,24 @@ struct Flag {
 // Returns every flag of the program, in the order of --help.
 absl::Span<const Flag> AllFlags();
 
-// Parses the command line for gflags. Returns InvalidArgument for an argument
-// that is no flag, for a value that gflags would misread, and for what a
-// --flagfile has of these. Reads the files that --flagfile names.
-absl::Status ParseFlags(int argc, char** argv);
+// Returns what ReadFlags() knows: AllFlags(), the commands of the program, and
+// those flags of gflags that are refused.
+std::vector<KnownFlag> KnownFlags();
 
-// Reports whether the command line asked for help.
-bool IsHelpRequested();
+// Reads the command line and the files that it names, and sets the flags of
+// gflags, which reads neither. Returns the errors of ReadFlags().
+absl::StatusOr<GivenFlags> ParseFlags(int argc, const char* const* argv);
 
-// Returns the text of --help.
-std::string HelpText();
+// Task is what a command line asks the program to do.
+enum class Task { kServe, kCheckConfig, kPrintHelp, kPrintVersion };
+
+// Returns the task for which `given` asks.
+Task TaskOf(const GivenFlags& given);
 
 // Returns the options that the flags describe. Returns InvalidArgument, naming
-// the flag ("--min_spares=0: must be 1 to 100000"), if a value is not allowed.
-absl::StatusOr<Options> OptionsFromFlags();
+// the flag and the file that has it ("a.conf:3: --min_spares=0: must be 1 to
+// 100000"), if a value is not allowed.
+absl::StatusOr<Options> OptionsFromFlags(const GivenFlags& given);
 
 // Returns `error` with the names of flags in place of the names of fields: an
 // error about "spares.min" becomes one about "--min_spares".

@@ -12,14 +12,17 @@
 #include <regex>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
+#include "brood/server/command_line/flag_reader.h"
 #include "brood/server/options.h"
 #include "brood/testing/status_matchers.h"
+#include "gflags/gflags.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -243,6 +246,32 @@ TEST(FlagsTest, NamesEachFlagInAnError) {
                "the kernel does not report when bytes moved on a unix "
                "socket; there is --connection_timeout, which "
                "unix_deadlines=connection_only leaves to unix sockets"));
+}
+
+// One that is neither would be read as if it was not there.
+TEST(FlagsTest, KnowsOrRefusesEachFlagOfGflags) {
+  std::set<std::string> known = {"flagfile"};
+  for (const KnownFlag& flag : KnownFlags()) {
+    EXPECT_TRUE(known.insert(flag.name).second) << flag.name;
+    EXPECT_EQ(flag.remedy.empty(), flag.kind != FlagKind::kRefused);
+  }
+  std::vector<gflags::CommandLineFlagInfo> of_gflags;
+  gflags::GetAllFlags(&of_gflags);
+  for (const gflags::CommandLineFlagInfo& flag : of_gflags) {
+    EXPECT_EQ(known.count(flag.name), 1u) << flag.name;
+  }
+  EXPECT_THAT(of_gflags, SizeIs(::testing::Ge(10u)));
+}
+
+TEST(FlagsTest, ChoosesTheTaskThatIsAskedFor) {
+  EXPECT_EQ(TaskOf({}), Task::kServe);
+  const auto task = [](const char* name) {
+    return TaskOf({{{"listen", ":1", ""}, {name, "", ""}}, {}});
+  };
+  EXPECT_EQ(task("linger"), Task::kServe);
+  EXPECT_EQ(task("check_config"), Task::kCheckConfig);
+  EXPECT_EQ(task("help"), Task::kPrintHelp);
+  EXPECT_EQ(task("version"), Task::kPrintVersion);
 }
 
 TEST(FlagsTest, LeavesOtherErrorsAsTheyAre) {

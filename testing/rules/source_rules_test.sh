@@ -61,7 +61,8 @@ rule 'two handlers of signals: one does nothing, one notes a request' \
 rule 'a library names the fields of Options, and no flag' \
   '"[^"]*(--[a-z]|\b(upgrade_(command|timeout)|(first_byte|idle|connection|peer)_timeout|m(in|ax)_spares|connections_per_worker)|\{\}_timeout)' \
   '  log_->UpgradeIgnored("upgrade_command is not set");' \
-  server/main.cc server/command_line/flags.cc server/command_line/flagfile.cc
+  server/main.cc server/command_line/flags.cc server/command_line/flag_reader.cc \
+  server/command_line/help.cc
 rule 'one file waits for children' \
   '\b(wait|waitid|waitpid|wait3|wait4)\s*\(' \
   '  while (waitpid(-1, &status, WNOHANG) > 0) {' \

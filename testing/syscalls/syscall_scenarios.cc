@@ -21,7 +21,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "brood/net/connection.h"
-#include "brood/server/command_line/flagfile.h"
+#include "brood/server/command_line/flag_reader.h"
 #include "brood/server/control/request_signals.h"
 #include "brood/server/options.h"
 #include "brood/server/own_command.h"
@@ -220,7 +220,7 @@ absl::Status PrepareAsMainDoes() {
 // What server/main.cc does before there is a server, which could be done later
 // as well. Descriptor 3 was inherited.
 absl::Status BeginAsMainDoes() {
-  const char* const by_path[] = {"./server", "--flagfile=/dev/null"};
+  const char* const by_path[] = {"./server"};
   const char* const by_name[] = {"server"};
   server::Options options;
   setenv("LISTEN_PID", absl::StrCat(getpid()).c_str(), 1);
@@ -229,9 +229,9 @@ absl::Status BeginAsMainDoes() {
   const absl::Status inherited = server::InheritListeners().status();
   close(STDERR_FILENO + 1);  // also if nobody has taken it
   for (const absl::Status& status :
-       {inherited, server::OwnCommand(2, by_path).status(),
+       {inherited, server::OwnCommand(1, by_path).status(),
         server::OwnCommand(1, by_name).status(),
-        server::CheckFlags(2, by_path)}) {
+        server::ReadFlags({"--flagfile=/dev/null"}, {}).status()}) {
     if (!status.ok()) return status;
   }
   return absl::OkStatus();

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef BROOD_SERVER_COMMAND_LINE_FLAG_READER_H_
+#define BROOD_SERVER_COMMAND_LINE_FLAG_READER_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+
+namespace brood::server {
+
+// FlagKind tells how a flag is written.
+enum class FlagKind {
+  kText,     // --name=value; on the command line also --name value
+  kBool,     // --name, --noname, --name=true, --name=false
+  kCommand,  // --name; on the command line only
+  kAnswer,   // as kCommand; what follows it is not read
+  kRefused,  // not at all
+};
+
+// KnownFlag is a flag that ReadFlags() knows.
+struct KnownFlag {
+  std::string name;
+  FlagKind kind = FlagKind::kText;
+
+  // Tells the user of a refused flag what to do instead.
+  std::string remedy;
+};
+
+// GivenFlag is a flag that the command line or a file has.
+struct GivenFlag {
+  std::string name;
+
+  // The text after "=". For a kBool "true" or "false"; for a command empty.
+  std::string value;
+
+  // Tells where the flag is: "FILE:LINE", escaped for a message. Empty for the
+  // command line.
+  std::string where;
+};
+
+// GivenFlags is what was read.
+struct GivenFlags {
+  // Holds the flags in the order of reading. Of two with one name the later
+  // one counts.
+  std::vector<GivenFlag> flags;
+
+  // Holds the arguments that give a program that is started later the same
+  // flags: those that were read, but for a file that cannot be read again (a
+  // pipe) its flags. A regular file is named, so that changes of it count.
+  std::vector<std::string> arguments;
+};
+
+// Reads `arguments` (without the name of the program) and each file that a
+// --flagfile=PATH,PATH... names, at its place, once. Nothing else reads either.
+//
+// A line of a file is blank, a comment (#) or one flag; white space around it
+// is ignored, and a line may end in CR LF. A file may name files, but no pipes.
+// "--" ends the flags, and nothing may follow it yet.
+//
+// Runs in the parent, before there is a server.
+//
+// Returns InvalidArgument for what is not a flag of `known`, for a value that
+// is missing or not allowed for its kind, and for a file that cannot be read.
+// The message begins with "FILE:LINE: " if the reason is in a file.
+//
+// Example:
+//   absl::StatusOr<GivenFlags> given =
+//       ReadFlags({"--listen=:7000"}, {{"listen", FlagKind::kText, ""}});
+absl::StatusOr<GivenFlags> ReadFlags(absl::Span<const std::string> arguments,
+                                     absl::Span<const KnownFlag> known);
+
+}  // namespace brood::server
+
+#endif  // BROOD_SERVER_COMMAND_LINE_FLAG_READER_H_

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "brood/server/command_line/machine_limits.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstddef>
+
+#include "absl/strings/str_cat.h"
+
+namespace brood::server {
+
+std::vector<std::string> LimitsTooLowFor(const Options& options) {
+  const size_t children = options.Capacity();
+  std::vector<std::string> sentences;
+  rlimit limit;
+  // The program raises the soft limit to the hard one.
+  if (getrlimit(RLIMIT_SIGPENDING, &limit) == 0 && limit.rlim_max < children) {
+    sentences.push_back(
+        absl::StrCat("the hard limit of pending signals (ulimit -Hi ",
+                     limit.rlim_max, ") is below the ", children,
+                     " children that may be alive at once: if "
+                     "many end at once, some are reaped late"));
+  }
+  // The kernel exempts the superuser.
+  if (geteuid() != 0 && getrlimit(RLIMIT_NPROC, &limit) == 0 &&
+      limit.rlim_cur < children) {
+    sentences.push_back(absl::StrCat("the limit of processes (ulimit -u ",
+                                     limit.rlim_cur, ") is below the ",
+                                     children,
+                                     " children that may be alive at once: "
+                                     "clients wait when it is reached"));
+  }
+  return sentences;
+}
+
+}  // namespace brood::server
