@@ -153,7 +153,7 @@ claim_help_lists_our_flags_in_groups_and_nobody_elses() {
   for name in Listening Processes Stopping Logging Signals 'Exit codes'; do
     grep -q "^${name}" <<<"${help}" || fail "there is no group ${name}"
   done
-  for name in flagfile fromenv tryfromenv undefok tab_completion helpon version; do
+  for name in fromenv tryfromenv undefok tab_completion helpon; do
     ! grep -q -e "--${name}" <<<"${help}" || fail "--${name} is not ours"
   done
 }
