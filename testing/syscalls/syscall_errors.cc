@@ -81,6 +81,7 @@ const std::map<std::string, Errors>& Table() {
       {"fclose", {ForGood(EIO)}},
       {"opendir",
        {ForGood(EMFILE), ForGood(ENFILE), ForGood(ENOMEM), ForGood(EACCES)}},
+      {"read", {ForGood(EIO), ForGood(EISDIR), Passing(EINTR)}},
       {"readdir", {ForGood(EIO), ForGood(ENOMEM)}},
       {"closedir", {ForGood(EBADF)}},
       {"flock", {ForGood(EWOULDBLOCK), ForGood(ENOLCK), Passing(EINTR)}},
