@@ -71,7 +71,7 @@ DEFINE_string(linger, "2s",
               "the handler has returned; 0 closes the connection at once");
 DEFINE_bool(init, false,
             "be the init process of a container: adopt and bury orphans");
-DEFINE_string(drain_grace, "10s",
+DEFINE_string(drain_grace, "8s",
               "from SIGTERM until children are terminated, then killed");
 DEFINE_string(children, "group",
               "process group of children: \"group\" (one of its own for "

@@ -264,10 +264,11 @@ struct Options {
   // Stopping
 
   // Sets the time from the request to stop until the children that still run
-  // are terminated, and later killed.
+  // are terminated, and later killed. An upgrade does not begin it. Container
+  // engines kill 10 s after their request.
   //
-  // Default: 10 s. Range: 0 to 24 hours.
-  absl::Duration drain_grace = absl::Seconds(10);
+  // Default: 8 s. Range: 0 to 24 hours.
+  absl::Duration drain_grace = absl::Seconds(8);
 
   // Says what children do when the process of the server is killed. kDie costs
   // two system calls for each child, and has three conditions:

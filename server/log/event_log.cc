@@ -89,10 +89,13 @@ void EventLog::NotifyFailed(absl::string_view words, const absl::Status& why) {
 }
 
 void EventLog::Draining(size_t running, absl::Duration grace) {
-  Log(Event(LogLevel::kInfo, "draining",
-            "draining: {} running, SIGTERM follows in {.1} s")
-          .Add("brood.running", running)
-          .Add("brood.grace", grace));
+  const bool ends = grace != absl::InfiniteDuration();
+  Event event(LogLevel::kInfo, "draining",
+              ends ? "draining: {} running, SIGTERM follows in {.1} s"
+                   : "draining: {} running, without a limit");
+  event.Add("brood.running", running);
+  if (ends) event.Add("brood.grace", grace);
+  Log(event);
 }
 
 void EventLog::Terminating(size_t running) {

@@ -61,7 +61,8 @@ class EventLog {
   // Logs that the first line of `words` could not be sent to the service
   // manager.
   void NotifyFailed(absl::string_view words, const absl::Status& why);
-  // Logs that the server stops and waits for at most `grace`.
+  // Logs that the server stops, or was replaced if `grace` is infinite, and
+  // waits for at most `grace`.
   void Draining(size_t running, absl::Duration grace);
   // Logs that the children are sent SIGTERM.
   void Terminating(size_t running);

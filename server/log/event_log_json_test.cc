@@ -95,9 +95,10 @@ TEST_F(EventLogJsonTest, NamesEachEvent) {
           "prepare-failed", "handler-threw", "bad-exit-code", "ended",
           "status-taken", "expired", "upgrade-started", "upgrade-ignored",
           "upgrade-ready", "upgrade-completed", "upgrade-failed",
-          "fork-delayed", "fork-failed", "accept-paused", "accept-failed",
-          "listener-closed", "call-failed", "worker-died-at-start",
-          "prefork-failed", "zygote-ready", "zygote-ended"));
+          "generation-ended", "main-process-ended", "waiting", "fork-delayed",
+          "fork-failed", "accept-paused", "accept-failed", "listener-closed",
+          "call-failed", "worker-died-at-start", "prefork-failed",
+          "zygote-ready", "zygote-ended"));
 }
 
 // The keys are an interface: a new key is added to the list, and none changes

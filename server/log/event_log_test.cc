@@ -60,6 +60,7 @@ TEST_F(EventLogTest, SaysEachEventInOneLineByOneWrite) {
               "some are reaped late\n"),
           Own("warning: sd_notify READY=1 failed: sendto @x\n"),
           Own("info: draining: 2 running, SIGTERM follows in 10.5 s\n"),
+          Own("info: draining: 2 running, without a limit\n"),
           Own("warning: terminating 2 children\n"),
           Own("warning: killing 1 children\n"),
           Own("warning: the grace is over: resetting 3 clients that still "
@@ -116,6 +117,12 @@ TEST_F(EventLogTest, SaysEachEventInOneLineByOneWrite) {
               "with code 1 before it was ready (failures: 2)\n"),
           Own("error: upgrade failed, still serving: posix_spawn /opt/server "
               "(failures: 3)\n"),
+          Own("info: upgrade: pid 4713, which had taken over, exited with code "
+              "0\n"),
+          Own("warning: the main process of this server has ended: "
+              "stopping\n"),
+          Own("info: replaced by another program, waiting for 3 "
+              "connections\n"),
           Own("warning: fork failed for 192.0.2.7:50112: clone: try again; the "
               "next attempt is in 20 ms (0 similar messages suppressed)\n"),
           Own("error: fork failed for 192.0.2.7:50112, connection closed: "

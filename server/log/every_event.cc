@@ -71,6 +71,7 @@ void LogEveryEvent(EventLog& log) {
   log.SignalQueueTooSmall(100, 1000);
   log.NotifyFailed("READY=1\nSTATUS=idle", absl::NotFoundError("sendto @x"));
   log.Draining(2, absl::Milliseconds(10500));
+  log.Draining(2, absl::InfiniteDuration());
   log.Terminating(2);
   log.Killing(1);
   log.LeftInQueue(3);
@@ -105,10 +106,10 @@ void LogEveryEvent(EventLog& log) {
   log.HandedOver(4713);
   log.UpgradeFailed(
       4713, absl::AbortedError("exited with code 1 before it was ready"), 2);
+  log.UpgradeFailed(0, absl::NotFoundError("posix_spawn /opt/server"), 3);
   log.GenerationEnded(4713, Exited(0));
   log.MainProcessEnded();
   log.WaitingForChildren(3);
-  log.UpgradeFailed(0, absl::NotFoundError("posix_spawn /opt/server"), 3);
 
   log.ForkDelayed(peer, refused, kLogPause, LogTime());
   log.ForkFailed(peer, refused, kLogPause, LogTime());

@@ -12,8 +12,9 @@ namespace brood::server {
 //
 // Each line is one write(2). A line that cannot be written now and whole is
 // dropped, which Write() reports: a reader that is slow, gone or out of space
-// has no effect on the writer. No SIGPIPE is raised, whatever the process does
-// with that signal. Works in the parent and in a child.
+// has no effect on the writer, nor has a limit on the size of files (ulimit
+// -f). Neither SIGPIPE nor SIGXFSZ is raised, whatever the process does with
+// these signals. Works in the parent and in a child.
 //
 // The descriptor is lent: its flags are shared with other processes (the user's
 // shell, the children) and stay as they are. Pipes and terminals are opened a
@@ -41,7 +42,7 @@ class LineWriter {
   int own_fd() const { return own_fd_; }
 
  private:
-  enum class Kind { kClosed, kFile, kSocket, kPipe };
+  enum class Kind { kClosed, kFile, kLimitedFile, kSocket, kPipe };
 
   const int lent_fd_;
   int own_fd_ = -1;

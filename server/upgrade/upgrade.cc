@@ -91,7 +91,7 @@ bool Upgrade::Step(Instant now) {
 }
 
 void Upgrade::TakeReadiness(Instant now) {
-  if (state_ != State::kStarting || ready_->Take() == 0) return;
+  if (state_ != State::kStarting || !IsKnown() || ready_->Take() == 0) return;
   proc::SyncPoint("upgrade: ready");
   state_ = State::kProving;
   deadline_ = net::After(now, kProof);

@@ -214,7 +214,7 @@ claim_the_log_says_what_happens_to_a_connection() {
   expected=(
     "^${us} listening on 127\.0\.0\.1:${port}$"
     "^${us} forked pid ([0-9]+) to handle (127\.0\.0\.1:[1-9][0-9]*) \(1 of 7\)$"
-    "^${us} draining: [01] running, SIGTERM follows in 10\.0 s$"
+    "^${us} draining: [01] running, SIGTERM follows in 8\.0 s$"
     "^${us} stopped: accepted 1 = running 0 \+ ended_ok 1 \+ "
   )
   local pattern
@@ -238,8 +238,9 @@ claim_with_log_level_off_it_is_silent() {
 }
 
 # serve_started_by COMMAND...: which starts a server that can't tell its port.
+served=0
 serve_started_by() {
-  local until=$((SECONDS + patience))
+  local until=$((SECONDS + patience)) client
   start --log_level=off
   stop  # the port is free now, and known
   "$@" &
@@ -247,6 +248,9 @@ serve_started_by() {
   until echo_with "${port}"; do
     ((SECONDS < until)) || fail "it does not serve"
     read -r -t 0.01 <> <(:)  # nobody tells: look again in a hundredth of a second
+  done
+  for ((client = 0; client < served; ++client)); do
+    echo_with "${port}" || fail "it does not serve any more"
   done
   stop
 }
@@ -278,6 +282,18 @@ os.execv(sys.argv[1], sys.argv[1:])' "${server}" "--listen=127.0.0.1:${port}" 2>
 claim_it_serves_and_stops_if_its_signals_were_ignored_and_blocked() {
   serve_started_by ignoring_and_blocking
   grep -q 'exited with code 0' "${scratch}/log" || fail "it does not reap"
+}
+
+# O20. The log may have 1024 bytes.
+with_short_files() {
+  ulimit -f 1
+  exec "${server}" "--listen=127.0.0.1:${port}" 2>"${scratch}/log"
+}
+claim_a_log_that_may_not_grow_stops_nothing() {
+  served=20
+  serve_started_by with_short_files
+  served=0
+  (($(stat -c %s "${scratch}/log") == 1024)) || fail "the log is not full"
 }
 
 claim_a_reader_of_its_output_that_is_gone_is_no_matter() {
