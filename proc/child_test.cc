@@ -1,5 +1,6 @@
 #include "brood/proc/child.h"
 
+#include <poll.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,7 +29,7 @@ static_assert(!std::is_copy_constructible_v<Child>);
 static_assert(!std::is_copy_assignable_v<Child>);
 
 // A pid that no process has: the kernel's largest is 4194304.
-constexpr pid_t kNobody = 5000001;
+constexpr pid_t kUnusedPid = 5000001;
 
 class ChildTest : public ::brood::testing::LeakCheck {
  protected:
@@ -43,6 +44,30 @@ class ChildTest : public ::brood::testing::LeakCheck {
     if (pid == 0) _exit(0);
     return Child::Adopt(pid);
   }
+  // Returns a child that leads a group of two processes. `end` becomes a
+  // descriptor for ExpectEnd(). The second process is not ours to reap.
+  static Child ForkGroup(int* end) {
+    int ends[2];
+    EXPECT_EQ(pipe(ends), 0);
+    const pid_t pid = fork();
+    if (pid == 0) {
+      setpgid(0, 0);
+      if (fork() == 0 && write(ends[1], "x", 1) != 1) _exit(1);
+      for (;;) pause();
+    }
+    close(ends[1]);
+    char byte;
+    EXPECT_EQ(read(ends[0], &byte, 1), 1);
+    *end = ends[0];
+    return Child::Adopt(pid);
+  }
+  // Expects that both processes of a group end, and closes `end`.
+  static void ExpectEnd(int end) {
+    pollfd ended = {end, POLLIN, 0};
+    EXPECT_EQ(poll(&ended, 1, 10000), 1) << "a process lives";
+    EXPECT_EQ(ended.revents, POLLHUP);
+    close(end);
+  }
   static int WaitFor(Child child) {
     int status = -1;
     const pid_t pid = std::move(child).Release();
@@ -56,26 +81,26 @@ using ChildDeathTest = ChildTest;
 TEST_F(ChildTest, OwnsNothingByDefault) { EXPECT_EQ(Child().pid(), 0); }
 
 TEST_F(ChildTest, GivesUpThePidItReleases) {
-  Child child = Child::Adopt(kNobody);
-  EXPECT_EQ(std::move(child).Release(), kNobody);
+  Child child = Child::Adopt(kUnusedPid);
+  EXPECT_EQ(std::move(child).Release(), kUnusedPid);
   EXPECT_EQ(child.pid(), 0);  // NOLINT(bugprone-use-after-move)
 }
 
 TEST_F(ChildTest, IsEmptyWhenItWasMoved) {
-  Child from = Child::Adopt(kNobody);
+  Child from = Child::Adopt(kUnusedPid);
   Child to = std::move(from);
   EXPECT_EQ(from.pid(), 0);  // NOLINT(bugprone-use-after-move)
   Child last;
   last = std::move(to);
   EXPECT_EQ(to.pid(), 0);  // NOLINT(bugprone-use-after-move)
-  EXPECT_EQ(std::move(last).Release(), kNobody);
+  EXPECT_EQ(std::move(last).Release(), kUnusedPid);
 }
 
 TEST_F(ChildTest, SurvivesItsAssignmentToItself) {
-  Child child = Child::Adopt(kNobody);
+  Child child = Child::Adopt(kUnusedPid);
   Child& same = child;
   child = std::move(same);
-  EXPECT_EQ(std::move(child).Release(), kNobody);
+  EXPECT_EQ(std::move(child).Release(), kUnusedPid);
 }
 
 TEST_F(ChildDeathTest, DestroyingAnUnreapedOneAbortsAndNamesThePid) {
@@ -113,25 +138,23 @@ TEST_F(ChildTest, SendsASignal) {
 }
 
 TEST_F(ChildTest, SendsASignalToTheGroupThatItLeads) {
-  int ends[2];
-  ASSERT_EQ(pipe(ends), 0);
-  // Both processes hold the writing end; the second one is not ours to reap.
-  const pid_t pid = fork();
-  if (pid == 0) {
-    setpgid(0, 0);
-    if (fork() == 0) {
-      if (write(ends[1], "x", 1) != 1) _exit(1);
-    }
-    for (;;) pause();
-  }
-  close(ends[1]);
-  Child child = Child::Adopt(pid);
-  char byte;
-  ASSERT_EQ(read(ends[0], &byte, 1), 1);
+  int end;
+  Child child = ForkGroup(&end);
   EXPECT_THAT(child.Signal(SIGKILL), IsOk());
-  EXPECT_EQ(read(ends[0], &byte, 1), 0);
+  ExpectEnd(end);
+  kill(-child.pid(), SIGKILL);  // so that a failure leaves no process
   EXPECT_EQ(WTERMSIG(WaitFor(std::move(child))), SIGKILL);
-  close(ends[0]);
+}
+
+// As if another wait call of the program had taken its status.
+TEST_F(ChildTest, SendsASignalToItsGroupThoughItIsGoneAndReportsThat) {
+  int end;
+  Child child = ForkGroup(&end);
+  ASSERT_EQ(kill(child.pid(), SIGKILL), 0);
+  ASSERT_EQ(waitpid(child.pid(), nullptr, 0), child.pid());
+  EXPECT_THAT(child.Signal(SIGKILL), StatusIs(absl::ErrnoToStatusCode(ESRCH)));
+  ExpectEnd(end);
+  std::move(child).Release();
 }
 
 TEST_F(ChildTest, SendsASignalToOneThatHasEndedAndIsNotReaped) {
@@ -146,17 +169,17 @@ TEST_F(ChildTest, SendsASignalToOneThatHasEndedAndIsNotReaped) {
 }
 
 TEST_F(ChildTest, SendsNothingOnceItIsReaped) {
-  // kill(0, ...) would go to us and all of our group; signal 0 harms nobody.
+  // kill(0, ...) signals this process and its group; signal 0 has no effect.
   EXPECT_THAT(Child().Signal(0),
               StatusIs(absl::StatusCode::kFailedPrecondition));
 }
 
 TEST_F(ChildTest, NamesTheCallAndThePidWhenASignalCanNotBeSent) {
-  Child child = Child::Adopt(kNobody);
+  Child child = Child::Adopt(kUnusedPid);
   EXPECT_THAT(child.Signal(SIGTERM),
               StatusIs(absl::ErrnoToStatusCode(ESRCH),
                        ::testing::HasSubstr(
-                           absl::StrCat("kill ", kNobody, " signal 15"))));
+                           absl::StrCat("kill ", kUnusedPid, " signal 15"))));
   std::move(child).Release();
 }
 
@@ -195,9 +218,9 @@ TEST_F(ChildTest, ReportsTheProcessorTimeThatItHasUsed) {
 TEST_F(ChildTest, ReportsNoProcessorTimeOfWhatIsNoChild) {
   EXPECT_THAT(Child().ProcessorTime(),
               StatusIs(absl::StatusCode::kFailedPrecondition));
-  Child nobody = Child::Adopt(kNobody);
-  EXPECT_FALSE(nobody.ProcessorTime().ok());
-  std::move(nobody).Release();
+  Child child = Child::Adopt(kUnusedPid);
+  EXPECT_FALSE(child.ProcessorTime().ok());
+  std::move(child).Release();
 }
 
 }  // namespace
