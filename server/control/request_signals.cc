@@ -240,10 +240,6 @@ void RequestSignals::Shared::Ask(bool upgrade) const {
   }
 }
 
-void RequestSignals::Block() {
-  for (const Meaning& each : kSignals) ChangeMask(SIG_BLOCK, each.signal);
-}
-
 absl::Status RequestSignals::BlockAlone() {
   sigset_t all;
   sigemptyset(&all);

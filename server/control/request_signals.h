@@ -42,12 +42,9 @@ class RequestSignals {
   // The signals that a server has a use for.
   enum Use { kStop, kStopAndUpgrade };
 
-  // Blocks the signals of both uses, for the first line of main(): one that
-  // comes before a server joins, or after it left, waits. While a server has
-  // joined they are not blocked.
-  static void Block();
-
-  // Blocks the signals of both uses and no other.
+  // Blocks the signals of both uses and no other, for the first line of main():
+  // one that comes before a server joins, or after it left, waits. While a
+  // server has joined they are not blocked.
   static absl::Status BlockAlone();
 
   // Takes the signals of `use`, which ask `requests`. That outlives this

@@ -227,7 +227,7 @@ TEST_F(RequestSignalsTest, CanBeJoinedAgainAfterTheLastServerHasLeft) {
 TEST_F(RequestSignalsTest, KeepsWhatComesBeforeAndAfterTheServerIfBlocked) {
   sigset_t before;
   sigprocmask(SIG_BLOCK, nullptr, &before);
-  RequestSignals::Block();
+  ASSERT_THAT(RequestSignals::BlockAlone(), IsOk());
   raise(SIGTERM);
   {
     auto signals = Join(*one_);

@@ -214,7 +214,8 @@ TestServer::Setup InterleavingsTest::SetupFor(const Pair& events) {
                                    "--listen=127.0.0.1:0",
                                    "--log_level=warning", "--log_format=json"};
   setup.before = [] {
-    server::RequestSignals::Block();  // as a program does
+    // As a program does.
+    EXPECT_THAT(server::RequestSignals::BlockAlone(), IsOk());
     plan->server = getpid();
     proc::SetSyncPointHook(AtSyncPoint);
   };

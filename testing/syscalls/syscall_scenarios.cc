@@ -245,7 +245,7 @@ Scenario Program() {
   scenario.prepare = [](Setup& setup) {
     setup.options.init = true;
     setup.given = {STDERR_FILENO + 1};
-    setup.before = server::RequestSignals::Block;
+    setup.before = [] { server::RequestSignals::BlockAlone().IgnoreError(); };
     const auto served = std::make_shared<Shared<std::atomic<int>>>();
     setup.handler = [served,
                      echo = setup.handler](net::Connection& connection) {
