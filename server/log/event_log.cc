@@ -52,6 +52,16 @@ LogLevel LevelOf(const ConnectionReport& report) {
   return failed ? LogLevel::kWarning : LogLevel::kInfo;
 }
 
+// Returns the event `name`: the connection of `peer` has a process.
+Event HasProcess(absl::string_view name, absl::string_view text, pid_t pid,
+                 const net::PeerAddress& peer, size_t running, size_t cap) {
+  return Event(LogLevel::kInfo, name, text)
+      .Add("brood.child.pid", pid)
+      .AddClient(peer)
+      .Add("brood.running", running)
+      .Add("brood.cap", cap);
+}
+
 }  // namespace
 
 EventLog::EventLog(LogLevel level, LogFormat format, TimeStamp stamp)
@@ -137,20 +147,14 @@ void EventLog::Stopped(const Totals& totals) {
 
 void EventLog::Forked(pid_t pid, const net::PeerAddress& peer, size_t running,
                       size_t cap) {
-  Log(Event(LogLevel::kInfo, "forked", "forked pid {} to handle {} ({} of {})")
-          .Add("brood.child.pid", pid)
-          .AddClient(peer)
-          .Add("brood.running", running)
-          .Add("brood.cap", cap));
+  Log(HasProcess("forked", "forked pid {} to handle {} ({} of {})", pid, peer,
+                 running, cap));
 }
 
 void EventLog::Assigned(pid_t pid, const net::PeerAddress& peer, size_t running,
                         size_t cap) {
-  Log(Event(LogLevel::kInfo, "assigned", "pid {} handles {} ({} of {})")
-          .Add("brood.child.pid", pid)
-          .AddClient(peer)
-          .Add("brood.running", running)
-          .Add("brood.cap", cap));
+  Log(HasProcess("assigned", "pid {} handles {} ({} of {})", pid, peer, running,
+                 cap));
 }
 
 void EventLog::Handling(const net::PeerAddress& peer) {
