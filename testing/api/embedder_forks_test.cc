@@ -28,6 +28,7 @@
 #include "brood/server/handler.h"
 #include "brood/server/tcp_server.h"
 #include "brood/server/totals.h"
+#include "brood/testing/logged_event.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/strategies.h"
 #include "brood/testing/support/handlers.h"
@@ -51,8 +52,20 @@ namespace {
 using server::ExitCode;
 using server::TcpServer;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
-class EmbedderForksTest : public StrategyTest {};
+class EmbedderForksTest : public StrategyTest {
+ protected:
+  // Expects that `server` serves a client and stops in order.
+  TestServer::Report ExpectServesOneClient(TestServer& server) {
+    TestClient client = ConnectTo(server);
+    EXPECT_THAT(client.Echo("x"), IsOk());
+    client.Close();
+    TestServer::Report report = StopAndExpectClean(server);
+    EXPECT_EQ(report.totals.ended_ok, 1u);
+    return report;
+  }
+};
 
 INSTANTIATE_TEST_SUITE_P(With, EmbedderForksTest, EachStrategy(),
                          StrategyName());
@@ -132,22 +145,26 @@ void ExpectInert(TcpServer& server) {
 }
 
 TEST_P(EmbedderForksTest, HoldAServerThatDoesNothing) {
+  // A server that stops still serves clients that have connected, so the test's
+  // client connects after the turn in which the server takes requests.
+  Shared<std::atomic<bool>> turned;
   TestServer::Setup setup;
-  setup.run = [](TcpServer& server) {
+  setup.run = [&](TcpServer& server) {
     EXPECT_THAT(server.Step(), IsOk());
     EXPECT_EQ(WaitStatusOfFork([&] {
                 ExpectInert(server);
                 return 0;
               }),
               0);
+    EXPECT_THAT(server.Step(), IsOk());
+    *turned = true;
     return server.Run();
   };
   const auto server = StartServer(std::move(setup));
-  TestClient client = ConnectTo(*server);
-  // The requests in the fork did not reach the server.
-  EXPECT_THAT(client.Echo("still here"), IsOk());
-  client.Close();
-  EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 1u);
+  // The requests in the fork do not reach the server.
+  ASSERT_TRUE(Await([&] { return turned->load(); }));
+  const TestServer::Report report = ExpectServesOneClient(*server);
+  EXPECT_THAT(EventsOf(report.log, "upgrade-ignored"), IsEmpty());
 }
 
 // As `if (fork() == 0) return ChildMain();` does with a server in scope.
@@ -170,10 +187,7 @@ TEST_P(EmbedderForksTest, DestroyAServerWithoutAnyEffect) {
     return server.Run();
   };
   const auto server = StartServer(std::move(setup));
-  TestClient client = ConnectTo(*server);
-  EXPECT_THAT(client.Echo("x"), IsOk());
-  client.Close();
-  EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 1u);
+  ExpectServesOneClient(*server);
 }
 
 // daemon() between Create() and Run(): the process that created the server is
@@ -192,9 +206,8 @@ TEST_P(EmbedderForksTest, AreToldIfTheyAreADaemonThatWantsToServe) {
     return server.Run();
   };
   const auto server = StartServer(std::move(setup));
-  EXPECT_THAT(ConnectTo(*server).Echo("x"), IsOk());
+  ExpectServesOneClient(*server);
   EXPECT_EQ(*verdict, 1);
-  StopAndExpectClean(*server);
 }
 
 // Returns the set of signals in the line `field` of /proc/self/status of a
@@ -259,10 +272,7 @@ TEST_P(EmbedderForksTest, CreateServersOfTheirOwn) {
     return server.Run();
   };
   const auto server = StartServer(std::move(setup));
-  TestClient client = ConnectTo(*server);
-  EXPECT_THAT(client.Echo("x"), IsOk());
-  client.Close();
-  EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 1u);
+  ExpectServesOneClient(*server);
 }
 
 }  // namespace
