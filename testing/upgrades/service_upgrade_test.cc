@@ -48,11 +48,12 @@ class ServiceUpgradeTest : public ServerTest {
     return StartServer(std::move(setup));
   }
 
-  // The successor is an orphan by now, and so ours.
-  static void Bury(pid_t successor) {
-    kill(successor, SIGTERM);
+  // Stops the new program and expects that it exits with 0. It is a child of
+  // this process, a subreaper, once the old one has ended.
+  static void StopAndReap(pid_t new_program) {
+    kill(new_program, SIGTERM);
     int status = -1;
-    EXPECT_EQ(waitpid(successor, &status, __WALL), successor);
+    EXPECT_EQ(waitpid(new_program, &status, __WALL), new_program);
     EXPECT_EQ(status, 0);
   }
 
@@ -86,7 +87,7 @@ TEST_F(ServiceUpgradeTest, TheManagerHearsWhoIsTheMainProcess) {
     ASSERT_THAT(client, IsOk());
     EXPECT_THAT(client->Echo("by the same file"), IsOk());
   }
-  Bury(successor);
+  StopAndReap(successor);
   EXPECT_EQ(manager_.NextWord(), "STOPPING=1");
 }
 
@@ -119,7 +120,7 @@ TEST_F(ServiceUpgradeTest, ADescriptorThatWasNamedByNumberGoesAlong) {
   ASSERT_THAT(completed, IsOk());
   EXPECT_THAT(ConnectTo(*server).Echo("the new one"), IsOk());
   server->AwaitExit();
-  Bury(static_cast<pid_t>(completed->Number("brood.child.pid")));
+  StopAndReap(static_cast<pid_t>(completed->Number("brood.child.pid")));
 }
 
 }  // namespace
