@@ -9,6 +9,23 @@
 
 namespace brood::server {
 
+// ListenerWithEntry is a listening socket and the entry of Options::listen that
+// it serves. `Socket` says who owns the descriptor: InheritedListener is the
+// one for embedders.
+template <typename Socket>
+struct ListenerWithEntry {
+  // Holds the listening descriptor.
+  Socket socket;
+  // Holds the entry as it is spelled in Options::listen. Of a descriptor that
+  // comes from another program it is the entry there; empty if unknown.
+  std::string entry;
+  // Makes the listening end with the server, also for other processes that have
+  // a copy of the descriptor. The server sets it for listeners that it has
+  // bound, and passes it on to the program that replaces it. Leave it false for
+  // one that must stay open, such as that of a service manager.
+  bool ends_with_server = false;
+};
+
 // InheritedListener owns a descriptor that already listens when the server is
 // created.
 //
@@ -25,18 +42,7 @@ namespace brood::server {
 //   inherited.push_back({net::Socket::Adopt(listening_fd), ""});
 //   options.listen = {"inherited"};
 //   auto server = TcpServer::Create(options, handler, std::move(inherited));
-struct InheritedListener {
-  // Owns the listening descriptor.
-  net::UniqueFd socket;
-  // Holds the entry of Options::listen that the descriptor served in the
-  // program that it comes from, as it was spelled there; empty if unknown.
-  std::string entry;
-  // Makes the listening end with the server, also for other processes that have
-  // a copy of the descriptor. The program before this one sets it for listeners
-  // that it has bound. Leave it false for one that must stay open, such as that
-  // of a service manager.
-  bool ends_with_server = false;
-};
+using InheritedListener = ListenerWithEntry<net::UniqueFd>;
 
 }  // namespace brood::server
 

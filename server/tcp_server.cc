@@ -259,7 +259,7 @@ absl::Status TcpServer::Impl::Listen(const Options& options,
   absl::Status opened = Keep(
       OpenListeners(options, std::move(inherited), &log_), &parts->listeners);
   for (const OpenedListener& each : parts->listeners) {
-    endpoints_.push_back(each.listener.endpoint());
+    endpoints_.push_back(each.socket.endpoint());
   }
   return opened;
 }

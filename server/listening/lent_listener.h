@@ -3,7 +3,7 @@
 #ifndef BROOD_SERVER_LISTENING_LENT_LISTENER_H_
 #define BROOD_SERVER_LISTENING_LENT_LISTENER_H_
 
-#include <string>
+#include "brood/server/inherited_listener.h"
 
 namespace brood::server {
 
@@ -14,16 +14,10 @@ namespace brood::server {
 // is open. The other program owns what it receives as an InheritedListener.
 //
 // Example:
-//   for (const LentListener& lent : listeners.Lend()) Send(lent.fd, lent.entry);
-struct LentListener {
-  // Holds the listening descriptor of the owner.
-  int fd;
-  // Holds the entry of Options::listen that the listener serves.
-  std::string entry;
-  // Says whether the listening is to end with the server that has it last; see
-  // InheritedListener.
-  bool ends_with_server = false;
-};
+//   for (const LentListener& lent : listeners.Lend(/*is_sole_holder=*/true)) {
+//     Send(/*fd=*/lent.socket, lent.entry);
+//   }
+using LentListener = ListenerWithEntry<int>;
 
 }  // namespace brood::server
 

@@ -15,16 +15,15 @@ constexpr int kAnyNumber = -1;
 
 ListenerSet::ListenerSet(Listeners opened) : latecomers_(opened.size()) {
   for (OpenedListener& each : opened) {
-    listeners_.push_back(
-        {proc::Private<net::Listener>(std::move(each.listener)),
-         std::move(each.entry), each.ends_with_server});
+    listeners_.push_back({{proc::Private<net::Listener>(std::move(each.socket)),
+                           std::move(each.entry), each.ends_with_server}});
   }
 }
 
 bool ListenerSet::all_closed() const {
   return std::none_of(
       listeners_.begin(), listeners_.end(),
-      [](const Served& served) { return served.listener->open(); });
+      [](const Served& served) { return served.socket->open(); });
 }
 
 void ListenerSet::InTurn(absl::FunctionRef<void(size_t)> visit) const {
@@ -36,14 +35,14 @@ void ListenerSet::InTurn(absl::FunctionRef<void(size_t)> visit) const {
 }
 
 net::Accepted ListenerSet::Accept(size_t index) {
-  net::Accepted accepted = listeners_[index].listener->Accept();
+  net::Accepted accepted = listeners_[index].socket->Accept();
   if (accepted.connection) next_ = (index + 1) % size();
   return accepted;
 }
 
 void ListenerSet::AllowLatecomers() {
   for (size_t i = 0; i < size(); ++i) {
-    latecomers_[i] = listeners_[i].listener->queued() + kLatecomers;
+    latecomers_[i] = listeners_[i].socket->queued() + kLatecomers;
   }
 }
 
@@ -51,7 +50,7 @@ void ListenerSet::RefuseNewcomers(net::Instant now) {
   for (size_t i = 0; i < size(); ++i) {
     Served& served = listeners_[i];
     if (!served.ends_with_server || !open(i)) continue;
-    served.may_close_at = net::After(now, served.listener->RefuseNewcomers());
+    served.may_close_at = net::After(now, served.socket->RefuseNewcomers());
     latecomers_[i] = kAnyNumber;
   }
 }
@@ -59,16 +58,16 @@ void ListenerSet::RefuseNewcomers(net::Instant now) {
 void ListenerSet::Close(size_t index, bool end_listening) {
   Served& served = listeners_[index];
   if (end_listening && served.ends_with_server) {
-    served.listener->EndListening();
+    served.socket->EndListening();
   }
-  served.listener.Close();
+  served.socket.Close();
 }
 
 size_t ListenerSet::queued() const {
   size_t queued = 0;
   for (const Served& served : listeners_) {
-    if (served.listener->open()) {
-      queued += static_cast<size_t>(served.listener->queued());
+    if (served.socket->open()) {
+      queued += static_cast<size_t>(served.socket->queued());
     }
   }
   return queued;

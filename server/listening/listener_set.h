@@ -19,7 +19,6 @@
 #define BROOD_SERVER_LISTENING_LISTENER_SET_H_
 
 #include <cstddef>
-#include <string>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -27,6 +26,7 @@
 #include "brood/net/instant.h"
 #include "brood/net/listener.h"
 #include "brood/proc/private_fds.h"
+#include "brood/server/inherited_listener.h"
 #include "brood/server/listening/lent_listener.h"
 #include "brood/server/listening/open_listeners.h"
 
@@ -38,10 +38,10 @@ class ListenerSet {
 
   size_t size() const { return listeners_.size(); }
   // -1 when it is closed.
-  int fd(size_t index) const { return listeners_[index].listener.fd(); }
-  bool open(size_t index) const { return listeners_[index].listener->open(); }
+  int fd(size_t index) const { return listeners_[index].socket.fd(); }
+  bool open(size_t index) const { return listeners_[index].socket->open(); }
   const net::Endpoint& endpoint(size_t index) const {
-    return listeners_[index].listener->endpoint();
+    return listeners_[index].socket->endpoint();
   }
   bool all_closed() const;
 
@@ -77,10 +77,7 @@ class ListenerSet {
   std::vector<LentListener> Lend(bool is_sole_holder) const;
 
  private:
-  struct Served {
-    proc::Private<net::Listener> listener;
-    std::string entry;  // of Options::listen
-    bool ends_with_server;
+  struct Served : ListenerWithEntry<proc::Private<net::Listener>> {
     net::Instant may_close_at = net::Instant::min();
   };
 

@@ -3,6 +3,7 @@
 #include "brood/server/listening/open_listeners.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -60,14 +61,14 @@ bool HasNumber(const Asked& asked, const Offered& offered) {
 
 bool HasAddress(const Asked& asked, const Offered& offered) {
   return asked.entry.kind == ListenEntry::kEndpoint &&
-         offered.opened.listener.endpoint() == asked.entry.endpoint;
+         offered.opened.socket.endpoint() == asked.entry.endpoint;
 }
 
 bool HasHost(const Asked& asked, const Offered& offered) {
   const net::Endpoint& wanted = asked.entry.endpoint;
   return asked.entry.kind == ListenEntry::kEndpoint && !wanted.is_unix() &&
          wanted.port() == 0 &&
-         offered.opened.listener.endpoint().WithPort(0) == wanted;
+         offered.opened.socket.endpoint().WithPort(0) == wanted;
 }
 
 // What no other entry means is for the entry "inherited", or for nobody.
@@ -86,7 +87,7 @@ absl::Status GiveTheRest(std::vector<Asked>& all_asked,
     if (rest != all_asked.end()) {
       Give(offered, *rest);
     } else {
-      net::Listener& unused = offered.opened.listener;
+      net::Listener& unused = offered.opened.socket;
       log->InheritedListenerUnused(offered.fd, unused.endpoint());
       unused.Close();
     }
@@ -155,7 +156,7 @@ absl::StatusOr<Listeners> OpenListeners(
   Listeners opened;
   for (Asked& asked : all_asked) {
     for (const OpenedListener& got : asked.got) {
-      absl::Status kept = options.CheckDeadlinesOn(got.listener.endpoint());
+      absl::Status kept = options.CheckDeadlinesOn(got.socket.endpoint());
       if (!kept.ok()) return kept;
     }
   }
@@ -170,7 +171,7 @@ absl::StatusOr<Listeners> OpenListeners(
     }
     for (OpenedListener& got : asked.got) {
       if (options.deadlines.peer != absl::ZeroDuration()) {
-        absl::Status set = got.listener.SetPeerTimeout(options.deadlines.peer);
+        absl::Status set = got.socket.SetPeerTimeout(options.deadlines.peer);
         if (!set.ok()) return set;
       }
       got.entry = *asked.text;

@@ -3,7 +3,6 @@
 #ifndef BROOD_SERVER_LISTENING_OPEN_LISTENERS_H_
 #define BROOD_SERVER_LISTENING_OPEN_LISTENERS_H_
 
-#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -14,17 +13,9 @@
 
 namespace brood::server {
 
-// OpenedListener is a listener and the entry of Options::listen that it serves.
-struct OpenedListener {
-  // Accepts the connections.
-  net::Listener listener;
-  // Holds the entry as it is spelled in Options::listen; a program that takes
-  // over finds its own entry by it.
-  std::string entry;
-  // Says whether the listening ends with the server, whichever other process
-  // has a copy of the descriptor: if the server has bound it.
-  bool ends_with_server = false;
-};
+// OpenedListener owns a listener that accepts connections for an entry of
+// Options::listen. A program that takes over finds its own entry by it.
+using OpenedListener = ListenerWithEntry<net::Listener>;
 
 using Listeners = std::vector<OpenedListener>;
 

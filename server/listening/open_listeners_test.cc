@@ -92,9 +92,9 @@ TEST_F(OpenListenersTest, BindsWhatNothingWasInheritedFor) {
   options_.listen = {"127.0.0.1:0", "unix:" + dir_.File("s")};
   const absl::StatusOr<Listeners> opened = Open();
   ASSERT_THAT(opened, IsOk());
-  EXPECT_EQ((*opened)[0].listener.endpoint().WithPort(0).ToString(),
+  EXPECT_EQ((*opened)[0].socket.endpoint().WithPort(0).ToString(),
             "127.0.0.1:0");
-  EXPECT_EQ((*opened)[1].listener.endpoint(), dir_.Socket("s"));
+  EXPECT_EQ((*opened)[1].socket.endpoint(), dir_.Socket("s"));
   EXPECT_EQ(EntriesOf(*opened), options_.listen);
 }
 
@@ -169,7 +169,7 @@ TEST_F(OpenListenersTest, RoundTripsThroughAnySuccession) {
           {net::Socket::Adopt(dup(listener.fd())), entry, ends_with_server});
     }
     EXPECT_THAT(now, ::testing::SizeIs(5));
-    EXPECT_EQ((*opened)[2].listener.endpoint(), numbered);
+    EXPECT_EQ((*opened)[2].socket.endpoint(), numbered);
     if (!before.empty()) {
       EXPECT_EQ(now, before);
     }

@@ -89,8 +89,8 @@ class SupervisorFixture : public ::brood::testing::LeakCheck {
     requests_ = std::make_unique<Requests>(*std::move(requests));
     absl::StatusOr<Listeners> listeners = OpenListeners(options_, {}, &log_);
     ASSERT_THAT(listeners, ::brood::testing::IsOk());
-    endpoint_ = listeners->front().listener.endpoint();
-    listener_fd_ = listeners->front().listener.fd();
+    endpoint_ = listeners->front().socket.endpoint();
+    listener_fd_ = listeners->front().socket.fd();
     auto deadlines = Deadlines::Create(options_, options_.Capacity(), now_);
     ASSERT_THAT(deadlines, ::brood::testing::IsOk());
     auto manager = ServiceManager::Create(options_.notify_socket, &log_);

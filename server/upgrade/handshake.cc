@@ -71,7 +71,7 @@ Handshake::Offer Handshake::MakeOffer(
   for (const LentListener& listener : listeners) {
     absl::StrAppend(&offer.variable, listener.entry,
                     listener.ends_with_server ? kBound : "", "\n");
-    offer.fds.push_back(listener.fd);
+    offer.fds.push_back(listener.socket);
   }
   return offer;
 }
