@@ -33,6 +33,7 @@
 #include "brood/server/handler.h"
 #include "brood/server/inherited_listener.h"
 #include "brood/server/options.h"
+#include "brood/server/upgrade/handshake.h"
 #include "brood/testing/fakes/captured_log.h"
 #include "brood/testing/fuzz/staged_process.h"
 #include "brood/testing/leak_check.h"
@@ -85,6 +86,14 @@ class TcpServerTest : public ::brood::testing::LeakCheck {
     socklen_t length = sizeof(address);
     getsockname(listener.fd(), reinterpret_cast<sockaddr*>(&address), &length);
     return net::Endpoint::FromSockaddr(address).port();
+  }
+  static bool Listens(const net::UniqueFd& listener) {
+    int listens = -1;
+    socklen_t length = sizeof(listens);
+    EXPECT_EQ(
+        getsockopt(listener.fd(), SOL_SOCKET, SO_ACCEPTCONN, &listens, &length),
+        0);
+    return listens == 1;
   }
   // Returns a process that has ended and was not reaped yet.
   static pid_t CreateZombie() {
@@ -236,6 +245,26 @@ TEST_F(TcpServerTest, ServesTheListenersOfTheProgramThatItReplaces) {
   eventfd_t count = 0;
   EXPECT_EQ(eventfd_read(ready_fd, &count), 0);
   EXPECT_EQ(count, 1u) << "it has reported that it is ready";
+}
+
+// It goes on with its copies until it has reported that they are closed.
+TEST_F(TcpServerTest, EndsTheListeningUnlessTheProgramThatItReplacesGoesOn) {
+  options_.upgrade.command = {"/program"};
+  for (const bool goes_on : {true, false}) {
+    const StagedProcess staged(
+        {absl::StrCat("BROOD_UPGRADE=", kAnyPort, "\tbound\n")});
+    const net::UniqueFd listener = ListeningSocket();
+    const int ready_fd = StagedProcess::kFirst;
+    ASSERT_EQ(dup2(listener.fd(), ready_fd + 1), ready_fd + 1);
+    const auto server = Create();
+    ASSERT_THAT(server, IsOk());
+    if (!goes_on) {
+      EXPECT_EQ(eventfd_write(ready_fd, Handshake::kReleased), 0);
+    }
+    (*server)->RequestDrain();
+    EXPECT_THAT((*server)->Run(), IsOk());
+    EXPECT_EQ(Listens(listener), goes_on);
+  }
 }
 
 // They are another server's of this process, which can be replaced.
