@@ -289,8 +289,8 @@ absl::Status TcpServer::Impl::PrepareUpgrades(const Options& options,
   if (!link.closed()) {
     parts->generations = std::make_unique<LinkedGeneration>(std::move(link));
   } else if (!options.notify_socket.empty() && getpid() != 1) {
-    parts->generations =
-        std::make_unique<ManagedGenerations>(options, manager, reaper, &log_);
+    parts->generations = std::make_unique<ManagedGenerations>(
+        options, parts->handshake.TakeOlder(), manager, reaper, &log_);
   } else {
     parts->generations =
         std::make_unique<MainProcess>(options, manager, reaper, &log_);

@@ -313,9 +313,11 @@ void Supervisor::DrainListeners(Instant now) {
 }
 
 // Those that serve a connection, those that will as soon as a process is
-// created, and the strategy's own that wait for work.
+// created, the strategy's own that wait for work, and older programs that stop
+// together with this one.
 size_t Supervisor::LiveChildren() const {
-  return std::max(connections_.running(), reaper_->live());
+  return std::max(connections_.running(), reaper_->live()) +
+         (stopping_ ? generations_->awaited() : 0);
 }
 
 void Supervisor::CloseListeners() {

@@ -5,10 +5,14 @@
 
 #include <sys/types.h>
 
+#include <cstddef>
 #include <functional>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "absl/types/optional.h"
 #include "brood/net/instant.h"
 #include "brood/proc/child.h"
@@ -55,6 +59,9 @@ class Generations {
   // asked for. The main process is not counted.
   static constexpr int kMostOld = 8;
 
+  // How long generations may take to end when the grace is over.
+  static constexpr absl::Duration kLastDelay = absl::Seconds(1);
+
   // What other processes of the server have reported since the last call, and
   // what they ask of this one.
   struct Messages {
@@ -80,6 +87,11 @@ class Generations {
   };
 
   virtual ~Generations() = default;
+
+  // Returns why an upgrade is refused when there are kMostOld.
+  static std::string TooManyOld() {
+    return absl::StrCat(kMostOld, " earlier programs still have connections");
+  }
 
   // Starts the candidate with what `offer` has. Returns its pid, or 0 if a
   // later Attend() will.
@@ -108,6 +120,10 @@ class Generations {
   virtual void KillAll(net::Instant now) = 0;
   // Accounts for the end of a program that the reaper returned.
   virtual Role Ended(pid_t pid, const proc::ExitStatus& status) = 0;
+
+  // Returns how many generations this program waits for when it stops, besides
+  // those that the reaper has.
+  virtual size_t awaited() const = 0;
 
   // Returns how the last generation has ended that served in place of this
   // program; nothing if this one serves, or another one still does.

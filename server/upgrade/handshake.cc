@@ -16,6 +16,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "brood/net/socket.h"
@@ -25,6 +26,7 @@ namespace {
 
 constexpr char kVariable[] = "BROOD_UPGRADE";
 constexpr char kLinkVariable[] = "BROOD_MAIN_PROCESS";
+constexpr char kOlderVariable[] = "BROOD_OLDER";
 // What follows the entry of a listener that ends with the server.
 constexpr char kBound[] = "\tbound";
 // The first number that proc::Program gives. The listeners follow.
@@ -41,25 +43,42 @@ absl::StatusOr<net::Socket> Take(const char* variable, int fd) {
 }
 
 bool IsOneOfOurs(absl::string_view variable) {
-  return absl::StartsWith(variable, absl::StrCat(kVariable, "=")) ||
-         absl::StartsWith(variable, absl::StrCat(kLinkVariable, "="));
+  const absl::string_view name = variable.substr(0, variable.find('='));
+  return name == kVariable || name == kLinkVariable || name == kOlderVariable;
 }
 
-// Returns the link that the environment names, a closed one if it names none.
-absl::StatusOr<GenerationLink> TakeLinkOfEnvironment() {
-  const char* value = getenv(kLinkVariable);
-  if (value == nullptr) return GenerationLink();
+// Returns the descriptors whose numbers the environment has under `variable`,
+// separated by commas. They belong to the caller.
+absl::StatusOr<std::vector<net::UniqueFd>> TakeNumbered(const char* variable) {
+  std::vector<net::UniqueFd> taken;
+  const char* value = getenv(variable);
+  if (value == nullptr) return taken;
   const std::string text = value;
-  unsetenv(kLinkVariable);
-  int fd = -1;
-  if (!absl::SimpleAtoi(text, &fd) || fd <= STDERR_FILENO) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(kLinkVariable, "=", absl::CHexEscape(text),
-                     ": must be the number of a descriptor above 2"));
+  unsetenv(variable);
+  for (const absl::string_view number : absl::StrSplit(text, ',')) {
+    int fd = -1;
+    if (!absl::SimpleAtoi(number, &fd) || fd <= STDERR_FILENO) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(variable, "=", absl::CHexEscape(text),
+                       ": must be numbers of descriptors above 2"));
+    }
+    absl::StatusOr<net::Socket> socket = Take(variable, fd);
+    if (!socket.ok()) return socket.status();
+    taken.push_back(*std::move(socket));
   }
-  absl::StatusOr<net::Socket> socket = Take(kLinkVariable, fd);
-  if (!socket.ok()) return socket.status();
-  return GenerationLink::Adopt(*std::move(socket));
+  return taken;
+}
+
+// Adds `fds` to `program`, and a variable with their numbers there.
+void AddNumbered(const char* variable, const std::vector<int>& fds,
+                 proc::Program* program) {
+  std::vector<int> numbers;
+  for (const int fd : fds) {
+    program->fds.push_back(fd);
+    numbers.push_back(STDERR_FILENO + static_cast<int>(program->fds.size()));
+  }
+  program->environment.push_back(
+      absl::StrCat(variable, "=", absl::StrJoin(numbers, ",")));
 }
 
 }  // namespace
@@ -99,9 +118,12 @@ proc::Program Handshake::MakeProgram(const std::vector<std::string>& command,
 }
 
 void Handshake::AddLink(int fd, proc::Program* program) {
-  program->fds.push_back(fd);
-  const int number = STDERR_FILENO + static_cast<int>(program->fds.size());
-  program->environment.push_back(absl::StrCat(kLinkVariable, "=", number));
+  AddNumbered(kLinkVariable, {fd}, program);
+}
+
+void Handshake::AddOlder(const std::vector<int>& pidfds,
+                         proc::Program* program) {
+  if (!pidfds.empty()) AddNumbered(kOlderVariable, pidfds, program);
 }
 
 bool Handshake::IsPending() { return getenv(kVariable) != nullptr; }
@@ -112,9 +134,15 @@ absl::StatusOr<Handshake> Handshake::Receive() {
   unsetenv(kVariable);
 
   Handshake handshake;
-  absl::StatusOr<GenerationLink> link = TakeLinkOfEnvironment();
+  absl::StatusOr<std::vector<net::UniqueFd>> link = TakeNumbered(kLinkVariable);
+  absl::StatusOr<std::vector<net::UniqueFd>> older =
+      TakeNumbered(kOlderVariable);
   if (!link.ok()) return link.status();
-  handshake.link_ = *std::move(link);
+  if (!older.ok()) return older.status();
+  if (!link->empty()) {
+    handshake.link_ = GenerationLink::Adopt(std::move(link->front()));
+  }
+  handshake.older_ = *std::move(older);
   absl::StatusOr<net::Socket> ready = Take(kVariable, kReadyFd);
   if (!ready.ok()) return ready.status();
   handshake.ready_ =
@@ -138,6 +166,10 @@ std::vector<InheritedListener> Handshake::TakeListeners() {
 
 GenerationLink Handshake::TakeLink() {
   return std::exchange(link_, GenerationLink());
+}
+
+std::vector<net::UniqueFd> Handshake::TakeOlder() {
+  return std::exchange(older_, {});
 }
 
 void Handshake::ReportReady() {

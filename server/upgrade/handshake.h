@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "brood/net/event_fd.h"
+#include "brood/net/unique_fd.h"
 #include "brood/proc/private_fds.h"
 #include "brood/proc/program.h"
 #include "brood/server/inherited_listener.h"
@@ -30,7 +31,9 @@ namespace brood::server {
 // "bound" if the listening is to end with the last program that has it. On the
 // same eventfd the old program reports when it has closed its copies. If there
 // is a main process, the variable BROOD_MAIN_PROCESS has the number of the
-// descriptor that links the new program to it (generation_link.h).
+// descriptor that links the new program to it (generation_link.h). If there is
+// none, BROOD_OLDER has the numbers of pidfds, separated by commas, of the
+// programs that still have connections.
 //
 // Runs in the parent of each program. Children inherit neither the descriptors
 // nor the variable.
@@ -69,6 +72,8 @@ class Handshake {
                                    const Offer& offer);
   // Adds the link to a main process, whose end is `fd`, to `program`.
   static void AddLink(int fd, proc::Program* program);
+  // Adds `pidfds`, those of older programs, to `program`.
+  static void AddOlder(const std::vector<int>& pidfds, proc::Program* program);
 
   // Reports whether another program has started this one as its successor and
   // Receive() has not been called yet.
@@ -84,6 +89,9 @@ class Handshake {
   // Returns the link to the main process, which belongs to the caller from now
   // on. It is closed if there is no main process.
   GenerationLink TakeLink();
+  // Returns the pidfds of older programs, which belong to the caller from now
+  // on.
+  std::vector<net::UniqueFd> TakeOlder();
 
   // Reports to the old program, if there is one, that this one accepts
   // connections from now on. Does nothing when it is called again.
@@ -100,6 +108,7 @@ class Handshake {
   pid_t old_program_ = 0;
   std::vector<InheritedListener> listeners_;
   GenerationLink link_;
+  std::vector<net::UniqueFd> older_;
 };
 
 }  // namespace brood::server

@@ -64,7 +64,8 @@ TEST_F(HandshakeTest, SendsDescriptorsAndOneVariable) {
               AllOf(Contains("BROOD_UPGRADE=127.0.0.1:0\nunix:/run/x\n"),
                     Contains("NOTIFY_SOCKET=/run/notify"),
                     Not(Contains("BROOD_UPGRADE=of an earlier one")),
-                    Not(Contains("BROOD_MAIN_PROCESS=9"))));
+                    Not(Contains("BROOD_MAIN_PROCESS=9")),
+                    Not(Contains(StartsWith("BROOD_OLDER=")))));
   EXPECT_EQ(program.path, "/program");
   EXPECT_THAT(program.arguments, ElementsAre("/program", "--flag"));
   EXPECT_THAT(program.blocked_signals, ElementsAre(SIGHUP, SIGUSR2))
@@ -88,6 +89,29 @@ TEST_F(HandshakeTest, AddsALinkAfterTheListeners) {
                       if ((fcntl(4, F_GETFD) & FD_CLOEXEC) == 0) return 3;
                       const GenerationLink link = received->TakeLink();
                       if (link.fd() != 4) return 4;
+                      return received->TakeLink().closed() ? 0 : 5;
+                    }),
+            0);
+}
+
+TEST_F(HandshakeTest, PassesThePidfdsOfOlderProgramsOn) {
+  proc::Program program =
+      Handshake::MakeProgram({"/program"}, "", Handshake::MakeOffer(7, {}));
+  Handshake::AddOlder({}, &program);
+  EXPECT_THAT(program.environment, Not(Contains(StartsWith("BROOD_OLDER="))));
+  Handshake::AddOlder({8, 9}, &program);
+  EXPECT_THAT(program.fds, ElementsAre(7, 8, 9));
+  EXPECT_THAT(program.environment, Contains("BROOD_OLDER=4,5"));
+  EXPECT_EQ(RunWith(/*fds=*/3,
+                    [] {
+                      setenv("BROOD_UPGRADE", "", 1);
+                      setenv("BROOD_OLDER", "4,5", 1);
+                      auto received = Handshake::Receive();
+                      if (!received.ok()) return 1;
+                      if (getenv("BROOD_OLDER") != nullptr) return 2;
+                      const auto older = received->TakeOlder();
+                      if (older.size() != 2 || older[1].fd() != 5) return 3;
+                      if (!received->TakeOlder().empty()) return 4;
                       return received->TakeLink().closed() ? 0 : 5;
                     }),
             0);

@@ -35,6 +35,7 @@ class LinkedGeneration final : public Generations {
   Role Ended(pid_t /*pid*/, const proc::ExitStatus& /*status*/) override {
     return Role::kOld;
   }
+  size_t awaited() const override { return 0; }
   absl::optional<proc::ExitStatus> last_status() const override {
     return absl::nullopt;
   }

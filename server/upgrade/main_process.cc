@@ -9,7 +9,6 @@
 #include <csignal>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "brood/proc/sync_point.h"
 #include "brood/server/vocabulary/child_tag.h"
 
@@ -110,9 +109,7 @@ int MainProcess::CountStops(int stops) {
 
 void MainProcess::AskForUpgrade(Messages* messages) {
   if (old() >= kMostOld) {
-    log_->UpgradeIgnored(absl::StrCat(kMostOld,
-                                      " earlier programs still have "
-                                      "connections"));
+    log_->UpgradeIgnored(TooManyOld());
   } else if (newest_ == nullptr) {
     messages->upgrade = true;
   } else {

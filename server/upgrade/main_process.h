@@ -41,9 +41,6 @@ namespace brood::server {
 // is the newest now.
 class MainProcess final : public Generations {
  public:
-  // How long the generations may take to end when the grace is over.
-  static constexpr absl::Duration kLastDelay = absl::Seconds(1);
-
   // By options.upgrade and notify_socket. The others outlive this object.
   MainProcess(const Options& options, ServiceManager* manager,
               proc::Reaper* reaper, EventLog* log,
@@ -59,6 +56,7 @@ class MainProcess final : public Generations {
   void StopAll() override;
   void KillAll(net::Instant now) override;
   Role Ended(pid_t pid, const proc::ExitStatus& status) override;
+  size_t awaited() const override { return 0; }
   absl::optional<proc::ExitStatus> last_status() const override {
     return last_status_;
   }

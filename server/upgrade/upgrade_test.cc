@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "brood/net/instant.h"
+#include "brood/net/unique_fd.h"
 #include "brood/proc/child.h"
 #include "brood/server/control/service_manager.h"
 #include "brood/server/log/event_log.h"
@@ -72,7 +73,8 @@ class UpgradeTest : public ::brood::testing::LeakCheck {
       return proc::Child::Adopt(kPid);
     };
     generations_ = std::make_unique<ManagedGenerations>(
-        options_, manager_.get(), &reaper_, log, start);
+        options_, std::vector<net::UniqueFd>(), manager_.get(), &reaper_, log,
+        start);
     auto upgrade =
         Upgrade::Create(options_, manager_.get(), generations_.get(), log);
     ASSERT_THAT(upgrade, IsOk());

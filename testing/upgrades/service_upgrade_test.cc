@@ -91,6 +91,31 @@ TEST_F(ServiceUpgradeTest, TheManagerHearsWhoIsTheMainProcess) {
   EXPECT_EQ(manager_.NextWord(), "STOPPING=1");
 }
 
+// A manager may ask the main process alone, and kill what is left after it.
+TEST_F(ServiceUpgradeTest, TheNewOneStopsTheOldOneAndWaitsForIt) {
+  const net::Endpoint endpoint = dir_.Socket("s");
+  const auto server = StartWithSuccessor(endpoint.ToString());
+  auto client = TestClient::Connect(endpoint);
+  ASSERT_THAT(client, IsOk());
+  EXPECT_THAT(client->Echo("by the old one"), IsOk());
+  server->Signal(SIGHUP);
+  const auto completed = server->AwaitEvent("upgrade-completed");
+  ASSERT_THAT(completed, IsOk());
+  const auto new_program =
+      static_cast<pid_t>(completed->Number("brood.child.pid"));
+  ASSERT_EQ(kill(new_program, SIGTERM), 0);
+  ASSERT_THAT(server->AwaitEvent("draining", {{"brood.grace", 5'000'000'000}}),
+              IsOk())
+      << "the old one has a grace now";
+  EXPECT_THAT(client->Echo("in the grace"), IsOk());
+  EXPECT_EQ(kill(new_program, 0), 0) << "it waits";
+  client->Close();
+  ExpectClean(server->AwaitExit());
+  int status = -1;
+  EXPECT_EQ(waitpid(new_program, &status, __WALL), new_program);
+  EXPECT_EQ(status, 0);
+}
+
 TEST_F(ServiceUpgradeTest, TheManagerHearsThatTheOldOneStays) {
   TestServer::Setup setup;
   setup.options.notify_socket = std::string(notify_.path());
