@@ -207,7 +207,7 @@ int Main(int argc, char** argv) {
 
   AnnounceReadiness((*server)->endpoints(), STDOUT_FILENO);
   const absl::Status stopped = (*server)->Run();
-  if (const auto status = (*server)->successor_status()) EndLike(*status);
+  if (const auto status = (*server)->last_generation_status()) EndLike(*status);
   if (!stopped.ok()) Fail(stopped, ExitCode::kSystemRefused);
   return 0;
 }

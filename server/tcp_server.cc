@@ -372,7 +372,7 @@ bool TcpServer::handed_over() const {
   return impl_->IsOurs() && impl_->supervisor().handed_over();
 }
 
-absl::optional<proc::ExitStatus> TcpServer::successor_status() const {
+absl::optional<proc::ExitStatus> TcpServer::last_generation_status() const {
   if (!impl_->IsOurs()) return absl::nullopt;
   return impl_->supervisor().last_status();
 }

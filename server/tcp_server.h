@@ -124,7 +124,7 @@ class TcpServer final {
   bool handed_over() const;
   // Returns how the last program ended that served in place of this one:
   // nothing if there was none. For an exit code of one's own that repeats it.
-  absl::optional<proc::ExitStatus> successor_status() const;
+  absl::optional<proc::ExitStatus> last_generation_status() const;
 
   // Returns how many connections there were, by outcome.
   const Totals& totals() const;
