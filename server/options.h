@@ -264,8 +264,7 @@ struct Options {
   // Stopping
 
   // Sets the time from the request to stop until the children that still run
-  // are terminated, and later killed. An upgrade does not begin it. Container
-  // engines kill 10 s after their request.
+  // are terminated, and later killed. An upgrade does not begin it.
   //
   // Default: 8 s. Range: 0 to 24 hours.
   absl::Duration drain_grace = absl::Seconds(8);

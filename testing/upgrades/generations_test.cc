@@ -7,13 +7,14 @@
 // Other members of the kind that are tried here: a signal to any generation,
 // and to all processes of the group; a newest generation that crashes; a main
 // process that is killed; a supervisor in a shell, which starts the service
-// again when it ends.
+// again when it ends; and the main process as PID 1 of its namespace.
 
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <fstream>
 #include <memory>
 #include <stdexcept>
@@ -26,6 +27,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "brood/testing/internal/proc_files.h"
 #include "brood/testing/leak_check.h"
 #include "brood/testing/logged_event.h"
 #include "brood/testing/status_matchers.h"
@@ -75,6 +77,15 @@ class GenerationsTest : public LeakCheck,
                         int signal = SIGUSR2) {
     ASSERT_EQ(kill(pid, signal), 0);
     ASSERT_THAT(server.AwaitSuccessor(), IsOk());
+  }
+
+  // Makes an executable file of the lines of Bash `text`. Returns its path.
+  static std::string Script(const std::string& name, const std::string& text) {
+    std::string path =
+        absl::StrCat(::testing::TempDir(), "/", name, GetParam().name());
+    std::ofstream(path) << "#!/bin/bash\n" << text;
+    EXPECT_EQ(chmod(path.c_str(), 0755), 0);
+    return path;
   }
 
   // Returns whether `pid` is a process, or a child that was not waited for.
@@ -223,13 +234,11 @@ TEST_P(GenerationsTest, ThePortIsFreeAtOnceWhenItWasKilled) {
 // As a supervisor of some lines does it.
 TEST_P(GenerationsTest, ASupervisorSeesNoEnd) {
   const std::string supervisor =
-      absl::StrCat(::testing::TempDir(), "/supervisor_", GetParam().name());
-  std::ofstream(supervisor) << "#!/bin/bash\n"
-                            << "trap 'kill -TERM $child' TERM\n"
-                            << ServerProgram::Path() << " \"$@\" & child=$!\n"
-                            << "wait $child; wait $child\n"
-                            << "echo \"it ended with $?\" >&2\n";
-  ASSERT_EQ(chmod(supervisor.c_str(), 0755), 0);
+      Script("supervisor_", absl::StrCat("trap 'kill -TERM $child' TERM\n",
+                                         ServerProgram::Path(),
+                                         " \"$@\" & child=$!\n"
+                                         "wait $child; wait $child\n"
+                                         "echo \"it ended with $?\" >&2\n"));
   const auto server = Start({}, supervisor);
   const auto listening = server->log().AwaitEvent("listening", kTimeout);
   ASSERT_THAT(listening, IsOk());
@@ -238,10 +247,45 @@ TEST_P(GenerationsTest, ASupervisorSeesNoEnd) {
     UpgradeBy(*server, main_pid);
     EXPECT_THAT(Connect(*server).Echo("served"), IsOk());
   }
-  EXPECT_THAT(server->log().All(), Not(HasSubstr("it ended")));
+  EXPECT_FALSE(server->log().TryTake("it ended"));
   ASSERT_EQ(kill(server->main_pid(), SIGTERM), 0);
   EXPECT_THAT(server->log().Await("it ended with 0", kTimeout), IsOk());
   server->AwaitExit().IgnoreError();  // the shell has no account
+}
+
+// PID 1 cannot be ended by a signal that it does not handle, and its end is
+// that of its namespace.
+TEST_P(GenerationsTest, ItIsUpgradedAsPid1) {
+  if (std::system("unshare --user --map-root-user --pid --fork true") != 0) {
+    GTEST_SKIP() << "no namespaces here";
+  }
+  const std::string starter = Script(
+      "pid1_", absl::StrCat("exec unshare --user --map-root-user --pid --fork ",
+                            ServerProgram::Path(), " \"$@\"\n"));
+  const auto server = Start({}, starter);
+  const std::vector<pid_t> started = DescendantsOf(server->main_pid());
+  ASSERT_THAT(started, Not(IsEmpty()));
+  const pid_t main_pid = started.front();
+  UpgradeBy(*server, main_pid);
+  UpgradeBy(*server, main_pid, SIGHUP);
+  EXPECT_THAT(Connect(*server).Echo("served"), IsOk());
+  std::vector<pid_t> left;
+  ASSERT_TRUE(Await(
+      [&] {
+        left = ChildrenOf(absl::StrCat(main_pid));
+        return left.size() == 1 || GetParam().name() != "fork";
+      },
+      kTimeout))
+      << "the generation in between has ended";
+  if (left.size() != 1) {
+    ASSERT_EQ(kill(main_pid, SIGTERM), 0);
+  } else {
+    ASSERT_EQ(kill(left.front(), SIGKILL), 0) << "a crash of the newest one";
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(server->main_pid(), &status, 0), server->main_pid());
+  ASSERT_TRUE(WIFEXITED(status)) << status;
+  EXPECT_EQ(WEXITSTATUS(status), left.size() == 1 ? 128 + SIGKILL : 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(With, GenerationsTest, EachStrategy(), StrategyName());
