@@ -6,6 +6,7 @@ load("@rules_cc//cc:defs.bzl", "cc_library", "cc_test")
 # The packages whose sources ship in a server: each has brood_source_lists().
 SHIPPED_PACKAGES = [
     "net",
+    "net/unix_file",
     "proc",
     "proc/memory",
     "server",

@@ -1,10 +1,6 @@
 #include "brood/net/unix_listener.h"
 
 #include <fcntl.h>
-#include <linux/netlink.h>
-#include <linux/rtnetlink.h>
-#include <linux/sock_diag.h>
-#include <linux/unix_diag.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -12,15 +8,17 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <string>
 #include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "absl/types/optional.h"
 #include "brood/net/instant.h"
 #include "brood/net/unique_fd.h"
+#include "brood/net/unix_file/socket_file.h"
+#include "brood/net/unix_file/unix_diag.h"
 
 namespace brood::net {
 namespace {
@@ -109,27 +107,6 @@ absl::Status RemoveStale(const std::string& path, const Endpoint& endpoint) {
   return absl::OkStatus();
 }
 
-// Gives back the permissions that the umask took. Nobody could connect yet.
-absl::Status SetMode(const std::string& path, const Endpoint& endpoint,
-                     mode_t mode) {
-  // By descriptor: whatever may have been put in the file's place is not
-  // followed, nor changed.
-  const UniqueFd file =
-      UniqueFd::Adopt(open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
-  if (!file.valid()) return ErrorAt("open", endpoint);
-  struct stat now;
-  if (fstat(file.fd(), &now) < 0) return ErrorAt("fstat", endpoint);
-  if (!S_ISSOCK(now.st_mode)) {
-    return absl::AbortedError(absl::StrCat("chmod ", endpoint.ToString(),
-                                           ": it is not a socket any more"));
-  }
-  if ((now.st_mode & 07777) == mode) return absl::OkStatus();
-  if (chmod(absl::StrCat("/proc/self/fd/", file.fd()).c_str(), mode) < 0) {
-    return ErrorAt("chmod", endpoint);
-  }
-  return absl::OkStatus();
-}
-
 bool Bind(const Socket& socket, const Endpoint& endpoint) {
   return bind(socket.fd(), endpoint.address(), endpoint.address_length()) == 0;
 }
@@ -154,48 +131,21 @@ absl::Status ListenOnUnix(const Socket& socket, const Endpoint& endpoint,
     if (!removed.ok()) return removed;
     if (!Bind(socket, endpoint)) return ErrorAt("bind", endpoint);
   }
+  // A failure leaves no file behind.
+  NewSocketFile file(path);
   if (!path.empty()) {
-    absl::Status set = SetMode(path, endpoint, mode);
+    // Gives back the permissions that the umask took. Nobody could connect yet.
+    absl::Status set = SetModeOfNewFile(path, mode);
     if (!set.ok()) return set;
   }
   if (listen(socket.fd(), backlog) < 0) return ErrorAt("listen", endpoint);
+  file.Keep();
   return absl::OkStatus();
 }
 
 int QueuedOnUnix(int fd) {
-  struct stat socket_file;
-  const Socket netlink = Socket::Adopt(
-      socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
-  if (!netlink.valid() || fstat(fd, &socket_file) < 0) return kUsualQueue;
-  struct {
-    nlmsghdr header;
-    unix_diag_req request;
-  } question = {};
-  question.header.nlmsg_len = sizeof(question);
-  question.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
-  question.header.nlmsg_flags = NLM_F_REQUEST;
-  question.request.sdiag_family = AF_UNIX;
-  question.request.udiag_ino = static_cast<uint32_t>(socket_file.st_ino);
-  question.request.udiag_states = ~0U;
-  question.request.udiag_show = UDIAG_SHOW_RQLEN;
-  question.request.udiag_cookie[0] = ~0U;  // any
-  question.request.udiag_cookie[1] = ~0U;
-  // What the answer begins with; the rest is cut off.
-  struct {
-    nlmsghdr header;
-    unix_diag_msg about;
-    rtattr attribute;
-    unix_diag_rqlen lengths;
-  } answer;
-  static_assert(sizeof(answer) == 44, "nothing between the parts");
-  if (send(netlink.fd(), &question, sizeof(question), 0) < 0 ||
-      recv(netlink.fd(), &answer, sizeof(answer), MSG_DONTWAIT) !=
-          static_cast<ssize_t>(sizeof(answer)) ||
-      answer.header.nlmsg_type != SOCK_DIAG_BY_FAMILY ||
-      answer.attribute.rta_type != UNIX_DIAG_RQLEN) {
-    return kUsualQueue;
-  }
-  return static_cast<int>(answer.lengths.udiag_rqueue);
+  const absl::optional<UnixSocketState> state = AskAboutUnixSocket(fd);
+  return state ? state->queued : kUsualQueue;
 }
 
 }  // namespace brood::net
