@@ -202,14 +202,17 @@ def brood_fuzz_test(name, srcs, corpus, deps, **kwargs):
     )
 
 def brood_file_list(name):
-    """The files that lie directly in a package, for //testing/rules.
+    """The files of a package, for //testing/rules.
+
+    Those that lie directly in its folder, and in the folder "topics", which has the
+    parts of a source that is too long.
 
     Args:
       name: "files", where the test looks for it.
     """
     native.filegroup(
         name = name,
-        srcs = native.glob(["*"]),
+        srcs = native.glob(["*", "topics/*"]),
         visibility = ["//testing/rules:__pkg__"],
     )
 
@@ -226,13 +229,13 @@ def brood_source_lists(name, not_linked = []):
     """
     native.filegroup(
         name = name,
-        srcs = native.glob(["*.cc", "*.h"]),
+        srcs = native.glob(["*.cc", "*.h", "topics/*.cc"]),
         visibility = ["//testing/rules:__pkg__"],
     )
     native.filegroup(
         name = "linked_" + name,
         testonly = True,
-        srcs = native.glob(["*.cc"], exclude = ["*_test.cc"] + not_linked),
+        srcs = native.glob(["*.cc", "topics/*.cc"], exclude = ["*_test.cc"] + not_linked),
         visibility = ["//testing/syscalls:__pkg__"],
     )
     brood_file_list(name = "files")

@@ -25,7 +25,7 @@ namespace brood::server {
 class AddressView {
  public:
   // The size of a buffer for the longest address, with its final NUL.
-  static constexpr size_t kTextSize = 128;
+  static constexpr size_t kTextSize = 448;
 
   // Refers to `address`.
   template <typename Address>

@@ -69,20 +69,6 @@ EventLog::EventLog(LogLevel level, LogFormat format, TimeStamp stamp)
 
 EventLog::EventLog(LogSettings settings) : writer_(std::move(settings)) {}
 
-void EventLog::Listening(const net::Endpoint& endpoint) {
-  Log(Event(LogLevel::kInfo, "listening", "listening on {}")
-          .AddListener(endpoint));
-}
-
-void EventLog::InheritedListenerUnused(int fd, const net::Endpoint& endpoint) {
-  Log(Event(
-          LogLevel::kWarning, "inherited-listener-unused",
-          "inherited descriptor {} is closed: it listens on {}, which no entry "
-          "of listen= names")
-          .Add("brood.fd", fd)
-          .AddListener(endpoint));
-}
-
 void EventLog::SignalQueueTooSmall(uint64_t limit, size_t cap) {
   Log(Event(
           LogLevel::kWarning, "signal-queue-too-small",

@@ -56,6 +56,23 @@ class EventLog {
   // Logs that the inherited listener `fd` is closed because no entry of
   // Options::listen asks for it.
   void InheritedListenerUnused(int fd, const net::Endpoint& endpoint);
+  // Logs, as `level`, that the inherited listener on `endpoint` serves `entry`
+  // of Options::listen and accepts more connections than the entry names.
+  void InheritedListenerWider(const net::Endpoint& endpoint,
+                              absl::string_view entry, LogLevel level);
+  // Logs that the file of an inherited unix socket does not lead to it.
+  void ListenerUnreachable(const net::Endpoint& endpoint,
+                           absl::string_view why);
+  // Logs that a unix socket is bound again, in place of the inherited one,
+  // whose file does not lead to it.
+  void ListenerRebound(const net::Endpoint& endpoint, absl::string_view why);
+  // Logs that `option`, a field of Options, has no effect on an inherited
+  // listener.
+  void OptionNotApplied(absl::string_view option, const net::Endpoint& endpoint,
+                        absl::string_view why);
+  // Logs that the variables of a service manager have no listener for this
+  // process.
+  void ListenFdsIgnored(absl::string_view why);
   // Logs that the limit of queued signals is below the `cap` of connections.
   void SignalQueueTooSmall(uint64_t limit, size_t cap);
   // Logs that the first line of `words` could not be sent to the service

@@ -55,6 +55,17 @@ TEST_F(EventLogTest, SaysEachEventInOneLineByOneWrite) {
           Own("info: listening on [::1]:7000\n"),
           Own("warning: inherited descriptor 3 is closed: it listens on "
               "[::1]:7000, which no entry of listen= names\n"),
+          Own("info: the inherited listener on [::1]:7000 serves "
+              "listen=[::1]:7000, and accepts more connections than that "
+              "names\n"),
+          Own("warning: clients do not find the inherited listener on "
+              "[::1]:7000: its file has been removed\n"),
+          Own("warning: [::1]:7000 is bound again, because clients do not find "
+              "the inherited listener: its file has been removed\n"),
+          Own("warning: unix_mode is not applied to the inherited listener on "
+              "[::1]:7000: chmod /run/x.sock: no\n"),
+          Own("warning: no listener is taken from a service manager: "
+              "LISTEN_PID=1 is not this process\n"),
           Own("warning: the limit of pending signals (ulimit -i 100) is below "
               "the cap of 1000 connections: if many children end at once, "
               "some are reaped late\n"),

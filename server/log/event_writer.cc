@@ -12,6 +12,7 @@
 #include "absl/base/attributes.h"
 #include "absl/types/span.h"
 #include "brood/server/log/flat_fields.h"
+#include "brood/server/log/journal.h"
 #include "brood/server/log/json_format.h"
 #include "brood/server/log/line_buffer.h"
 #include "brood/server/log/must_not_throw.h"
@@ -53,6 +54,13 @@ struct EventWriter::SharedCounts {
     return new (memory) SharedCounts;
   }
 };
+
+LogSettings LogSettings::From(const Options::Log& log) {
+  const bool stamped = log.time && !IsJournal(STDERR_FILENO);
+  return {log.level, log.format,
+          stamped ? TimeStamp::kMilliseconds : TimeStamp::kNone, log.name,
+          log.sink};
+}
 
 EventWriter::EventWriter(LogSettings settings)
     : settings_(std::move(settings)),

@@ -11,11 +11,16 @@
 #include "brood/server/log/line_writer.h"
 #include "brood/server/log/text_format.h"
 #include "brood/server/log_level.h"
+#include "brood/server/options.h"
 
 namespace brood::server {
 
 // LogSettings says which events are written, and how; see Options::log.
 struct LogSettings {
+  // Returns the settings that `log` asks for. The journal of systemd stamps
+  // lines itself.
+  static LogSettings From(const Options::Log& log);
+
   LogLevel level = LogLevel::kInfo;
   LogFormat format = LogFormat::kText;
   TimeStamp stamp = TimeStamp::kNone;

@@ -16,6 +16,7 @@
 #include "absl/types/optional.h"
 #include "brood/proc/exit_status.h"
 #include "brood/server/connection_report.h"
+#include "brood/server/log_level.h"
 #include "brood/server/totals.h"
 #include "gtest/gtest.h"
 
@@ -68,6 +69,11 @@ void LogEveryEvent(EventLog& log) {
 
   log.Listening(listener);
   log.InheritedListenerUnused(3, listener);
+  log.InheritedListenerWider(listener, "[::1]:7000", LogLevel::kInfo);
+  log.ListenerUnreachable(listener, "its file has been removed");
+  log.ListenerRebound(listener, "its file has been removed");
+  log.OptionNotApplied("unix_mode", listener, "chmod /run/x.sock: no");
+  log.ListenFdsIgnored("LISTEN_PID=1 is not this process");
   log.SignalQueueTooSmall(100, 1000);
   log.NotifyFailed("READY=1\nSTATUS=idle", absl::NotFoundError("sendto @x"));
   log.Draining(2, absl::Milliseconds(10500));
