@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <string>
 #include <utility>
 
@@ -152,24 +153,47 @@ TEST_F(AdoptedListenerTest, NamesADescriptorThatIsNotOpen) {
                        "fd:12345: getsockopt: Bad file descriptor"));
 }
 
-// A path such as these would break the log's lines, or mean something else in
-// another directory.
-TEST_F(AdoptedListenerTest, HasANameThatCanBeSaid) {
-  Socket unspeakable = Socket::Adopt(socket(AF_UNIX, SOCK_STREAM, 0));
-  sockaddr_un address = {};
-  address.sun_family = AF_UNIX;
-  const std::string path = dir_.File("a\nb");
-  path.copy(address.sun_path, sizeof(address.sun_path));
-  ASSERT_EQ(bind(unspeakable.fd(), reinterpret_cast<sockaddr*>(&address),
-                 sizeof(address)),
-            0);
-  ASSERT_EQ(listen(unspeakable.fd(), 8), 0);
-  const int fd = unspeakable.fd();
-  EXPECT_THAT(Listener::Adopt(std::move(unspeakable)),
-              StatusIs(absl::StatusCode::kInvalidArgument,
-                       ::testing::AllOf(
-                           ::testing::HasSubstr(absl::StrCat("fd:", fd, ": ")),
-                           ::testing::HasSubstr("a\\nb"))));
+// O9: whatever name another program has given it, it can be served, and is
+// printed in one line that is no list. Tried: control characters, blanks,
+// commas, backslashes, relative paths, one that looks abstract, the longest
+// path (which has no NUL), abstract names with NULs.
+TEST_F(AdoptedListenerTest, IsServedWhateverItsName) {
+  char before[4096];
+  ASSERT_NE(getcwd(before, sizeof(before)), nullptr);
+  ASSERT_EQ(chdir(dir_.path().c_str()), 0);
+  const std::string unique = absl::StrCat("brood.", getpid());
+  const std::string longest =
+      dir_.File(std::string(107 - dir_.path().size(), 'x'));
+  const std::pair<std::string, std::string> kNames[] = {
+      {dir_.File("a\nb"), absl::StrCat("unix:", dir_.File("a\\x0ab"))},
+      {dir_.File("a \\,"),
+       absl::StrCat("unix:", dir_.File("a\\x20\\x5c\\x2c"))},
+      {dir_.File("\x1b[2J\x7f"),
+       absl::StrCat("unix:", dir_.File("\\x1b[2J\\x7f"))},
+      {"relative", "unix:relative"},
+      {"./relative2", "unix:./relative2"},
+      {"@at", "unix:\\x40at"},
+      {longest, "unix:" + longest},
+      {std::string("\0", 1) + unique + std::string("\0\n", 2),
+       absl::StrCat("unix:@", unique, "\\x00\\x0a")},
+  };
+  for (const auto& [name, printed] : kNames) {
+    Socket socket = Socket::Adopt(::socket(AF_UNIX, SOCK_STREAM, 0));
+    sockaddr_un address = {};
+    address.sun_family = AF_UNIX;
+    name.copy(address.sun_path, sizeof(address.sun_path));
+    const auto length =
+        static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
+    ASSERT_EQ(bind(socket.fd(), reinterpret_cast<sockaddr*>(&address), length),
+              0)
+        << printed;
+    ASSERT_EQ(listen(socket.fd(), 8), 0);
+    absl::StatusOr<Listener> listener = Listener::Adopt(std::move(socket));
+    ASSERT_THAT(listener, IsOk()) << printed;
+    EXPECT_EQ(listener->endpoint().ToString(), printed);
+    ExpectServes(*listener);
+  }
+  ASSERT_EQ(chdir(before), 0);
 }
 
 // A program started without standard descriptors may be given one of theirs.

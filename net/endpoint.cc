@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
@@ -43,6 +44,36 @@ bool ParsePort(absl::string_view text, uint16_t* port) {
 bool IsUnprintable(char c) {
   const auto byte = static_cast<unsigned char>(c);
   return byte <= ' ' || byte == 0x7f || byte == ',';
+}
+
+// Prints "unix:" and `name`, which is spelled as the kernel does, and a NUL.
+// Returns the end of the text.
+char* PrintUnixName(absl::string_view name, char* out) {
+  constexpr absl::string_view kUnix = "unix:";
+  constexpr absl::string_view kDigits = "0123456789abcdef";
+  out = std::copy(kUnix.begin(), kUnix.end(), out);
+  const bool is_abstract = absl::StartsWith(name, absl::string_view("\0", 1));
+  if (is_abstract) {
+    *out++ = '@';
+    name.remove_prefix(1);
+  }
+  const bool escapes = std::any_of(name.begin(), name.end(), IsUnprintable);
+  // A relative path is no abstract name.
+  bool escape_first = !is_abstract && absl::StartsWith(name, "@");
+  for (const char c : name) {
+    if (IsUnprintable(c) || (escapes && c == '\\') ||
+        std::exchange(escape_first, false)) {
+      const auto byte = static_cast<unsigned char>(c);
+      *out++ = '\\';
+      *out++ = 'x';
+      *out++ = kDigits[byte >> 4];
+      *out++ = kDigits[byte & 0xf];
+    } else {
+      *out++ = c;
+    }
+  }
+  *out = '\0';
+  return out;
 }
 
 // Returns OK if `name`, spelled as the kernel does, may name a unix socket.
@@ -89,9 +120,7 @@ Endpoint Endpoint::Ipv6(const in6_addr& host, uint16_t port, bool dual_stack) {
   return endpoint;
 }
 
-absl::StatusOr<Endpoint> Endpoint::Unix(absl::string_view name) {
-  absl::Status good = CheckUnixName(name);
-  if (!good.ok()) return good;
+Endpoint Endpoint::Unix(absl::string_view name) {
   Endpoint endpoint;
   endpoint.address_.unix_socket.sun_family = AF_UNIX;
   std::memcpy(endpoint.address_.unix_socket.sun_path, name.data(), name.size());
@@ -108,9 +137,9 @@ absl::StatusOr<Endpoint> Endpoint::Parse(absl::string_view text) {
   if (absl::ConsumePrefix(&name, "unix:")) {
     std::string as_the_kernel_has_it(name);
     if (absl::StartsWith(name, "@")) as_the_kernel_has_it[0] = '\0';
-    absl::StatusOr<Endpoint> endpoint = Unix(as_the_kernel_has_it);
-    if (endpoint.ok()) return endpoint;
-    return BadEndpoint(text, endpoint.status().message());
+    const absl::Status good = CheckUnixName(as_the_kernel_has_it);
+    if (good.ok()) return Unix(as_the_kernel_has_it);
+    return BadEndpoint(text, good.message());
   }
   const size_t colon = text.rfind(':');
   if (colon == absl::string_view::npos) {
@@ -159,15 +188,16 @@ Endpoint Endpoint::FromAddress(const PeerAddress& address) {
 
 absl::StatusOr<Endpoint> Endpoint::FromUnix(const sockaddr_un& address,
                                             socklen_t length) {
+  // The length counts a NUL that the kernel adds behind the longest path.
+  const size_t end = std::min<size_t>(length, sizeof(sockaddr_un));
   absl::string_view name(address.sun_path,
-                         std::max<size_t>(length, kUnixNameAt) - kUnixNameAt);
+                         std::max(end, kUnixNameAt) - kUnixNameAt);
   // The kernel counts the NUL behind a path, and more if it was told so.
   if (!absl::StartsWith(name, absl::string_view("\0", 1))) {
     name = name.substr(0, name.find('\0'));
   }
-  absl::StatusOr<Endpoint> endpoint = Unix(name);
-  if (endpoint.ok()) return endpoint;
-  return BadEndpoint(absl::StrCat("unix:", name), endpoint.status().message());
+  if (!name.empty()) return Unix(name);
+  return absl::InvalidArgumentError("the unix socket has no name");
 }
 
 uint16_t Endpoint::port() const {
@@ -191,17 +221,50 @@ absl::string_view Endpoint::unix_name() const {
 absl::string_view Endpoint::path() const {
   if (!is_unix()) return "";
   const absl::string_view name = unix_name();
-  return absl::StartsWith(name, "/") ? name : "";
+  return absl::StartsWith(name, absl::string_view("\0", 1)) ? "" : name;
 }
 
 Endpoint Endpoint::WithoutIpv6() const {
   return dual_stack_ ? Ipv4({htonl(INADDR_ANY)}, port()) : *this;
 }
 
+Endpoint Endpoint::WithoutIpv4() const {
+  return dual_stack_ ? Ipv6(in6addr_any, port(), /*dual_stack=*/false) : *this;
+}
+
 Endpoint Endpoint::WithIpv4() const {
   const bool any =
       is_ipv6() && IN6_IS_ADDR_UNSPECIFIED(&address_.ipv6.sin6_addr);
   return any ? Ipv6(in6addr_any, port(), /*dual_stack=*/true) : *this;
+}
+
+bool Endpoint::is_any() const {
+  if (is_ipv6()) return IN6_IS_ADDR_UNSPECIFIED(&address_.ipv6.sin6_addr);
+  return !is_unix() && address_.ipv4.sin_addr.s_addr == htonl(INADDR_ANY);
+}
+
+Endpoint Endpoint::Unmapped() const {
+  if (!is_ipv6() || !IN6_IS_ADDR_V4MAPPED(&address_.ipv6.sin6_addr)) {
+    return *this;
+  }
+  in_addr host;
+  std::memcpy(&host, &address_.ipv6.sin6_addr.s6_addr[12], sizeof(host));
+  return Ipv4(host, port());
+}
+
+bool Endpoint::Covers(const Endpoint& other) const {
+  if (is_unix() || other.is_unix()) return *this == other;
+  Endpoint one = Unmapped();
+  const Endpoint two = other.Unmapped();
+  if (one.port() != two.port()) return false;
+  if (one.dual_stack_) return true;
+  if (two.dual_stack_ || one.is_ipv6() != two.is_ipv6()) return false;
+  if (one.is_any()) return true;
+  if (one.is_ipv6() && (one.address_.ipv6.sin6_scope_id == 0 ||
+                        two.address_.ipv6.sin6_scope_id == 0)) {
+    one.address_.ipv6.sin6_scope_id = two.address_.ipv6.sin6_scope_id;
+  }
+  return one == two;
 }
 
 PeerAddress Endpoint::ToAddress() const {
@@ -217,15 +280,8 @@ std::string Endpoint::ToString() const {
 
 absl::string_view Endpoint::Print(char (&text)[kTextSize]) const {
   if (is_unix()) {
-    constexpr absl::string_view kUnix = "unix:";
-    const absl::string_view name = unix_name();
-    char* out = std::copy(kUnix.begin(), kUnix.end(), text);
-    out = std::copy(name.begin(), name.end(), out);
-    *out = '\0';
-    if (absl::StartsWith(name, absl::string_view("\0", 1))) {
-      text[kUnix.size()] = '@';
-    }
-    return absl::string_view(text, static_cast<size_t>(out - text));
+    return absl::string_view(
+        text, static_cast<size_t>(PrintUnixName(unix_name(), text) - text));
   }
   const absl::string_view printed(
       text, internal::PrintInternetAddress(address(), text));

@@ -38,9 +38,10 @@ namespace brood::net {
 //   bind(fd, endpoint->address(), endpoint->address_length());
 class Endpoint {
  public:
-  // The size of the longest text, with its final NUL.
+  // The size of the longest text, with its final NUL: each byte of the name of
+  // a unix socket may be printed as four.
   static constexpr int kTextSize =
-      sizeof("unix:") + sizeof(sockaddr_un::sun_path);
+      sizeof("unix:") + 4 * sizeof(sockaddr_un::sun_path);
 
   // The unspecified IPv4 address with port 0.
   Endpoint();
@@ -60,7 +61,8 @@ class Endpoint {
   // and not accepted by Parse().
   static Endpoint FromAddress(const PeerAddress& address);
   // Returns the endpoint of a unix socket whose name getsockname() returned;
-  // InvalidArgument if Parse() does not accept the name.
+  // InvalidArgument if it has none. The name may be one that Parse() does not
+  // accept: a relative path, or one that is not printable.
   static absl::StatusOr<Endpoint> FromUnix(const sockaddr_un& address,
                                            socklen_t length);
 
@@ -73,8 +75,9 @@ class Endpoint {
   bool is_ipv6() const { return address_.any.sa_family == AF_INET6; }
   // Reports whether this is a unix socket.
   bool is_unix() const { return address_.any.sa_family == AF_UNIX; }
-  // Returns the path of a unix socket's file, empty if there is none. Valid for
-  // as long as this object.
+  // Returns the path of a unix socket's file, empty if there is none. The path
+  // of a socket that another program has bound may be relative to a directory
+  // of that program. Valid for as long as this object.
   absl::string_view path() const;
   // Reports whether this is ":PORT", an IPv6 endpoint that accepts IPv4 clients
   // as well.
@@ -82,9 +85,26 @@ class Endpoint {
   // Returns this endpoint for a machine without IPv6: ":PORT" becomes
   // "0.0.0.0:PORT".
   Endpoint WithoutIpv6() const;
+  // Returns the part of this endpoint that is IPv6: ":PORT" becomes
+  // "[::]:PORT".
+  Endpoint WithoutIpv4() const;
   // Returns this endpoint if it accepts IPv4 clients as well: "[::]:PORT"
   // becomes ":PORT".
   Endpoint WithIpv4() const;
+
+  // Reports whether this is every address of the machine, or every one of IPv4
+  // or of IPv6.
+  bool is_any() const;
+  // Reports whether a listener here accepts each connection that one at `other`
+  // would accept. Addresses are compared as the kernel binds them: ":PORT"
+  // covers "[::]:PORT" and "0.0.0.0:PORT" and every address with that port, and
+  // [::ffff:1.2.3.4] is 1.2.3.4. An interface is compared only if both have
+  // one, which Parse() never returns. The names of unix sockets are compared
+  // byte by byte; see net/unix_file/socket_file.h for paths.
+  bool Covers(const Endpoint& other) const;
+  // Returns the IPv4 endpoint if this is an IPv4 address that is mapped into
+  // IPv6, and otherwise this one.
+  Endpoint Unmapped() const;
 
   // Lends the address as bind() and connect() expect it. Valid for as long as
   // this object.
@@ -94,7 +114,8 @@ class Endpoint {
   // Returns the address and the port; the name of a unix socket is dropped.
   PeerAddress ToAddress() const;
 
-  // Returns the text that Parse() accepts.
+  // Returns the text that Parse() accepts. Bytes of a unix name that it does
+  // not accept are printed as "\x0a", and so is a backslash beside them.
   std::string ToString() const;
   // Writes the same text and a NUL into `text`, without an allocation; the view
   // ends before the NUL.
@@ -129,8 +150,8 @@ class Endpoint {
   static Endpoint Ipv4(const in_addr& host, uint16_t port);
   static Endpoint Ipv6(const in6_addr& host, uint16_t port, bool dual_stack);
   // Returns the endpoint of the unix socket `name`, spelled as the kernel does:
-  // a path, or a NUL and a name without a file.
-  static absl::StatusOr<Endpoint> Unix(absl::string_view name);
+  // a path, or a NUL and a name without a file. It has at most 108 bytes.
+  static Endpoint Unix(absl::string_view name);
   // Returns the name of a unix socket, spelled as the kernel does.
   absl::string_view unix_name() const;
 

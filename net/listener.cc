@@ -18,6 +18,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/optional.h"
+#include "brood/net/unix_file/unix_diag.h"
 #include "brood/net/unix_listener.h"
 
 namespace brood::net {
@@ -95,13 +96,6 @@ bool IsLoopback(const Endpoint& endpoint) {
   return (ntohl(ipv4->sin_addr.s_addr) >> 24) == IN_LOOPBACKNET;
 }
 
-bool IsAnyAddress(const Endpoint& endpoint) {
-  const Endpoint any_ipv4 = Endpoint().WithPort(endpoint.port());
-  if (!endpoint.is_ipv6()) return endpoint == any_ipv4;
-  const auto* ipv6 = reinterpret_cast<const sockaddr_in6*>(endpoint.address());
-  return IN6_IS_ADDR_UNSPECIFIED(&ipv6->sin6_addr);
-}
-
 }  // namespace
 
 AcceptVerdict SortAcceptError(int error) {
@@ -140,6 +134,9 @@ AcceptVerdict SortAcceptError(int error) {
 
 absl::StatusOr<Listener> Listener::Listen(const Endpoint& endpoint, int backlog,
                                           mode_t unix_mode) {
+  // The kernel binds a mapped address only to a socket that is not IPv6 alone.
+  const Endpoint unmapped = endpoint.Unmapped();
+  if (unmapped != endpoint) return Listen(unmapped, backlog);
   Socket socket =
       Socket::Adopt(::socket(endpoint.address()->sa_family,
                              SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -231,9 +228,30 @@ Listener::Listener(Socket socket, const Endpoint& endpoint)
     : socket_(std::move(socket)),
       endpoint_(endpoint),
       address_(endpoint.ToAddress()),
-      any_address_(IsAnyAddress(endpoint)) {}
+      any_address_(endpoint.is_any()) {}
 
-absl::Status Listener::SetPeerTimeout(absl::Duration timeout) {
+absl::Status Listener::SetBacklog(int backlog) const {
+  if (listen(fd(), backlog == kFullBacklog ? INT_MAX : backlog) < 0) {
+    return ErrorAt("listen", endpoint_);
+  }
+  return absl::OkStatus();
+}
+
+absl::optional<int> Listener::backlog() const {
+  if (endpoint_.is_unix()) {
+    const absl::optional<UnixSocketState> state = AskAboutUnixSocket(fd());
+    if (!state) return absl::nullopt;
+    return state->backlog;
+  }
+  tcp_info info = {};
+  socklen_t length = sizeof(info);
+  if (getsockopt(fd(), IPPROTO_TCP, TCP_INFO, &info, &length) < 0) {
+    return absl::nullopt;
+  }
+  return static_cast<int>(info.tcpi_sacked);  // what it means for a listener
+}
+
+absl::Status Listener::SetPeerTimeout(absl::Duration timeout) const {
   if (endpoint_.is_unix()) return absl::OkStatus();
   // Silent for a third of the time, it is asked; three times without an answer
   // in the rest of it, and it is gone.
@@ -243,21 +261,50 @@ absl::Status Listener::SetPeerTimeout(absl::Duration timeout) {
   const int silence = std::max(1, seconds / 3);
   const int interval = std::max(1, (seconds - silence) / count);
   const int milliseconds = seconds * 1000;
-  const struct {
-    const char* name;
-    int level, option, value;
-  } settings[] = {
+  return SetOptions({
       {"setsockopt SO_KEEPALIVE", SOL_SOCKET, SO_KEEPALIVE, on},
       {"setsockopt TCP_KEEPIDLE", IPPROTO_TCP, TCP_KEEPIDLE, silence},
       {"setsockopt TCP_KEEPINTVL", IPPROTO_TCP, TCP_KEEPINTVL, interval},
       {"setsockopt TCP_KEEPCNT", IPPROTO_TCP, TCP_KEEPCNT, count},
       {"setsockopt TCP_USER_TIMEOUT", IPPROTO_TCP, TCP_USER_TIMEOUT,
        milliseconds},
+  });
+}
+
+absl::Status Listener::ResetPeerTimeout() const {
+  const auto option_of = [](const Socket& socket, int option) {
+    int value = 0;
+    socklen_t length = sizeof(value);
+    return getsockopt(socket.fd(), IPPROTO_TCP, option, &value, &length) < 0
+               ? 0
+               : value;
   };
-  for (const auto& setting : settings) {
+  // No other program is known to set it on a listener.
+  if (endpoint_.is_unix() || option_of(socket_, TCP_USER_TIMEOUT) == 0) {
+    return absl::OkStatus();
+  }
+  // The kernel's defaults can be read from a socket that has no others, and not
+  // be asked for.
+  const Socket fresh = Socket::Adopt(
+      socket(endpoint_.address()->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fresh.valid()) return ErrorAt("socket", endpoint_);
+  return SetOptions({
+      {"setsockopt TCP_KEEPIDLE", IPPROTO_TCP, TCP_KEEPIDLE,
+       option_of(fresh, TCP_KEEPIDLE)},
+      {"setsockopt TCP_KEEPINTVL", IPPROTO_TCP, TCP_KEEPINTVL,
+       option_of(fresh, TCP_KEEPINTVL)},
+      {"setsockopt TCP_KEEPCNT", IPPROTO_TCP, TCP_KEEPCNT,
+       option_of(fresh, TCP_KEEPCNT)},
+      {"setsockopt TCP_USER_TIMEOUT", IPPROTO_TCP, TCP_USER_TIMEOUT, 0},
+  });
+}
+
+absl::Status Listener::SetOptions(
+    std::initializer_list<Setting> settings) const {
+  for (const Setting& setting : settings) {
     if (setsockopt(fd(), setting.level, setting.option, &setting.value,
                    sizeof(setting.value)) < 0) {
-      return ErrorAt(setting.name, endpoint_);
+      return ErrorAt(setting.call, endpoint_);
     }
   }
   return absl::OkStatus();

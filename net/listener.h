@@ -33,6 +33,8 @@
 
 #include <sys/types.h>
 
+#include <initializer_list>
+
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -89,7 +91,19 @@ class Listener {
   // acknowledgement (TCP_USER_TIMEOUT). Accepted ones inherit it. In seconds,
   // at least one. Nothing to do on a unix socket, whose peers are on this
   // machine: the kernel knows at once that one has gone.
-  absl::Status SetPeerTimeout(absl::Duration timeout);
+  absl::Status SetPeerTimeout(absl::Duration timeout) const;
+  // Undoes SetPeerTimeout(), which a program may have called that had this
+  // listener before: the kernel's own timeouts hold again for connections that
+  // are accepted from now on. Keepalive stays on. Does nothing if no timeout is
+  // set.
+  absl::Status ResetPeerTimeout() const;
+
+  // Sets the length of the queue again, longer or shorter. Clients that wait
+  // stay in the queue.
+  absl::Status SetBacklog(int backlog) const;
+  // Returns the length of the queue, as the kernel limited it; nothing if the
+  // kernel does not report it.
+  absl::optional<int> backlog() const;
 
   // Takes the next connection, if there is one, without blocking.
   Accepted Accept() const;
@@ -120,7 +134,14 @@ class Listener {
   void Close() { socket_.Close(); }
 
  private:
+  // Setting is an option of the socket, and what its error begins with.
+  struct Setting {
+    const char* call;
+    int level, option, value;
+  };
+
   Listener(Socket socket, const Endpoint& endpoint);
+  absl::Status SetOptions(std::initializer_list<Setting> settings) const;
 
   Socket socket_;
   Endpoint endpoint_;

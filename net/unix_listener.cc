@@ -134,7 +134,8 @@ absl::Status ListenOnUnix(const Socket& socket, const Endpoint& endpoint,
   // A failure leaves no file behind.
   NewSocketFile file(path);
   if (!path.empty()) {
-    // Gives back the permissions that the umask took. Nobody could connect yet.
+    // Gives back the permissions that the umask took. No client could connect
+    // yet.
     absl::Status set = SetModeOfNewFile(path, mode);
     if (!set.ok()) return set;
   }

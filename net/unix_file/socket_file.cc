@@ -76,7 +76,7 @@ bool IsProtected(const struct stat& directory, const struct stat& file) {
 }
 
 // Changes the mode of `file` by its name, for a process without /proc. Between
-// a look at the name and its use nobody else may be able to change it.
+// a look at the name and its use no other user may be able to change it.
 absl::Status SetModeByName(const std::string& path, const struct stat& file,
                            mode_t mode) {
   const UniqueFd directory = UniqueFd::Adopt(
