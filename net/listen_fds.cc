@@ -49,7 +49,8 @@ bool ParseCount(absl::string_view text, int most, int* number) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<InheritedSocket>> TakeInheritedSockets() {
+absl::StatusOr<std::vector<InheritedSocket>> TakeInheritedSockets(
+    std::string* ignored) {
   const absl::Cleanup forget = [] {
     for (const char* variable : kVariables) unsetenv(variable);
   };
@@ -57,12 +58,26 @@ absl::StatusOr<std::vector<InheritedSocket>> TakeInheritedSockets() {
   const absl::optional<std::string> pid = Variable("LISTEN_PID");
   const absl::optional<std::string> fds = Variable("LISTEN_FDS");
   const absl::optional<std::string> names = Variable("LISTEN_FDNAMES");
-  if (!pid) return sockets;
+  const auto ignore = [&](std::string why) {
+    if (ignored != nullptr) *ignored = std::move(why);
+    return std::move(sockets);
+  };
+  if (!pid && !fds && !names) return sockets;
+  if (!pid) {
+    return ignore(absl::StrCat(fds ? "LISTEN_FDS" : "LISTEN_FDNAMES",
+                               " is set, and LISTEN_PID is not"));
+  }
   int meant;
   if (!ParseCount(*pid, INT_MAX, &meant)) {
     return Wrong("LISTEN_PID", *pid, "must be the number of a process");
   }
-  if (meant != getpid() || !fds) return sockets;
+  if (meant != getpid()) {
+    return ignore(absl::StrCat(
+        "LISTEN_PID=", meant, " is not this process, which is ", getpid(),
+        "; a program between the service manager and this one must exec it"));
+  }
+  if (!fds) return ignore("LISTEN_PID is set, and LISTEN_FDS is not");
+  if (*fds == "0") return ignore("LISTEN_FDS=0: there is no descriptor");
   int count;
   if (!ParseCount(*fds, INT_MAX - kFirst, &count)) {
     return Wrong("LISTEN_FDS", *fds, "must be a number of descriptors");

@@ -38,8 +38,12 @@ struct InheritedSocket {
   std::string name;  // of LISTEN_FDNAMES; empty if that was not given
 };
 
-// In the order of their numbers. Whether they are sockets nobody has looked.
-absl::StatusOr<std::vector<InheritedSocket>> TakeInheritedSockets();
+// Returns them in the order of their numbers. Does not check that they are
+// sockets. If the variables are well-formed and have nothing for this process,
+// `ignored` is set to the reason: they are for another process, only some of
+// them are set, or LISTEN_FDS is 0. Without variables it stays as it is.
+absl::StatusOr<std::vector<InheritedSocket>> TakeInheritedSockets(
+    std::string* ignored = nullptr);
 
 }  // namespace brood::net
 

@@ -44,6 +44,7 @@ struct Input {
   std::vector<std::string> environment;
   bool for_us = false;  // there are descriptors, and this process is meant
   bool for_another = false;
+  bool says_none = false;
   int meant = 0;  // how many, if the text is a number
   bool has_names = false;
   std::string names;
@@ -72,6 +73,7 @@ Input Read(absl::string_view text) {
       number <= INT_MAX - kFirst) {
     input.meant = std::max(0, number);
   }
+  input.says_none = fds == "0";
   input.for_us = pid == absl::StrCat(getpid()) && fds != "?";
   input.for_another =
       pid == "?" || (!input.for_us && absl::SimpleAtoi(pid, &number) &&
@@ -85,7 +87,8 @@ void RequireTaken(const Input& input,
   const int count = static_cast<int>(sockets.size());
   Require(input.for_us ? count == input.meant : count == 0,
           "as many are taken as are meant for us");
-  Require(count > 0 || !input.for_us, "no service manager says none");
+  Require(count > 0 || !input.for_us || input.says_none,
+          "there is none if that is what is said");
   std::vector<std::string> names;
   for (int i = 0; i < count; ++i) {
     Require(sockets[i].socket.fd() == kFirst + i, "they come in order");
@@ -108,9 +111,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
       Read(absl::string_view(reinterpret_cast<const char*>(bytes), size));
   const StagedProcess staged(input.environment);
   int gone = 0;
+  std::string ignored;
   {
     const absl::StatusOr<std::vector<InheritedSocket>> sockets =
-        TakeInheritedSockets();
+        TakeInheritedSockets(&ignored);
     for (const char* variable : kVariables) {
       Require(getenv(variable) == nullptr, "no child sees a variable");
     }
@@ -118,6 +122,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
       Require(input.for_us || input.for_another,
               "what says nothing is no process");
       RequireTaken(input, *sockets);
+      Require(
+          ignored.empty() == (input.environment.empty() || !sockets->empty()),
+          "what is ignored has a reason", ignored);
+      Require(ignored.find('\n') == std::string::npos, "a reason is one line",
+              ignored);
       gone = static_cast<int>(sockets->size());
     } else {
       Require(absl::IsInvalidArgument(sockets.status()) &&

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/types/optional.h"
 #include "brood/testing/leak_check.h"
 #include "brood/testing/status_matchers.h"
@@ -105,18 +106,49 @@ TEST_F(InheritedSocketsTest, AreTakenOnce) {
 }
 
 // As sd_listen_fds(3) has it: no error, and nothing is touched but the
-// variables.
+// variables. The caller learns why (O19): variables for another process, for
+// the parent of this one, of a shell between the manager and this program, and
+// each way to have only some of them.
 TEST_F(InheritedSocketsTest, AreNotOursWhenTheyAreNotForThisProcess) {
-  for (const Environment& environment :
-       {Environment{absl::nullopt, absl::nullopt, absl::nullopt},
-        Environment{absl::nullopt, "1", "x"}, Environment{"1", "1", "x"},
-        Environment{"2147483647", "nonsense", "x:y:z"},
-        Environment{"PID", absl::nullopt, "x"}}) {
-    InProgramWith(environment, 1, [] {
-      EXPECT_THAT(TakeInheritedSockets(), IsOkAndHolds(IsEmpty()));
+  const std::string parent = absl::StrCat(getpid());
+  const struct {
+    Environment environment;
+    std::string why;
+  } kIgnored[] = {
+      {{absl::nullopt, "1", "x"}, "LISTEN_FDS is set, and LISTEN_PID is not"},
+      {{absl::nullopt, "1", absl::nullopt},
+       "LISTEN_FDS is set, and LISTEN_PID is not"},
+      {{absl::nullopt, absl::nullopt, "x"},
+       "LISTEN_FDNAMES is set, and LISTEN_PID is not"},
+      {{"1", "1", "x"}, "LISTEN_PID=1 is not this process, which is PID; "},
+      {{"1", absl::nullopt, absl::nullopt}, "LISTEN_PID=1 is not this process"},
+      {{parent, "1", absl::nullopt},
+       absl::StrCat("LISTEN_PID=", parent, " is not this process")},
+      {{"2147483647", "nonsense", "x:y:z"},
+       "LISTEN_PID=2147483647 is not this process"},
+      {{"PID", absl::nullopt, "x"}, "LISTEN_PID is set, and LISTEN_FDS is not"},
+      {{"PID", absl::nullopt, absl::nullopt},
+       "LISTEN_PID is set, and LISTEN_FDS is not"},
+      {{"PID", "0", absl::nullopt}, "LISTEN_FDS=0: there is no descriptor"},
+      {{"PID", "0", ""}, "LISTEN_FDS=0: there is no descriptor"},
+  };
+  for (const auto& [environment, why] : kIgnored) {
+    InProgramWith(environment, 1, [&why = why] {
+      std::string ignored;
+      EXPECT_THAT(TakeInheritedSockets(&ignored), IsOkAndHolds(IsEmpty()));
+      EXPECT_THAT(ignored, StartsWith(absl::StrReplaceAll(
+                               why, {{"PID;", absl::StrCat(getpid(), ";")}})));
       EXPECT_EQ(fcntl(3, F_GETFD), 0);
     });
   }
+}
+
+TEST_F(InheritedSocketsTest, AreNotMissedWhereThereIsNoServiceManager) {
+  InProgramWith({}, 1, [] {
+    std::string ignored;
+    EXPECT_THAT(TakeInheritedSockets(&ignored), IsOkAndHolds(IsEmpty()));
+    EXPECT_EQ(ignored, "");
+  });
 }
 
 // R47.
@@ -133,7 +165,7 @@ TEST_F(InheritedSocketsTest, AreNoneIfAVariableIsWrong) {
       {{"99999999999", "1", absl::nullopt}, "LISTEN_PID=99999999999: must be"},
       {{"PID", "", absl::nullopt}, "LISTEN_FDS=: must be a number"},
       {{"PID", "one", absl::nullopt}, "LISTEN_FDS=one: must be a number"},
-      {{"PID", "0", absl::nullopt}, "LISTEN_FDS=0: must be a number"},
+      {{"PID", "00", absl::nullopt}, "LISTEN_FDS=00: must be a number"},
       {{"PID", "-1", absl::nullopt}, "LISTEN_FDS=-1: must be a number"},
       {{"PID", " 1", absl::nullopt}, "LISTEN_FDS= 1: must be a number"},
       {{"PID", "2147483647", absl::nullopt}, "LISTEN_FDS=2147483647: must be"},

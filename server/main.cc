@@ -184,7 +184,7 @@ int Main(int argc, char** argv) {
   if (!prepared.ok()) Fail(prepared, ExitCode::kSystemRefused);
   options->upgrade.command = CommandToRepeat(argc > 0 ? argv[0] : "", *given);
   TakeNotifySocket(&*options);
-  auto inherited = InheritListeners();
+  auto inherited = InheritListeners(options->log);
   if (!inherited.ok()) Fail(inherited.status(), ExitCode::kUsage);
   if (!inherited->empty() &&
       gflags::GetCommandLineFlagInfoOrDie("listen").is_default) {

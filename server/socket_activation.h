@@ -15,7 +15,7 @@
 //
 // Example:
 //   Options options;
-//   auto inherited = InheritListeners();
+//   auto inherited = InheritListeners(options.log);
 //   if (!inherited.ok()) return inherited.status();
 //   if (!inherited->empty()) options.listen = {"inherited"};
 //   TakeNotifySocket(&options);
@@ -37,7 +37,12 @@ namespace brood::server {
 // TcpServer::Create(); none if there is no such manager. The entry "inherited"
 // of Options::listen stands for all of them. Returns InvalidArgument, naming
 // the variable and its value, if the variables are malformed.
-absl::StatusOr<std::vector<InheritedListener>> InheritListeners();
+//
+// Variables that have nothing for this process are logged as a warning, to
+// `log`: they are for another process, as below a shell that does not exec the
+// program, only some of them are set, or LISTEN_FDS is 0.
+absl::StatusOr<std::vector<InheritedListener>> InheritListeners(
+    const Options::Log& log = Options::Log());
 
 // Moves the value of NOTIFY_SOCKET to Options::notify_socket.
 // TcpServer::Create() checks it.

@@ -163,7 +163,7 @@ absl::Status ListenAsTheServiceManagerSays(std::vector<std::string>* listen) {
   const Handler handler = EchoHandler(1024);
   // Example of server/socket_activation.h.
   Options options;
-  auto inherited = InheritListeners();
+  auto inherited = InheritListeners(options.log);
   if (!inherited.ok()) return inherited.status();
   if (!inherited->empty()) options.listen = {"inherited"};
   TakeNotifySocket(&options);
