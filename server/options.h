@@ -97,13 +97,13 @@ struct Options {
   std::vector<std::string> listen = {"127.0.0.1:7000"};
 
   // Sets the permissions of the file of a unix socket. A process that may write
-  // to the file may connect.
+  // to the file may connect. The file of a service manager keeps its own.
   //
   // Default: 0600. Range: 0000 to 0777.
   int unix_mode = 0600;
 
-  // Sets the length of the queue of connections that wait in the kernel. 0 is
-  // the longest queue that the machine allows (net.core.somaxconn).
+  // Sets the length of the kernel's queue of connections; 0 is the longest that
+  // the machine allows (net.core.somaxconn). A service manager's keeps its own.
   //
   // Default: 0. Range: 0 to 2^20 connections.
   int backlog = 0;

@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/optional.h"
 #include "brood/net/instant.h"
+#include "brood/net/unix_file/socket_file.h"
 #include "brood/proc/reaper.h"
 #include "brood/proc/spawn.h"
 #include "brood/server/child/child_program.h"
@@ -28,8 +29,6 @@
 #include "brood/server/listening/open_listeners.h"
 #include "brood/server/log/event_log.h"
 #include "brood/server/log/event_writer.h"
-#include "brood/server/log/journal.h"
-#include "brood/server/log/text_format.h"
 #include "brood/server/report/handler_report.h"
 #include "brood/server/strategy/make_strategy.h"
 #include "brood/server/strategy/strategy.h"
@@ -85,13 +84,6 @@ proc::ChildSettings SettingsOfChildren(const Options& options) {
   return settings;
 }
 
-LogSettings SettingsOfLog(const Options::Log& log) {
-  const bool stamped = log.time && !IsJournal(STDERR_FILENO);
-  return {log.level, log.format,
-          stamped ? TimeStamp::kMilliseconds : TimeStamp::kNone, log.name,
-          log.sink};
-}
-
 }  // namespace
 
 // What a server consists of, and how it is put together. Children use the log
@@ -141,13 +133,16 @@ class TcpServer::Impl final {
   absl::optional<UpgradeClaim> upgrade_claim_;
   std::unique_ptr<proc::Spawner> spawner_;
   std::vector<net::Endpoint> endpoints_;
-  // Ends first: its children use all of the above.
+  // Ends early: its children use all of the above.
   std::unique_ptr<Supervisor> supervisor_;
+  // The files of unix sockets that were bound, until Create() succeeds. Ends
+  // first: they are removed while their sockets are open.
+  std::vector<net::NewSocketFile> new_files_;
 };
 
 TcpServer::Impl::Impl(const Options& options, Requests requests,
                       std::unique_ptr<HandlerReports> reports, Handler handler)
-    : log_(SettingsOfLog(options.log)),
+    : log_(LogSettings::From(options.log)),
       requests_(std::move(requests)),
       reports_(std::move(reports)),
       program_(std::move(handler),
@@ -177,6 +172,7 @@ absl::StatusOr<std::unique_ptr<TcpServer::Impl>> TcpServer::Impl::Create(
                                       std::move(reports), std::move(handler)));
   absl::Status assembled = impl->Assemble(options, std::move(inherited));
   if (!assembled.ok()) return assembled;
+  for (net::NewSocketFile& file : impl->new_files_) file.Keep();
   return impl;
 }
 
@@ -258,8 +254,9 @@ absl::Status TcpServer::Impl::Listen(const Options& options,
                                      Supervisor::Parts* parts) {
   absl::Status opened = Keep(
       OpenListeners(options, std::move(inherited), &log_), &parts->listeners);
-  for (const OpenedListener& each : parts->listeners) {
+  for (OpenedListener& each : parts->listeners) {
     endpoints_.push_back(each.socket.endpoint());
+    new_files_.push_back(std::move(each.new_file));
   }
   return opened;
 }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/status/status.h"
+
 namespace brood::server {
 namespace {
 
@@ -15,8 +17,25 @@ constexpr int kAnyNumber = -1;
 
 ListenerSet::ListenerSet(Listeners opened) : latecomers_(opened.size()) {
   for (OpenedListener& each : opened) {
+    each.new_file.Keep();
     listeners_.push_back({{proc::Private<net::Listener>(std::move(each.socket)),
                            std::move(each.entry), each.ends_with_server}});
+  }
+}
+
+void ListenerSet::Configure(const ListenerSettings& settings, EventLog* log) {
+  for (Served& served : listeners_) {
+    const net::Listener& listener = *served.socket;
+    if (!listener.open()) continue;
+    const absl::Status set = ApplyPeerTimeout(settings, listener);
+    if (!set.ok()) {
+      log->OptionNotApplied("deadlines.peer", listener.endpoint(),
+                            set.message());
+    }
+    if (served.ends_with_server) {
+      ConfigureListener(settings, served.entry, /*is_ours=*/true, listener,
+                        log);
+    }
   }
 }
 

@@ -27,8 +27,10 @@
 #include "brood/net/listener.h"
 #include "brood/proc/private_fds.h"
 #include "brood/server/inherited_listener.h"
+#include "brood/server/listening/configure_listener.h"
 #include "brood/server/listening/lent_listener.h"
-#include "brood/server/listening/open_listeners.h"
+#include "brood/server/listening/opened_listener.h"
+#include "brood/server/log/event_log.h"
 
 namespace brood::server {
 
@@ -44,6 +46,11 @@ class ListenerSet {
     return listeners_[index].socket->endpoint();
   }
   bool all_closed() const;
+
+  // Applies the settings of this program to the listeners again. A program
+  // that was to replace this one shares them, and may have changed them before
+  // it failed.
+  void Configure(const ListenerSettings& settings, EventLog* log);
 
   // Visits those that are open, each once.
   void InTurn(absl::FunctionRef<void(size_t)> visit) const;

@@ -32,7 +32,7 @@ ListenerSet SetOf(size_t size) {
     absl::StatusOr<net::Listener> listener = net::Listener::Listen(
         *net::Endpoint::Parse("127.0.0.1:0"), net::kFullBacklog);
     EXPECT_THAT(listener, IsOk());
-    listeners.push_back({*std::move(listener), std::to_string(i)});
+    listeners.push_back({{*std::move(listener), std::to_string(i)}});
   }
   return ListenerSet(std::move(listeners));
 }

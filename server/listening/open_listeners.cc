@@ -8,100 +8,25 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "brood/net/endpoint.h"
+#include "brood/net/listener.h"
+#include "brood/net/unix_file/socket_file.h"
+#include "brood/server/listening/configure_listener.h"
+#include "brood/server/listening/match_listeners.h"
 #include "brood/server/text/listen_entry.h"
 
 namespace brood::server {
 namespace {
 
-// A descriptor that was inherited, until an entry means it.
-struct Offered {
-  int fd;  // the number under which it came
-  std::string served;
-  OpenedListener opened;
-  bool taken = false;
-};
-
-// An entry of Options::listen, and what it got: one, but for "inherited".
-struct Asked {
-  const std::string* text;
-  ListenEntry entry;
-  std::vector<OpenedListener> got;
-};
-
-using Means = bool (*)(const Asked&, const Offered&);
-
-void Give(Offered& offered, Asked& asked) {
-  offered.taken = true;
-  asked.got.push_back(std::move(offered.opened));
-}
-
-// Gives each entry that has nothing yet the first one that it means.
-void GiveOne(std::vector<Asked>& all_asked, std::vector<Offered>& all_offered,
-             Means means) {
-  for (Asked& asked : all_asked) {
-    if (!asked.got.empty()) continue;
-    const auto found = std::find_if(
-        all_offered.begin(), all_offered.end(), [&](const Offered& offered) {
-          return !offered.taken && means(asked, offered);
-        });
-    if (found != all_offered.end()) Give(*found, asked);
-  }
-}
-
-bool HasServed(const Asked& asked, const Offered& offered) {
-  return asked.entry.kind != ListenEntry::kInherited &&
-         offered.served == *asked.text;
-}
-
-bool HasNumber(const Asked& asked, const Offered& offered) {
-  return asked.entry.kind == ListenEntry::kDescriptor &&
-         offered.served.empty() && offered.fd == asked.entry.fd;
-}
-
-bool HasAddress(const Asked& asked, const Offered& offered) {
-  return asked.entry.kind == ListenEntry::kEndpoint &&
-         offered.opened.socket.endpoint() == asked.entry.endpoint;
-}
-
-bool HasHost(const Asked& asked, const Offered& offered) {
-  const net::Endpoint& wanted = asked.entry.endpoint;
-  return asked.entry.kind == ListenEntry::kEndpoint && !wanted.is_unix() &&
-         wanted.port() == 0 &&
-         offered.opened.socket.endpoint().WithPort(0) == wanted;
-}
-
-// What no other entry means is for the entry "inherited", or for nobody.
-absl::Status GiveTheRest(std::vector<Asked>& all_asked,
-                         std::vector<Offered>& all_offered, EventLog* log) {
-  const auto rest =
-      std::find_if(all_asked.begin(), all_asked.end(), [](const Asked& asked) {
-        return asked.entry.kind == ListenEntry::kInherited;
-      });
-  if (rest != all_asked.end() && all_offered.empty()) {
-    return absl::FailedPreconditionError(
-        "listen=inherited: no listening descriptor was inherited");
-  }
-  for (Offered& offered : all_offered) {
-    if (offered.taken) continue;
-    if (rest != all_asked.end()) {
-      Give(offered, *rest);
-    } else {
-      net::Listener& unused = offered.opened.socket;
-      log->InheritedListenerUnused(offered.fd, unused.endpoint());
-      unused.Close();
-    }
-  }
-  return absl::OkStatus();
-}
-
 // The descriptors that are asked for by their numbers and were not inherited.
-absl::Status AdoptByNumber(std::vector<Asked>& all_asked,
-                           const std::vector<Offered>& all_offered) {
+absl::Status AdoptByNumber(std::vector<AskedEntry>& all_asked,
+                           const std::vector<OfferedListener>& all_offered) {
   // Those of the inherited ones have owners, as has one that was adopted here.
   std::vector<int> owned;
-  for (const Offered& offered : all_offered) owned.push_back(offered.fd);
-  for (Asked& asked : all_asked) {
+  for (const OfferedListener& offered : all_offered)
+    owned.push_back(offered.fd);
+  for (AskedEntry& asked : all_asked) {
     const int fd = asked.entry.fd;
     if (asked.entry.kind != ListenEntry::kDescriptor || !asked.got.empty()) {
       continue;
@@ -117,9 +42,72 @@ absl::Status AdoptByNumber(std::vector<Asked>& all_asked,
         net::Listener::Adopt(net::Socket::Adopt(fd));
     if (!adopted.ok()) return adopted.status();
     owned.push_back(fd);
-    asked.got.push_back({*std::move(adopted), *asked.text});
+    asked.got.push_back({{*std::move(adopted), *asked.text}});
   }
   return absl::OkStatus();
+}
+
+// Looks whether clients find each unix socket that was inherited. One that the
+// server had bound is given up if they do not, to be bound again: the program
+// that had it serves who waits there. That another program's is not found may
+// be because it opened the socket elsewhere, in another mount namespace.
+void FindFiles(std::vector<AskedEntry>& all_asked, EventLog* log) {
+  for (AskedEntry& asked : all_asked) {
+    for (const OpenedListener& got : asked.got) {
+      const std::string path = PathOfListener(got.socket, *asked.text);
+      if (path.empty()) continue;
+      const net::FileState state =
+          net::LookForSocketFile(got.socket.fd(), path);
+      const bool found =
+          state == net::FileState::kOurs || state == net::FileState::kUnknown;
+      // A relative path means another file in the directory of its owner.
+      if (found || path.front() != '/') continue;
+      const absl::string_view why =
+          state == net::FileState::kMissing
+              ? "its file has been removed"
+              : "its file has been replaced by another one";
+      if (asked.entry.kind == ListenEntry::kEndpoint && got.ends_with_server) {
+        log->ListenerRebound(asked.entry.endpoint, why);
+        asked.got.clear();
+        break;
+      }
+      log->ListenerUnreachable(got.socket.endpoint(), why);
+    }
+  }
+}
+
+// Binds `endpoint` for the entry.
+absl::Status Bind(const net::Endpoint& endpoint, const Options& options,
+                  AskedEntry* asked) {
+  absl::StatusOr<net::Listener> listener = net::Listener::Listen(
+      endpoint, options.backlog, static_cast<mode_t>(options.unix_mode));
+  if (!listener.ok()) return listener.status();
+  net::NewSocketFile file{std::string(endpoint.path())};
+  asked->got.push_back(
+      {{*std::move(listener), *asked->text, /*ends_with_server=*/true},
+       /*is_new=*/true,
+       std::move(file)});
+  return absl::OkStatus();
+}
+
+// Binds what an entry asks for and did not inherit.
+absl::Status BindMissing(const Options& options, AskedEntry* asked) {
+  if (asked->entry.kind != ListenEntry::kEndpoint || asked->is_covered) {
+    return absl::OkStatus();
+  }
+  const net::Endpoint& wanted = asked->entry.endpoint;
+  if (asked->got.empty()) return Bind(wanted, options, asked);
+  const net::Endpoint& got = asked->got.front().socket.endpoint();
+  if (!wanted.dual_stack() || got.dual_stack() || asked->got.size() > 1) {
+    return absl::OkStatus();
+  }
+  // Every address of IPv4 was inherited, or of IPv6, and not the other half.
+  const absl::Status other_half =
+      Bind(got.is_ipv6() ? wanted.WithPort(got.port()).WithoutIpv6()
+                         : wanted.WithPort(got.port()).WithoutIpv4(),
+           options, asked);
+  // This machine has no IPv6.
+  return absl::IsUnimplemented(other_half) ? absl::OkStatus() : other_half;
 }
 
 }  // namespace
@@ -127,7 +115,7 @@ absl::Status AdoptByNumber(std::vector<Asked>& all_asked,
 absl::StatusOr<Listeners> OpenListeners(
     const Options& options, std::vector<InheritedListener> inherited,
     EventLog* log) {
-  std::vector<Offered> all_offered;
+  std::vector<OfferedListener> all_offered;
   for (InheritedListener& each : inherited) {
     const int fd = each.socket.fd();
     absl::StatusOr<net::Listener> adopted =
@@ -135,46 +123,49 @@ absl::StatusOr<Listeners> OpenListeners(
     if (!adopted.ok()) return adopted.status();
     all_offered.push_back({fd,
                            std::move(each.entry),
-                           {*std::move(adopted), "", each.ends_with_server}});
+                           {{*std::move(adopted), "", each.ends_with_server}}});
   }
-  std::vector<Asked> all_asked;
+  std::vector<AskedEntry> all_asked;
   for (const std::string& text : options.listen) {
     const absl::StatusOr<ListenEntry> entry = ListenEntry::Parse(text);
     if (!entry.ok()) return entry.status();
     all_asked.push_back({&text, *entry, {}});
   }
 
-  for (const Means means : {HasServed, HasNumber, HasAddress, HasHost}) {
-    GiveOne(all_asked, all_offered, means);
-  }
-  absl::Status given = GiveTheRest(all_asked, all_offered, log);
+  absl::Status given = MatchListeners(&all_asked, &all_offered, log);
   if (!given.ok()) return given;
   // Before anything is bound, which could get such a number.
   absl::Status adopted = AdoptByNumber(all_asked, all_offered);
   if (!adopted.ok()) return adopted;
-
-  Listeners opened;
-  for (Asked& asked : all_asked) {
+  for (const AskedEntry& asked : all_asked) {
     for (const OpenedListener& got : asked.got) {
       absl::Status kept = options.CheckDeadlinesOn(got.socket.endpoint());
       if (!kept.ok()) return kept;
     }
   }
-  for (Asked& asked : all_asked) {
-    if (asked.entry.kind == ListenEntry::kEndpoint && asked.got.empty()) {
-      absl::StatusOr<net::Listener> listener =
-          net::Listener::Listen(asked.entry.endpoint, options.backlog,
-                                static_cast<mode_t>(options.unix_mode));
-      if (!listener.ok()) return listener.status();
-      asked.got.push_back(
-          {*std::move(listener), *asked.text, /*ends_with_server=*/true});
-    }
+  FindFiles(all_asked, log);
+
+  const ListenerSettings settings(options);
+  for (AskedEntry& asked : all_asked) {
+    absl::Status bound = BindMissing(options, &asked);
+    if (!bound.ok()) return bound;
+  }
+  for (AskedEntry& asked : all_asked) {
     for (OpenedListener& got : asked.got) {
-      if (options.deadlines.peer != absl::ZeroDuration()) {
-        absl::Status set = got.socket.SetPeerTimeout(options.deadlines.peer);
-        if (!set.ok()) return set;
-      }
+      absl::Status set = ApplyPeerTimeout(settings, got.socket);
+      if (!set.ok()) return set;
+    }
+  }
+  // Other programs have these listeners too: the last step, for what fails
+  // changes nothing.
+  Listeners opened;
+  for (AskedEntry& asked : all_asked) {
+    for (OpenedListener& got : asked.got) {
       got.entry = *asked.text;
+      if (!got.is_new) {
+        ConfigureListener(settings, got.entry, got.ends_with_server, got.socket,
+                          log);
+      }
       opened.push_back(std::move(got));
     }
   }

@@ -6,18 +6,12 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "brood/net/listener.h"
 #include "brood/server/inherited_listener.h"
+#include "brood/server/listening/opened_listener.h"
 #include "brood/server/log/event_log.h"
 #include "brood/server/options.h"
 
 namespace brood::server {
-
-// OpenedListener owns a listener that accepts connections for an entry of
-// Options::listen. A program that takes over finds its own entry by it.
-using OpenedListener = ListenerWithEntry<net::Listener>;
-
-using Listeners = std::vector<OpenedListener>;
 
 // Opens the listeners that `options` ask for, in the order of Options::listen.
 //
@@ -27,12 +21,26 @@ using Listeners = std::vector<OpenedListener>;
 //
 //   1. the one that served the same entry before, by its spelling
 //   2. for "fd:N", the one with the number N, inherited or not
-//   3. for an endpoint, the one that listens there
+//   3. for an endpoint, the one that listens there, by this spelling or by
+//      another one: two paths are one if they lead to the same file
 //   4. for an endpoint with port 0, one with the same host
-//   5. for "inherited", all that are left
+//   5. for an endpoint, one that covers it (see net::Endpoint): that of every
+//      address serves the entries of some. It may serve several entries.
+//   6. for every address (":7000"), those of every IPv4 and of every IPv6
+//      address; the one that is missing is bound
+//   7. for "inherited", all that are left
 //
-// Inherited listeners that no entry means are closed, with a warning in `log`.
+// Inherited listeners that no entry means are closed, with a warning in `log`,
+// which also names the listeners that accept more than their entries name.
 // Nothing is bound before every inherited listener has been considered.
+//
+// An inherited listener then gets the settings of the options (see
+// configure_listener.h), when nothing can fail any more. A unix socket whose
+// file is gone, or is that of another socket, is bound again if the server had
+// bound it, and otherwise served with a warning.
+//
+// The files of unix sockets that were bound are removed if the result is
+// destroyed before their OpenedListener::new_file is kept.
 //
 // Errors: those of net::Listener; InvalidArgument for a deadline that cannot be
 // enforced on a listener, and for a descriptor that two entries name;

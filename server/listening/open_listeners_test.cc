@@ -50,7 +50,11 @@ class OpenListenersTest : public ::brood::testing::LeakCheck {
 
   absl::StatusOr<Listeners> Open(LogLevel log_level = LogLevel::kOff) {
     EventLog log(log_level);
-    return OpenListeners(options_, std::exchange(inherited_, {}), &log);
+    absl::StatusOr<Listeners> opened =
+        OpenListeners(options_, std::exchange(inherited_, {}), &log);
+    if (!opened.ok()) return opened;
+    for (OpenedListener& each : *opened) each.new_file.Keep();
+    return opened;
   }
   static ino_t SocketOf(int fd) {
     struct stat file = {};
@@ -67,7 +71,8 @@ class OpenListenersTest : public ::brood::testing::LeakCheck {
     EXPECT_THAT(opened, IsOk());
     std::vector<std::string> endpoints;
     if (!opened.ok()) return endpoints;
-    for (const auto& [listener, entry, ends_with_server] : *opened) {
+    for (const OpenedListener& each : *opened) {
+      const net::Listener& listener = each.socket;
       EXPECT_TRUE(listener.open());
       EXPECT_EQ(fcntl(listener.fd(), F_GETFD), FD_CLOEXEC);
       endpoints.push_back(listener.endpoint().ToString());
@@ -162,11 +167,11 @@ TEST_F(OpenListenersTest, RoundTripsThroughAnySuccession) {
     absl::StatusOr<Listeners> opened = Open();
     ASSERT_THAT(opened, IsOk());
     std::vector<std::string> now;
-    for (const auto& [listener, entry, ends_with_server] : *opened) {
-      now.push_back(listener.endpoint().ToString());
-      inherited_.insert(
-          inherited_.begin(),
-          {net::Socket::Adopt(dup(listener.fd())), entry, ends_with_server});
+    for (const OpenedListener& each : *opened) {
+      now.push_back(each.socket.endpoint().ToString());
+      inherited_.insert(inherited_.begin(),
+                        {net::Socket::Adopt(dup(each.socket.fd())), each.entry,
+                         each.ends_with_server});
     }
     EXPECT_THAT(now, ::testing::SizeIs(5));
     EXPECT_EQ((*opened)[2].socket.endpoint(), numbered);

@@ -40,6 +40,7 @@ Supervisor::Supervisor(const Options& options, Parts parts)
       generations_(std::move(parts.generations)),
       upgrade_(std::move(parts.upgrade)),
       listeners_(std::move(parts.listeners)),
+      listener_settings_(options),
       lifecycle_(options.drain_grace),
       connections_(options, std::move(parts.deadlines), reaper_.get(), &log_,
                    parts.reports) {

@@ -162,6 +162,9 @@ class Supervisor final : public proc::ParentOnly {
   const std::unique_ptr<Generations> generations_;
   const std::unique_ptr<Upgrade> upgrade_;
   ListenerSet listeners_;
+  // What the options say about listeners, to be applied again.
+  const ListenerSettings listener_settings_;
+  uint64_t upgrade_failures_seen_ = 0;
   Lifecycle lifecycle_;
   Connections connections_;
   // The fixed sources, then one for each listener.

@@ -3,6 +3,9 @@
 // The steps of the supervisor that concern other programs: the one that takes
 // over, those that did before, and the main process.
 
+#include <cstdint>
+#include <utility>
+
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "brood/server/supervisor/supervisor.h"
@@ -34,8 +37,15 @@ void Supervisor::StartUpgrade(Instant now) {
   }
 }
 
+// A new program that has failed may have configured the listeners, which are
+// the same open files: its settings are replaced by those of this program.
 void Supervisor::StepUpgrade(Instant now) {
-  if (!poll_.Due(kUpgrade, now) || !upgrade_->Step(now)) return;
+  const bool handed_over = poll_.Due(kUpgrade, now) && upgrade_->Step(now);
+  const uint64_t failures = upgrade_->failures();
+  if (std::exchange(upgrade_failures_seen_, failures) != failures) {
+    listeners_.Configure(listener_settings_, &log_);
+  }
+  if (!handed_over) return;
   lifecycle_.DrainForUpgrade(now);
   DrainListeners(now);
 }
