@@ -2,6 +2,8 @@
 // service manager listens, a file was left behind, a program takes over.
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -73,6 +75,9 @@ Scenario Inherited(const ShortDir& dir) {
     kept.lent.push_back(ListenOnLoopback());
     setup.given = {kept.lent[1].fd()};
     setup.options.listen = {"inherited", absl::StrCat("fd:", setup.given[0])};
+    // Which the service manager decides.
+    setup.options.backlog = 7;
+    setup.options.unix_mode = 0660;
     return kept;
   };
   return scenario;
@@ -102,6 +107,53 @@ Scenario LockedDirectory(const ShortDir& dir) {
   Scenario scenario = UnixSockets(dir);
   scenario.name = "unix sockets, in a directory that is locked for a moment";
   scenario.always_fail = {{"LockDirectoryOf flock", EWOULDBLOCK, 2}};
+  return scenario;
+}
+
+Scenario WithoutProc(const ShortDir& dir) {
+  Scenario scenario = UnixSockets(dir);
+  scenario.name = "unix sockets, without /proc";
+  scenario.always_fail = {{"SetMode chmod", ENOENT}};
+  return scenario;
+}
+
+// The start fails when one socket has been bound.
+Scenario RefusedAfterBind(const ShortDir& dir) {
+  Scenario scenario = With("a path that is no socket", [&dir](Setup& setup) {
+    setup.options.listen = {dir.Socket("new").ToString(),
+                            "unix:" + dir.File(".")};
+  });
+  scenario.refused = true;
+  return scenario;
+}
+
+// This is the new program: its listeners had other settings, another spelling
+// of their paths, and a file that has been removed.
+Scenario ChangedListeners(const ShortDir& dir) {
+  Scenario scenario;
+  scenario.name = "successor, other settings and paths";
+  scenario.prepare = [&dir](Setup& setup) {
+    Kept kept;
+    kept.lent.push_back(Socket::Adopt(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)));
+    kept.lent.push_back(ListenOnLoopback());
+    const unsigned timeout = 5000;
+    setsockopt(kept.lent.back().fd(), IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout,
+               sizeof(timeout));
+    kept.lent.push_back(ListenOn(dir.Socket("spelled")));
+    kept.lent.push_back(ListenOn(dir.Socket("removed")));
+    unlink(dir.File("removed").c_str());
+    kept.lent = FromThreeOn(std::move(kept.lent));
+    setup.given = {kFirstFd, kFirstFd + 1, kFirstFd + 2, kFirstFd + 3};
+    setup.before = [] {
+      setenv("BROOD_UPGRADE", "127.0.0.1:0\tbound\none\tbound\ntwo\tbound\n",
+             1);
+    };
+    setup.options.listen = {"127.0.0.1:0", "unix:" + dir.File("/spelled"),
+                            "unix:" + dir.File("/removed")};
+    setup.options.unix_mode = 0660;
+    setup.options.upgrade.command = {"/no/such/program"};
+    return kept;
+  };
   return scenario;
 }
 
@@ -209,8 +261,11 @@ std::vector<Socket> FromThreeOn(std::vector<Socket> sockets) {
 }
 
 std::vector<Scenario> HandOverScenarios(const ShortDir& dir) {
-  return {Inherited(dir), UnixSockets(dir), LockedDirectory(dir),
-          Successor(),    Upgrades(),       FailsToUpgrade()};
+  return {Inherited(dir),        UnixSockets(dir),
+          LockedDirectory(dir),  WithoutProc(dir),
+          RefusedAfterBind(dir), Successor(),
+          ChangedListeners(dir), Upgrades(),
+          FailsToUpgrade()};
 }
 
 }  // namespace brood::testing

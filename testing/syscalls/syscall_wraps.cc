@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -134,6 +135,12 @@ BROOD_DIVERT(int, stat, (const char* path, struct stat* into), (path, into), -1)
 BROOD_DIVERT(int, fstat, (int fd, struct stat* into), (fd, into), -1)
 BROOD_DIVERT(int, chmod, (const char* path, mode_t mode), (path, mode), -1)
 BROOD_DIVERT(int, fchmod, (int fd, mode_t mode), (fd, mode), -1)
+BROOD_DIVERT(int, fchmodat, (int fd, const char* path, mode_t mode, int flags),
+             (fd, path, mode, flags), -1)
+BROOD_DIVERT(int, fstatat,
+             (int fd, const char* path, struct stat* into, int flags),
+             (fd, path, into, flags), -1)
+BROOD_DIVERT(int, fstatfs, (int fd, struct statfs* into), (fd, into), -1)
 
 // ENOENT says that the file is gone: so it is.
 int __real_unlink(const char* path);
