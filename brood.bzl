@@ -47,6 +47,7 @@ TESTING_PACKAGES = [
     "testing/rules",
     "testing/shutdown",
     "testing/support",
+    "testing/support/network",
     "testing/syscalls",
     "testing/timeouts",
     "testing/upgrades",

@@ -16,12 +16,16 @@
 #ifndef BROOD_TESTING_SUPPORT_REFUSE_CALLS_H_
 #define BROOD_TESTING_SUPPORT_REFUSE_CALLS_H_
 
+#include <cstdint>
 #include <vector>
 
 namespace brood::testing {
 
 // `calls` are numbers, SYS_...; `error` is an errno.
 void RefuseCalls(const std::vector<int>& calls, int error);
+// Refuses `call` if its first argument is `argument`, as a family of sockets or
+// a descriptor.
+void RefuseCallWith(int call, uint32_t argument, int error);
 
 }  // namespace brood::testing
 
