@@ -9,6 +9,7 @@ SHIPPED_PACKAGES = [
     "net/unix_file",
     "proc",
     "proc/memory",
+    "proc/namespaces",
     "server",
     "server/admission",
     "server/child",

@@ -311,6 +311,7 @@ BROOD_DIVERT(int, nanosleep, (const timespec* time, timespec* left),
              (time, left), -1)
 BROOD_DIVERT(int, getrusage, (int who, rusage* usage), (who, usage), -1)
 BROOD_DIVERT(int, getrlimit, (int what, rlimit* limit), (what, limit), -1)
+BROOD_DIVERT(int, setns, (int fd, int type), (fd, type), -1)
 BROOD_DIVERT(int, setrlimit, (int what, const rlimit* limit), (what, limit), -1)
 BROOD_DIVERT(int, getpriority, (int which, id_t who), (which, who), -1)
 BROOD_DIVERT(int, getitimer, (int which, itimerval* value), (which, value), -1)

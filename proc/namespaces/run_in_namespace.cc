@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "brood/proc/namespaces/run_in_namespace.h"
+
+#include <sched.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+
+#include "absl/status/status.h"
+
+namespace brood::proc {
+namespace {
+
+// Added to no errno: setns failed with what the signal of the same number says.
+// The exit code of the process has 8 bits, and errnos that matter have 7.
+constexpr int kSetnsFailed = 0x80;
+
+}  // namespace
+
+absl::Status RunInNamespace(int namespace_fd, absl::FunctionRef<int()> body) {
+  sigset_t all, before;
+  sigfillset(&all);
+  // The handlers of this program must not run in the other process.
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  // Not fork(), whose handlers of pthread_atfork() are for children of the
+  // program. Without an exit signal, only a wait with __WALL finds the process.
+  const auto pid = static_cast<pid_t>(
+      syscall(SYS_clone, CLONE_FILES, nullptr, nullptr, nullptr, nullptr));
+  if (pid == 0) {
+    if (setns(namespace_fd, 0) < 0) _exit(kSetnsFailed | (errno & 0x7f));
+    _exit(body() & 0x7f);
+  }
+  const int error = errno;
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (pid < 0) return absl::ErrnoToStatus(error, "clone");
+  int status;
+  if (TEMP_FAILURE_RETRY(waitpid(pid, &status, __WALL)) < 0) {
+    return absl::ErrnoToStatus(errno, "waitpid");
+  }
+  if (!WIFEXITED(status)) {
+    return absl::AbortedError("setns: the process that called it was killed");
+  }
+  const int code = WEXITSTATUS(status);
+  if (code == 0) return absl::OkStatus();
+  if ((code & kSetnsFailed) != 0) {
+    return absl::ErrnoToStatus(code & ~kSetnsFailed, "setns");
+  }
+  return absl::ErrnoToStatus(code, "in the namespace");
+}
+
+}  // namespace brood::proc
