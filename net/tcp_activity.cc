@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/net/tcp_activity.h"
 
 #include <linux/inet_diag.h>
@@ -7,28 +9,40 @@
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 
 #include "absl/status/status.h"
+#include "absl/types/optional.h"
+
+#ifndef SO_BINDTOIFINDEX
+#define SO_BINDTOIFINDEX 62
+#endif
 
 namespace brood::net {
 namespace {
 
-struct Question {
-  nlmsghdr header;
-  inet_diag_req_v2 request;
-};
+// The states of TCP, as the kernel numbers them in an answer. Those of sockets
+// without a process (TIME_WAIT, NEW_SYN_RECV) are never asked for when a socket
+// is looked for by its inode: they have none.
+constexpr uint32_t kListen = 10;
+constexpr uint32_t kListening = 1U << kListen;
+constexpr uint32_t kConnected = 1U << 1 | 1U << 4 | 1U << 5 | 1U << 8 |
+                                1U << 9 | 1U << 11;  // ESTABLISHED to CLOSING
 
-void SetAddresses(const PeerAddress& local, const PeerAddress& peer,
-                  inet_diag_sockid* id) {
+void SetAddresses(const TcpSocketId& socket, inet_diag_sockid* id) {
+  const PeerAddress& local = socket.local;
+  const PeerAddress& peer = socket.peer;
   id->idiag_sport = htons(local.port());
   id->idiag_dport = htons(peer.port());
   std::memcpy(id->idiag_src, local.host().data(), local.host().size());
   std::memcpy(id->idiag_dst, peer.host().data(), peer.host().size());
-  if (peer.is_ipv6()) {
+  id->idiag_if = socket.interface;
+  if (id->idiag_if == 0 && peer.is_ipv6()) {
     const auto* to = reinterpret_cast<const sockaddr_in6*>(peer.address());
     id->idiag_if = to->sin6_scope_id;
   }
@@ -36,40 +50,56 @@ void SetAddresses(const PeerAddress& local, const PeerAddress& peer,
   id->idiag_cookie[1] = INET_DIAG_NOCOOKIE;
 }
 
-// The tcp_info in an answer of `size` bytes.
-absl::StatusOr<tcp_info> FindInfo(const char* bytes, size_t size) {
-  nlmsghdr header;
-  if (size < sizeof(header)) return absl::InternalError("sock_diag: too short");
-  std::memcpy(&header, bytes, sizeof(header));
-  if (header.nlmsg_type == NLMSG_ERROR) {
-    nlmsgerr error;
-    if (size < NLMSG_LENGTH(sizeof(error))) {
-      return absl::InternalError("sock_diag: too short");
-    }
-    std::memcpy(&error, bytes + NLMSG_HDRLEN, sizeof(error));
-    return absl::ErrnoToStatus(-error.error, "sock_diag");
-  }
+// Returns the tcp_info in a message of `size` bytes.
+tcp_info InfoIn(const char* message, size_t size) {
+  tcp_info info = {};
   size_t place = NLMSG_LENGTH(sizeof(inet_diag_msg));
-  const size_t end = std::min<size_t>(size, header.nlmsg_len);
   rtattr attribute;
-  while (place + sizeof(attribute) <= end) {
-    std::memcpy(&attribute, bytes + place, sizeof(attribute));
+  while (place + sizeof(attribute) <= size) {
+    std::memcpy(&attribute, message + place, sizeof(attribute));
     if (attribute.rta_len < sizeof(attribute)) break;
     if (attribute.rta_type == INET_DIAG_INFO) {
       // Kernels differ in how much of it they know.
-      tcp_info info = {};
       const size_t length =
           std::min({sizeof(info), attribute.rta_len - sizeof(attribute),
-                    end - place - sizeof(attribute)});
-      std::memcpy(&info, bytes + place + sizeof(attribute), length);
-      return info;
+                    size - place - sizeof(attribute)});
+      std::memcpy(&info, message + place + sizeof(attribute), length);
+      break;
     }
     place += RTA_ALIGN(attribute.rta_len);
   }
-  return absl::NotFoundError("sock_diag: the connection has ended");
+  return info;
+}
+
+// Returns the error of `call`. It is never NotFound, which is what the kernel
+// answers.
+absl::Status ErrorOf(const char* call) {
+  absl::Status error = absl::ErrnoToStatus(errno, call);
+  if (!absl::IsNotFound(error)) return error;
+  return absl::UnavailableError(error.message());
 }
 
 }  // namespace
+
+struct TcpActivity::Question {
+  nlmsghdr header;
+  inet_diag_req_v2 request;
+};
+
+TcpSocketId TcpSocketId::Of(int fd, const PeerAddress& local,
+                            const PeerAddress& peer) {
+  TcpSocketId id;
+  id.local = local;
+  id.peer = peer;
+  struct stat status;
+  if (fstat(fd, &status) == 0) id.inode = static_cast<uint32_t>(status.st_ino);
+  int interface = 0;
+  socklen_t length = sizeof(interface);
+  if (getsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &interface, &length) == 0) {
+    id.interface = static_cast<uint32_t>(interface);
+  }
+  return id;
+}
 
 absl::StatusOr<TcpActivity> TcpActivity::Create() {
   Socket socket = Socket::AboveStandardDescriptors(Socket::Adopt(
@@ -80,33 +110,135 @@ absl::StatusOr<TcpActivity> TcpActivity::Create() {
   return TcpActivity(std::move(socket));
 }
 
-absl::StatusOr<TcpActivity::Answer> TcpActivity::Ask(
-    const PeerAddress& local, const PeerAddress& peer) const {
-  Question question = {};
+// The kernel writes the first part of the answer within send(), and each
+// further part within the recv() that takes the one before.
+absl::Status TcpActivity::Exchange(
+    Question& question,
+    absl::FunctionRef<void(const char*, size_t)> take) const {
+  const uint32_t sequence = ++sequence_;
   question.header.nlmsg_len = sizeof(question);
   question.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
-  question.header.nlmsg_flags = NLM_F_REQUEST;
-  question.request.sdiag_family = peer.is_ipv6() ? AF_INET6 : AF_INET;
-  question.request.sdiag_protocol = IPPROTO_TCP;
-  question.request.idiag_ext = 1 << (INET_DIAG_INFO - 1);
-  question.request.idiag_states = ~0U;
-  SetAddresses(local, peer, &question.request.id);
+  question.header.nlmsg_seq = sequence;
   if (TEMP_FAILURE_RETRY(send(socket_.fd(), &question, sizeof(question), 0)) <
       0) {
-    return absl::ErrnoToStatus(errno, "send to sock_diag");
+    return ErrorOf("send to sock_diag");
   }
-  alignas(nlmsghdr) char answer[4096];
-  const ssize_t size = TEMP_FAILURE_RETRY(
-      recv(socket_.fd(), answer, sizeof(answer), MSG_DONTWAIT));
-  if (size < 0) return absl::ErrnoToStatus(errno, "recv from sock_diag");
-  const absl::StatusOr<tcp_info> info =
-      FindInfo(answer, static_cast<size_t>(size));
-  if (!info.ok()) return info.status();
-  return Answer{info->tcpi_bytes_received,
-                absl::Milliseconds(std::min(info->tcpi_last_data_recv,
-                                            info->tcpi_last_data_sent)),
-                info->tcpi_bytes_acked,
-                info->tcpi_unacked > 0 || info->tcpi_notsent_bytes > 0};
+  const bool has_parts = (question.header.nlmsg_flags & NLM_F_DUMP) != 0;
+  alignas(nlmsghdr) char buffer[8192];
+  for (;;) {
+    const ssize_t got = TEMP_FAILURE_RETRY(
+        recv(socket_.fd(), buffer, sizeof(buffer), MSG_DONTWAIT));
+    if (got < 0) return ErrorOf("recv from sock_diag");
+    size_t place = 0;
+    const auto size = static_cast<size_t>(got);
+    nlmsghdr header;
+    while (place + sizeof(header) <= size) {
+      const char* const message = buffer + place;
+      std::memcpy(&header, message, sizeof(header));
+      if (header.nlmsg_len < sizeof(header)) break;
+      const size_t length = std::min<size_t>(header.nlmsg_len, size - place);
+      place += NLMSG_ALIGN(header.nlmsg_len);
+      if (header.nlmsg_seq != sequence) continue;
+      // The end of an answer with parts has an errno as well.
+      int error = 0;
+      if (header.nlmsg_type == NLMSG_ERROR || header.nlmsg_type == NLMSG_DONE) {
+        if (length < NLMSG_LENGTH(sizeof(error))) {
+          return absl::InternalError("sock_diag: too short");
+        }
+        std::memcpy(&error, message + NLMSG_HDRLEN, sizeof(error));
+        if (error == 0) return absl::OkStatus();
+        if (error == -ENOENT) return absl::NotFoundError("sock_diag");
+        return absl::ErrnoToStatus(-error, "sock_diag");
+      }
+      take(message, length);
+      if (!has_parts) return absl::OkStatus();
+    }
+  }
+}
+
+absl::StatusOr<TcpActivity::Answer> TcpActivity::Find(const TcpSocketId& id,
+                                                      uint32_t states,
+                                                      bool* another) const {
+  Question question = {};
+  question.request.sdiag_family = id.peer.is_ipv6() ? AF_INET6 : AF_INET;
+  question.request.sdiag_protocol = IPPROTO_TCP;
+  question.request.idiag_ext = 1 << (INET_DIAG_INFO - 1);
+  question.request.idiag_states = states;
+  SetAddresses(id, &question.request.id);
+  absl::optional<Answer> found;
+  bool by_addresses = true;
+  const auto take = [&](const char* message, size_t size) {
+    inet_diag_msg about;
+    if (size < NLMSG_LENGTH(sizeof(about))) return;
+    std::memcpy(&about, message + NLMSG_HDRLEN, sizeof(about));
+    // A socket that no process holds has no inode: one in TIME_WAIT, or one
+    // that was closed and has bytes left to send.
+    const bool is_held = about.idiag_inode != 0;
+    const bool is_meant =
+        is_held && (states >> about.idiag_state & 1) != 0 &&
+        (id.inode == 0 ? by_addresses : about.idiag_inode == id.inode);
+    if (!is_meant) {
+      *another |= by_addresses && is_held;
+      return;
+    }
+    const tcp_info info = InfoIn(message, size);
+    Answer answer;
+    answer.means = Meaning::kAlive;
+    answer.bytes_received = info.tcpi_bytes_received;
+    answer.idle = absl::Milliseconds(
+        std::min(info.tcpi_last_data_recv, info.tcpi_last_data_sent));
+    answer.bytes_acknowledged = info.tcpi_bytes_acked;
+    answer.more_waits = info.tcpi_unacked > 0 || info.tcpi_notsent_bytes > 0;
+    answer.interface = about.id.idiag_if;
+    found = answer;
+  };
+  question.header.nlmsg_flags = NLM_F_REQUEST;
+  absl::Status asked = Exchange(question, take);
+  if (!found && id.inode != 0) {
+    // All sockets with these ports; one that was reached by IPv4 may be an IPv6
+    // socket.
+    by_addresses = false;
+    question.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+    for (const uint8_t family : {AF_INET, AF_INET6}) {
+      if (found || (!asked.ok() && !absl::IsNotFound(asked))) break;
+      if (family == AF_INET && id.peer.is_ipv6()) continue;
+      question.request.sdiag_family = family;
+      asked = Exchange(question, take);
+    }
+  }
+  if (found) return *found;
+  if (!asked.ok()) return asked;
+  return absl::NotFoundError("sock_diag: no such socket");
+}
+
+TcpActivity::Answer TcpActivity::Ask(const TcpSocketId& id) const {
+  bool another = false;
+  absl::StatusOr<Answer> found = Find(id, kConnected, &another);
+  if (found.ok()) return *std::move(found);
+  Answer answer;
+  if (!absl::IsNotFound(found.status())) {
+    answer.error = found.status();
+  } else {
+    answer.means = another ? Meaning::kAnotherSocket : Meaning::kClosed;
+  }
+  return answer;
+}
+
+absl::Status TcpActivity::CheckSees(int fd) const {
+  sockaddr_storage address;
+  socklen_t length = sizeof(address);
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) < 0) {
+    return absl::ErrnoToStatus(errno, "getsockname");
+  }
+  TcpSocketId id =
+      TcpSocketId::Of(fd, PeerAddress::FromSockaddr(address), PeerAddress());
+  if (id.local.is_ipv6()) {
+    sockaddr_storage any = {};
+    any.ss_family = AF_INET6;
+    id.peer = PeerAddress::FromSockaddr(any);
+  }
+  bool another = false;
+  return Find(id, kListening, &another).status();
 }
 
 }  // namespace brood::net

@@ -1,22 +1,4 @@
-// TcpActivity: whether and when bytes moved on a connection that another
-// process holds.
-//
-// Asks the kernel (sock_diag, what ss(8) uses) by the two addresses of the
-// connection: no descriptor of it is needed, and no byte is read. Costs some
-// 5 µs a question, needs no privileges, and sees the connections of its own
-// network namespace.
-//
-// Lives in the parent. Never blocks: the kernel answers within the call.
-//
-// Errors: Create() gives the errno of socket, on a kernel without sock_diag.
-// Ask() gives NotFound when there is no such connection (any more), and
-// otherwise the errno of the call or of the kernel's answer.
-//
-// Example:
-//   absl::StatusOr<TcpActivity> activity = TcpActivity::Create();
-//   absl::StatusOr<TcpActivity::Answer> answer =
-//       activity->Ask(connection.local_address(), connection.peer());
-//   if (answer.ok() && answer->bytes_received == 0) ...
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef BROOD_NET_TCP_ACTIVITY_H_
 #define BROOD_NET_TCP_ACTIVITY_H_
@@ -24,6 +6,8 @@
 #include <cstdint>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "brood/net/peer_address.h"
@@ -31,30 +15,124 @@
 
 namespace brood::net {
 
+// TcpSocketId identifies a TCP socket of this machine, so that the kernel can
+// be asked about it by a process that has no descriptor of it.
+//
+// Addresses alone identify nothing: a listener answers for the connections that
+// it had, and a client may connect again from the same port. The inode of a
+// socket is unique for as long as a process holds it.
+//
+// A value. No errors.
+struct TcpSocketId {
+  // Returns the identity of the connection `fd` with these addresses.
+  static TcpSocketId Of(int fd, const PeerAddress& local,
+                        const PeerAddress& peer);
+
+  PeerAddress local;
+  PeerAddress peer;
+  // Zero if it is not known; the addresses then decide.
+  uint32_t inode = 0;
+  // The index of the network interface to which the socket is bound
+  // (SO_BINDTODEVICE); zero if there is none.
+  uint32_t interface = 0;
+};
+
+// TcpActivity reports whether and when bytes moved on a TCP connection that
+// another process holds.
+//
+// It asks the kernel (sock_diag, which ss(8) uses). It needs no descriptor of
+// the connection and no privileges, and reads no byte. One question costs about
+// 5 us. The kernel answers for the network namespace in which the object was
+// created, and for no other. A process that cannot ask, or asks in the wrong
+// namespace, would take each connection for a closed one: call CheckSees()
+// with the listener before the first question.
+//
+// Lives in the parent. Never blocks: the kernel answers within the call.
+//
+// Errors: Create() returns the errno of socket; where AF_NETLINK is not allowed
+// this is EAFNOSUPPORT, EPERM or EACCES.
+//
+// Example:
+//   absl::StatusOr<TcpActivity> activity = TcpActivity::Create();
+//   TcpActivity::Answer answer = activity->Ask(TcpSocketId::Of(
+//       connection.fd(), connection.local_address(), connection.peer()));
+//   if (answer.means == TcpActivity::Meaning::kAlive &&
+//       answer.bytes_received == 0) ...
 class TcpActivity {
  public:
-  struct Answer {
-    uint64_t bytes_received;
-    // Since bytes last came from the peer or went to it; before the first ones,
-    // since the connection was made.
-    absl::Duration idle;
-    // Of what was sent to the peer, how much it has acknowledged, and whether
-    // there is more that waits for it to be there, or to take it.
-    uint64_t bytes_acknowledged;
-    bool more_waits;
+  // Meaning is what an answer says about the socket that was asked about.
+  enum class Meaning {
+    // A process holds the socket; the other fields of the answer are its.
+    kAlive,
+    // No process holds it in a network namespace that is visible: each process
+    // has closed it, or it has ended (a reset, TIME_WAIT) and reports nothing.
+    kClosed,
+    // It is gone as with kClosed, and another socket has its addresses: its
+    // listener, or a later connection.
+    kAnotherSocket,
+    // The kernel was not able to answer; `error` says why. Nothing is known.
+    kNotVisible,
   };
 
+  struct Answer {
+    Meaning means = Meaning::kNotVisible;
+    uint64_t bytes_received = 0;
+    // The time since bytes last came from the peer or went to it; before the
+    // first ones, since the connection was made.
+    absl::Duration idle;
+    // How much of what was sent to the peer it has acknowledged, and whether
+    // there is more that waits to be sent or acknowledged.
+    uint64_t bytes_acknowledged = 0;
+    bool more_waits = false;
+    // The interface of the socket, which is found even if it is no longer the
+    // one of the question.
+    uint32_t interface = 0;
+    // OK unless the answer is kNotVisible.
+    absl::Status error;
+  };
+
+  // Returns an object that asks in the network namespace of this thread.
   static absl::StatusOr<TcpActivity> Create();
+  // Returns an object that asks in the namespace of `socket`, a socket of
+  // NETLINK_SOCK_DIAG.
+  static TcpActivity Adopt(Socket socket) {
+    return TcpActivity(std::move(socket));
+  }
 
-  absl::StatusOr<Answer> Ask(const PeerAddress& local,
-                             const PeerAddress& peer) const;
+  // Returns what the kernel reports about the connection `id`. It is looked for
+  // by its addresses, and then everywhere by its inode, so that it is found
+  // although a process has bound it to another interface.
+  Answer Ask(const TcpSocketId& id) const;
 
+  // Asks about the TCP listener `fd` of this process, as about a connection.
+  // Returns OK if the kernel reports it; then it reports the connections of
+  // this listener as well. Returns NotFound if it is in another network
+  // namespace, or if this kernel reports no TCP sockets; otherwise the errno of
+  // the question.
+  absl::Status CheckSees(int fd) const;
+
+  // Lends the descriptor of the netlink socket.
   int fd() const { return socket_.fd(); }
 
  private:
+  struct Question;
+
   explicit TcpActivity(Socket socket) : socket_(std::move(socket)) {}
 
+  // Asks `question` and passes each message of the answer to `take`. Returns
+  // NotFound if the kernel knows no such socket.
+  absl::Status Exchange(
+      Question& question,
+      absl::FunctionRef<void(const char*, size_t)> take) const;
+  // Returns the socket of `id`, in one of `states`; NotFound if there is none.
+  // Stores whether another socket has the addresses.
+  absl::StatusOr<Answer> Find(const TcpSocketId& id, uint32_t states,
+                              bool* another) const;
+
   Socket socket_;
+  // The number of the last question: an answer to an earlier one is not taken
+  // for the answer to this one.
+  mutable uint32_t sequence_ = 0;
 };
 
 }  // namespace brood::net

@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/optional.h"
 #include "brood/net/instant.h"
+#include "brood/net/listener.h"
 #include "brood/net/unix_file/socket_file.h"
 #include "brood/proc/reaper.h"
 #include "brood/proc/spawn.h"
@@ -121,6 +122,7 @@ class TcpServer::Impl final {
                       std::vector<InheritedListener> inherited,
                       Supervisor::Parts* parts);
   absl::Status ChooseStrategy(const Options& options, Supervisor::Parts* parts);
+  absl::Status SetDeadlines(const Options& options, Supervisor::Parts* parts);
   absl::Status PrepareUpgrades(const Options& options,
                                Supervisor::Parts* parts);
 
@@ -190,10 +192,7 @@ absl::Status TcpServer::Impl::Assemble(
   if (made.ok()) made = ReceiveListeners(options, &inherited, &parts);
   if (made.ok()) made = Listen(options, std::move(inherited), &parts);
   if (made.ok()) made = ChooseStrategy(options, &parts);
-  if (made.ok()) {
-    made = Keep(Deadlines::Create(options, options.Capacity(), net::Now()),
-                &parts.deadlines);
-  }
+  if (made.ok()) made = SetDeadlines(options, &parts);
   if (made.ok()) made = PrepareUpgrades(options, &parts);
   if (!made.ok()) return made;
   supervisor_ = std::make_unique<Supervisor>(options, std::move(parts));
@@ -270,6 +269,17 @@ absl::Status TcpServer::Impl::ChooseStrategy(const Options& options,
   return Keep(MakeStrategy(options, {spawner_.get(), parts->reaper.get(),
                                      &program_, &log_}),
               &parts->strategy);
+}
+
+absl::Status TcpServer::Impl::SetDeadlines(const Options& options,
+                                           Supervisor::Parts* parts) {
+  std::vector<const net::Listener*> listeners;
+  for (const OpenedListener& each : parts->listeners) {
+    listeners.push_back(&each.socket);
+  }
+  return Keep(Deadlines::Create(options, options.Capacity(), net::Now(),
+                                listeners, &log_),
+              &parts->deadlines);
 }
 
 // The service manager is notified of an upgrade, and of the start and the stop

@@ -48,8 +48,9 @@ class TcpServer final {
  public:
   // Makes a server that listens: clients can connect from then on. Returns
   // InvalidArgument for a bad option, an empty `handler` and a second server
-  // with an upgrade command, otherwise the status of the call that failed,
-  // ResourceExhausted if there is no memory. Throws nothing.
+  // with an upgrade command, FailedPrecondition for a deadline that cannot be
+  // kept here (docs/deploying.md), otherwise the status of the call that
+  // failed, ResourceExhausted if there is no memory. Throws nothing.
   //
   // `inherited` are listeners that exist already, for the entries of
   // Options::listen that mean them. They belong to the server from this call

@@ -1,9 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/server/deadlines/deadlines.h"
 
 #include <algorithm>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "brood/net/endpoint.h"
 
 namespace brood::server {
 namespace {
@@ -17,47 +21,74 @@ constexpr absl::Duration kSoon = absl::Milliseconds(100);
 constexpr int kLooks = 8;
 constexpr absl::Duration kKernelsTurn = absl::Milliseconds(400);
 
+// Returns the refusal of the deadline `field`, which cannot be kept on
+// `endpoint`.
+absl::Status Refuse(const char* field, absl::Duration length,
+                    const net::Endpoint& endpoint, const absl::Status& why) {
+  return absl::FailedPreconditionError(
+      absl::StrCat(field, "=", absl::FormatDuration(length),
+                   ": must be 0 with ", endpoint.ToString(),
+                   ", because the kernel cannot be asked about its "
+                   "connections: ",
+                   why.message(), "; or use deadlines.connection"));
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Deadlines>> Deadlines::Create(
-    const Options& options, size_t slots, net::Instant now) {
+    const Options& options, size_t slots, net::Instant now,
+    const std::vector<const net::Listener*>& listeners, EventLog* log) {
   const absl::Duration none = absl::ZeroDuration();
-  const bool asks = options.deadlines.first_byte != none ||
-                    options.deadlines.idle != none ||
-                    options.deadlines.peer != none;
-  if (!asks && options.deadlines.connection == none) slots = 0;
-  absl::optional<net::TcpActivity> activity;
-  if (asks) {
-    absl::StatusOr<net::TcpActivity> created = net::TcpActivity::Create();
-    if (!created.ok()) return created.status();
-    activity.emplace(*std::move(created));
+  const Options::Deadlines& lengths = options.deadlines;
+  const bool asks = lengths.first_byte != none || lengths.idle != none ||
+                    lengths.peer != none;
+  if (!asks && lengths.connection == none) slots = 0;
+  ActivitySources sources;
+  for (const net::Listener* listener : listeners) {
+    // Of a unix socket the kernel reports nothing, and the options say what
+    // that means.
+    if (!asks || listener->endpoint().is_unix()) continue;
+    const absl::Status visible = sources.Add(*listener);
+    if (visible.ok()) continue;
+    if (lengths.first_byte != none) {
+      return Refuse("deadlines.first_byte", lengths.first_byte,
+                    listener->endpoint(), visible);
+    }
+    if (lengths.idle != none) {
+      return Refuse("deadlines.idle", lengths.idle, listener->endpoint(),
+                    visible);
+    }
+    log->PeerTimeoutLeftToKernel(listener->endpoint(), visible);
   }
   return std::unique_ptr<Deadlines>(
-      new Deadlines(options, slots, now, std::move(activity)));
+      new Deadlines(options, slots, now, std::move(sources), log));
 }
 
 Deadlines::Deadlines(const Options& options, size_t slots, net::Instant now,
-                     absl::optional<net::TcpActivity> activity)
+                     ActivitySources sources, EventLog* log)
     : active_(slots > 0),
       first_byte_(options.deadlines.first_byte),
       idle_(options.deadlines.idle),
       peer_(options.deadlines.peer),
       connection_(options.deadlines.connection),
+      sources_(std::move(sources)),
+      log_(log),
       wheel_(slots, now),
-      watched_(slots) {
-  if (activity) activity_.emplace(*std::move(activity));
-}
+      watched_(slots) {}
 
 void Deadlines::Watch(Slot slot, const net::Connection& connection) {
   if (!active_) return;
   const absl::Duration none = absl::ZeroDuration();
   Watched& watched = watched_[slot];
-  watched.peer = connection.peer();
-  watched.local = connection.local_address();
   watched.accepted_at = connection.accepted_at();
   watched.first_byte_came = first_byte_ == none;
-  // Of unix sockets the kernel can't tell, and their peers are never far.
-  watched.asks = activity_.has_value() && !watched.peer.is_unix();
+  // The peers of unix sockets are on this machine.
+  watched.activity =
+      connection.peer().is_unix() ? nullptr : sources_.Find(connection.fd());
+  if (watched.activity != nullptr) {
+    watched.id = net::TcpSocketId::Of(
+        connection.fd(), connection.local_address(), connection.peer());
+  }
   watched.waits_since = net::Never();
   watched.ask_at = net::Never();
   watched.idle = IdleWatch();
@@ -72,7 +103,7 @@ void Deadlines::Watch(Slot slot, const net::Connection& connection) {
 
 void Deadlines::SetAlarm(Slot slot) {
   const Watched& watched = watched_[slot];
-  net::Instant at = watched.asks ? watched.ask_at : net::Never();
+  net::Instant at = watched.activity != nullptr ? watched.ask_at : net::Never();
   if (connection_ != absl::ZeroDuration()) {
     at = std::min(at, net::After(watched.accepted_at, connection_));
   }
@@ -100,7 +131,9 @@ Deadlines::Verdict Deadlines::Judge(Watched& watched,
       now >= net::After(watched.accepted_at, connection_)) {
     return KillReason::kConnection;
   }
-  if (!watched.asks || now < watched.ask_at) return absl::nullopt;
+  if (watched.activity == nullptr || now < watched.ask_at) {
+    return absl::nullopt;
+  }
   return JudgeActivity(watched, processor_time, now);
 }
 
@@ -108,17 +141,23 @@ Deadlines::Verdict Deadlines::Judge(Watched& watched,
 Deadlines::Verdict Deadlines::JudgeActivity(Watched& watched,
                                             ProcessorTime processor_time,
                                             net::Instant now) const {
-  const absl::StatusOr<net::TcpActivity::Answer> answer =
-      (*activity_)->Ask(watched.local, watched.peer);
-  if (absl::IsNotFound(answer.status())) {
-    watched.asks = false;  // the child closed it, and does something else
-    return absl::nullopt;
+  using Meaning = net::TcpActivity::Meaning;
+  const net::TcpActivity::Answer answer = watched.activity->Ask(watched.id);
+  switch (answer.means) {
+    case Meaning::kAlive:
+      break;
+    case Meaning::kClosed:
+    case Meaning::kAnotherSocket:
+      // The child closed it, and does something else.
+      watched.activity = nullptr;
+      return absl::nullopt;
+    case Meaning::kNotVisible:
+      log_->ConnectionsNotVisible(answer.error, now);
+      watched.ask_at = net::After(now, kSoon);
+      return absl::nullopt;
   }
-  if (!answer.ok()) {
-    watched.ask_at = net::After(now, kSoon);
-    return absl::nullopt;
-  }
-  watched.first_byte_came |= answer->bytes_received > 0;
+  watched.id.interface = answer.interface;
+  watched.first_byte_came |= answer.bytes_received > 0;
   net::Instant ask_at = net::Never();
   if (!watched.first_byte_came) {
     ask_at = net::After(watched.accepted_at, first_byte_);
@@ -126,12 +165,12 @@ Deadlines::Verdict Deadlines::JudgeActivity(Watched& watched,
   }
   if (idle_ != absl::ZeroDuration()) {
     const net::Instant idle_at =
-        watched.idle.IdleAt(idle_, answer->idle, processor_time, now);
+        watched.idle.IdleAt(idle_, answer.idle, processor_time, now);
     if (now >= idle_at) return KillReason::kIdle;
     ask_at = std::min(ask_at, idle_at);
   }
   if (peer_ != absl::ZeroDuration()) {
-    NoteWhetherPeerTakes(watched, *answer, now);
+    NoteWhetherPeerTakes(watched, answer, now);
     const net::Instant lost_at =
         net::After(watched.waits_since, peer_ + kKernelsTurn);
     if (now >= lost_at) return KillReason::kPeer;

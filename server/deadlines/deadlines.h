@@ -1,4 +1,32 @@
-// Deadlines: which connections have had their time.
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef BROOD_SERVER_DEADLINES_DEADLINES_H_
+#define BROOD_SERVER_DEADLINES_DEADLINES_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/optional.h"
+#include "brood/net/connection.h"
+#include "brood/net/instant.h"
+#include "brood/net/listener.h"
+#include "brood/net/tcp_activity.h"
+#include "brood/proc/memory/parent_only.h"
+#include "brood/server/deadlines/activity_sources.h"
+#include "brood/server/deadlines/idle_watch.h"
+#include "brood/server/deadlines/timer_wheel.h"
+#include "brood/server/log/event_log.h"
+#include "brood/server/options.h"
+#include "brood/server/status/scoreboard.h"
+
+namespace brood::server {
+
+// Deadlines decides which connections have had their time.
 //
 // Four kinds, each off unless asked for:
 //   first byte   the client has sent nothing within this time after accept
@@ -10,55 +38,36 @@
 // The parent enforces them, by killing the process, so a child can neither mask
 // nor forget them. It reads no byte to find out, and holds no descriptor: when
 // a connection could have been idle for long enough, the kernel is asked when
-// bytes last moved on it (net/socket_activity.h). One that ends before that was
+// bytes last moved on it (net/tcp_activity.h). One that ends before that was
 // never asked about, so deadlines cost short connections next to nothing. A
 // child that has closed its connection has only the last kind.
 //
-// The kernel, too, ends a connection whose peer is gone (options.deadlines.peer
-// is set on the socket), and then the child can end in its own way; so it has
-// 0.4 s to be first. Its clock stands still while what it sends can't even
-// leave this machine, and a child may set it back; this one's does not.
+// Each answer of the kernel has one meaning; see TcpActivity::Meaning and
+// docs/decisions/deadlines.md. Where the kernel cannot be asked about the
+// connections of a listener, the first two kinds are refused, with the name of
+// the option; the third is left to the kernel (options.deadlines.peer is set on
+// the socket), with a warning; the last needs no answer. The kernel has 0.4 s
+// to be first in the third kind, so that the child can end in its own way.
 //
-// Lives in the parent, in memory that children do not get. Errors: Create()
-// gives those of TcpActivity::Create(), if it is needed.
+// Lives in the parent, in memory that children do not get. Errors: see
+// Create().
 //
 // Example:
-//   auto deadlines = Deadlines::Create(options, slots, now);
+//   auto deadlines = Deadlines::Create(options, slots, now, {&listener}, &log);
 //   (*deadlines)->Watch(slot, connection);
 //   ... at (*deadlines)->next():
 //   (*deadlines)->Check(now, processor_time_of, [&](Slot slot, KillReason why) {
 //     Kill(slot, why);
 //   });
-
-#ifndef BROOD_SERVER_DEADLINES_DEADLINES_H_
-#define BROOD_SERVER_DEADLINES_DEADLINES_H_
-
-#include <cstddef>
-#include <cstdint>
-#include <memory>
-
-#include "absl/functional/function_ref.h"
-#include "absl/status/statusor.h"
-#include "absl/time/time.h"
-#include "absl/types/optional.h"
-#include "brood/net/connection.h"
-#include "brood/net/instant.h"
-#include "brood/net/peer_address.h"
-#include "brood/net/tcp_activity.h"
-#include "brood/proc/memory/parent_only.h"
-#include "brood/proc/private_fds.h"
-#include "brood/server/deadlines/idle_watch.h"
-#include "brood/server/deadlines/timer_wheel.h"
-#include "brood/server/options.h"
-#include "brood/server/status/scoreboard.h"
-
-namespace brood::server {
-
 class Deadlines : public proc::ParentOnly {
  public:
-  // Watches nothing if the options ask for no deadline.
+  // Watches nothing if the options ask for no deadline. Returns
+  // FailedPrecondition, beginning with the name of an option, if the kernel
+  // cannot be asked about the connections of one of `listeners`. `log` outlives
+  // this object.
   static absl::StatusOr<std::unique_ptr<Deadlines>> Create(
-      const Options& options, size_t slots, net::Instant now);
+      const Options& options, size_t slots, net::Instant now,
+      const std::vector<const net::Listener*>& listeners, EventLog* log);
 
   // Starts the deadlines of `connection`, which was accepted into `slot`.
   void Watch(Slot slot, const net::Connection& connection);
@@ -77,11 +86,11 @@ class Deadlines : public proc::ParentOnly {
 
  private:
   struct Watched {
-    net::PeerAddress peer;
-    net::PeerAddress local;
+    net::TcpSocketId id;
+    // Whom to ask; null if its bytes do not matter, or not any more.
+    const net::TcpActivity* activity = nullptr;
     net::Instant accepted_at;
     bool first_byte_came = false;
-    bool asks = false;  // whether its bytes matter still
     net::Instant ask_at;
     IdleWatch idle;
     // What is sent to the client waits for it at least since then, or Never();
@@ -91,7 +100,7 @@ class Deadlines : public proc::ParentOnly {
   };
 
   Deadlines(const Options& options, size_t slots, net::Instant now,
-            absl::optional<net::TcpActivity> activity);
+            ActivitySources sources, EventLog* log);
 
   using Verdict = absl::optional<KillReason>;
 
@@ -111,7 +120,8 @@ class Deadlines : public proc::ParentOnly {
   const absl::Duration idle_;
   const absl::Duration peer_;
   const absl::Duration connection_;
-  absl::optional<proc::Private<net::TcpActivity>> activity_;
+  const ActivitySources sources_;
+  EventLog* const log_;
   TimerWheel wheel_;
   proc::ParentOnlyVector<Watched> watched_;
 };

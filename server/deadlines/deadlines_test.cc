@@ -1,8 +1,12 @@
 #include "brood/server/deadlines/deadlines.h"
 
 #include "absl/time/time.h"
+#include "brood/net/endpoint.h"
 #include "brood/net/instant.h"
+#include "brood/net/listener.h"
 #include "brood/server/deadlines/timer_wheel.h"
+#include "brood/server/log/event_log.h"
+#include "brood/server/log_level.h"
 #include "brood/server/options.h"
 #include "brood/testing/connection_pair.h"
 #include "brood/testing/leak_check.h"
@@ -21,6 +25,9 @@ class WatchedConnectionTest : public ::brood::testing::LeakCheck {
 };
 
 TEST_F(WatchedConnectionTest, IsNotAskedAboutBeforeItCanBeLateNorAfterItsEnd) {
+  const net::Listener listener = *net::Listener::Listen(
+      *net::Endpoint::Parse("127.0.0.1:0"), /*backlog=*/1);
+  EventLog log(LogLevel::kOff);
   // All within one turn of the wheel.
   const struct {
     int first_byte, idle, peer, looked_at;
@@ -32,7 +39,8 @@ TEST_F(WatchedConnectionTest, IsNotAskedAboutBeforeItCanBeLateNorAfterItsEnd) {
     options.deadlines.idle = absl::Seconds(seconds.idle);
     options.deadlines.peer = absl::Seconds(seconds.peer);
     options.deadlines.connection = absl::Seconds(5);
-    const auto created = Deadlines::Create(options, 1, net::Now());
+    const auto created =
+        Deadlines::Create(options, 1, net::Now(), {&listener}, &log);
     ASSERT_THAT(created, IsOk());
     Deadlines& deadlines = **created;
     EXPECT_EQ(deadlines.next(), net::Never());

@@ -252,8 +252,8 @@ void EventLog::AcceptPaused(const net::Endpoint& listener, int error,
                             absl::Duration pause, net::Instant now) {
   LogThrottled(kAcceptPaused, now,
                Event(LogLevel::kWarning, "accept-paused",
-                     "accept failed on {}: {}; accept resumes in {ms} ms or "
-                     "when a child ends ({} similar messages suppressed)")
+                     "accept failed on {}: {}; accept resumes in {ms} ms at "
+                     "the latest ({} similar messages suppressed)")
                    .AddListener(listener)
                    .Add("error.message", ErrorText(error))
                    .Add("brood.pause", pause));
@@ -274,6 +274,25 @@ void EventLog::ListenerDead(const net::Endpoint& listener, int error) {
             "accept failed on {}: {}; this listener is closed")
           .AddListener(listener)
           .Add("error.message", ErrorText(error)));
+}
+
+void EventLog::PeerTimeoutLeftToKernel(const net::Endpoint& listener,
+                                       const absl::Status& why) {
+  Log(Event(LogLevel::kWarning, "peer-timeout-left-to-kernel",
+            "on {} the kernel alone enforces the peer timeout, because it "
+            "cannot be asked about the connections: {}")
+          .AddListener(listener)
+          .Add("error.message", why.message()));
+}
+
+void EventLog::ConnectionsNotVisible(const absl::Status& why,
+                                     net::Instant now) {
+  LogThrottled(kNotVisible, now,
+               Event(LogLevel::kError, "connections-not-visible",
+                     "deadlines are late, because the kernel cannot be asked "
+                     "about connections: {}; trying again ({} similar messages "
+                     "suppressed)")
+                   .Add("error.message", why.message()));
 }
 
 void EventLog::CallFailed(const char* call, int error, net::Instant now) {

@@ -146,13 +146,21 @@ class EventLog {
   // accepts again after `pause`.
   void ForkFailed(const net::PeerAddress& peer, const absl::Status& why,
                   absl::Duration pause, net::Instant now);
-  // Logs that accept failed with `error` and is called again after `pause`.
+  // Logs that accept failed with `error` and is called again after `pause`, or
+  // earlier if what has run out may be there again.
   void AcceptPaused(const net::Endpoint& listener, int error,
                     absl::Duration pause, net::Instant now);
   // Logs that accept failed with `error`, for one connection alone.
   void AcceptFailed(const net::Endpoint& listener, int error, net::Instant now);
   // Logs that a listener is closed because accept failed with `error`.
   void ListenerDead(const net::Endpoint& listener, int error);
+  // Logs that deadlines.peer is enforced by the kernel alone, because it cannot
+  // be asked about the connections of `listener`.
+  void PeerTimeoutLeftToKernel(const net::Endpoint& listener,
+                               const absl::Status& why);
+  // Logs that the kernel was not able to answer about a connection, and is
+  // asked again.
+  void ConnectionsNotVisible(const absl::Status& why, net::Instant now);
   // Logs that a system call failed that is expected to succeed, and is
   // repeated.
   void CallFailed(const char* call, int error, net::Instant now);
@@ -184,9 +192,10 @@ class EventLog {
     kForkFailed,
     kAcceptPaused,
     kAcceptFailed,
-    kCallFailed
+    kCallFailed,
+    kNotVisible
   };
-  static constexpr size_t kFloods = 5;
+  static constexpr size_t kFloods = 6;
 
   // Throttle is the state of one kind of flood.
   struct Throttle {

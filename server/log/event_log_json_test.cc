@@ -98,7 +98,8 @@ TEST_F(EventLogJsonTest, NamesEachEvent) {
           "upgrade-started", "upgrade-ignored", "upgrade-ready",
           "upgrade-completed", "upgrade-failed", "generation-ended",
           "main-process-ended", "waiting", "fork-delayed", "fork-failed",
-          "accept-paused", "accept-failed", "listener-closed", "call-failed",
+          "accept-paused", "accept-failed", "listener-closed",
+          "peer-timeout-left-to-kernel", "connections-not-visible", "call-failed",
           "worker-died-at-start", "prefork-failed", "zygote-ready",
           "zygote-ended"));
 }

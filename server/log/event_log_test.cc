@@ -140,14 +140,20 @@ TEST_F(EventLogTest, SaysEachEventInOneLineByOneWrite) {
               "clone: try again; accept resumes in 20 ms (0 similar messages "
               "suppressed)\n"),
           Own("warning: accept failed on [::1]:7000: Too many open files; "
-              "accept resumes in 20 ms or when a child ends (0 similar "
-              "messages suppressed)\n"),
+              "accept resumes in 20 ms at the latest (0 similar messages "
+              "suppressed)\n"),
           Own("warning: accept failed on [::1]:7000: Software caused "
               "connection "
               "abort; trying the next connection (0 similar messages "
               "suppressed)\n"),
           Own("error: accept failed on [::1]:7000: Bad file descriptor; this "
               "listener is closed\n"),
+          Own("warning: on [::1]:7000 the kernel alone enforces the peer "
+              "timeout, because it cannot be asked about the connections: "
+              "sock_diag\n"),
+          Own("error: deadlines are late, because the kernel cannot be asked "
+              "about connections: send; trying again (0 similar messages "
+              "suppressed)\n"),
           Own("error: poll failed: Cannot allocate memory; trying again (0 "
               "similar messages suppressed)\n"),
           Own("error: worker pid 4714 exited with code 111 before it was "

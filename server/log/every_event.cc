@@ -122,6 +122,8 @@ void LogEveryEvent(EventLog& log) {
   log.AcceptPaused(listener, EMFILE, kLogPause, LogTime());
   log.AcceptFailed(listener, ECONNABORTED, LogTime());
   log.ListenerDead(listener, EBADF);
+  log.PeerTimeoutLeftToKernel(listener, absl::NotFoundError("sock_diag"));
+  log.ConnectionsNotVisible(absl::PermissionDeniedError("send"), LogTime());
   log.CallFailed("poll", ENOMEM, LogTime());
 
   log.WorkerDiedAtStart(4714, Exited(111), kLogPause);

@@ -67,7 +67,8 @@ class ConnectionsFixture : public ::brood::testing::LeakCheck {
       reports_.push_back(report);
       if (on_report_) on_report_();
     };
-    auto deadlines = Deadlines::Create(options, options.Capacity(), net::Now());
+    auto deadlines = Deadlines::Create(options, options.Capacity(), net::Now(),
+                                       /*listeners=*/{}, log);
     ASSERT_THAT(deadlines, ::brood::testing::IsOk());
     connections_ = std::make_unique<Connections>(options, *std::move(deadlines),
                                                  &reaper_, log);

@@ -91,7 +91,8 @@ class SupervisorFixture : public ::brood::testing::LeakCheck {
     ASSERT_THAT(listeners, ::brood::testing::IsOk());
     endpoint_ = listeners->front().socket.endpoint();
     listener_fd_ = listeners->front().socket.fd();
-    auto deadlines = Deadlines::Create(options_, options_.Capacity(), now_);
+    auto deadlines = Deadlines::Create(options_, options_.Capacity(), now_,
+                                       /*listeners=*/{}, &log_);
     ASSERT_THAT(deadlines, ::brood::testing::IsOk());
     auto manager = ServiceManager::Create(options_.notify_socket, &log_);
     ASSERT_THAT(manager, ::brood::testing::IsOk());
