@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/net/listener.h"
 
 #include <fcntl.h>
@@ -98,38 +100,56 @@ bool IsLoopback(const Endpoint& endpoint) {
 
 }  // namespace
 
+absl::Span<const AcceptError> AcceptErrors() {
+  static constexpr AcceptError kErrors[] = {
+      // The queue is empty. EWOULDBLOCK is the same number.
+      {EAGAIN, AcceptVerdict::kNoneWaiting},
+
+      // A failure of one client, or of the network: accept(2) returns the errors
+      // of the new socket.
+      {ECONNABORTED, AcceptVerdict::kTryNext},
+      {ECONNRESET, AcceptVerdict::kTryNext},
+      {EHOSTDOWN, AcceptVerdict::kTryNext},
+      {EHOSTUNREACH, AcceptVerdict::kTryNext},
+      {EINTR, AcceptVerdict::kTryNext},
+      {ENETDOWN, AcceptVerdict::kTryNext},
+      {ENETUNREACH, AcceptVerdict::kTryNext},
+      {ENONET, AcceptVerdict::kTryNext},
+      {ENOPROTOOPT, AcceptVerdict::kTryNext},
+      {EOPNOTSUPP, AcceptVerdict::kTryNext},
+      {EPROTO, AcceptVerdict::kTryNext},
+      {EPROTONOSUPPORT, AcceptVerdict::kTryNext},
+      {ESOCKTNOSUPPORT, AcceptVerdict::kTryNext},
+      {ETIMEDOUT, AcceptVerdict::kTryNext},
+      // A rule of a firewall about one client, or a policy about this listener.
+      {EACCES, AcceptVerdict::kTryNext},
+      {EPERM, AcceptVerdict::kTryNext},
+
+      // This process or machine has run out of something.
+      {EMFILE, AcceptVerdict::kPause},
+      {ENFILE, AcceptVerdict::kPause},
+      {ENOBUFS, AcceptVerdict::kPause},
+      {ENOMEM, AcceptVerdict::kPause},
+      {ENOSR, AcceptVerdict::kPause},
+      // A policy about the call, which may be lifted.
+      {ENOSYS, AcceptVerdict::kPause},
+
+      // The descriptor is no listener, or not any more.
+      {EBADF, AcceptVerdict::kDead},
+      {EFAULT, AcceptVerdict::kDead},
+      {EINVAL, AcceptVerdict::kDead},
+      {ENOTSOCK, AcceptVerdict::kDead},
+  };
+  return kErrors;
+}
+
 AcceptVerdict SortAcceptError(int error) {
-  switch (error) {
-    case EAGAIN:
-      return AcceptVerdict::kNoneWaiting;
-
-    // The client's or the network's trouble: accept(2) passes errors of the new
-    // socket on to whoever happens to take it.
-    case ECONNABORTED:
-    case EINTR:
-    case EPROTO:
-    case ENOPROTOOPT:
-    case EOPNOTSUPP:
-    case EPERM:  // a firewall rule
-    case ENETDOWN:
-    case ENETUNREACH:
-    case ENONET:
-    case EHOSTDOWN:
-    case EHOSTUNREACH:
-    case ETIMEDOUT:
-      return AcceptVerdict::kTryNext;
-
-    case EBADF:
-    case EINVAL:
-    case ENOTSOCK:
-    case EFAULT:
-      return AcceptVerdict::kDead;
-
-    // EMFILE, ENFILE, ENOBUFS, ENOMEM, and whatever a kernel may think of next:
-    // to pause is the one answer that neither spins nor gives up.
-    default:
-      return AcceptVerdict::kPause;
+  for (const AcceptError& known : AcceptErrors()) {
+    if (known.error == error) return known.verdict;
   }
+  // To pause is the one answer to an unknown error that neither spins nor gives
+  // up.
+  return AcceptVerdict::kPause;
 }
 
 absl::StatusOr<Listener> Listener::Listen(const Endpoint& endpoint, int backlog,

@@ -5,7 +5,9 @@
 // non-blocking and close-on-exec from birth, with SO_REUSEADDR so that a
 // restart need not wait for old connections. Its connections inherit
 // TCP_NODELAY: what a handler writes goes out at once, or a reply in two pieces
-// would wait for the client's delayed acknowledgement (40 ms). Not thread-safe.
+// would wait for the client's delayed acknowledgement (40 ms). They inherit
+// SO_KEEPALIVE as well, or a client that has lost its power would keep its
+// child for ever. Not thread-safe.
 //
 // Closing a listener resets every client that is still in its queue. To stop
 // without a lost connection, call RefuseNewcomers(), accept until kNoneWaiting,
@@ -39,6 +41,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/optional.h"
+#include "absl/types/span.h"
 #include "brood/net/connection.h"
 #include "brood/net/endpoint.h"
 #include "brood/net/peer_address.h"
@@ -55,7 +58,17 @@ enum class AcceptVerdict {
   kDead,   // this descriptor will never accept again: close it
 };
 
-// What an errno of accept4 asks for. Pure.
+// AcceptError is an errno of accept4 and what it asks for.
+struct AcceptError {
+  int error;
+  AcceptVerdict verdict;
+};
+
+// Returns the verdict on each errno that accept(2) may report. Those of
+// kTryNext may also repeat for ever, if a policy forbids accept: a caller that
+// meets many in a row must pause.
+absl::Span<const AcceptError> AcceptErrors();
+// Returns what an errno of accept4 asks for: kPause if it is not in the table.
 AcceptVerdict SortAcceptError(int error);
 
 struct Accepted {

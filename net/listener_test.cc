@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <fstream>
 #include <map>
 #include <string>
 #include <utility>
@@ -50,8 +49,9 @@ class ListenerTest : public ::brood::testing::LeakCheck {
 TEST_F(ListenerTest, SortsEveryErrnoByWhatThereIsToDo) {
   std::map<int, AcceptVerdict> known = {{EAGAIN, AcceptVerdict::kNoneWaiting}};
   for (int error :
-       {ECONNABORTED, EINTR, EPROTO, ENOPROTOOPT, EOPNOTSUPP, EPERM, ENETDOWN,
-        ENETUNREACH, ENONET, EHOSTDOWN, EHOSTUNREACH, ETIMEDOUT}) {
+       {ECONNABORTED, ECONNRESET, EINTR, EPROTO, ENOPROTOOPT, EOPNOTSUPP, EPERM,
+        EACCES, EPROTONOSUPPORT, ESOCKTNOSUPPORT, ENETDOWN, ENETUNREACH, ENONET,
+        EHOSTDOWN, EHOSTUNREACH, ETIMEDOUT}) {
     known[error] = AcceptVerdict::kTryNext;
   }
   for (int error : {EBADF, EINVAL, ENOTSOCK, EFAULT}) {
@@ -62,6 +62,22 @@ TEST_F(ListenerTest, SortsEveryErrnoByWhatThereIsToDo) {
     EXPECT_EQ(SortAcceptError(error),
               found == known.end() ? AcceptVerdict::kPause : found->second)
         << "errno " << error;
+  }
+}
+
+// Those that accept(2) lists, and those of a policy: none has its verdict only
+// because it is in no class.
+TEST_F(ListenerTest, KnowsEachErrnoThatIsDocumentedOfAccept) {
+  std::map<int, int> times;
+  for (const AcceptError& known : AcceptErrors()) ++times[known.error];
+  for (int error :
+       {EAGAIN, EWOULDBLOCK,     EBADF,      ECONNABORTED,    EFAULT,
+        EINTR,  EINVAL,          EMFILE,     ENFILE,          ENOBUFS,
+        ENOMEM, ENOTSOCK,        EOPNOTSUPP, EPERM,           EPROTO,
+        ENOSR,  ESOCKTNOSUPPORT, ETIMEDOUT,  EPROTONOSUPPORT, ENETDOWN,
+        ENONET, ENOPROTOOPT,     EHOSTDOWN,  EHOSTUNREACH,    ENETUNREACH,
+        EACCES, ENOSYS}) {
+    EXPECT_EQ(times[error], 1) << strerrorname_np(error);
   }
 }
 

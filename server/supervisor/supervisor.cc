@@ -41,6 +41,7 @@ Supervisor::Supervisor(const Options& options, Parts parts)
       upgrade_(std::move(parts.upgrade)),
       listeners_(std::move(parts.listeners)),
       listener_settings_(options),
+      accept_failures_(listeners_.size()),
       lifecycle_(options.drain_grace),
       connections_(options, std::move(parts.deadlines), reaper_.get(), &log_,
                    parts.reports) {
@@ -141,6 +142,11 @@ void Supervisor::ChooseWhatToPoll(Instant now) {
   for (size_t i = 0; i < listeners_.size(); ++i) {
     // A listener whose queue is empty may have to wait before it is closed.
     const Instant may_close = listeners_.may_close_at(i);
+    const Instant resume = accept_failures_[i].resume_at(now);
+    if (open && resume != net::Never()) {
+      poll_.Set(kFirstListener + i, -1, resume);
+      continue;
+    }
     poll_.Set(kFirstListener + i, open ? listeners_.fd(i) : -1,
               open && now < may_close ? may_close : net::Never());
   }
@@ -250,7 +256,8 @@ bool Supervisor::MayAccept(Instant now) const {
 
 // Returns whether the listener may have another connection.
 bool Supervisor::AcceptOne(size_t index, Instant now) {
-  if (!MayAccept(now)) return false;
+  AcceptFailures& failures = accept_failures_[index];
+  if (!MayAccept(now) || failures.resume_at(now) != net::Never()) return false;
   if (lifecycle_.draining() && !listeners_.AllowsOneMore(index)) {
     CloseListener(index);
     return false;
@@ -258,14 +265,21 @@ bool Supervisor::AcceptOne(size_t index, Instant now) {
   net::Accepted accepted = listeners_.Accept(index);
   switch (accepted.verdict) {
     case net::AcceptVerdict::kAccepted:
+      failures.Succeeded();
       connections_.Dispatch(*std::move(accepted.connection), *strategy_);
       return true;
     case net::AcceptVerdict::kNoneWaiting:
+      failures.Succeeded();
       if (lifecycle_.draining() && now >= listeners_.may_close_at(index)) {
         CloseListener(index);
       }
       return false;
     case net::AcceptVerdict::kTryNext:
+      if (const auto pause = failures.Failed(now)) {
+        log_.AcceptPaused(listeners_.endpoint(index), accepted.error, *pause,
+                          now);
+        return false;
+      }
       log_.AcceptFailed(listeners_.endpoint(index), accepted.error, now);
       return true;
     case net::AcceptVerdict::kPause:

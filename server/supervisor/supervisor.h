@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -15,6 +16,7 @@
 #include "brood/proc/exit_status.h"
 #include "brood/proc/memory/parent_only.h"
 #include "brood/proc/reaper.h"
+#include "brood/server/admission/accept_failures.h"
 #include "brood/server/control/request_signals.h"
 #include "brood/server/control/requests.h"
 #include "brood/server/control/service_manager.h"
@@ -165,6 +167,8 @@ class Supervisor final : public proc::ParentOnly {
   // What the options say about listeners, to be applied again.
   const ListenerSettings listener_settings_;
   uint64_t upgrade_failures_seen_ = 0;
+  // One for each listener.
+  std::vector<AcceptFailures> accept_failures_;
   Lifecycle lifecycle_;
   Connections connections_;
   // The fixed sources, then one for each listener.
