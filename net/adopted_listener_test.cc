@@ -75,6 +75,24 @@ TEST_F(AdoptedListenerTest, ServesAsOneOfOurs) {
   }
 }
 
+TEST_F(AdoptedListenerTest, GivesItsConnectionsKeepalive) {
+  for (const char* address : {"127.0.0.1:0", "[::1]:0"}) {
+    absl::StatusOr<Listener> listener =
+        Listener::Adopt(ForeignListening(Parse(address)));
+    ASSERT_THAT(listener, IsOk());
+    const TestClient client = *TestClient::Connect(listener->endpoint());
+    pollfd queue = {listener->fd(), POLLIN, 0};
+    ASSERT_EQ(poll(&queue, 1, 10000), 1);
+    const Accepted accepted = listener->Accept();
+    ASSERT_EQ(accepted.verdict, AcceptVerdict::kAccepted);
+    int on = 0;
+    socklen_t length = sizeof(on);
+    getsockopt(accepted.connection->fd(), SOL_SOCKET, SO_KEEPALIVE, &on,
+               &length);
+    EXPECT_EQ(on, 1) << address;
+  }
+}
+
 // R06: in a pool, only one of those who are woken gets the connection; the
 // others must not wait for the next one where no signal reaches them.
 TEST_F(AdoptedListenerTest, NeitherBlocksNorIsInheritedAnyMore) {

@@ -49,6 +49,13 @@ bool SendAtOnce(int fd) {
   return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) == 0;
 }
 
+// Lets the kernel ask a silent peer whether it is there still: after two hours,
+// unless SetPeerTimeout() says otherwise. Connections inherit it.
+bool KeepAlive(int fd) {
+  const int on = 1;
+  return setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)) == 0;
+}
+
 // The value of an option of SOL_SOCKET; -1, with errno, if it has none.
 int OptionOf(int fd, int option) {
   int value = 0;
@@ -180,6 +187,9 @@ absl::StatusOr<Listener> Listener::Listen(const Endpoint& endpoint, int backlog,
   if (!SendAtOnce(socket.fd())) {
     return ErrorAt("setsockopt TCP_NODELAY", endpoint);
   }
+  if (!KeepAlive(socket.fd())) {
+    return ErrorAt("setsockopt SO_KEEPALIVE", endpoint);
+  }
   if (endpoint.is_ipv6()) {
     // Said explicitly, for the machine's default is anyone's guess.
     const int ipv6_only = endpoint.dual_stack() ? 0 : 1;
@@ -241,6 +251,9 @@ absl::StatusOr<Listener> Listener::Adopt(Socket socket) {
   if (!endpoint->is_unix() && !SendAtOnce(socket.fd())) {
     return error_at("setsockopt TCP_NODELAY");
   }
+  if (!endpoint->is_unix() && !KeepAlive(socket.fd())) {
+    return error_at("setsockopt SO_KEEPALIVE");
+  }
   return Listener(std::move(socket), *endpoint);
 }
 
@@ -277,12 +290,11 @@ absl::Status Listener::SetPeerTimeout(absl::Duration timeout) const {
   // in the rest of it, and it is gone.
   const auto seconds =
       std::max(1, static_cast<int>(absl::ToInt64Seconds(timeout)));
-  const int on = 1, count = 3;
+  const int count = 3;
   const int silence = std::max(1, seconds / 3);
   const int interval = std::max(1, (seconds - silence) / count);
   const int milliseconds = seconds * 1000;
   return SetOptions({
-      {"setsockopt SO_KEEPALIVE", SOL_SOCKET, SO_KEEPALIVE, on},
       {"setsockopt TCP_KEEPIDLE", IPPROTO_TCP, TCP_KEEPIDLE, silence},
       {"setsockopt TCP_KEEPINTVL", IPPROTO_TCP, TCP_KEEPINTVL, interval},
       {"setsockopt TCP_KEEPCNT", IPPROTO_TCP, TCP_KEEPCNT, count},

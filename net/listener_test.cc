@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <fstream>
 #include <map>
 #include <string>
 #include <utility>
@@ -103,6 +104,33 @@ TEST_F(ListenerTest, ConnectionsDoNotWaitForDelayedAcknowledgements) {
                        &no_delay, &length),
             0);
   EXPECT_EQ(no_delay, 1);
+}
+
+// The kernel asks a client that is silent after two hours, or what else the
+// machine says, whether it is there.
+TEST_F(ListenerTest, ConnectionsHaveKeepaliveWithTheTimesOfTheMachine) {
+  for (const char* address : {"127.0.0.1:0", "[::1]:0", ":0"}) {
+    absl::StatusOr<Listener> listener =
+        Listener::Listen(*Endpoint::Parse(address), /*backlog=*/1);
+    if (!listener.ok()) continue;  // this machine has no IPv6
+    const Endpoint to =
+        *Endpoint::Parse(absl::StrCat(*address == '[' ? "[::1]:" : "127.0.0.1:",
+                                      listener->endpoint().port()));
+    const TestClient client = ConnectTo(to);
+    const Accepted accepted = AwaitAccepted(*listener);
+    ASSERT_EQ(accepted.verdict, AcceptVerdict::kAccepted);
+    const int fd = accepted.connection->fd();
+    int on = 0, silence = 0, user_timeout = -1;
+    socklen_t length = sizeof(on);
+    getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, &length);
+    getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &silence, &length);
+    getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout, &length);
+    EXPECT_EQ(on, 1) << address;
+    EXPECT_EQ(user_timeout, 0);
+    int usual = 0;
+    std::ifstream("/proc/sys/net/ipv4/tcp_keepalive_time") >> usual;
+    EXPECT_EQ(silence, usual);
+  }
 }
 
 TEST_F(ListenerTest, TellsThePortThatTheKernelChose) {

@@ -214,8 +214,8 @@ struct Options {
   // --------------------------------------------------------------------------
   // Deadlines
 
-  // Ends connections that take too long. The parent kills the child of such a
-  // connection; see server/deadlines/deadlines.h. Zero turns a deadline off.
+  // Ends connections that take too long: the parent kills the child. Create()
+  // refuses one that cannot be kept; see docs/deploying.md. Zero turns it off.
   struct Deadlines {
     // Ends a connection on which the client has sent nothing for this long
     // since it was accepted. With a unix socket see unix_deadlines.
@@ -244,8 +244,8 @@ struct Options {
     // whole seconds). If the kernel has not acted 0.4 s later, the child is
     // killed. Has no effect on unix sockets.
     //
-    // Default: 0 (the defaults of the kernel, some hours). Range: 0, or 1 s to
-    // 9 hours.
+    // Default: 0 (keepalive with the times of the kernel, some hours). Range:
+    // 0, or 1 s to 9 hours.
     absl::Duration peer = absl::ZeroDuration();
   };
 
