@@ -112,7 +112,8 @@ absl::Span<const AcceptError> AcceptErrors() {
       // The queue is empty. EWOULDBLOCK is the same number.
       {EAGAIN, AcceptVerdict::kNoneWaiting},
 
-      // A failure of one client, or of the network: accept(2) returns the errors
+      // A failure of one client, or of the network: accept(2) returns the
+      // errors
       // of the new socket.
       {ECONNABORTED, AcceptVerdict::kTryNext},
       {ECONNRESET, AcceptVerdict::kTryNext},

@@ -141,14 +141,16 @@ void Supervisor::ChooseWhatToPoll(Instant now) {
   const bool open = lifecycle_.accepting() && MayAccept(now);
   for (size_t i = 0; i < listeners_.size(); ++i) {
     // A listener whose queue is empty may have to wait before it is closed.
+    // That time may have come since the last turn: it is an alarm all the same.
     const Instant may_close = listeners_.may_close_at(i);
+    const bool closes = listeners_.open(i) && may_close != Instant::min();
     const Instant resume = accept_failures_[i].resume_at(now);
     if (open && resume != net::Never()) {
       poll_.Set(kFirstListener + i, -1, resume);
       continue;
     }
     poll_.Set(kFirstListener + i, open ? listeners_.fd(i) : -1,
-              open && now < may_close ? may_close : net::Never());
+              open && closes ? may_close : net::Never());
   }
 }
 

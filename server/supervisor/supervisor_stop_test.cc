@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "brood/net/instant.h"
 #include "brood/net/unique_fd.h"
 #include "brood/server/supervisor/supervisor.h"
 #include "brood/server/supervisor/supervisor_fixture.h"
@@ -21,6 +22,7 @@ namespace brood::server {
 namespace {
 
 using ::brood::testing::IsOk;
+using ::brood::testing::IsOkAndHolds;
 using ::brood::testing::TestClient;
 
 // Another process has a copy of the listener.
@@ -45,6 +47,17 @@ TEST_F(SupervisorStopTest, EndsTheListeningForEveryProcess) {
   EXPECT_THAT(TestClient::Connect(endpoint_), IsOk());
   Stop();
   EXPECT_TRUE(IsRefused());
+}
+
+// The time at which the listener may be closed comes between two turns.
+TEST_F(SupervisorStopTest, ClosesAnEmptyListenerThoughNothingWakesIt) {
+  Turn();
+  requests_->AskToDrain();
+  Turn();
+  Advance(kRoundTrip);
+  const net::Instant start = net::Now();
+  EXPECT_THAT(supervisor_->Step(absl::Seconds(20)), IsOkAndHolds(false));
+  EXPECT_LT(absl::FromChrono(net::Now() - start), absl::Seconds(5));
 }
 
 TEST_F(SupervisorStopTest, EndsTheListeningWhenItIsDestroyed) {
