@@ -9,7 +9,6 @@
 
 #include <atomic>
 #include <cerrno>
-#include <csignal>
 #include <cstddef>
 #include <new>
 #include <utility>
@@ -23,6 +22,7 @@
 #include "brood/proc/reaper.h"
 #include "brood/proc/spawn.h"
 #include "brood/server/child/child_program.h"
+#include "brood/server/child/child_settings.h"
 #include "brood/server/control/request_signals.h"
 #include "brood/server/control/requests.h"
 #include "brood/server/control/service_manager.h"
@@ -61,28 +61,6 @@ void CheckExitQueue(const Options& options, EventLog* log) {
   if (getrlimit(RLIMIT_SIGPENDING, &pending) == 0 && pending.rlim_cur < cap) {
     log->SignalQueueTooSmall(pending.rlim_cur, cap);
   }
-}
-
-// Returns what a child of the server is like when it begins. It outlives the
-// signals by which the server is asked for an upgrade. A signal that was
-// ignored when the program was started, as a shell does it for a job in the
-// background, stays ignored.
-proc::ChildSettings SettingsOfChildren(const Options& options) {
-  proc::ChildSettings settings;
-  switch (options.children) {
-    case ChildGroup::kOwn:
-      settings.group = proc::ProcessGroup::kOwn;
-      break;
-    case ChildGroup::kSession:
-      settings.group = proc::ProcessGroup::kOwnSession;
-      break;
-    case ChildGroup::kInherit:
-      settings.group = proc::ProcessGroup::kInherited;
-      break;
-  }
-  settings.ignored = {SIGHUP, SIGUSR2};
-  settings.ignored_as_in_parent = {SIGINT, SIGQUIT};
-  return settings;
 }
 
 }  // namespace

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef BROOD_SERVER_CHILD_CHILD_SETTINGS_H_
+#define BROOD_SERVER_CHILD_CHILD_SETTINGS_H_
+
+#include "brood/proc/spawn.h"
+#include "brood/server/options.h"
+
+namespace brood::server {
+
+// Returns what a child of the server is like when it begins. It outlives the
+// signals by which the server is asked for an upgrade. A signal that was
+// ignored when the program was started, as a shell does it for a job in the
+// background, stays ignored.
+//
+// Runs in the parent, once for each server.
+//
+// Example:
+//   auto spawner =
+//       proc::CloneSpawner::Create(exit_signal, SettingsOfChildren(options));
+proc::ChildSettings SettingsOfChildren(const Options& options);
+
+}  // namespace brood::server
+
+#endif  // BROOD_SERVER_CHILD_CHILD_SETTINGS_H_
