@@ -217,7 +217,8 @@ Generations::Role MainProcess::Ended(pid_t pid,
   newest_ = nullptr;
   last_status_ = status;
   Generation* const candidate = Candidate();
-  if (candidate != nullptr && candidate->starter == pid) {
+  // While the server stops, the candidate is being killed.
+  if (stops_ == 0 && candidate != nullptr && candidate->starter == pid) {
     TakenOver(*candidate);
     return Role::kOld;
   }

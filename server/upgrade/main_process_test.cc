@@ -287,6 +287,15 @@ TEST_F(MainProcessTest, PromotesTheCandidateOfANewestThatDied) {
   EXPECT_EQ(main_->last_status()->code(), 4);
 }
 
+TEST_F(MainProcessTest, PromotesNoCandidateWhileItStops) {
+  HandOver();
+  const pid_t next = StartNext();
+  EXPECT_EQ(main_->Route({1, false}).drains, 1);
+  EXPECT_EQ(End(kFirst, FakeReaper::Exited(0)), Role::kNewest);
+  EXPECT_EQ(End(next, FakeReaper::Killed(SIGKILL)), Role::kOld);
+  EXPECT_EQ(main_->last_status()->code(), 0) << "not that of the candidate";
+}
+
 TEST_F(MainProcessTest, IgnoresAnUnknownProcess) {
   EXPECT_EQ(main_->Ended(4711, FakeReaper::Exited(0)), Role::kOld);
   main_->Kill(4711);
