@@ -2,8 +2,10 @@
 
 #include <fcntl.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 
@@ -26,6 +28,30 @@ std::vector<char*> PointersTo(const std::vector<std::string>& strings) {
   pointers.push_back(nullptr);
   return pointers;
 }
+
+// LoweredLimit is a soft limit of descriptors that holds for a moment:
+// posix_spawn() cannot set one, and the program has the limit that this process
+// has when it is created.
+class LoweredLimit {
+ public:
+  // Sets the limit to `soft`, but allows the descriptors below `end`.
+  LoweredLimit(const absl::optional<rlim_t>& soft, int end) {
+    if (!soft || getrlimit(RLIMIT_NOFILE, &before_) < 0) return;
+    const rlimit lowered = {std::max(*soft, static_cast<rlim_t>(end)),
+                            before_.rlim_max};
+    if (lowered.rlim_cur >= before_.rlim_cur) return;
+    is_lowered_ = setrlimit(RLIMIT_NOFILE, &lowered) == 0;
+  }
+  LoweredLimit(const LoweredLimit&) = delete;
+  LoweredLimit& operator=(const LoweredLimit&) = delete;
+  ~LoweredLimit() {
+    if (is_lowered_) setrlimit(RLIMIT_NOFILE, &before_);
+  }
+
+ private:
+  rlimit before_;
+  bool is_lowered_ = false;
+};
 
 bool IsIgnored(int signal) {
   struct sigaction action;
@@ -87,6 +113,7 @@ absl::StatusOr<Child> StartProgram(const Program& program) {
                                             POSIX_SPAWN_SETPGROUP);
 
   pid_t pid;
+  const LoweredLimit lowered(program.descriptors, end);
   error = posix_spawn(&pid, program.path.c_str(), &actions, &attributes,
                       PointersTo(program.arguments).data(),
                       PointersTo(program.environment).data());

@@ -3,10 +3,13 @@
 #ifndef BROOD_PROC_PROGRAM_H_
 #define BROOD_PROC_PROGRAM_H_
 
+#include <sys/resource.h>
+
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/optional.h"
 #include "brood/proc/child.h"
 
 namespace brood::proc {
@@ -37,6 +40,11 @@ struct Program {
   // Stay ignored in the program if this process ignores them, as those that
   // nohup(1) and shells ignore must. Every other signal has its default action.
   std::vector<int> kept_if_ignored;
+  // Is the soft limit of descriptors with which the program starts, for a
+  // process that has raised its own; that of this process, if there is none.
+  // While the program is being started, this process has it too: another thread
+  // that opens a descriptor at that moment may find the limit reached.
+  absl::optional<rlim_t> descriptors;
 };
 
 // Starts `program` as a child of this process, in a process group of its own.

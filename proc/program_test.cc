@@ -1,6 +1,7 @@
 #include "brood/proc/program.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "brood/proc/reaper.h"
 #include "brood/testing/leak_check.h"
 #include "brood/testing/status_matchers.h"
@@ -162,6 +164,26 @@ TEST_F(ProgramTest, StartsWithDefaultDispositionsAndTheMaskThatItWasGiven) {
                                       "SigIgn:\t0000000000000000\n"));
   sigprocmask(SIG_SETMASK, &old_mask, nullptr);
   signal(SIGPIPE, previous);
+}
+
+TEST_F(ProgramTest, StartsWithTheLimitOfDescriptorsThatItWasGiven) {
+  rlimit before;
+  getrlimit(RLIMIT_NOFILE, &before);
+  const auto own = static_cast<int>(before.rlim_cur);
+  // Room for what the script opens.
+  Program program =
+      Shell("exec 3>&- 4>&- 5>&-; ulimit -Sn >$out; ulimit -Hn >>$out");
+  program.fds = std::vector<int>(10, STDERR_FILENO);
+  for (const auto& [given, expected] :
+       {std::pair{100, 100}, {5, 13}, {own + 1, own}}) {
+    program.descriptors = given;
+    EXPECT_EQ(RunToTheEnd(program).code(), 0);
+    EXPECT_EQ(Output(), absl::StrCat(expected, "\n", before.rlim_max, "\n"))
+        << "it is never raised, and the program has its descriptors";
+  }
+  rlimit after;
+  getrlimit(RLIMIT_NOFILE, &after);
+  EXPECT_EQ(after.rlim_cur, before.rlim_cur) << "of this process";
 }
 
 TEST_F(ProgramTest, AFileThatCannotBeExecutedIsAnErrorAndNoChild) {

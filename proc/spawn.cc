@@ -244,6 +244,7 @@ void CloneSpawner::RunChild(absl::FunctionRef<int()> body,
   DropUnflushed(stdout);
   DropUnflushed(stderr);
   JoinGroup();
+  LimitDescriptors();
   SetSignals();
   SyncPoint("spawn: born");
 
@@ -263,6 +264,22 @@ void CloneSpawner::JoinGroup() const {
       setsid();
       return;
   }
+}
+
+// By raw calls, as in SetSignals(). If the hard limit is another one than when
+// the settings were made, the soft limit alone is set: root would change both,
+// and others would be refused.
+void CloneSpawner::LimitDescriptors() const {
+  if (!settings_.descriptors) return;
+  rlimit before;
+  if (syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &*settings_.descriptors,
+              &before) == 0) {
+    if (before.rlim_max == settings_.descriptors->rlim_max) return;
+  } else if (syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, nullptr, &before) < 0) {
+    return;
+  }
+  before.rlim_cur = std::min(settings_.descriptors->rlim_cur, before.rlim_max);
+  syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &before, nullptr);
 }
 
 // Dispositions first, the mask last: nothing that was ignored or handled by the

@@ -37,6 +37,7 @@
 #ifndef BROOD_PROC_SPAWN_H_
 #define BROOD_PROC_SPAWN_H_
 
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include <chrono>  // NOLINT(build/c++11): the monotonic clock.
@@ -49,6 +50,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/optional.h"
 #include "absl/types/span.h"
 #include "brood/proc/child.h"
 
@@ -68,6 +70,11 @@ struct ChildSettings {
   std::vector<int> ignored;
   // Signals that the child ignores if the process that spawns does.
   std::vector<int> ignored_as_in_parent;
+  // The limit of descriptors that the child has, for a process that has raised
+  // its own; that of the process that spawns, if there is none. The hard limit
+  // is given so that one system call is enough: if it was changed since, it
+  // stays what it is.
+  absl::optional<rlimit> descriptors;
 };
 
 // SpawnedChild is a Child that also says when it was created.
@@ -136,6 +143,7 @@ class CloneSpawner final : public Spawner {
   [[noreturn]] void RunChild(absl::FunctionRef<int()> body,
                              absl::Span<const int> kept_fds) const noexcept;
   void JoinGroup() const;
+  void LimitDescriptors() const;
   void SetSignals() const;
 
   int exit_signal_;
