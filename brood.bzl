@@ -18,6 +18,7 @@ SHIPPED_PACKAGES = [
     "server/deadlines",
     "server/listening",
     "server/log",
+    "server/process",
     "server/status",
     "server/strategy",
     "server/supervisor",

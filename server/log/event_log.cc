@@ -69,15 +69,6 @@ EventLog::EventLog(LogLevel level, LogFormat format, TimeStamp stamp)
 
 EventLog::EventLog(LogSettings settings) : writer_(std::move(settings)) {}
 
-void EventLog::SignalQueueTooSmall(uint64_t limit, size_t cap) {
-  Log(Event(
-          LogLevel::kWarning, "signal-queue-too-small",
-          "the limit of pending signals (ulimit -i {}) is below the cap of "
-          "{} connections: if many children end at once, some are reaped late")
-          .Add("brood.signal_limit", limit)
-          .Add("brood.cap", cap));
-}
-
 void EventLog::NotifyFailed(absl::string_view words, const absl::Status& why) {
   Log(Event(LogLevel::kWarning, "notify-failed", "sd_notify {} failed: {}")
           .Add("brood.notification", words.substr(0, words.find('\n')))

@@ -73,8 +73,15 @@ class EventLog {
   // Logs that the variables of a service manager have no listener for this
   // process.
   void ListenFdsIgnored(absl::string_view why);
+  // Logs `what` was changed in this process when it was prepared, and what was
+  // found there.
+  void Inherited(absl::string_view what);
   // Logs that the limit of queued signals is below the `cap` of connections.
   void SignalQueueTooSmall(uint64_t limit, size_t cap);
+  // Logs that the `limit` of descriptors is below the number that may be
+  // `needed`, whose parts are `what_for`.
+  void DescriptorsShort(uint64_t limit, size_t needed,
+                        absl::string_view what_for);
   // Logs that the first line of `words` could not be sent to the service
   // manager.
   void NotifyFailed(absl::string_view words, const absl::Status& why);

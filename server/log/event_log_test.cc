@@ -66,9 +66,14 @@ TEST_F(EventLogTest, SaysEachEventInOneLineByOneWrite) {
               "[::1]:7000: chmod /run/x.sock: no\n"),
           Own("warning: no listener is taken from a service manager: "
               "LISTEN_PID=1 is not this process\n"),
+          Own("info: inherited: opened descriptor 0\n"),
           Own("warning: the limit of pending signals (ulimit -i 100) is below "
               "the cap of 1000 connections: if many children end at once, "
               "some are reaped late\n"),
+          Own("warning: the limit of descriptors (ulimit -n 41) is below the "
+              "230 that may be needed (200 for workers, 27 for the server): "
+              "what does not fit is not made, and clients wait when none is "
+              "free\n"),
           Own("warning: sd_notify READY=1 failed: sendto @x\n"),
           Own("info: draining: 2 running, SIGTERM follows in 10.5 s\n"),
           Own("info: draining: 2 running, without a limit\n"),

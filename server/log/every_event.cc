@@ -74,7 +74,9 @@ void LogEveryEvent(EventLog& log) {
   log.ListenerRebound(listener, "its file has been removed");
   log.OptionNotApplied("unix_mode", listener, "chmod /run/x.sock: no");
   log.ListenFdsIgnored("LISTEN_PID=1 is not this process");
+  log.Inherited("opened descriptor 0");
   log.SignalQueueTooSmall(100, 1000);
+  log.DescriptorsShort(41, 230, "200 for workers, 27 for the server");
   log.NotifyFailed("READY=1\nSTATUS=idle", absl::NotFoundError("sendto @x"));
   log.Draining(2, absl::Milliseconds(10500));
   log.Draining(2, absl::InfiniteDuration());
