@@ -56,6 +56,7 @@ class Pool : public Strategy, public proc::ParentOnly {
     TakeReports(now, events);
   }
   void Maintain(net::Instant now, bool idle, Events& events) override;
+  void FreeDescriptors() override { workers_.FreeDescriptors(); }
   absl::Status BeginGeneration() override;
   void Close() override;
 

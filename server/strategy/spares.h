@@ -51,6 +51,7 @@ class Spares : public Strategy, public proc::ParentOnly {
                   net::Instant now, Events& events) override;
   net::Instant alarm(net::Instant now) const override;
   void Maintain(net::Instant now, bool idle, Events& events) override;
+  void FreeDescriptors() override { workers_.FreeDescriptors(); }
   absl::Status BeginGeneration() override;
   void Close() override;
 

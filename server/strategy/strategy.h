@@ -117,6 +117,10 @@ class Strategy {
   virtual void Maintain(net::Instant /*now*/, bool /*idle*/,
                         Events& /*events*/) {}
 
+  // Closes descriptors of processes that wait for connections, because accept
+  // found none free. Soon, not before it returns.
+  virtual void FreeDescriptors() {}
+
   // Gives connections that are dispatched from now on to processes that are
   // created from now on.
   virtual absl::Status BeginGeneration() { return absl::OkStatus(); }

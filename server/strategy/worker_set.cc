@@ -2,12 +2,16 @@
 
 #include "brood/server/strategy/worker_set.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <array>
 #include <csignal>
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "brood/net/unique_fd.h"
 #include "brood/proc/sync_point.h"
 
 namespace brood::server {
@@ -24,6 +28,17 @@ constexpr absl::Duration kReadyPeriod = absl::Milliseconds(2);
 bool operator==(const net::HandoffQueue::Ticket& a,
                 const net::HandoffQueue::Ticket& b) {
   return a.slot == b.slot && a.serial == b.serial;
+}
+
+// Reports whether `count` more descriptors can be opened, by opening them:
+// numbers say nothing, because others may be open above them.
+bool CanOpen(size_t count, int copied) {
+  std::array<net::UniqueFd, WorkerSet::kReserved> copies;
+  for (size_t i = 0; i < count; ++i) {
+    copies[i] = net::UniqueFd::Adopt(fcntl(copied, F_DUPFD_CLOEXEC, 0));
+    if (!copies[i].valid()) return false;
+  }
+  return true;
 }
 
 }  // namespace
@@ -49,9 +64,14 @@ void WorkerSet::ForkUpTo(size_t wanted_idle, net::Instant now) {
   next_fork_ = net::Instant::min();
   for (size_t left = backoff_.Allowance(starting_, now);
        left > 0 && idle_.size() < wanted_idle && !absent_.empty(); --left) {
+    const bool was_short = is_short_;
     const absl::Status forked = Fork();
     if (forked.ok()) continue;
-    environment_.log->PreforkFailed(forked, backoff_.DiedAtStart(now));
+    const absl::Duration pause = backoff_.DiedAtStart(now);
+    // The limit may stay too low for as long as the server runs.
+    if (!was_short || !is_short_) {
+      environment_.log->PreforkFailed(forked, pause);
+    }
     break;
   }
   if (idle_.size() >= wanted_idle) return;
@@ -92,6 +112,12 @@ absl::Status WorkerSet::Fork() {
 absl::Status WorkerSet::OpenQueue(Worker& worker) {
   if (worker.queue->valid()) return absl::OkStatus();
   absl::StatusOr<net::HandoffQueue> queue = net::HandoffQueue::Create();
+  if (queue.ok() && !CanOpen(kReserved, queue->fd_to_await())) {
+    queue = absl::ResourceExhaustedError(
+        absl::StrCat("a worker would leave fewer than ", kReserved,
+                     " descriptors free (ulimit -n)"));
+  }
+  is_short_ = !queue.ok();
   if (!queue.ok()) return queue.status();
   // For all that are still to come: none of them costs an allocation then.
   proc::ReservePrivateFds(2 * unopened_--);
@@ -199,6 +225,7 @@ void WorkerSet::Ended(Index index, const proc::Reaper::Ended& ended,
                                         backoff_.DiedAtStart(now));
   }
   if (!worker.ready) --starting_;
+  if (std::exchange(worker.drops_queue, false)) DropQueue(worker);
   Vacate(index);
   next_fork_ = net::Instant::min();
   if (state != State::kServing) return;
@@ -242,6 +269,20 @@ void WorkerSet::BeginGeneration() {
   ++generation_;
   DismissIdle(0);
   next_fork_ = net::Instant::min();
+}
+
+// The oldest one: its descriptors have the lowest numbers, which are of use
+// even if the limit was lowered.
+void WorkerSet::FreeDescriptors() {
+  for (const Index index : absent_) {
+    if (!workers_[index].queue->valid()) continue;
+    DropQueue(workers_[index]);
+    return;
+  }
+  if (idle_.empty()) return;
+  const Index oldest = idle_.front();
+  workers_[oldest].drops_queue = true;
+  Dismiss(oldest);
 }
 
 void WorkerSet::Dismiss(Index index) {

@@ -35,6 +35,10 @@ namespace brood::server {
 //     ▲                   │                         ├─ ReleaseThoseServing ─┐
 //     └─── it ended, or was dismissed ◀─────────────┴───────────────────────┘
 //
+// A worker whose queue would leave fewer than kReserved descriptors free is not
+// made, as if fork had failed: the server goes on to accept, and forks for each
+// connection for which no worker is idle.
+//
 // Process: supervisor, in parent-only memory; only the Body runs in a worker. A
 // worker is ready once it has acknowledged a command that waits in its queue
 // from the start: no message to the parent is needed. Tags: kWorker.
@@ -44,6 +48,9 @@ namespace brood::server {
 class WorkerSet : public proc::ParentOnly {
  public:
   using Index = uint32_t;
+  // How many descriptors stay free for the rest of the server: connections that
+  // wait for a process (8), one that is accepted, and an upgrade (7).
+  static constexpr size_t kReserved = 16;
   // What a worker does once it is ready. Returns its exit code.
   using Body = std::function<int(Index, net::HandoffQueue&)>;
 
@@ -79,6 +86,9 @@ class WorkerSet : public proc::ParentOnly {
   void DismissIdle(size_t target);
   // Gives no connection from now on to workers that exist now.
   void BeginGeneration();
+  // Closes a queue, because no descriptor is free: one that no worker uses, or
+  // that of an idle worker, which is told to exit, when it has ended.
+  void FreeDescriptors();
 
   // Returns the connection that this worker is to serve, which it must
   // acknowledge; nothing if it is to exit. Called in a worker.
@@ -94,6 +104,7 @@ class WorkerSet : public proc::ParentOnly {
     proc::Private<net::HandoffQueue> queue;
     State state = State::kAbsent;
     bool ready = false;
+    bool drops_queue = false;  // when it has ended
     pid_t pid = 0;
     Slot slot = 0;
     uint32_t serial = 0;
@@ -130,6 +141,9 @@ class WorkerSet : public proc::ParentOnly {
   proc::ParentOnlyVector<Index> absent_;
   size_t unopened_;  // how many have no queue yet
   size_t starting_ = 0;
+  // Whether the log has said that a worker was not made for want of
+  // descriptors, and none was made since.
+  bool is_short_ = false;
   uint32_t last_serial_ = 0;
   uint32_t generation_ = 0;
   SpawnBackoff backoff_;

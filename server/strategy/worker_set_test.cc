@@ -2,11 +2,15 @@
 
 #include "brood/server/strategy/worker_set.h"
 
+#include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -14,6 +18,8 @@
 #include "absl/types/optional.h"
 #include "brood/net/handoff_queue.h"
 #include "brood/net/instant.h"
+#include "brood/net/unique_fd.h"
+#include "brood/server/log/event_log.h"
 #include "brood/server/vocabulary/child_tag.h"
 #include "brood/testing/fakes/fake_reaper.h"
 #include "brood/testing/fakes/strategy_fixture.h"
@@ -140,6 +146,117 @@ TEST_F(WorkerSetTest, KeepsADescriptorForItsWorkers) {
       kKept);
   set.ForkUpTo(1, now_);
   EXPECT_THAT(spawner_.kept_fds(), ElementsAre(kKept));
+}
+
+// Leaves room for `more` descriptors above those that are open now, while the
+// object lives.
+class TightLimit {
+ public:
+  explicit TightLimit(int more) {
+    getrlimit(RLIMIT_NOFILE, &before_);
+    const int lowest = dup(STDERR_FILENO);
+    close(lowest);
+    const rlimit tight = {static_cast<rlim_t>(lowest + more), before_.rlim_max};
+    EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &tight), 0);
+  }
+  TightLimit(const TightLimit&) = delete;
+  TightLimit& operator=(const TightLimit&) = delete;
+  ~TightLimit() { setrlimit(RLIMIT_NOFILE, &before_); }
+
+ private:
+  rlimit before_;
+};
+
+constexpr int kReserved = static_cast<int>(WorkerSet::kReserved);
+
+TEST_F(WorkerSetTest, LeavesDescriptorsForTheRestOfTheServer) {
+  for (const auto& [more, forked] :
+       {std::pair{0, 0}, {1, 0}, {kReserved + 1, 0}, {kReserved + 2, 1}}) {
+    WorkerSet set(kSize, environment(),
+                  [](WorkerSet::Index, net::HandoffQueue&) { return 0; });
+    const TightLimit tight(more);
+    const int before = spawner_.count();
+    set.ForkUpTo(kSize, now_);
+    EXPECT_EQ(spawner_.count() - before, forked) << more;
+  }
+}
+
+// The lowest free number says nothing: others may be open above it.
+TEST_F(WorkerSetTest, CountsDescriptorsThatAreFreeAndNotTheirNumbers) {
+  std::vector<net::UniqueFd> above;
+  const int lowest = dup(STDERR_FILENO);
+  for (int i = 0; i < 10; ++i) {
+    above.push_back(
+        net::UniqueFd::Adopt(fcntl(lowest, F_DUPFD_CLOEXEC, lowest + 2 + i)));
+  }
+  close(lowest);
+  const TightLimit tight(kReserved + 11);
+  set_.ForkUpTo(1, now_);
+  EXPECT_EQ(spawner_.count(), 0);
+  above.pop_back();
+  now_ = set_.next_fork();
+  set_.ForkUpTo(1, now_);
+  EXPECT_EQ(spawner_.count(), 1);
+}
+
+TEST_F(WorkerSetTest, BacksOffAsIfForkHadFailedAndSaysSoOnce) {
+  int events = 0;
+  EventLog log({LogLevel::kInfo, LogFormat::kText, TimeStamp::kNone, "brood",
+                [&](const LogRecord& record) {
+                  events += record.name == "prefork-failed" ? 1 : 0;
+                }});
+  StrategyEnvironment with_log = environment();
+  with_log.log = &log;
+  WorkerSet set(kSize, with_log,
+                [](WorkerSet::Index, net::HandoffQueue&) { return 0; });
+  absl::optional<TightLimit> tight;
+  tight.emplace(kReserved);
+  for (int i = 0; i < 5; ++i) {
+    set.ForkUpTo(1, now_);
+    EXPECT_GE(set.next_fork(), net::After(now_, SpawnBackoff::kShortestPause));
+    now_ = set.next_fork();
+  }
+  EXPECT_EQ(events, 1);
+  tight.reset();
+  set.ForkUpTo(1, now_);
+  EXPECT_EQ(set.idle(), 1u) << "it ends by itself";
+  tight.emplace(kReserved);
+  for (int i = 0; i < 5; ++i) {
+    MakeReady();
+    now_ = std::max(net::After(now_, absl::Seconds(2)), set.next_fork());
+    set.ForkUpTo(2, now_);
+  }
+  EXPECT_EQ(events, 2);
+}
+
+TEST_F(WorkerSetTest, ClosesTheQueueOfAnIdleWorkerForAccept) {
+  ForkReady(2);
+  const int lowest = dup(STDERR_FILENO);
+  close(lowest);
+  set_.FreeDescriptors();
+  EXPECT_EQ(set_.idle(), 1u);
+  EXPECT_FALSE(MessageTo(0).connection) << "the oldest is told to leave";
+  MakeReady();
+  End(101, FakeReaper::Exited(0));
+  const int freed = dup(STDERR_FILENO);
+  close(freed);
+  EXPECT_LT(freed, lowest);
+  ForkReady(2);
+  EXPECT_EQ(spawner_.count(), 3) << "the place can be used again";
+}
+
+TEST_F(WorkerSetTest, ClosesAQueueThatNoWorkerUsesAtOnce) {
+  ForkReady(1);
+  set_.DismissIdle(0);
+  End(101, FakeReaper::Exited(0));
+  const int lowest = dup(STDERR_FILENO);
+  close(lowest);
+  set_.FreeDescriptors();
+  const int freed = dup(STDERR_FILENO);
+  close(freed);
+  EXPECT_LT(freed, lowest);
+  set_.FreeDescriptors();  // nothing is left
+  EXPECT_THAT(events_.Take(), IsEmpty());
 }
 
 TEST_F(WorkerSetTest, ForksAtOnceWhenAReadyWorkerHasEnded) {

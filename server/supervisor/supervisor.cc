@@ -3,6 +3,7 @@
 #include "brood/server/supervisor/supervisor.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <utility>
 
@@ -285,6 +286,7 @@ bool Supervisor::AcceptOne(size_t index, Instant now) {
       log_.AcceptFailed(listeners_.endpoint(index), accepted.error, now);
       return true;
     case net::AcceptVerdict::kPause:
+      if (accepted.error == EMFILE) strategy_->FreeDescriptors();
       log_.AcceptPaused(listeners_.endpoint(index), accepted.error,
                         connections_.Pause(now), now);
       return false;
