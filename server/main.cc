@@ -180,6 +180,7 @@ int Main(int argc, char** argv) {
   if (!options.ok()) Fail(options.status(), ExitCode::kUsage);
   if (task == Task::kCheckConfig) return PrintThatOptionsAreValid(*options);
   ProcessOptions process;
+  process.descriptors = ProcessOptions::kUpToHardLimit;
   const absl::Status prepared = PrepareProcess(process);
   if (!prepared.ok()) Fail(prepared, ExitCode::kSystemRefused);
   options->upgrade.command = CommandToRepeat(argc > 0 ? argv[0] : "", *given);

@@ -9,15 +9,37 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
 #include "brood/proc/memory/huge_text.h"
 #include "brood/server/control/request_signals.h"
+#include "brood/server/process/inheritance.h"
+#include "brood/server/process/preparation.h"
 
 namespace brood::server {
 namespace {
 
-// Each descriptor that is opened has the lowest number that is free.
+// Where kUpToHardLimit ends. Some programs walk through all numbers below their
+// limit; and the hard limit of a container may be 2^30.
+constexpr rlim_t kMostDescriptors = rlim_t{1} << 20;
+
+// Records a change for the log.
+template <typename... Parts>
+void Changed(const Parts&... parts) {
+  Preparation::OfThisProcess().Changed(absl::StrCat(parts...));
+}
+
+std::string TextOf(rlim_t limit) {
+  return limit == RLIM_INFINITY ? "unlimited" : absl::StrCat(limit);
+}
+
+// Opens /dev/null for those that are closed. Each descriptor that is opened has
+// the lowest number that is free.
 absl::Status OpenStandardDescriptors() {
   int fd;
   do {
@@ -39,46 +61,68 @@ absl::Status ResetIfIgnored(int signal) {
   if (sigaction(signal, &action, nullptr) < 0) {
     return absl::ErrnoToStatus(errno, "sigaction");
   }
+  Changed(NamesOf({signal}), " was ignored");
   return absl::OkStatus();
 }
 
 // The mask comes first: a signal that was ignored must not end the program
 // between the two.
-absl::Status PrepareSignals() {
+absl::Status PrepareSignals(const Inheritance& inherited) {
   absl::Status prepared = RequestSignals::BlockAlone();
+  if (prepared.ok() && !inherited.blocked.empty()) {
+    Changed("unblocked ", NamesOf(inherited.blocked));
+  }
   for (const int signal : {SIGTERM, SIGUSR2, SIGCHLD}) {
     prepared.Update(ResetIfIgnored(signal));
   }
   return prepared;
 }
 
-// Raises the soft limit of `resource` to `wanted`, or to the hard limit if that
-// is less. Sets `reached` to the limit that then holds.
-absl::Status RaiseSoftLimit(int resource, rlim_t wanted, rlim_t* reached) {
-  rlimit limit;
-  if (getrlimit(resource, &limit) < 0) {
+// Raises the soft limit of `resource`, which the log calls `name`, to `wanted`,
+// or to the hard limit if that is less. Sets `before` to the limit as it was,
+// and `reached` to the soft limit that then holds.
+absl::Status RaiseSoftLimit(int resource, absl::string_view name, rlim_t wanted,
+                            rlimit* before, rlim_t* reached) {
+  if (getrlimit(resource, before) < 0) {
     return absl::ErrnoToStatus(errno, "getrlimit");
   }
-  *reached = limit.rlim_cur;
-  const rlim_t possible = std::min(wanted, limit.rlim_max);
-  if (possible <= limit.rlim_cur) return absl::OkStatus();
-  limit.rlim_cur = possible;
-  if (setrlimit(resource, &limit) < 0) {
+  *reached = before->rlim_cur;
+  const rlimit raised = {std::min(wanted, before->rlim_max), before->rlim_max};
+  if (raised.rlim_cur <= before->rlim_cur) return absl::OkStatus();
+  if (setrlimit(resource, &raised) < 0) {
     return absl::ErrnoToStatus(errno, "setrlimit");
   }
-  *reached = possible;
+  *reached = raised.rlim_cur;
+  Changed(name, " ", before->rlim_cur, " -> ", TextOf(raised.rlim_cur));
   return absl::OkStatus();
 }
 
+// A queue that stays too short is reported by TcpServer::Create(), which knows
+// what is enough.
+absl::Status RaisePendingSignals() {
+  rlimit before;
+  rlim_t reached;
+  return RaiseSoftLimit(RLIMIT_SIGPENDING, "pending signals", RLIM_INFINITY,
+                        &before, &reached);
+}
+
 absl::Status RaiseDescriptors(int wanted) {
-  if (wanted < 0) {
+  const bool to_hard_limit = wanted == ProcessOptions::kUpToHardLimit;
+  if (wanted < 0 && !to_hard_limit) {
     return absl::InvalidArgumentError(
         absl::StrCat("descriptors=", wanted, ": must be 0 to 2147483647"));
   }
-  const auto enough = static_cast<rlim_t>(wanted);
+  const rlim_t enough =
+      to_hard_limit ? kMostDescriptors : static_cast<rlim_t>(wanted);
+  rlimit before;
   rlim_t reached = 0;
-  absl::Status raised = RaiseSoftLimit(RLIMIT_NOFILE, enough, &reached);
-  if (!raised.ok() || reached >= enough) return raised;
+  absl::Status raised =
+      RaiseSoftLimit(RLIMIT_NOFILE, "descriptors", enough, &before, &reached);
+  if (!raised.ok()) return raised;
+  if (reached > before.rlim_cur) {
+    Preparation::OfThisProcess().RaisedDescriptors(before);
+  }
+  if (to_hard_limit || reached >= enough) return absl::OkStatus();
   return absl::ResourceExhaustedError(
       absl::StrCat("descriptors=", wanted, ": the hard limit (RLIMIT_NOFILE) ",
                    "is ", reached));
@@ -89,17 +133,27 @@ absl::Status RaiseDescriptors(int wanted) {
 absl::Status PrepareProcess(const ProcessOptions& options) {
   // A flag of the program and not of the process: a fork has what its parent
   // prepared, and a program that is executed begins with false.
-  static bool has_signals = false;
+  static bool has_looked = false;
+  const bool is_first = !std::exchange(has_looked, true);
+  Preparation& preparation = Preparation::OfThisProcess();
+  const Inheritance inherited = is_first ? Inheritance::Look() : Inheritance();
   absl::Status prepared;
-  if (!has_signals) prepared.Update(PrepareSignals());
-  has_signals = true;
-  prepared.Update(OpenStandardDescriptors());
-  // A queue that stays too short is reported by TcpServer::Create(), which
-  // knows what is enough.
-  rlim_t pending = 0;
-  prepared.Update(RaiseSoftLimit(RLIMIT_SIGPENDING, RLIM_INFINITY, &pending));
+  if (is_first) prepared.Update(PrepareSignals(inherited));
+  const std::vector<int> closed = ClosedStandardDescriptors();
+  const absl::Status opened = OpenStandardDescriptors();
+  if (opened.ok() && !closed.empty()) {
+    Changed(closed.size() == 1 ? "opened descriptor " : "opened descriptors ",
+            absl::StrJoin(closed, ", "));
+  }
+  prepared.Update(opened);
+  prepared.Update(RaisePendingSignals());
   prepared.Update(RaiseDescriptors(options.descriptors));
   if (options.huge_text) prepared.Update(proc::MoveTextToHugePages());
+  if (is_first) {
+    for (std::string& phrase : inherited.Unusual()) {
+      preparation.Noticed(std::move(phrase));
+    }
+  }
   return prepared;
 }
 

@@ -11,11 +11,18 @@ namespace brood::server {
 //
 // A value, read by PrepareProcess().
 struct ProcessOptions {
+  // The value of `descriptors` that raises the limit as far as the hard limit
+  // allows, to 2^20 at most: no strategy needs more at any cap.
+  static constexpr int kUpToHardLimit = -1;
+
   // Sets how many descriptors the process may have open. If the soft limit
   // (RLIMIT_NOFILE) is lower, it is raised, to the hard limit at most. Children
-  // inherit the limit: keep it at 1024 if a handler calls select().
+  // of a server, and the program of an upgrade, get the limit back that the
+  // process was started with, so a handler may call select(); other programs
+  // that the process starts have the raised limit.
   //
-  // Default: 0 (the limit is left as it is). Range: 0 to 2^31 - 1 descriptors.
+  // Default: 0 (the limit is left as it is). Range: kUpToHardLimit, or 0 to
+  // 2^31 - 1 descriptors.
   int descriptors = 0;
 
   // Moves the code of the program to huge pages. Children then start and end
@@ -38,6 +45,12 @@ struct ProcessOptions {
 // - The queue in which the kernel keeps the exits of children
 //   (RLIMIT_SIGPENDING) is as long as the hard limit allows.
 // - What `options` asks for is done.
+//
+// This is the one place that looks at what the process was started with. The
+// first server of the process logs what was changed, in one line, together with
+// what is unusual and was left: signals that stay ignored, a limit of the size
+// of files or of core files, a working directory that is gone, variables that a
+// server reads, and a controlling terminal.
 //
 // For a program that is a server: call it in the first lines of main(), before
 // the program has threads or descriptors. TcpServer::Create() never does any of

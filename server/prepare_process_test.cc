@@ -19,6 +19,7 @@
 #include "brood/server/echo_handler.h"
 #include "brood/server/log_level.h"
 #include "brood/server/options.h"
+#include "brood/server/process/preparation.h"
 #include "brood/server/tcp_server.h"
 #include "brood/testing/leak_check.h"
 #include "brood/testing/status_matchers.h"
@@ -200,9 +201,35 @@ TEST_F(PrepareProcessTest, SaysThatTheHardLimitAllowsFewerDescriptors) {
 
 TEST_F(PrepareProcessTest, RefusesANegativeNumberOfDescriptors) {
   InFork([] {
-    EXPECT_THAT(PrepareProcess(WithDescriptors(-1)),
+    EXPECT_THAT(PrepareProcess(WithDescriptors(-2)),
                 StatusIs(absl::StatusCode::kInvalidArgument,
-                         HasSubstr("descriptors=-1: must be 0")));
+                         HasSubstr("descriptors=-2: must be 0")));
+  });
+}
+
+TEST_F(PrepareProcessTest, RaisesTheLimitOfDescriptorsUpToTheHardOne) {
+  InFork([] {
+    const rlimit tight = {100, 200};
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &tight), 0);
+    EXPECT_THAT(PrepareProcess(WithDescriptors(ProcessOptions::kUpToHardLimit)),
+                IsOk());
+    EXPECT_EQ(LimitOf(RLIMIT_NOFILE).rlim_cur, 200u);
+    EXPECT_THAT(PrepareProcess(WithDescriptors(ProcessOptions::kUpToHardLimit)),
+                IsOk());
+    const auto& before = Preparation::OfThisProcess().descriptors_before();
+    ASSERT_TRUE(before.has_value());
+    EXPECT_EQ(before->rlim_cur, 100u) << "for children";
+    EXPECT_EQ(before->rlim_max, 200u);
+  });
+}
+
+TEST_F(PrepareProcessTest, KeepsNoLimitForChildrenIfItRaisedNone) {
+  InFork([] {
+    const rlimit equal = {200, 200};
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &equal), 0);
+    EXPECT_THAT(PrepareProcess(WithDescriptors(ProcessOptions::kUpToHardLimit)),
+                IsOk());
+    EXPECT_FALSE(Preparation::OfThisProcess().descriptors_before().has_value());
   });
 }
 
@@ -242,6 +269,8 @@ TEST_F(PrepareProcessTest, IsNeverCalledByCreate) {
     std::signal(SIGTERM, SIG_IGN);
     const rlimit few = {100, LimitOf(RLIMIT_SIGPENDING).rlim_max};
     ASSERT_EQ(setrlimit(RLIMIT_SIGPENDING, &few), 0);
+    const rlimit tight = {100, LimitOf(RLIMIT_NOFILE).rlim_max};
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &tight), 0);
     Options options;
     options.listen = {"127.0.0.1:0"};
     options.max_connections = 10;
@@ -251,6 +280,7 @@ TEST_F(PrepareProcessTest, IsNeverCalledByCreate) {
     EXPECT_TRUE(IsBlocked(SIGUSR1));
     EXPECT_EQ(ActionOf(SIGTERM), SIG_IGN);
     EXPECT_EQ(LimitOf(RLIMIT_SIGPENDING).rlim_cur, few.rlim_cur);
+    EXPECT_EQ(LimitOf(RLIMIT_NOFILE).rlim_cur, tight.rlim_cur);
   });
 }
 

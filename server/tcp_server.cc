@@ -3,7 +3,6 @@
 #include "brood/server/tcp_server.h"
 
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -30,6 +29,7 @@
 #include "brood/server/listening/open_listeners.h"
 #include "brood/server/log/event_log.h"
 #include "brood/server/log/event_writer.h"
+#include "brood/server/process/process_report.h"
 #include "brood/server/report/handler_report.h"
 #include "brood/server/strategy/make_strategy.h"
 #include "brood/server/strategy/strategy.h"
@@ -51,16 +51,6 @@ absl::Status Keep(absl::StatusOr<Made> made, Part* part) {
   if (!made.ok()) return made.status();
   *part = *std::move(made);
   return absl::OkStatus();
-}
-
-// Warns if the queue in which the kernel keeps the deaths of children, and
-// which it bounds, is too short.
-void CheckExitQueue(const Options& options, EventLog* log) {
-  rlimit pending;
-  const auto cap = static_cast<size_t>(options.max_connections);
-  if (getrlimit(RLIMIT_SIGPENDING, &pending) == 0 && pending.rlim_cur < cap) {
-    log->SignalQueueTooSmall(pending.rlim_cur, cap);
-  }
 }
 
 }  // namespace
@@ -158,7 +148,7 @@ absl::StatusOr<std::unique_ptr<TcpServer::Impl>> TcpServer::Impl::Create(
 
 absl::Status TcpServer::Impl::Assemble(
     const Options& options, std::vector<InheritedListener> inherited) {
-  CheckExitQueue(options, &log_);
+  ReportProcess(options, &log_);
   Supervisor::Parts parts;
   parts.log = &log_;
   parts.requests = &requests_;

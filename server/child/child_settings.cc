@@ -4,6 +4,8 @@
 
 #include <csignal>
 
+#include "brood/server/process/preparation.h"
+
 namespace brood::server {
 
 proc::ChildSettings SettingsOfChildren(const Options& options) {
@@ -21,6 +23,7 @@ proc::ChildSettings SettingsOfChildren(const Options& options) {
   }
   settings.ignored = {SIGHUP, SIGUSR2};
   settings.ignored_as_in_parent = {SIGINT, SIGQUIT};
+  settings.descriptors = Preparation::OfThisProcess().descriptors_before();
   return settings;
 }
 

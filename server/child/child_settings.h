@@ -11,7 +11,8 @@ namespace brood::server {
 // Returns what a child of the server is like when it begins. It outlives the
 // signals by which the server is asked for an upgrade. A signal that was
 // ignored when the program was started, as a shell does it for a job in the
-// background, stays ignored.
+// background, stays ignored. A limit of descriptors that PrepareProcess() has
+// raised is what it was before.
 //
 // Runs in the parent, once for each server.
 //

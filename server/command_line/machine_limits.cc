@@ -8,6 +8,7 @@
 #include <cstddef>
 
 #include "absl/strings/str_cat.h"
+#include "brood/server/process/descriptor_budget.h"
 
 namespace brood::server {
 
@@ -15,6 +16,20 @@ std::vector<std::string> LimitsTooLowFor(const Options& options) {
   const size_t children = options.Capacity();
   std::vector<std::string> sentences;
   rlimit limit;
+  // The program can be upgraded, and raises the soft limit to the hard one.
+  Options upgradable = options;
+  upgradable.upgrade.command = {"/"};
+  const DescriptorBudget budget =
+      DescriptorBudget::For(upgradable, CountOpenDescriptors());
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+      limit.rlim_max < budget.total()) {
+    sentences.push_back(
+        absl::StrCat("the hard limit of descriptors (ulimit -Hn ",
+                     limit.rlim_max, ") is below the ", budget.total(),
+                     " that may be needed (", budget.ToString(),
+                     "): what does not fit is not made, and clients wait "
+                     "when none is free"));
+  }
   // The program raises the soft limit to the hard one.
   if (getrlimit(RLIMIT_SIGPENDING, &limit) == 0 && limit.rlim_max < children) {
     sentences.push_back(

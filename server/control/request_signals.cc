@@ -55,14 +55,6 @@ uint32_t BitOf(size_t index, Sender sender) {
   return uint32_t{1} << (index + (sender == kKernel ? kSignals.size() : 0));
 }
 
-// Returns whether this process has a controlling terminal. The kernel takes it
-// away when the terminal is closed, also from processes in the background.
-bool HasTerminal() {
-  const net::UniqueFd terminal = net::UniqueFd::Adopt(
-      open("/dev/tty", O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
-  return terminal.valid();
-}
-
 // In a process that was forked since the handler was installed, the signal does
 // what it would have done without it. It is blocked until the handler returns.
 void OnSignal(int signal, siginfo_t* info, void* /*context*/) {
@@ -238,6 +230,12 @@ void RequestSignals::Shared::Ask(bool upgrade) const {
   for (const Requests* requests : everyone_) {
     upgrade ? requests->AskToUpgrade() : requests->AskToDrain();
   }
+}
+
+bool RequestSignals::HasTerminal() {
+  const net::UniqueFd terminal = net::UniqueFd::Adopt(
+      open("/dev/tty", O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
+  return terminal.valid();
 }
 
 absl::Status RequestSignals::BlockAlone() {

@@ -51,6 +51,10 @@ class RequestSignals {
   // object.
   static absl::StatusOr<RequestSignals> Join(const Requests* requests, Use use);
 
+  // Returns whether this process has a controlling terminal. The kernel takes
+  // it away when the terminal is closed, also from processes in the background.
+  static bool HasTerminal();
+
   // Takes no signal.
   RequestSignals() = default;
   RequestSignals(RequestSignals&& other) noexcept

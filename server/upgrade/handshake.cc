@@ -20,6 +20,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "brood/net/socket.h"
+#include "brood/server/process/preparation.h"
 
 namespace brood::server {
 namespace {
@@ -114,6 +115,9 @@ proc::Program Handshake::MakeProgram(const std::vector<std::string>& command,
   // A signal that comes before the program has set its handlers would end it.
   program.blocked_signals = {SIGHUP, SIGUSR2};
   program.kept_if_ignored = {SIGHUP, SIGINT, SIGQUIT};
+  if (const auto& before = Preparation::OfThisProcess().descriptors_before()) {
+    program.descriptors = before->rlim_cur;
+  }
   return program;
 }
 

@@ -2,7 +2,7 @@
 """The inside of server: its parts, and the edges between them.
 
     main, command_line > facade > supervisor
-      > strategy, upgrade, listening, control, deadlines, status, admission
+      > strategy, upgrade, process, listening, control, deadlines, status, admission
       > child > log > vocabulary > net, proc
 
 Of what lies directly in server/, the program ("main"), the facade and the
@@ -19,6 +19,7 @@ _BELOW_SUPERVISOR = [
     "deadlines",
     "listening",
     "log",
+    "process",
     "status",
     "strategy",
     "upgrade",
@@ -33,13 +34,14 @@ _MAY_GO_TO = {
     "facade": ["supervisor"] + _BELOW_SUPERVISOR,
     "supervisor": _BELOW_SUPERVISOR,
     "strategy": ["child", "log", "vocabulary"],
-    "upgrade": ["control", "listening", "log", "vocabulary"],
+    "upgrade": ["control", "listening", "log", "process", "vocabulary"],
+    "process": ["control", "log", "vocabulary"],
     "listening": ["log", "vocabulary"],
     "control": ["log", "vocabulary"],
     "deadlines": ["log", "status", "vocabulary"],
     "status": ["log", "vocabulary"],
     "admission": ["vocabulary"],
-    "child": ["log", "vocabulary"],
+    "child": ["log", "process", "vocabulary"],
     "log": ["vocabulary"],
     "vocabulary": [],
 }
@@ -59,6 +61,8 @@ _MUST_GO_TO = [
     ("supervisor", "admission"),
     ("strategy", "child"),
     ("upgrade", "control"),
+    ("upgrade", "process"),
+    ("process", "control"),
     ("listening", "log"),
     ("control", "log"),
     ("deadlines", "status"),

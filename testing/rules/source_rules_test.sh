@@ -56,7 +56,7 @@ rule 'two handlers of signals: one does nothing, one notes a request' \
   '\b(sigaction|sigset|(bsd_)?signal)\s*\(\s*[^)\s]' \
   '  signal(SIGCHLD, OnDeath);' \
   proc/reaper.cc proc/process_state.cc server/control/request_signals.cc \
-  proc/program.cc server/main.cc \
+  proc/program.cc server/main.cc server/process/inheritance.cc \
   server/prepare_process.cc # resets what is ignored
 # An embedder has no flags; NameFlags() translates for the program.
 rule 'a library names the fields of Options, and no flag' \
