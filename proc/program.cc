@@ -17,6 +17,7 @@ namespace brood::proc {
 namespace {
 
 constexpr int kFirstFd = STDERR_FILENO + 1;
+constexpr int kForLibraries = 8;
 
 // What C wants for argv and environ. Points into `strings`.
 std::vector<char*> PointersTo(const std::vector<std::string>& strings) {
@@ -34,11 +35,13 @@ std::vector<char*> PointersTo(const std::vector<std::string>& strings) {
 // has when it is created.
 class LoweredLimit {
  public:
-  // Sets the limit to `soft`, but allows the descriptors below `end`.
+  // Sets the limit to `soft`, but allows the descriptors below `end`, and those
+  // that a program opens to find its libraries.
   LoweredLimit(const absl::optional<rlim_t>& soft, int end) {
     if (!soft || getrlimit(RLIMIT_NOFILE, &before_) < 0) return;
-    const rlimit lowered = {std::max(*soft, static_cast<rlim_t>(end)),
-                            before_.rlim_max};
+    const rlimit lowered = {
+        std::max(*soft, static_cast<rlim_t>(end + kForLibraries)),
+        before_.rlim_max};
     if (lowered.rlim_cur >= before_.rlim_cur) return;
     is_lowered_ = setrlimit(RLIMIT_NOFILE, &lowered) == 0;
   }

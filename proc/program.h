@@ -41,7 +41,8 @@ struct Program {
   // nohup(1) and shells ignore must. Every other signal has its default action.
   std::vector<int> kept_if_ignored;
   // Is the soft limit of descriptors with which the program starts, for a
-  // process that has raised its own; that of this process, if there is none.
+  // process that has raised its own; that of this process, if there is none. It
+  // is higher if the program has no room for `fds` and a few more.
   // While the program is being started, this process has it too: another thread
   // that opens a descriptor at that moment may find the limit reached.
   absl::optional<rlim_t> descriptors;
