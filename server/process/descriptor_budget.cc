@@ -14,6 +14,9 @@ namespace {
 // deadlines, and the two of PollableFd().
 constexpr size_t kAlways = 8;
 
+// A listener, and the socket by which the deadlines ask about its network.
+constexpr size_t kForEachListener = 2;
+
 // Connections that wait for a process (Connections::kMostWaiting), one that is
 // just accepted, and files of /proc that are read for a moment.
 constexpr size_t kInFlight = 11;
@@ -70,8 +73,8 @@ DescriptorBudget DescriptorBudget::For(const Options& options, size_t open) {
   budget.open = open;
   budget.workers = kForEachWorker * WorkersOf(options);
   const size_t listeners = options.listen.size();
-  budget.server =
-      kAlways + kInFlight + listeners + ForStrategy(options.strategy);
+  budget.server = kAlways + kInFlight + kForEachListener * listeners +
+                  ForStrategy(options.strategy);
   if (!options.upgrade.command.empty()) {
     budget.server += kUpgrade + kGiven + listeners;
   }

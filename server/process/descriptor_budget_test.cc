@@ -52,7 +52,7 @@ TEST_F(DescriptorBudgetTest, GrowsWithTheListenersAndWithUpgrades) {
   const DescriptorBudget one = DescriptorBudget::For(options, 3);
   options.listen = {"127.0.0.1:0", "[::1]:0", "unix:/run/x"};
   const DescriptorBudget three = DescriptorBudget::For(options, 3);
-  EXPECT_EQ(three.server, one.server + 2);
+  EXPECT_EQ(three.server, one.server + 4);
   options.upgrade.command = {"/bin/server"};
   EXPECT_GE(DescriptorBudget::For(options, 3).server, three.server + 3 + 12);
 }

@@ -196,6 +196,22 @@ claim_check_config_warns_of_limits() {
 }
 
 # The row O5, with what else editors and other formats leave in a file.
+claim_check_config_warns_of_too_few_descriptors() {
+  (
+    ulimit -n 100
+    prints "${valid}" --check_config
+    run --check_config --strategy=pool --workers=100
+    ((code == 0)) || fail "exit code ${code}"
+    holds "${scratch}/out" "${valid}" || fail "it is not said to be valid"
+    grep -qE '^brood: warning: .*ulimit -Hn 100.* \(200 for workers, ' "${scratch}/error" ||
+      fail "it does not warn"
+  ) || exit 1
+  (
+    ulimit -Sn 41
+    prints "${valid}" --check_config --strategy=pool --workers=100
+  ) || exit 1
+}
+
 claim_a_line_that_is_not_a_flag_is_refused_with_file_and_line() {
   refuses_file '\xef\xbb\xbf--max_connections=5\n' \
     '1: the file begins with a byte order mark; save it as UTF-8 without one'

@@ -6,6 +6,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -27,6 +28,7 @@
 #include "brood/net/connection.h"
 #include "brood/net/endpoint.h"
 #include "brood/server/handler.h"
+#include "brood/server/process/preparation.h"
 #include "brood/server/tcp_server.h"
 #include "brood/testing/syscalls/syscall_scenarios.h"
 
@@ -192,6 +194,11 @@ Scenario Upgrades() {
       dup2(fds[0], STDIN_FILENO);
       close(fds[0]);
       end_of_successor = fds[1];
+      // As if the process had raised it: children and the program get it back.
+      rlimit limit;
+      getrlimit(RLIMIT_NOFILE, &limit);
+      --limit.rlim_cur;
+      server::Preparation::OfThisProcess().RaisedDescriptors(limit);
     };
     setup.after = [] {
       if (write(end_of_successor, "\n", 1) < 0) abort();
