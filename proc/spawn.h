@@ -72,8 +72,8 @@ struct ChildSettings {
   std::vector<int> ignored_as_in_parent;
   // The limit of descriptors that the child has, for a process that has raised
   // its own; that of the process that spawns, if there is none. The hard limit
-  // is given so that one system call is enough: if it was changed since, it
-  // stays what it is.
+  // is given so that one system call is enough: if it was lowered since, it
+  // stays lowered.
   absl::optional<rlimit> descriptors;
 };
 
