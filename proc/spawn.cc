@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -139,23 +140,57 @@ void GuardExit() {
   if (on_exit(LeaveIfSpawned, &spawned_pid) == 0) guarded = &spawned_pid;
 }
 
+// Reports whether `error` is that of a call that this kernel does not have, or
+// that a policy refuses: it will fail again. Others are those of a shortage.
+bool IsRefusal(int error) {
+  return error == EINVAL || error == ENOSYS || error == EPERM;
+}
+
+// The kernel writes the child's id to `tid`, and clears it when the child ends:
+// the raw call leaves the C library's copy of the thread id alone.
+long CallClone3(uint64_t flags, int exit_signal, pid_t* spawned, int* tid) {
+  clone_args args = {};
+  args.flags = flags | CLONE_CLEAR_SIGHAND;
+  args.child_tid = reinterpret_cast<uintptr_t>(tid);
+  args.parent_tid = reinterpret_cast<uintptr_t>(spawned);
+  args.exit_signal = static_cast<uint64_t>(exit_signal);
+  return syscall(SYS_clone3, &args, sizeof(args));
+}
+
+long CallClone(uint64_t flags, int exit_signal, pid_t* spawned, int* tid) {
+  flags |= static_cast<uint64_t>(exit_signal);
+#if defined(__x86_64__)
+  return syscall(SYS_clone, flags, nullptr, spawned, tid, nullptr);
+#else
+  return syscall(SYS_clone, flags, nullptr, spawned, nullptr, tid);
+#endif
+}
+
 }  // namespace
 
+// Without the address of the thread's id, only the C library can correct its
+// copy in a child. Without that of the list of robust mutexes, a child has none
+// that the kernel knows: what it holds at its death stays locked.
 absl::StatusOr<CloneSpawner> CloneSpawner::Create(int exit_signal,
                                                   ChildSettings settings) {
   CloneSpawner spawner(exit_signal, std::move(settings));
   if (prctl(PR_GET_TID_ADDRESS, &spawner.tid_address_) < 0) {
-    return absl::ErrnoToStatus(errno, "prctl PR_GET_TID_ADDRESS");
+    spawner.tid_address_ = nullptr;
+    spawner.chosen_ = {Way::kFork, "prctl PR_GET_TID_ADDRESS", errno};
   }
   if (syscall(SYS_get_robust_list, 0, &spawner.robust_list_,
               &spawner.robust_list_size_) < 0) {
-    return absl::ErrnoToStatus(errno, "get_robust_list");
+    spawner.robust_list_ = nullptr;
   }
-  // Arguments too short to mean anything: EINVAL where clone3 exists, another
-  // error (ENOSYS, a container's EPERM) where it can't be used.
-  spawner.has_clear_sighand_ =
-      syscall(SYS_clone3, nullptr, size_t{0}) < 0 && errno == EINVAL;
   return spawner;
+}
+
+SpawnFallback CloneSpawner::fallback() const {
+  static constexpr const char* kNames[] = {"", "clone", "clone with SIGCHLD",
+                                           "fork"};
+  if (chosen_.way == Way::kClone3) return {};
+  return {kNames[static_cast<size_t>(chosen_.way)],
+          absl::StrCat(chosen_.refused, ": ", strerrordesc_np(chosen_.error))};
 }
 
 absl::Status CloneSpawner::Prepare() {
@@ -177,7 +212,7 @@ absl::StatusOr<SpawnedChild> CloneSpawner::Spawn(
   if (!alone.ok()) return alone;
 
   SyncPoint("spawn: about to clone");
-  const pid_t pid = Clone(0, exit_signal_, nullptr);
+  const pid_t pid = Clone(0, nullptr);
   if (pid == 0) RunChild(body, kept_fds);
   SyncPoint("spawn: cloned");
   if (pid < 0) return absl::ErrnoToStatus(errno, "clone");
@@ -191,45 +226,75 @@ absl::StatusOr<pid_t> CloneSpawner::SpawnSibling(
   if (!alone.ok()) return alone;
 
   SyncPoint("spawn: about to clone a sibling");
-  const pid_t pid = Clone(CLONE_PARENT | CLONE_PARENT_SETTID, 0, spawned);
+  const pid_t pid = Clone(CLONE_PARENT | CLONE_PARENT_SETTID, spawned);
   if (pid == 0) RunChild(body, kept_fds);
   SyncPoint("spawn: cloned a sibling");
   if (pid < 0) return absl::ErrnoToStatus(errno, "clone");
   return pid;
 }
 
-// As fork() does it, but with an exit signal of our own. The raw call leaves
-// the C library's copy of the thread id alone, so the kernel is told to write
-// the child's id there, and to clear it when the child ends.
+// As fork() does it, but with an exit signal of our own.
 //
 // Every signal is blocked meanwhile, and until the child has set its
 // dispositions: one that comes in between can neither run a handler of the
 // parent's in the child nor end a child that is to ignore it.
-pid_t CloneSpawner::Clone(uint64_t flags, int exit_signal,
-                          pid_t* spawned) const {
+pid_t CloneSpawner::Clone(uint64_t flags, pid_t* spawned) const {
   sigset_t all, before;
   sigfillset(&all);
   if (sigprocmask(SIG_SETMASK, &all, &before) < 0) return -1;
-  flags |= CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
-  long pid;
-  if (has_clear_sighand_) {
-    clone_args args = {};
-    args.flags = flags | CLONE_CLEAR_SIGHAND;
-    args.child_tid = reinterpret_cast<uintptr_t>(tid_address_);
-    args.parent_tid = reinterpret_cast<uintptr_t>(spawned);
-    args.exit_signal = static_cast<uint64_t>(exit_signal);
-    pid = syscall(SYS_clone3, &args, sizeof(args));
-  } else {
-    flags |= static_cast<uint64_t>(exit_signal);
-#if defined(__x86_64__)
-    pid = syscall(SYS_clone, flags, nullptr, spawned, tid_address_, nullptr);
-#else
-    pid = syscall(SYS_clone, flags, nullptr, spawned, nullptr, tid_address_);
-#endif
+  const Chosen first = chosen_;
+  pid_t pid = CloneByWay(flags, spawned);
+  while (pid < 0 && IsRefusal(errno) && TryNextWay()) {
+    pid = CloneByWay(flags, spawned);
   }
+  if (pid == 0) return 0;
+  // A way that does not work either is no reason to leave the first one.
+  if (pid < 0) chosen_ = first;
   // This call leaves errno alone, and a write to errno would cost the parent a
   // page fault after each fork.
-  if (pid != 0) pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return pid;
+}
+
+// Moves on from a way that was refused. Returns false if it was the last one.
+bool CloneSpawner::TryNextWay() const {
+  if (chosen_.way == Way::kClone3) {
+    chosen_ = {Way::kClone, "clone3", errno};
+    return true;
+  }
+  if (chosen_.way == Way::kClone && exit_signal_ != SIGCHLD) {
+    chosen_ = {Way::kCloneWithSigchld, "clone with another exit signal", errno};
+    return true;
+  }
+  return false;
+}
+
+// A sibling has the exit signal of this process, whatever is asked for: clone3
+// wants none, and some policies want SIGCHLD.
+pid_t CloneSpawner::CloneByWay(uint64_t flags, pid_t* spawned) const {
+  const bool is_sibling = (flags & CLONE_PARENT) != 0;
+  const int exit_signal = is_sibling ? 0 : exit_signal_;
+  flags |= CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
+  long pid = -1;
+  switch (chosen_.way) {
+    case Way::kClone3:
+      pid = CallClone3(flags, exit_signal, spawned, tid_address_);
+      break;
+    case Way::kClone:
+      pid = CallClone(flags, exit_signal, spawned, tid_address_);
+      break;
+    case Way::kCloneWithSigchld:
+      pid = CallClone(flags, SIGCHLD, spawned, tid_address_);
+      break;
+    case Way::kFork:
+      // The C library cannot create a sibling.
+      if (is_sibling) {
+        errno = ENOSYS;
+      } else {
+        pid = _Fork();
+      }
+      break;
+  }
   return static_cast<pid_t>(pid);
 }
 
@@ -237,9 +302,11 @@ pid_t CloneSpawner::Clone(uint64_t flags, int exit_signal,
 // of the body out of the parent's frames, which lie copied below this one.
 void CloneSpawner::RunChild(absl::FunctionRef<int()> body,
                             absl::Span<const int> kept_fds) const noexcept {
-  spawned_pid = *tid_address_;
+  spawned_pid = tid_address_ != nullptr ? *tid_address_ : getpid();
   ClosePrivateFds(kept_fds);
-  syscall(SYS_set_robust_list, robust_list_, robust_list_size_);
+  if (robust_list_ != nullptr) {
+    syscall(SYS_set_robust_list, robust_list_, robust_list_size_);
+  }
   // Touched only if need be: a page that is written is a page that is copied.
   DropUnflushed(stdout);
   DropUnflushed(stderr);
@@ -285,7 +352,7 @@ void CloneSpawner::LimitDescriptors() const {
 // Dispositions first, the mask last: nothing that was ignored or handled by the
 // parent can get at the child in between.
 void CloneSpawner::SetSignals() const {
-  if (!has_clear_sighand_) {
+  if (chosen_.way != Way::kClone3) {
     for (int signal = 1; signal <= SIGRTMAX; ++signal) {
       if (!Contains(settings_.ignored_as_in_parent, signal) ||
           !IsIgnored(signal)) {

@@ -20,13 +20,15 @@
 // leaves the body ends in std::terminate.
 //
 // Children are cloned with the exit signal that the reaper listens to (see
-// reaper.h). The raw clone does not run pthread_atfork handlers.
+// reaper.h). No way to create a child runs pthread_atfork handlers. Where the
+// kernel or a policy refuses a way, the next one is used; see SpawnFallback.
 //
 // Only a single-threaded process may spawn: in a child of a threaded one, any
 // lock (malloc's, the log's) may be held for ever by a thread that isn't there.
 //
 // Errors: FailedPrecondition when this process has threads; ResourceExhausted
-// or Unavailable when the kernel refuses for now (ENOMEM, EAGAIN).
+// or Unavailable when the kernel refuses for now (ENOMEM, EAGAIN); the errno of
+// the last way (EINVAL, ENOSYS, EPERM) when each is refused.
 //
 // Example:
 //   auto spawner = CloneSpawner::Create(reaper.exit_signal());
@@ -44,6 +46,7 @@
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -75,6 +78,21 @@ struct ChildSettings {
   // is given so that one system call is enough: if it was lowered since, it
   // stays lowered.
   absl::optional<rlimit> descriptors;
+};
+
+// SpawnFallback says how children are created where that is not by clone3 with
+// all that it is asked for. A value; both are empty if it is.
+struct SpawnFallback {
+  // Names the way:
+  //   "clone"               handlers are reset by the child, one by one
+  //   "clone with SIGCHLD"  and the exit signal is SIGCHLD: the reaper finds
+  //                         ends by its sweep, and wait calls for any child
+  //                         find these children
+  //   "fork"                the same, by the C library's _Fork(); no sibling
+  //                         can be created
+  std::string way;
+  // Names the call that was refused, and the error.
+  std::string why;
 };
 
 // SpawnedChild is a Child that also says when it was created.
@@ -117,10 +135,13 @@ class Spawner {
   virtual absl::StatusOr<pid_t> SpawnSibling(
       absl::FunctionRef<int()> body, pid_t* spawned,
       absl::Span<const int> kept_fds = {}) const = 0;
+
+  // Returns how this object has created its last process.
+  virtual SpawnFallback fallback() const = 0;
 };
 
-// CloneSpawner creates processes by the kernel's clone3 or clone. A value: each
-// process that spawns may have a copy.
+// CloneSpawner creates processes by the kernel's clone3 or clone, or by fork. A
+// value: each process that spawns may have a copy, which falls back for itself.
 class CloneSpawner final : public Spawner {
  public:
   // Children notify this process of their end by `exit_signal`.
@@ -134,12 +155,24 @@ class CloneSpawner final : public Spawner {
   absl::StatusOr<pid_t> SpawnSibling(
       absl::FunctionRef<int()> body, pid_t* spawned,
       absl::Span<const int> kept_fds = {}) const override;
+  SpawnFallback fallback() const override;
 
  private:
+  // The ways to create a process, the best one first.
+  enum class Way { kClone3, kClone, kCloneWithSigchld, kFork };
+  struct Chosen {
+    Way way;
+    // The call for whose refusal the way before was left, and its error.
+    const char* refused;
+    int error;
+  };
+
   CloneSpawner(int exit_signal, ChildSettings settings)
       : exit_signal_(exit_signal), settings_(std::move(settings)) {}
 
-  pid_t Clone(uint64_t flags, int exit_signal, pid_t* spawned) const;
+  pid_t Clone(uint64_t flags, pid_t* spawned) const;
+  pid_t CloneByWay(uint64_t flags, pid_t* spawned) const;
+  bool TryNextWay() const;
   [[noreturn]] void RunChild(absl::FunctionRef<int()> body,
                              absl::Span<const int> kept_fds) const noexcept;
   void JoinGroup() const;
@@ -148,9 +181,10 @@ class CloneSpawner final : public Spawner {
 
   int exit_signal_;
   ChildSettings settings_;
-  // Whether the kernel can reset handlers while it clones (clone3, Linux 5.5).
-  bool has_clear_sighand_ = false;
-  // Where the C library keeps the thread's id and its list of robust mutexes.
+  // How the last process was created. A child sees how it was created itself.
+  mutable Chosen chosen_ = {Way::kClone3, "", 0};
+  // Where the C library keeps the thread's id and its list of robust mutexes;
+  // null where the kernel does not say.
   int* tid_address_ = nullptr;
   void* robust_list_ = nullptr;
   size_t robust_list_size_ = 0;

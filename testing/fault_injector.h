@@ -77,9 +77,9 @@ namespace brood::testing {
 
 class FaultInjector {
  public:
-  // To be listed and scripted for "a process is made": clone3, and clone where
-  // clone3 is not to be had. (A clone3 without arguments, by which the
-  // framework asks whether it is to be had, is no birth and is not counted.)
+  // To be listed and scripted for "a process is created": clone3, and clone
+  // where clone3 is not to be had. The first process of a server serves no
+  // client: it is created before the server is ready.
   static constexpr int kFork = SYS_clone3;
   // The calls by which the framework accepts and waits, for those who do not
   // want to know their numbers. Any other SYS_... will do as well.

@@ -110,7 +110,8 @@ TEST_P(AcceptRefusedTest, DelaysNoOtherListener) {
     setup.options.drain_grace = absl::Milliseconds(300);
     setup.options.listen = {absl::StrCat("fd:", forbidden.fd()), "127.0.0.1:0"};
     setup.before = [&] {
-      RefuseCallWith(SYS_accept4, static_cast<uint32_t>(forbidden.fd()), error);
+      RefuseArgument({SYS_accept4, 0, ~0U,
+                      static_cast<uint32_t>(forbidden.fd()), true, error});
     };
     const auto server = StartServer(std::move(setup));
     const TestClient unlucky = *TestClient::Connect(server->endpoint(0));

@@ -35,6 +35,10 @@ class FakeSpawner final : public proc::Spawner {
   void FailWith(absl::Status status) { spawn_status_ = std::move(status); }
   // Makes Prepare() return `status` from now on.
   void PrepareWith(absl::Status status) { prepare_status_ = std::move(status); }
+  // Makes fallback() return `fallback` from now on.
+  void FallBackTo(proc::SpawnFallback fallback) {
+    fallback_ = std::move(fallback);
+  }
   // Gives the pid `pid` to the next process, and the pids after it to others.
   void set_next_pid(pid_t pid) { next_pid_ = pid; }
   // Says when processes are created.
@@ -65,10 +69,12 @@ class FakeSpawner final : public proc::Spawner {
     *spawned = next_pid_++;
     return *spawned;
   }
+  proc::SpawnFallback fallback() const override { return fallback_; }
 
  private:
   absl::Status spawn_status_;
   absl::Status prepare_status_;
+  proc::SpawnFallback fallback_;
   net::Instant now_;
   mutable pid_t next_pid_ = kFirstPid;
   mutable int count_ = 0;

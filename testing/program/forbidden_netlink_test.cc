@@ -31,7 +31,7 @@ int RunProgram(const std::string& flag, std::string* said) {
   const pid_t pid = fork();
   if (pid == 0) {
     dup2(fds[1], STDERR_FILENO);
-    RefuseCallWith(SYS_socket, AF_NETLINK, EAFNOSUPPORT);
+    RefuseArgument({SYS_socket, 0, ~0U, AF_NETLINK, true, EAFNOSUPPORT});
     execl("server/server", "server", "--listen=127.0.0.1:0", flag.c_str(),
           static_cast<char*>(nullptr));
     _exit(127);

@@ -8,16 +8,17 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <utility>
 
 namespace brood::testing {
-
 namespace {
 
-// Installs a filter, which this process and its children keep.
-void Install(std::vector<sock_filter> program) {
-  const sock_fprog filter = {static_cast<unsigned short>(program.size()),
-                             program.data()};
+uint32_t Error(int error) {
+  return SECCOMP_RET_ERRNO | static_cast<uint32_t>(error);
+}
+
+void Install(std::vector<sock_filter>* program) {
+  const sock_fprog filter = {static_cast<unsigned short>(program->size()),
+                             program->data()};
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
       prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) < 0) {
     std::perror("prctl PR_SET_SECCOMP");
@@ -33,24 +34,28 @@ void RefuseCalls(const std::vector<int>& calls, int error) {
   for (int call : calls) {
     program.push_back(
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(call), 0, 1));
-    program.push_back(BPF_STMT(
-        BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<uint32_t>(error)));
+    program.push_back(BPF_STMT(BPF_RET | BPF_K, Error(error)));
   }
   program.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
-  Install(std::move(program));
+  Install(&program);
 }
 
-void RefuseCallWith(int call, uint32_t argument, int error) {
-  // The lower half of the argument, on the machines that there are.
-  Install({
+void RefuseArgument(const RefusedArgument& refused) {
+  const auto argument = static_cast<uint32_t>(
+      offsetof(seccomp_data, args) +
+      static_cast<size_t>(refused.index) * sizeof(uint64_t));
+  std::vector<sock_filter> program = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(call), 0, 3),
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, argument, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K,
-               SECCOMP_RET_ERRNO | static_cast<uint32_t>(error)),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  });
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(refused.call),
+               0, 4),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, argument),
+      BPF_STMT(BPF_ALU | BPF_AND | BPF_K, refused.mask),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, refused.value,
+               static_cast<uint8_t>(refused.if_equal ? 0 : 1),
+               static_cast<uint8_t>(refused.if_equal ? 1 : 0)),
+      BPF_STMT(BPF_RET | BPF_K, Error(refused.error)),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  Install(&program);
 }
 
 }  // namespace brood::testing

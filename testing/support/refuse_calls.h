@@ -23,9 +23,26 @@ namespace brood::testing {
 
 // `calls` are numbers, SYS_...; `error` is an errno.
 void RefuseCalls(const std::vector<int>& calls, int error);
-// Refuses `call` if its first argument is `argument`, as a family of sockets or
-// a descriptor.
-void RefuseCallWith(int call, uint32_t argument, int error);
+
+// RefusedArgument is a call that fails depending on one of its arguments, of
+// which a filter sees the value and not what it points to.
+struct RefusedArgument {
+  // The number of the call, SYS_...
+  int call;
+  // Which argument, from 0 on.
+  int index;
+  // The bits of its lower half that are compared.
+  uint32_t mask;
+  // What they are compared with.
+  uint32_t value;
+  // Whether the call fails if the bits are `value`, or if they are not.
+  bool if_equal;
+  // The errno with which the call fails.
+  int error;
+};
+
+// Makes a call fail in this process from now on if an argument is such.
+void RefuseArgument(const RefusedArgument& refused);
 
 }  // namespace brood::testing
 

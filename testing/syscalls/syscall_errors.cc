@@ -107,6 +107,7 @@ const std::map<std::string, Errors>& Table() {
       // Processes and signals.
       {"clone3", {ForGood(EAGAIN), ForGood(ENOMEM), ForGood(EPERM)}},
       {"clone", {ForGood(EAGAIN), ForGood(ENOMEM), ForGood(EPERM)}},
+      {"_Fork", {ForGood(EAGAIN), ForGood(ENOMEM), ForGood(EPERM)}},
       {"get_robust_list", {ForGood(EPERM), ForGood(ENOSYS)}},
       {"rt_sigaction", {ForGood(EINVAL)}},
       {"prctl", {ForGood(EINVAL), ForGood(EPERM)}},

@@ -156,7 +156,13 @@ Scenario KilledZygote() {
 
 Scenario WithoutClone3() {
   Scenario scenario = With("fork, without clone3", [](Setup&) {});
-  scenario.always_fail = {{"CloneSpawner::Create syscall #2", ENOSYS}};
+  scenario.always_fail = {{"CallClone3 syscall", ENOSYS}};
+  return scenario;
+}
+
+Scenario WithoutTidAddress() {
+  Scenario scenario = With("fork, without PR_GET_TID_ADDRESS", [](Setup&) {});
+  scenario.always_fail = {{"CloneSpawner::Create prctl", EINVAL}};
   return scenario;
 }
 
@@ -346,6 +352,7 @@ std::vector<Scenario> Scenarios(const ShortDir& dir) {
       DiesAtStart(server::StrategyKind::kSpares),
       DiesAtStart(server::StrategyKind::kPool),
       WithoutClone3(),
+      WithoutTidAddress(),
       RefusedSignals(),
   };
   for (Scenario& scenario : HandOverScenarios(dir)) {

@@ -318,6 +318,9 @@ BROOD_DIVERT(int, getitimer, (int which, itimerval* value), (which, value), -1)
 BROOD_DIVERT(int, on_exit, (void (*function)(int, void*), void* argument),
              (function, argument), -1)
 
+// Comes back twice, as a clone does.
+BROOD_DIVERT(pid_t, _Fork, (), (), -1)
+
 int __real_prctl(int what, ...);
 int __wrap_prctl(int what, ...) {
   va_list rest;

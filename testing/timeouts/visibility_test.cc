@@ -259,7 +259,9 @@ TEST_P(VisibilityTest, AHandlerThatClosesAndWorksOnIsNotKilled) {
 // security module, by a filter of a container, by a kernel without it.
 constexpr int kForbidden[] = {EAFNOSUPPORT, EPERM, EACCES, EPROTONOSUPPORT};
 
-void ForbidNetlink(int error) { RefuseCallWith(SYS_socket, AF_NETLINK, error); }
+void ForbidNetlink(int error) {
+  RefuseArgument({SYS_socket, 0, ~0U, AF_NETLINK, true, error});
+}
 
 TEST_P(VisibilityTest, WithoutNetlinkTheOtherDeadlinesAreRefusedByName) {
   for (const int error : kForbidden) {
