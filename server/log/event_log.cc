@@ -20,38 +20,6 @@ absl::string_view ErrorText(int error) {
   return text != nullptr ? text : "unknown error";
 }
 
-absl::string_view KillReasonName(KillReason reason) {
-  switch (reason) {
-    case KillReason::kStop:
-      return "stop";
-    case KillReason::kFirstByte:
-      return "first_byte";
-    case KillReason::kIdle:
-      return "idle";
-    case KillReason::kPeer:
-      return "peer";
-    case KillReason::kConnection:
-      break;
-  }
-  return "connection";
-}
-
-// Returns how important the end of a connection is. What its client did, and
-// what the server does to its children when it stops, is no failure.
-LogLevel LevelOf(const ConnectionReport& report) {
-  const proc::ExitStatus& status = report.status;
-  bool failed = true;
-  if (status.unknown()) {
-    failed = false;  // StatusTaken() warns, once for all
-  } else if (status.exited()) {
-    const auto code = static_cast<ExitCode>(status.code());
-    failed = code == ExitCode::kHandlerFailed || code == ExitCode::kBug;
-  } else if (status.killed() && report.kill_reason) {
-    failed = *report.kill_reason != KillReason::kStop;
-  }
-  return failed ? LogLevel::kWarning : LogLevel::kInfo;
-}
-
 // Returns the event `name`: the connection of `peer` has a process.
 Event HasProcess(absl::string_view name, absl::string_view text, pid_t pid,
                  const net::PeerAddress& peer, size_t running, size_t cap) {
@@ -68,6 +36,19 @@ EventLog::EventLog(LogLevel level, LogFormat format, TimeStamp stamp)
     : EventLog(LogSettings{level, format, stamp, "brood", nullptr}) {}
 
 EventLog::EventLog(LogSettings settings) : writer_(std::move(settings)) {}
+
+void EventLog::SpawnFallback(absl::string_view way, absl::string_view why) {
+  Log(Event(LogLevel::kInfo, "spawn-fallback",
+            "children are created by {}, because a better way is refused: {}")
+          .Add("brood.spawn.way", way)
+          .Add("error.message", why));
+}
+
+void EventLog::RehearsalFailed(const absl::Status& why) {
+  Log(Event(LogLevel::kWarning, "rehearsal-failed",
+            "the first child failed, and the server starts without: {}")
+          .Add("error.message", why.message()));
+}
 
 void EventLog::NotifyFailed(absl::string_view words, const absl::Status& why) {
   Log(Event(LogLevel::kWarning, "notify-failed", "sd_notify {} failed: {}")

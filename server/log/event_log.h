@@ -76,6 +76,11 @@ class EventLog {
   // Logs `what` was changed in this process when it was prepared, and what was
   // found there.
   void Inherited(absl::string_view what);
+  // Logs that children are created in the `way` of a SpawnFallback.
+  void SpawnFallback(absl::string_view way, absl::string_view why);
+  // Logs that the child which the server creates at its start could not be
+  // created, or did not end as it should.
+  void RehearsalFailed(const absl::Status& why);
   // Logs that the limit of queued signals is below the `cap` of connections.
   void SignalQueueTooSmall(uint64_t limit, size_t cap);
   // Logs that the `limit` of descriptors is below the number that may be

@@ -91,7 +91,8 @@ TEST_F(EventLogJsonTest, NamesEachEvent) {
       ElementsAre(
           "listening", "inherited-listener-unused", "inherited-listener-wider",
           "listener-unreachable", "listener-rebound", "option-not-applied",
-          "listen-fds-ignored", "inherited", "signal-queue-too-small",
+          "listen-fds-ignored", "inherited", "spawn-fallback",
+          "rehearsal-failed", "signal-queue-too-small",
           "descriptors-short", "notify-failed", "draining", "terminating",
           "killing", "left-in-queue", "stopped", "forked", "assigned",
           "handling", "prepare-failed", "handler-threw", "bad-exit-code",

@@ -75,6 +75,8 @@ void LogEveryEvent(EventLog& log) {
   log.OptionNotApplied("unix_mode", listener, "chmod /run/x.sock: no");
   log.ListenFdsIgnored("LISTEN_PID=1 is not this process");
   log.Inherited("opened descriptor 0");
+  log.SpawnFallback("clone", "clone3: Function not implemented");
+  log.RehearsalFailed(refused);
   log.SignalQueueTooSmall(100, 1000);
   log.DescriptorsShort(41, 230, "200 for workers, 27 for the server");
   log.NotifyFailed("READY=1\nSTATUS=idle", absl::NotFoundError("sendto @x"));

@@ -23,6 +23,36 @@ ExitText ExitText::OfHandler(const proc::ExitStatus& status) {
   return how;
 }
 
+absl::string_view KillReasonName(KillReason reason) {
+  switch (reason) {
+    case KillReason::kStop:
+      return "stop";
+    case KillReason::kFirstByte:
+      return "first_byte";
+    case KillReason::kIdle:
+      return "idle";
+    case KillReason::kPeer:
+      return "peer";
+    case KillReason::kConnection:
+      break;
+  }
+  return "connection";
+}
+
+LogLevel LevelOf(const ConnectionReport& report) {
+  const proc::ExitStatus& status = report.status;
+  bool failed = true;
+  if (status.unknown()) {
+    failed = false;  // StatusTaken() warns, once for all
+  } else if (status.exited()) {
+    const auto code = static_cast<ExitCode>(status.code());
+    failed = code == ExitCode::kHandlerFailed || code == ExitCode::kBug;
+  } else if (status.killed() && report.kill_reason) {
+    failed = *report.kill_reason != KillReason::kStop;
+  }
+  return failed ? LogLevel::kWarning : LogLevel::kInfo;
+}
+
 void AddExit(const proc::ExitStatus& status, Event& event) {
   if (status.exited()) event.Add("brood.exit.code", status.code());
   if (status.killed()) event.Add("brood.exit.signal", status.signal());

@@ -5,7 +5,9 @@
 
 #include "absl/strings/string_view.h"
 #include "brood/proc/exit_status.h"
+#include "brood/server/connection_report.h"
 #include "brood/server/log/event.h"
+#include "brood/server/log_level.h"
 
 namespace brood::server {
 
@@ -28,6 +30,13 @@ class ExitText {
  private:
   char text_[160];
 };
+
+// Returns the name of `reason`, as brood.kill.reason has it.
+absl::string_view KillReasonName(KillReason reason);
+
+// Returns how important the end of a connection is. What its client did, and
+// what the server does to its children when it stops, is no failure.
+LogLevel LevelOf(const ConnectionReport& report);
 
 // Adds brood.exit.code or brood.exit.signal, as numbers.
 void AddExit(const proc::ExitStatus& status, Event& event);
