@@ -19,6 +19,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "brood/proc/exit_status.h"
 #include "brood/server/command_line/flag_reader.h"
 #include "brood/server/command_line/flags.h"
@@ -206,6 +207,9 @@ int Main(int argc, char** argv) {
     Fail(NameFlags(server.status()), ExitCode::kSystemRefused);
   }
 
+  // The first child shows that there can be others, before that is announced.
+  const absl::StatusOr<bool> first = (*server)->Step(absl::ZeroDuration());
+  if (!first.ok()) Fail(first.status(), ExitCode::kSystemRefused);
   AnnounceReadiness((*server)->endpoints(), STDOUT_FILENO);
   const absl::Status stopped = (*server)->Run();
   if (const auto status = (*server)->last_generation_status()) EndLike(*status);

@@ -1,5 +1,8 @@
 #include "brood/testing/server_fixture.h"
 
+#include <sys/types.h>
+#include <sys/wait.h>
+
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -8,7 +11,11 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "brood/server/log_level.h"
+#include "brood/server/tcp_server.h"
+#include "brood/testing/logged_event.h"
 #include "brood/testing/status_matchers.h"
+#include "brood/testing/support/observe.h"
 #include "gmock/gmock.h"
 
 namespace brood::testing {
@@ -19,6 +26,23 @@ template <typename T>
 T ValueOrEndTest(absl::StatusOr<T> value) {
   if (!value.ok()) throw std::runtime_error(value.status().ToString());
   return *std::move(value);
+}
+
+// Reports whether a server begins to serve as soon as it exists, and logs that.
+bool LogsThatItListens(const TestServer::Setup& setup) {
+  using Function = absl::Status (*)(server::TcpServer&);
+  const Function* const run = setup.run.target<Function>();
+  return run != nullptr && *run == TestServer::Setup::RunServer &&
+         setup.stderr_fd < 0 && setup.options.log.sink == nullptr &&
+         setup.options.log.level == server::LogLevel::kInfo &&
+         setup.options.log.format == server::LogFormat::kJson;
+}
+
+bool HasEnded(pid_t pid) {
+  siginfo_t info = {};
+  return waitid(P_PID, static_cast<id_t>(pid), &info,
+                WEXITED | WNOHANG | WNOWAIT) != 0 ||
+         info.si_pid != 0;
 }
 
 }  // namespace
@@ -46,7 +70,18 @@ absl::Status CheckClean(const TestServer::Report& report) {
 }
 
 std::unique_ptr<TestServer> ServerTest::StartServer(TestServer::Setup setup) {
-  return ValueOrEndTest(TestServer::Start(std::move(setup)));
+  const bool logs = LogsThatItListens(setup);
+  auto server = ValueOrEndTest(TestServer::Start(std::move(setup)));
+  // A log that is broken has no such event.
+  if (logs) {
+    Await(
+        [&] {
+          return !EventsOf(server->log(), "listening").empty() ||
+                 HasEnded(server->pid());
+        },
+        absl::Seconds(1));
+  }
+  return server;
 }
 
 TestClient ServerTest::ConnectTo(const TestServer& server,

@@ -36,6 +36,8 @@ absl::Status CheckClean(const TestServer::Report& report);
 
 class ServerTest : public LeakCheck {
  protected:
+  // Returns when the server serves, so that the child which it creates at its
+  // start is gone; where Setup::run or the log is not the usual one, before.
   // Never null and never an error: the test ends, failed, if there is no
   // server or no connection.
   std::unique_ptr<TestServer> StartServer(

@@ -75,8 +75,7 @@ struct TestServer::Shared {
 };
 
 TestServer::Setup::Setup()
-    : handler(server::EchoHandler(1024)),
-      run([](server::TcpServer& server) { return server.Run(); }) {
+    : handler(server::EchoHandler(1024)), run(RunServer) {
   options.listen = {"127.0.0.1:0"};
   options.log.format = server::LogFormat::kJson;
   options.drain_grace = absl::Seconds(5);

@@ -74,6 +74,11 @@ class TestServer {
 
   // What the server process does, in this order.
   struct Setup {
+    // The usual `run`.
+    static absl::Status RunServer(server::TcpServer& server) {
+      return server.Run();
+    }
+
     // Listens on 127.0.0.1:0 with a drain_grace of 5 s; echoes; logs in the
     // format JSON.
     Setup();

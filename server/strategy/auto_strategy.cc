@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <cstdio>
 
+#include "absl/strings/str_cat.h"
+
 namespace brood::server {
 namespace {
 
@@ -25,15 +27,38 @@ int64_t OwnMemory() {
 
 }  // namespace
 
+absl::StatusOr<Rehearsal> AutoStrategy::RehearseAtStart() {
+  absl::StatusOr<Rehearsal> rehearsal = zygote_->RehearseAtStart();
+  if (!absl::IsUnimplemented(rehearsal.status())) return rehearsal;
+  zygote_refused_ = rehearsal.status();
+  return Rehearsal();
+}
+
+absl::StatusOr<Rehearsal> AutoStrategy::RehearseToServe() {
+  absl::StatusOr<Rehearsal> rehearsal = chosen_->RehearseToServe();
+  if (!rehearsal.ok() || zygote_refused_.ok()) return rehearsal;
+  proc::SpawnFallback& fallback = rehearsal->fallback;
+  if (fallback.way.empty()) fallback.way = "clone3";
+  absl::StrAppend(&fallback.way, ", without a zygote");
+  absl::StrAppend(&fallback.why, fallback.why.empty() ? "" : "; ",
+                  zygote_refused_.message());
+  return rehearsal;
+}
+
 absl::Status AutoStrategy::Prepare() {
   if (!has_chosen_) {
     has_chosen_ = true;
-    if (fork_->Prepare().ok() && OwnMemory() <= largest_to_fork_) {
+    if (!zygote_refused_.ok() ||
+        (fork_->Prepare().ok() && OwnMemory() <= largest_to_fork_)) {
       chosen_ = fork_.get();
       zygote_->Close();
     }
   }
-  return chosen_->Prepare();
+  absl::Status ready = chosen_->Prepare();
+  if (ready.ok() || zygote_refused_.ok()) return ready;
+  return absl::Status(ready.code(),
+                      absl::StrCat(ready.message(), "; here it does not: ",
+                                   zygote_refused_.message()));
 }
 
 void AutoStrategy::ChildEnded(ChildTag tag, const proc::Reaper::Ended& ended,

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
 #include "brood/proc/reaper.h"
@@ -21,7 +22,8 @@ namespace brood::server {
 // It creates the zygote when the server is created, while the program is small,
 // and decides when the server begins to serve: if the process has threads by
 // then, or much memory, the zygote forks; otherwise the zygote is told to exit
-// and the process forks for itself.
+// and the process forks for itself. It does so, too, on a machine where no
+// zygote works.
 //
 // Process: supervisor. Errors: those of both strategies.
 //
@@ -36,6 +38,8 @@ class AutoStrategy : public Strategy {
         largest_to_fork_(largest_to_fork) {}
 
   absl::Status Start() override { return zygote_->Start(); }
+  absl::StatusOr<Rehearsal> RehearseAtStart() override;
+  absl::StatusOr<Rehearsal> RehearseToServe() override;
   absl::Status Prepare() override;
   bool HasRoom() const override { return chosen_->HasRoom(); }
   void Dispatch(Slot slot, net::Connection connection, net::Instant now,
@@ -64,6 +68,8 @@ class AutoStrategy : public Strategy {
   const int64_t largest_to_fork_;
   Strategy* chosen_ = zygote_.get();
   bool has_chosen_ = false;
+  // Why no zygote works on this machine.
+  absl::Status zygote_refused_;
 };
 
 }  // namespace brood::server

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
 #include "brood/net/unique_fd.h"
@@ -26,7 +27,10 @@ using ::brood::testing::FakeReaper;
 using ::brood::testing::FakeStrategy;
 using ::brood::testing::IsOk;
 using ::brood::testing::RecordedEvents;
+using ::brood::testing::StatusIs;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 constexpr int64_t kAnySize = INT64_MAX;
@@ -90,6 +94,56 @@ TEST_F(AutoStrategyTest, DecidesOnce) {
   ASSERT_THAT(strategy_->Prepare(), IsOk());
   fork_->prepare_status = absl::FailedPreconditionError("2 threads");
   EXPECT_FALSE(strategy_->Prepare().ok()) << "the zygote has been told to exit";
+}
+
+TEST_F(AutoStrategyTest, RehearsesWhatItHasChosen) {
+  Create(kAnySize);
+  zygote_->rehearsal_at_start = Rehearsal{7, {"clone", ""}};
+  fork_->rehearsal_to_serve = Rehearsal{8, {}};
+  absl::StatusOr<Rehearsal> rehearsal = strategy_->RehearseAtStart();
+  ASSERT_THAT(rehearsal, IsOk());
+  EXPECT_EQ(rehearsal->pid, 7);
+  EXPECT_EQ(rehearsal->fallback.way, "clone");
+  ASSERT_THAT(strategy_->Prepare(), IsOk());
+  rehearsal = strategy_->RehearseToServe();
+  ASSERT_THAT(rehearsal, IsOk());
+  EXPECT_EQ(rehearsal->pid, 8);
+  EXPECT_EQ(rehearsal->fallback.way, "");
+}
+
+TEST_F(AutoStrategyTest, ForksWhereNoZygoteWorksAndSaysSo) {
+  Create(kNoSize);
+  zygote_->rehearsal_at_start = absl::UnimplementedError("no zygote");
+  fork_->rehearsal_to_serve = Rehearsal{8, {"clone", "no clone3"}};
+  EXPECT_THAT(strategy_->RehearseAtStart(), IsOk());
+  ASSERT_THAT(strategy_->Prepare(), IsOk());
+  const absl::StatusOr<Rehearsal> rehearsal = strategy_->RehearseToServe();
+  ASSERT_THAT(rehearsal, IsOk());
+  EXPECT_EQ(rehearsal->fallback.way, "clone, without a zygote");
+  EXPECT_EQ(rehearsal->fallback.why, "no clone3; no zygote");
+  Dispatch();
+  EXPECT_THAT(fork_->Take(), ElementsAre("dispatch 7"));
+  EXPECT_THAT(zygote_->Take(), ElementsAre("close"));
+}
+
+TEST_F(AutoStrategyTest, RefusesThreadsWhereNoZygoteWorks) {
+  Create(kAnySize);
+  zygote_->rehearsal_at_start = absl::UnimplementedError("no zygote");
+  EXPECT_THAT(strategy_->RehearseAtStart(), IsOk());
+  fork_->prepare_status = absl::FailedPreconditionError("2 threads");
+  EXPECT_THAT(strategy_->Prepare(),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       AllOf(HasSubstr("2 threads"), HasSubstr("no zygote"))));
+}
+
+TEST_F(AutoStrategyTest, KeepsAZygoteThatWasShortOfProcesses) {
+  Create(kNoSize);
+  zygote_->rehearsal_at_start = absl::UnavailableError("clone");
+  EXPECT_THAT(strategy_->RehearseAtStart(),
+              StatusIs(absl::StatusCode::kUnavailable));
+  ASSERT_THAT(strategy_->Prepare(), IsOk());
+  Dispatch();
+  EXPECT_THAT(zygote_->Take(), ElementsAre("dispatch 7"));
 }
 
 // A zygote that had been told to exit could not be chosen later, nor could the

@@ -25,6 +25,14 @@ absl::Status ForkPerConnection::Prepare() {
   return NameStrategyForThreads(spawner_->Prepare());
 }
 
+absl::StatusOr<Rehearsal> ForkPerConnection::RehearseToServe() {
+  absl::StatusOr<proc::SpawnedChild> child = spawner_->Spawn([] { return 0; });
+  if (!child.ok()) return child.status();
+  const pid_t pid = child->pid();
+  reaper_->Adopt(*std::move(child), ChildTag::Rehearsal().Pack());
+  return Rehearsal{pid, spawner_->fallback()};
+}
+
 void ForkPerConnection::Dispatch(Slot slot, net::Connection connection,
                                  net::Instant now, Events& events) {
   absl::StatusOr<proc::SpawnedChild> child = ForkAndHandle(slot, connection);

@@ -34,6 +34,7 @@ class ForkPerConnection : public Strategy {
                     const ChildProgram* program)
       : spawner_(spawner), reaper_(reaper), program_(program) {}
 
+  absl::StatusOr<Rehearsal> RehearseToServe() override;
   absl::Status Prepare() override;
   void Dispatch(Slot slot, net::Connection connection, net::Instant now,
                 Events& events) override;

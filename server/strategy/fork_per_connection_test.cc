@@ -21,6 +21,7 @@ namespace brood::server {
 namespace {
 
 using ::brood::testing::FakeReaper;
+using ::brood::testing::IsOk;
 using ::brood::testing::StatusIs;
 using ::brood::testing::StrategyFixture;
 using ::testing::AllOf;
@@ -79,6 +80,19 @@ TEST_F(ForkPerConnectionTest, NamesTheStrategyThatWorksBesideThreads) {
   EXPECT_THAT(events_.Take(),
               ElementsAre(AllOf(HasSubstr("refused 7: 2 threads"),
                                 HasSubstr("StrategyKind::kZygote"))));
+}
+
+TEST_F(ForkPerConnectionTest, RehearsesAsItForks) {
+  spawner_.FallBackTo({"clone", "clone3: refused"});
+  const absl::StatusOr<Rehearsal> rehearsal = strategy_.RehearseToServe();
+  ASSERT_THAT(rehearsal, IsOk());
+  EXPECT_EQ(rehearsal->pid, 101);
+  EXPECT_EQ(rehearsal->fallback.way, "clone");
+  EXPECT_EQ(rehearsal->fallback.why, "clone3: refused");
+  EXPECT_EQ(reaper_.tag_of(101), ChildTag::Rehearsal().Pack());
+  spawner_.FailWith(absl::PermissionDeniedError("clone"));
+  EXPECT_THAT(strategy_.RehearseToServe(),
+              StatusIs(absl::StatusCode::kPermissionDenied));
 }
 
 TEST_F(ForkPerConnectionTest, PreparesItsSpawner) {

@@ -118,12 +118,13 @@ TEST_F(MakeStrategyTest, GivesAPoolNoMoreWorkersThanConnections) {
   EXPECT_EQ(CountForkedAhead(*Make<Pool>(StrategyKind::kPool)), 2);
 }
 
-// A zygote has a cell for each connection, and one for its standby.
+// A zygote has a cell for each connection, one for its rehearsal and one for
+// its standby.
 TEST_F(MakeStrategyTest, MakesAZygoteForEachConnection) {
   options_.max_connections = 9;
   const auto strategy = Make<Zygote>(StrategyKind::kZygote);
   ASSERT_THAT(strategy->Start(), IsOk());
-  EXPECT_EQ(strategy->process().table().size(), 10u);
+  EXPECT_EQ(strategy->process().table().size(), 11u);
 }
 
 TEST_F(MakeStrategyTest, MakesAnAutoStrategyThatCreatesAZygote) {

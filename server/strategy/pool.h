@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
 #include "brood/proc/memory/parent_only.h"
@@ -43,6 +44,9 @@ class Pool : public Strategy, public proc::ParentOnly {
        std::unique_ptr<Strategy> direct, WorkerReports reports,
        const StrategyEnvironment& environment);
 
+  absl::StatusOr<Rehearsal> RehearseToServe() override {
+    return direct_->RehearseToServe();
+  }
   absl::Status Prepare() override { return direct_->Prepare(); }
   void Dispatch(Slot slot, net::Connection connection, net::Instant now,
                 Events& events) override;

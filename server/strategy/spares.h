@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
@@ -44,6 +45,9 @@ class Spares : public Strategy, public proc::ParentOnly {
   Spares(size_t min, size_t max, std::unique_ptr<Strategy> direct,
          const StrategyEnvironment& environment);
 
+  absl::StatusOr<Rehearsal> RehearseToServe() override {
+    return direct_->RehearseToServe();
+  }
   absl::Status Prepare() override { return direct_->Prepare(); }
   void Dispatch(Slot slot, net::Connection connection, net::Instant now,
                 Events& events) override;

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
 #include "brood/proc/exit_status.h"
@@ -28,6 +29,15 @@ struct StrategyEnvironment {
   proc::Reaper* reaper;
   const ChildProgram* program;
   EventLog* log;
+};
+
+// Rehearsal is a child that was created to see whether, and how, children can
+// be created. It runs no handler and no Options::prepare_child. A value.
+struct Rehearsal {
+  // The child, which has the tag kRehearsal; 0 if none was created.
+  pid_t pid = 0;
+  // How children are created, if not in the first way.
+  proc::SpawnFallback fallback;
 };
 
 // Strategy decides how a connection gets a process.
@@ -80,6 +90,14 @@ class Strategy {
   // Creates what must be created while the program is still small and
   // single-threaded. Called once, when the server is created.
   virtual absl::Status Start() { return absl::OkStatus(); }
+  // Creates a child as those of connections will be created. Called once, after
+  // Start(), for a strategy whose processes are created from then on. Errors:
+  // Unimplemented, naming the strategy, if it cannot work on this machine;
+  // others are those of Spawner::Spawn.
+  virtual absl::StatusOr<Rehearsal> RehearseAtStart() { return Rehearsal(); }
+  // Does the same for a strategy that creates processes in the loop. Called
+  // after the first Prepare(). Errors: those of Spawner::Spawn.
+  virtual absl::StatusOr<Rehearsal> RehearseToServe() { return Rehearsal(); }
   // Records what foreign code may have changed about this process. Called
   // before the first Dispatch(), and again whenever foreign code has run. Fails
   // if this process cannot create processes.

@@ -2,8 +2,12 @@
 
 #include "brood/server/strategy/zygote.h"
 
+#include <poll.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <chrono>  // NOLINT(build/c++11): the monotonic clock.
+#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -18,6 +22,21 @@ using Kind = ChildTag::Kind;
 
 // How soon after one repair there may be another.
 constexpr absl::Duration kRepairPeriod = absl::Milliseconds(20);
+
+// How long the zygote may take to create its first child, which takes it less
+// than a millisecond on a machine that is not busy.
+constexpr int kRehearsalTimeoutMs = 1000;
+
+// Returns the error of a rehearsal that failed with `error`.
+absl::Status RehearsalError(int error) {
+  if (error != EINVAL && error != ENOSYS && error != EPERM) {
+    return absl::ErrnoToStatus(error, "clone, in the zygote");
+  }
+  return absl::UnimplementedError(absl::StrCat(
+      "strategy=zygote: the kernel or a policy refuses clone with "
+      "CLONE_PARENT (",
+      strerrordesc_np(error), "); the strategy fork works without"));
+}
 
 }  // namespace
 
@@ -42,8 +61,8 @@ absl::Status Zygote::Open() {
   if (!queue.ok()) return queue.status();
   absl::StatusOr<net::HandoffQueue> standby_queue = net::HandoffQueue::Create();
   if (!standby_queue.ok()) return standby_queue.status();
-  // One cell more, for the standby.
-  absl::StatusOr<SpawnTable> table = SpawnTable::Create(slots_ + 1);
+  // Two cells more, for the standby and the rehearsal.
+  absl::StatusOr<SpawnTable> table = SpawnTable::Create(slots_ + 2);
   if (!table.ok()) return table.status();
   absl::StatusOr<net::EventFd> doorbell = net::EventFd::Create();
   if (!doorbell.ok()) return doorbell.status();
@@ -94,6 +113,29 @@ absl::StatusOr<pid_t> Zygote::Spawn(ChildTag tag) {
   return pid;
 }
 
+// Nothing else was requested yet, so the doorbell rings for this.
+absl::StatusOr<Rehearsal> Zygote::RehearseAtStart() {
+  rehearsal_serial_ = NextSerial();
+  absl::Status told = queue_->Order({kRehearse, rehearsal_serial_});
+  if (!told.ok()) return told;
+  pollfd doorbell = {process_->doorbell().fd(), POLLIN, 0};
+  TEMP_FAILURE_RETRY(poll(&doorbell, 1, kRehearsalTimeoutMs));
+  process_->doorbell().Take();
+  const SpawnTable::Record created =
+      process_->table().Read(process_->rehearsal_cell(), rehearsal_serial_);
+  if (created.error != 0) {
+    rehearsal_serial_ = 0;
+    return RehearsalError(created.error);
+  }
+  const pid_t pid = TakeSpawned(process_->rehearsal_cell(), &rehearsal_serial_,
+                                ChildTag::Rehearsal());
+  if (pid == 0) {
+    return absl::DeadlineExceededError(
+        "clone, in the zygote: it has created no child within 1 s");
+  }
+  return Rehearsal{pid, environment_.spawner->fallback()};
+}
+
 uint32_t Zygote::NextSerial() {
   if (++last_serial_ == 0) ++last_serial_;
   return last_serial_;
@@ -127,15 +169,25 @@ void Zygote::AdoptSpawned() {
       break;  // the zygote works in this order
     }
   }
-  if (standby_serial_ == 0) return;
-  const SpawnTable::Record standby =
-      table.Read(process_->standby_cell(), standby_serial_);
-  if (standby.pid == 0 && standby.error == 0) return;
-  standby_serial_ = 0;
-  if (standby.pid == 0) return;
-  standby_pid_ = standby.pid;
-  environment_.reaper->Adopt(proc::Child::Adopt(standby_pid_),
-                             ChildTag::Standby().Pack());
+  const pid_t standby = TakeSpawned(process_->standby_cell(), &standby_serial_,
+                                    ChildTag::Standby());
+  if (standby != 0) standby_pid_ = standby;
+  // One that came too late for RehearseAtStart().
+  TakeSpawned(process_->rehearsal_cell(), &rehearsal_serial_,
+              ChildTag::Rehearsal());
+}
+
+// Registers the process that was requested from the zygote with the number
+// `*serial`, and returns it. Returns 0 if it does not exist, and resets the
+// number if it never will.
+pid_t Zygote::TakeSpawned(uint32_t cell, uint32_t* serial, ChildTag tag) {
+  if (*serial == 0) return 0;
+  const SpawnTable::Record created = process_->table().Read(cell, *serial);
+  if (created.pid == 0 && created.error == 0) return 0;
+  *serial = 0;
+  if (created.pid == 0) return 0;
+  environment_.reaper->Adopt(proc::Child::Adopt(created.pid), tag.Pack());
+  return created.pid;
 }
 
 void Zygote::Announce(net::Instant now, Events& events) {

@@ -38,6 +38,9 @@ namespace brood::server {
 // over and finds the queue as it was. If both are gone, the supervisor creates
 // new ones while it is single-threaded, and accepts nothing until then.
 //
+// Where the kernel or a policy refuses CLONE_PARENT, RehearseAtStart() returns
+// Unimplemented.
+//
 // Process: supervisor, which may have threads, in parent-only memory;
 // zygote_process.h is what runs in the zygote. Tags: kConnection, kZygote,
 // kStandby. Errors: those of the queues and of Spawner::Spawn.
@@ -57,6 +60,7 @@ class Zygote : public Strategy, public proc::ParentOnly {
   Zygote(size_t slots, const StrategyEnvironment& environment);
 
   absl::Status Start() override;
+  absl::StatusOr<Rehearsal> RehearseAtStart() override;
   absl::Status Prepare() override { return absl::OkStatus(); }
   bool HasRoom() const override {
     return zygote_pid_ != 0 && pending_count_ < kMostQueued;
@@ -90,6 +94,7 @@ class Zygote : public Strategy, public proc::ParentOnly {
   absl::Status Open();
   absl::Status SpawnMissing();
   absl::StatusOr<pid_t> Spawn(ChildTag tag);
+  pid_t TakeSpawned(uint32_t cell, uint32_t* serial, ChildTag tag);
   void Announce(net::Instant now, Events& events);
   void ZygoteEnded();
   void PromoteStandby();
@@ -119,7 +124,8 @@ class Zygote : public Strategy, public proc::ParentOnly {
   pid_t zygote_pid_ = 0;
   pid_t standby_pid_ = 0;
   uint32_t last_serial_ = 0;
-  uint32_t standby_serial_ = 0;  // of the standby that was requested last
+  uint32_t standby_serial_ = 0;    // of the standby that was requested last
+  uint32_t rehearsal_serial_ = 0;  // of the rehearsal, while it is awaited
 
   // Connections that were given to the zygote and not announced yet, in this
   // order; the records of the first known_ of them are complete.

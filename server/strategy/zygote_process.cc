@@ -93,6 +93,8 @@ bool ZygoteProcess::HandleNextMessage(const net::HandoffQueue& queue) {
     CreateChild(*message);
   } else if (message->ticket.slot == kCreateStandby) {
     CreateStandby(message->ticket.serial);
+  } else if (message->ticket.slot == kRehearse) {
+    Rehearse(message->ticket.serial);
   } else {
     return false;
   }
@@ -139,6 +141,15 @@ void ZygoteProcess::CreateStandby(uint32_t serial) {
       spawner_->SpawnSibling([&] { return RunStandby(); }, spawned, kept_fds_);
   if (!standby.ok()) table_.Fail(standby_cell(), LastError());
   table_.HideFromChildren();
+}
+
+// As CreateChild() does it, but without a handler, and once.
+void ZygoteProcess::Rehearse(uint32_t serial) {
+  pid_t* spawned = table_.Begin(rehearsal_cell(), serial);
+  if (spawned == nullptr) return;
+  const absl::StatusOr<pid_t> child =
+      spawner_->SpawnSibling([] { return 0; }, spawned);
+  if (!child.ok()) table_.Fail(rehearsal_cell(), LastError());
 }
 
 }  // namespace brood::server

@@ -18,7 +18,7 @@
 namespace brood::server {
 
 // What a message without a connection tells the zygote or its standby.
-enum ZygoteCommand : uint32_t { kTakeOver, kCreateStandby, kExit };
+enum ZygoteCommand : uint32_t { kTakeOver, kCreateStandby, kExit, kRehearse };
 
 // ZygoteProcess is what runs in the zygote and in its standby: it takes
 // connections from a queue and forks a child for each.
@@ -35,8 +35,8 @@ enum ZygoteCommand : uint32_t { kTakeOver, kCreateStandby, kExit };
 class ZygoteProcess {
  public:
   // Messages come by `queue_fd`, commands to the standby by `standby_fd`; the
-  // last cell of `table` is the standby's. `spawner` and `program` outlive the
-  // process.
+  // last cells of `table` are the rehearsal's and the standby's. `spawner` and
+  // `program` outlive the process.
   ZygoteProcess(int queue_fd, int standby_fd, net::EventFd doorbell,
                 SpawnTable table, proc::Spawner* spawner,
                 const ChildProgram* program);
@@ -60,10 +60,13 @@ class ZygoteProcess {
   const SpawnTable& table() const { return table_; }
   // Returns the cell of the standby in the table.
   uint32_t standby_cell() const { return table_.size() - 1; }
+  // Returns the cell of the child that was created by kRehearse.
+  uint32_t rehearsal_cell() const { return table_.size() - 2; }
 
  private:
   void CreateChild(const net::HandoffQueue::Message& message);
   void CreateStandby(uint32_t serial);
+  void Rehearse(uint32_t serial);
 
   const int queue_fd_;
   const int standby_fd_;

@@ -179,6 +179,23 @@ TEST_F(ZygoteStepTest, RecordsTheErrorWhenItCannotCreateAStandby) {
   EXPECT_NE(process_.table().Read(kStandbyCell, 5).error, 0);
 }
 
+TEST_F(ZygoteStepTest, RehearsesOnceAndRecordsTheChildOrTheError) {
+  for (int i = 0; i < 2; ++i) {
+    Order(*queue_, kRehearse, 5);
+    EXPECT_TRUE(Step());
+  }
+  EXPECT_EQ(spawner_.count(), 1);
+  const uint32_t cell = process_.rehearsal_cell();
+  EXPECT_NE(cell, process_.standby_cell());
+  EXPECT_EQ(process_.table().Read(cell, 5).pid, FakeSpawner::kFirstPid);
+  EXPECT_EQ(process_.doorbell().Take(), 2u);
+  spawner_.FailWith(absl::UnimplementedError("clone"));
+  Order(*queue_, kRehearse, 6);
+  errno = ENOSYS;
+  EXPECT_TRUE(Step());
+  EXPECT_NE(process_.table().Read(cell, 6).error, 0);
+}
+
 TEST_F(ZygoteStepTest, DropsAMessageThatTheSupervisorCannotHaveSent) {
   ASSERT_EQ(send(queue_->fd_to_offer(), "x", 1, MSG_NOSIGNAL), 1);
   EXPECT_TRUE(Step());

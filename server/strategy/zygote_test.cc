@@ -97,6 +97,18 @@ TEST_F(ZygoteTest, StartsAZygoteAndAStandby) {
   EXPECT_TRUE(zygote_->HasRoom());
 }
 
+// The doorbell rings before the zygote has read the message.
+TEST_F(ZygoteTest, RegistersTheChildOfARehearsalThatCameLate) {
+  zygote_->process().doorbell().Notify();
+  EXPECT_THAT(zygote_->RehearseAtStart(),
+              StatusIs(absl::StatusCode::kDeadlineExceeded));
+  EXPECT_TRUE(RunZygoteStep());
+  zygote_->AdoptSpawned();
+  EXPECT_EQ(reaper_.tag_of(kFirstChild), ChildTag::Rehearsal().Pack());
+  zygote_->AdoptSpawned();
+  EXPECT_EQ(reaper_.live(), 3u);
+}
+
 TEST_F(ZygoteTest, AnnouncesAChildWhenItAttendsToTheDoorbell) {
   Dispatch(7);
   EXPECT_THAT(events_.Take(), IsEmpty());

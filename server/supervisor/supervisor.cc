@@ -47,9 +47,6 @@ Supervisor::Supervisor(const Options& options, Parts parts)
       connections_(options, std::move(parts.deadlines), reaper_.get(), &log_,
                    parts.reports) {
   for (size_t i = 0; i < kFirstListener + listeners_.size(); ++i) poll_.Add();
-  for (size_t i = 0; i < listeners_.size(); ++i) {
-    log_.Listening(listeners_.endpoint(i));
-  }
   lifecycle_.Started();
 }
 
@@ -60,11 +57,20 @@ Supervisor::~Supervisor() {
   }
 }
 
-absl::Status Supervisor::Start() { return strategy_->Start(); }
+absl::Status Supervisor::Start() {
+  absl::Status started = strategy_->Start();
+  return started.ok() ? Rehearse(strategy_->RehearseAtStart()) : started;
+}
 
 absl::Status Supervisor::PrepareToServe() {
   absl::Status ready = strategy_->Prepare();
-  if (!ready.ok() || std::exchange(reported_ready_, true)) return ready;
+  if (!ready.ok() || reported_ready_) return ready;
+  ready = Rehearse(strategy_->RehearseToServe());
+  if (!ready.ok()) return ready;
+  reported_ready_ = true;
+  for (size_t i = 0; i < listeners_.size(); ++i) {
+    log_.Listening(listeners_.endpoint(i));
+  }
   handshake_.ReportReady();
   service_manager_->Ready();
   return absl::OkStatus();
@@ -165,16 +171,21 @@ void Supervisor::TakeRequests(Instant now) {
   if (taken.upgrade) StartUpgrade(now);
 }
 
+void Supervisor::CleanupChildren(Instant now) {
+  if (poll_.Due(kExits, now)) TakeEnds(now);
+}
+
 // A child that another process created for this one is registered before its
 // exit is looked for; or, if it was created meanwhile, right after.
-void Supervisor::CleanupChildren(Instant now) {
-  if (!poll_.Due(kExits, now)) return;
+void Supervisor::TakeEnds(Instant now) {
   SyncPoint("supervisor: about to reap");
   strategy_->AdoptSpawned();
   for (const proc::Reaper::Ended& ended : reaper_->CleanupChildren(now)) {
     const ChildTag tag = ChildTag::Unpack(ended.tag);
     if (tag.kind == ChildTag::Kind::kProgram) {
       ProgramEnded(ended, now);
+    } else if (tag.kind == ChildTag::Kind::kRehearsal) {
+      RehearsalEnded(ended);
     } else {
       strategy_->ChildEnded(tag, ended, now, connections_);
     }

@@ -122,6 +122,9 @@ class Supervisor final : public proc::ParentOnly {
   };
 
   absl::Status PrepareToServe();
+  absl::Status Rehearse(const absl::StatusOr<Rehearsal>& rehearsal);
+  void AwaitRehearsal(pid_t pid);
+  void RehearsalEnded(const proc::Reaper::Ended& ended);
 
   // The turn and its steps, in this order.
   bool Turn(absl::Duration timeout);
@@ -129,6 +132,7 @@ class Supervisor final : public proc::ParentOnly {
   void AttendGenerations(net::Instant now);
   void TakeRequests(net::Instant now);
   void CleanupChildren(net::Instant now);
+  void TakeEnds(net::Instant now);
   void KillExpired(net::Instant now);
   void StepLifecycle(net::Instant now);
   void StepUpgrade(net::Instant now);
@@ -176,6 +180,10 @@ class Supervisor final : public proc::ParentOnly {
   // Whether the programs that wait for it were told that connections are
   // accepted.
   bool reported_ready_ = false;
+  // The child of a rehearsal, until it has ended; 0 if there is none.
+  pid_t rehearsed_pid_ = 0;
+  // Whether the way in which children are created was logged.
+  bool fallback_logged_ = false;
   // Whether the server was told to stop.
   bool stopping_ = false;
   // Whether children are being sent SIGKILL because the server stops.

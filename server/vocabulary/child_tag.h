@@ -21,6 +21,7 @@ struct ChildTag {
     kZygote,      // forks processes for connections
     kStandby,     // takes over from the zygote
     kProgram,     // the new program of an upgrade
+    kRehearsal,   // does nothing; shows that children can be created
   };
 
   static constexpr int kIndexBits = 28;
@@ -37,6 +38,7 @@ struct ChildTag {
   static constexpr ChildTag Zygote() { return {Kind::kZygote, 0}; }
   static constexpr ChildTag Standby() { return {Kind::kStandby, 0}; }
   static constexpr ChildTag Program() { return {Kind::kProgram, 0}; }
+  static constexpr ChildTag Rehearsal() { return {Kind::kRehearsal, 0}; }
 
   // Returns the tag as the reaper keeps it.
   constexpr uint32_t Pack() const {

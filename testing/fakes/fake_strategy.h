@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
@@ -45,6 +46,8 @@ class FakeStrategy final : public server::Strategy {
   std::function<void(net::Instant, Events&)> on_attend;
   std::function<void(net::Instant, Events&)> on_maintain;
   absl::Status prepare_status;
+  absl::StatusOr<server::Rehearsal> rehearsal_at_start = server::Rehearsal();
+  absl::StatusOr<server::Rehearsal> rehearsal_to_serve = server::Rehearsal();
   bool has_room = true;
   // What the last Maintain() was called with.
   bool idle = false;
@@ -57,6 +60,12 @@ class FakeStrategy final : public server::Strategy {
   // Returns whether one of this object's calls is running.
   bool busy() const { return depth_ > 0; }
 
+  absl::StatusOr<server::Rehearsal> RehearseAtStart() override {
+    return rehearsal_at_start;
+  }
+  absl::StatusOr<server::Rehearsal> RehearseToServe() override {
+    return rehearsal_to_serve;
+  }
   absl::Status Prepare() override { return prepare_status; }
   bool HasRoom() const override { return has_room; }
   void Dispatch(Slot slot, net::Connection connection, net::Instant now,

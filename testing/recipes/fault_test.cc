@@ -18,7 +18,8 @@ class GreetFaultsTest : public brood::testing::ServerTest {};
 TEST_F(GreetFaultsTest, TriesAForkThatFailedAgain) {
   if (!FaultInjector::Supported().ok()) GTEST_SKIP();
   FaultInjector faults({FaultInjector::kFork});
-  faults.Fail(FaultInjector::kFork, EAGAIN);
+  // The first process serves no client: it shows that there can be some.
+  faults.Fail(FaultInjector::kFork, EAGAIN, /*first=*/2);
   TestServer::Setup setup;
   setup.before = [&] { faults.Install(); };
   setup.handler = recipes::Greet;
