@@ -61,6 +61,7 @@ TEST_F(SupervisorRehearsalTest, ServesThoughTheChildFailed) {
   Rehearse(FakeReaper::Killed(SIGSYS));
   Turn();
   EXPECT_EQ(reaper_->live(), 0u);
+  EXPECT_THAT(strategy_->Take(), IsEmpty());
 }
 
 // It could never serve. What is refused now may be allowed later.
