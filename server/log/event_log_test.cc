@@ -67,6 +67,10 @@ TEST_F(EventLogTest, SaysEachEventInOneLineByOneWrite) {
           Own("warning: no listener is taken from a service manager: "
               "LISTEN_PID=1 is not this process\n"),
           Own("info: inherited: opened descriptor 0\n"),
+          Own("info: children are created by clone, because a better way is "
+              "refused: clone3: Function not implemented\n"),
+          Own("warning: the first child failed, and the server starts "
+              "without: clone: try again\n"),
           Own("warning: the limit of pending signals (ulimit -i 100) is below "
               "the cap of 1000 connections: if many children end at once, "
               "some are reaped late\n"),
