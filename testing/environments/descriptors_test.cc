@@ -175,7 +175,7 @@ TEST_P(DescriptorsTest, GivesDescriptorsBackWhenTheEmbedderTakesTheRest) {
   ExpectRest(*server);
   ASSERT_THAT(ConnectTo(*server).Echo("first"), IsOk());
   for (int i = 0; i < 20; ++i) {
-    EXPECT_THAT(ConnectTo(*server).Echo("more"), IsOk()) << server->log();
+    ASSERT_THAT(ConnectTo(*server).Echo("more"), IsOk()) << server->log();
   }
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 21u);
 }
@@ -201,7 +201,7 @@ TEST_P(DescriptorsTest, ServesWhenTheLimitIsLoweredWhileItRuns) {
     ASSERT_EQ(prlimit(server->pid(), RLIMIT_NOFILE, &tight, nullptr), 0);
   }
   for (int i = 0; i < 20; ++i) {
-    EXPECT_THAT(ConnectTo(*server).Echo("more"), IsOk()) << server->log();
+    ASSERT_THAT(ConnectTo(*server).Echo("more"), IsOk()) << server->log();
   }
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 20u);
 }
