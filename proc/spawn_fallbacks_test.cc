@@ -279,8 +279,11 @@ TEST_P(SpawnFallbacksTest, TheReaperFindsEachEnd) {
       // Makes the sweep due, and reaps the ends that it finds.
       const auto now = Reaper::Instant::clock::now();
       size_t found = harness.Cleanup(now).size();
-      EXPECT_LE(harness.reaper().next_check(),
-                now + std::chrono::milliseconds(51));
+      // On a busy machine it was due already, and found all.
+      if (found < 40) {
+        EXPECT_LE(harness.reaper().next_check(),
+                  now + std::chrono::milliseconds(51));
+      }
       found += harness.Cleanup(harness.reaper().next_check()).size();
       EXPECT_EQ(found, 40u);
     });

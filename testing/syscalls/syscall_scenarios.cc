@@ -231,6 +231,7 @@ absl::Status BeginAsMainDoes() {
   server::Options options;
   setenv("LISTEN_PID", absl::StrCat(getpid()).c_str(), 1);
   setenv("LISTEN_FDS", "1", 1);
+  setenv("PWD", "/", 1);  // so that the kernel is asked for the right one
   server::TakeNotifySocket(&options);
   const absl::Status inherited = server::InheritListeners().status();
   close(STDERR_FILENO + 1);  // also if nobody has taken it

@@ -41,7 +41,7 @@ const std::set<std::string>& Harmless() {
       "sched_yield", "getpid", "getppid", "getenv", "unsetenv", "sysconf",
       "umask", "environ", "dl_iterate_phdr", "dirfd", "__errno_location",
       "geteuid", "gnu_dev_major", "gnu_dev_minor", "__libc_single_threaded",
-      "stderr", "stdout", "__fpending", "__fpurge",
+      "access", "stderr", "stdout", "__fpending", "__fpurge",
       // What a child does at its start, which can fail in no new process.
       "setpgid", "setsid",
       // How to start a program: these say EINVAL at most, or nothing.
