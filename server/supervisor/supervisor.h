@@ -172,7 +172,7 @@ class Supervisor final : public proc::ParentOnly {
   const ListenerSettings listener_settings_;
   uint64_t upgrade_failures_seen_ = 0;
   // One for each listener.
-  std::vector<AcceptFailures> accept_failures_;
+  proc::ParentOnlyVector<AcceptFailures> accept_failures_;
   Lifecycle lifecycle_;
   Connections connections_;
   // The fixed sources, then one for each listener.
