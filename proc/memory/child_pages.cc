@@ -79,7 +79,8 @@ absl::Status ChildPages::KeepOnly(void* page) {
     // others. An older kernel does not know the call.
     syscall(kMseal, kept, pages->page_bytes_, 0UL);
   }
-  first = nullptr;
+  // Written to only if need be: that would cost each child a page fault.
+  if (first != nullptr) first = nullptr;
   return absl::OkStatus();
 }
 

@@ -6,8 +6,9 @@
 //
 // Other members of the kind that are tried here: a signal to any generation,
 // and to all processes of the group; a newest generation that crashes; a main
-// process that is killed; a supervisor in a shell, which starts the service
-// again when it ends; and the main process as PID 1 of its namespace.
+// process that is killed; a supervisor in Bash and one in Python, which starts
+// the service again when it ends; and the main process as PID 1 of its
+// namespace.
 
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -231,26 +232,40 @@ TEST_P(GenerationsTest, ThePortIsFreeAtOnceWhenItWasKilled) {
   EXPECT_FALSE(absl::StrContains(ended.message(), "some did not end")) << ended;
 }
 
-// As a supervisor of some lines does it.
+// A supervisor of some lines, in Bash and in Python: it starts the server,
+// waits for its end, passes SIGTERM on, and would start it again.
 TEST_P(GenerationsTest, ASupervisorSeesNoEnd) {
-  const std::string supervisor =
-      Script("supervisor_", absl::StrCat("trap 'kill -TERM $child' TERM\n",
-                                         ServerProgram::Path(),
-                                         " \"$@\" & child=$!\n"
-                                         "wait $child; wait $child\n"
-                                         "echo \"it ended with $?\" >&2\n"));
-  const auto server = Start({}, supervisor);
-  const auto listening = server->log().AwaitEvent("listening", kTimeout);
-  ASSERT_THAT(listening, IsOk());
-  const auto main_pid = static_cast<pid_t>(listening->Number("process.pid"));
-  for (int i = 0; i < 3; ++i) {
-    UpgradeBy(*server, main_pid);
-    EXPECT_THAT(Connect(*server).Echo("served"), IsOk());
+  const std::string in_bash =
+      Script("bash_", absl::StrCat("trap 'kill -TERM $child' TERM\n",
+                                   ServerProgram::Path(),
+                                   " \"$@\" & child=$!\n"
+                                   "wait $child; wait $child\n"
+                                   "echo \"it ended with $?\" >&2\n"));
+  const std::string in_python = Script(
+      "python_",
+      absl::StrCat("exec python3 -c '\n"
+                   "import signal, subprocess, sys\n"
+                   "child = subprocess.Popen(sys.argv[1:])\n"
+                   "signal.signal(signal.SIGTERM, lambda *_: "
+                   "child.terminate())\n"
+                   "print(\"it ended with\", child.wait(), file=sys.stderr)\n"
+                   "' ",
+                   ServerProgram::Path(), " \"$@\"\n"));
+  for (const std::string& supervisor : {in_bash, in_python}) {
+    const auto server = Start({}, supervisor);
+    const auto listening = server->log().AwaitEvent("listening", kTimeout);
+    ASSERT_THAT(listening, IsOk());
+    const auto main_pid = static_cast<pid_t>(listening->Number("process.pid"));
+    for (int i = 0; i < 3; ++i) {
+      UpgradeBy(*server, main_pid);
+      EXPECT_THAT(Connect(*server).Echo("served"), IsOk());
+    }
+    EXPECT_FALSE(server->log().TryTake("it ended"));
+    ASSERT_EQ(kill(server->main_pid(), SIGTERM), 0);
+    EXPECT_THAT(server->log().Await("it ended with 0", kTimeout), IsOk())
+        << supervisor;
+    server->AwaitExit().IgnoreError();  // the supervisor has no account
   }
-  EXPECT_FALSE(server->log().TryTake("it ended"));
-  ASSERT_EQ(kill(server->main_pid(), SIGTERM), 0);
-  EXPECT_THAT(server->log().Await("it ended with 0", kTimeout), IsOk());
-  server->AwaitExit().IgnoreError();  // the shell has no account
 }
 
 // PID 1 cannot be ended by a signal that it does not handle, and its end is
