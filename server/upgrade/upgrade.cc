@@ -71,7 +71,10 @@ void Upgrade::Started(pid_t pid) {
 }
 
 void Upgrade::NotStarted(const absl::Status& why) {
-  if (state_ == State::kStarting) Fail(why);
+  if (state_ != State::kStarting) return;
+  // One that an earlier request had started, too late for that.
+  if (pid_ != 0) generations_->Kill(pid_);
+  Fail(why);
 }
 
 bool Upgrade::Step(Instant now) {
@@ -124,6 +127,7 @@ void Upgrade::EndBecause(absl::Status why) {
 }
 
 void Upgrade::Ended(const proc::ExitStatus& status, Instant now) {
+  if (state_ == State::kIdle) return;  // it failed before
   TakeReadiness(now);  // it may have reported just before it ended
   if (state_ == State::kEnding) {
     Fail(why_ended_);
