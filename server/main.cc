@@ -20,6 +20,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "absl/types/optional.h"
 #include "brood/proc/exit_status.h"
 #include "brood/server/command_line/flag_reader.h"
 #include "brood/server/command_line/flags.h"
@@ -212,7 +213,10 @@ int Main(int argc, char** argv) {
   if (!first.ok()) Fail(first.status(), ExitCode::kSystemRefused);
   AnnounceReadiness((*server)->endpoints(), STDOUT_FILENO);
   const absl::Status stopped = (*server)->Run();
-  if (const auto status = (*server)->last_generation_status()) EndLike(*status);
+  const absl::optional<proc::ExitStatus> last =
+      (*server)->last_generation_status();
+  server->reset();
+  if (last) EndLike(*last);
   if (!stopped.ok()) Fail(stopped, ExitCode::kSystemRefused);
   return 0;
 }

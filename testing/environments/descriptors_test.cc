@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/config.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
@@ -145,6 +146,9 @@ TEST_P(DescriptorsTest, NeedsNoMoreThanItsBudget) {
 }
 
 TEST_P(DescriptorsTest, GivesDescriptorsBackWhenTheEmbedderTakesTheRest) {
+#ifdef ABSL_HAVE_ADDRESS_SANITIZER
+  GTEST_SKIP() << "the sanitizer needs descriptors to look at memory";
+#endif
   TestServer::Setup setup;
   setup.options.pool.workers = 10;
   setup.options.spares.min = 10;
@@ -181,6 +185,9 @@ TEST_P(DescriptorsTest, GivesDescriptorsBackWhenTheEmbedderTakesTheRest) {
 }
 
 TEST_P(DescriptorsTest, ServesWhenTheLimitIsLoweredWhileItRuns) {
+#ifdef ABSL_HAVE_ADDRESS_SANITIZER
+  GTEST_SKIP() << "the sanitizer needs descriptors to look at memory";
+#endif
   TestServer::Setup setup;
   setup.options.pool.workers = 10;
   setup.options.spares.min = 10;
