@@ -174,8 +174,16 @@ class TerminalTest : public LeakCheck {
 
 TEST_F(TerminalTest, AJobInTheForegroundEndsWithTheTerminal) {
   Start({.foreground = true});
-  ExpectServes();
+  auto client = TestClient::Connect(endpoint_);
+  ASSERT_THAT(client, IsOk());
+  EXPECT_THAT(client->Echo("hello"), IsOk());
   CloseTerminal();
+  ASSERT_THAT(log_.AwaitEvent("draining", kTimeout), IsOk());
+  ASSERT_EQ(kill(server_, SIGHUP), 0) << "as the shell's, if that comes later";
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_THAT(client->Echo("in the grace"), IsOk());
+  }
+  client->Close();
   EXPECT_EQ(AwaitServer(), 0) << "it drains";
   ExpectPortIsFree();
   EXPECT_THAT(EventsOf(log_.All(), "upgrade-started"), ::testing::IsEmpty());
