@@ -147,20 +147,12 @@ void MainProcess::Handle(Generation& from, GenerationLink::Received message,
       StartForGeneration(from, message.text);
       from.descriptors.clear();
       return;
-    case GenerationLink::Kind::kTookOver: {
-      Generation* const candidate = Candidate();
-      if (candidate != nullptr && candidate->pid == message.pid) {
-        TakenOver(*candidate);
-      }
+    case GenerationLink::Kind::kTookOver:
+      if (IsCandidate(message.pid)) TakenOver(*Candidate());
       return;
-    }
-    case GenerationLink::Kind::kKill: {
-      Generation* const candidate = Candidate();
-      if (candidate != nullptr && candidate->pid == message.pid) {
-        Kill(message.pid);
-      }
+    case GenerationLink::Kind::kKill:
+      if (IsCandidate(message.pid)) Kill(message.pid);
       return;
-    }
     case GenerationLink::Kind::kStarted:
     case GenerationLink::Kind::kNotStarted:
     case GenerationLink::Kind::kEnded:
@@ -237,6 +229,11 @@ MainProcess::Generation* MainProcess::Candidate() {
     if (!each->has_taken_over) return each.get();
   }
   return nullptr;
+}
+
+bool MainProcess::IsCandidate(pid_t pid) {
+  const Generation* const candidate = Candidate();
+  return candidate != nullptr && candidate->pid == pid;
 }
 
 // Returns how many generations have been replaced and have not ended.

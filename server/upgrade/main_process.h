@@ -90,6 +90,7 @@ class MainProcess final : public Generations {
   void TakenOver(Generation& candidate);
   Generation* Find(pid_t pid);
   Generation* Candidate();
+  bool IsCandidate(pid_t pid);
   int old() const;
 
   const std::vector<std::string> command_;

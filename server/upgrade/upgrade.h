@@ -24,7 +24,7 @@
 
 namespace brood::server {
 
-// Upgrade lets a program that is started anew take over from this one, without
+// Upgrade lets a program that is started take over from this one, without
 // a lost connection.
 //
 // The program is started from the same path, with the same arguments: what has
