@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 #
 # readme_test.sh README
 #
@@ -6,7 +7,8 @@
 #
 #   <!-- testing/embedding/FILE -->
 #
-# stands in that file word by word; and if that is a source, it is all of it.
+# stands in that file as it is; and if that is a source, the block is all of it but its
+# licence.
 
 set -euo pipefail
 
@@ -19,7 +21,8 @@ while IFS= read -r line; do
   elif [[ -z ${file} ]]; then
     continue
   elif [[ ${line} == '```' ]]; then
-    content=$'\n'"$(<"${file}")"$'\n'
+    content="$(<"${file}")"$'\n'
+    content=$'\n'"${content#$'// SPDX-License-Identifier: Apache-2.0\n\n'}"
     if [[ ${content} != *$'\n'"${block}"* || (${file} == *.cc && ${content} != $'\n'"${block}") ]]; then
       echo "the README shows a ${file} that is not the one here" >&2
       exit 1

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include <iostream>
 
 #include "brood/net/io.h"
@@ -9,11 +11,10 @@ using brood::server::TcpServer;
 
 int main() {
   brood::server::Options options;
-  options.listen = {"127.0.0.1:0"};  // a free port
-  options.max_connections = 200;
+  options.listen = {"127.0.0.1:0"};  // port 0: a free one
 
   auto server = TcpServer::Create(options, [](Connection& connection) {
-    // A process of its own: block, crash or leak, nobody else will notice.
+    // Runs in a process of its own: it may block, crash or leak.
     return brood::net::WriteFull(connection.socket(), "hello\n").ok()
                ? ExitCode::kServed
                : ExitCode::kPeerLost;
@@ -23,5 +24,5 @@ int main() {
     return 111;
   }
   std::cout << (*server)->endpoints()[0].ToString() << std::endl;
-  return (*server)->Run().ok() ? 0 : 111;  // until SIGTERM or RequestDrain()
+  return (*server)->Run().ok() ? 0 : 111;  // until SIGTERM
 }
