@@ -1,0 +1,71 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# language_can_fail_test.sh CHECK BANNED_WORDS: that the check of the language finds what
+# it is for, with a glossary made for the purpose.
+
+set -euo pipefail
+
+check="${PWD}/$1"
+export BANNED_WORDS="${PWD}/$2"
+cd "${TEST_TMPDIR}"
+failed=0
+
+cat >glossary.md <<'END'
+# Glossary
+
+| use | for | not |
+|---|---|---|
+| supervisor | the loop | overlord, (boss) |
+| `Table` | pids | great book |
+| client | | |
+
+Text with overlord | in it | is no row | overlord |
+END
+: >not_yet
+mkdir -p kBad some
+
+# expect VERDICT WORDS TEXT [FILE]: the check passes or fails for that text, and says so.
+expect() {
+  local wanted="$1" words="$2" verdict=fails said file="${4-some/file.cc}"
+  printf '%b' "$3" >"${file}"
+  if said="$("${check}" glossary.md not_yet "${file}" 2>&1)"; then
+    verdict=passes
+  fi
+  if [[ ${verdict} != "${wanted}" || ${said} != *"${words}"* ]]; then
+    echo "line ${BASH_LINENO[0]}: it ${verdict}, and says: ${said}" >&2
+    failed=1
+  fi
+}
+
+expect passes '1 files were read' 'A supervisor.\n'
+expect passes '1 files were read' 'A boss, overlords, an overlordship.\n'
+expect passes '1 files were read' 'a great deal of books, a greatbook\n'
+expect passes '1 files were read' 'overlordx xoverlord\n'
+expect fails 'some/file.cc:2: "overlord"' 'Fine.\n// The overlord.\n'
+expect fails '"overlord"' 'OVERLORD'
+expect fails '"overlord"' 'int kOverlordTag;\n'
+expect fails '"overlord"' 'int overlord_tag_;\n'
+expect fails '"overlord"' 'TEST(OverlordTest, X) {\n'
+expect fails '"overlord"' "the overlord's\n"
+expect fails '"great book"' 'a great book\n'
+expect fails '"great book"' 'class GreatBook;\n'
+expect fails '"great book"' '#include "great_book.h"\n'
+expect fails 'some/file.cc:2: "great book"' '// This is a great\n// book, is it not?\n'
+expect fails 'some/overlord.cc:0: "overlord"' 'int x;\n' some/overlord.cc
+# A file that is excused is counted; one that no longer needs it is named.
+echo 'some/file.cc  # later' >not_yet
+expect passes '1 of them are not in this form yet, 1 lines' 'overlord\n'
+expect passes 'not needed any more: some/file.cc' 'supervisor\n'
+expect fails '"overlord"' 'overlord\n' some/other.cc
+# The glossary itself has the terms.
+expect passes '0 of them' "$(<glossary.md)" glossary.md
+if "${check}" glossary.md not_yet >/dev/null 2>&1; then
+  echo 'it passes without a file' >&2
+  failed=1
+fi
+if "${check}" not_yet not_yet some/file.cc >/dev/null 2>&1; then
+  echo 'it passes with a glossary that bans nothing' >&2
+  failed=1
+fi
+exit "${failed}"
