@@ -172,7 +172,7 @@ def brood_fuzz_test(name, srcs, corpus, deps, **kwargs):
         tools/lane fuzz -- test //net:endpoint_fuzz_test --test_arg=-max_total_time=60
 
     An input that it finds is printed in base64: put it into the corpus, as a file
-    named regression_..., and mend the code.
+    named regression_..., and fix the code.
 
     Args:
       name: the test's name.

@@ -1,4 +1,5 @@
-"""What Brood is built of, for the WORKSPACE of whoever builds it."""
+# SPDX-License-Identifier: Apache-2.0
+"""The dependencies of Brood, for a WORKSPACE: its own, and that of an embedder."""
 
 load("@bazel_tools//tools/build_defs/repo:utils.bzl", "maybe")
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How tests of whole servers are declared."""
 
 load("@rules_cc//cc:defs.bzl", "cc_test")

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How unit tests beside the code are declared."""
 
 load("@rules_cc//cc:defs.bzl", "cc_test")

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 #
 # program_test.sh QUESTION ANSWER PROGRAM ARGUMENTS...
 #

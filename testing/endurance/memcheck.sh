@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 #
 # testing/endurance/memcheck.sh
 #
@@ -40,7 +41,7 @@ watch() {
     -exec grep -v 'Valgrind: failed to move log file' /dev/null {} +)" || true
   if [[ -n ${reports} || ${watched} == 0 ]]; then
     echo "${reports}"
-    echo "memcheck: ${name}: there are reports, or nobody was watched (${watched})" >&2
+    echo "memcheck: ${name}: there are reports, or no process was watched (${watched})" >&2
     return 1
   fi
   echo "memcheck: ${name}: ${watched} processes, 0 reports"

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The main function of a fuzz test where there is no fuzzer: gives each file
 // of the corpus to the fuzzer's one function, once. What it has to say against
 // an input it says by ending the process, as under libFuzzer.

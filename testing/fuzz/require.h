@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Require: a claim of a fuzz test, which ends the process if it is not so.
 //
 // An end by SIGABRT is what libFuzzer takes for a find, and what makes a test

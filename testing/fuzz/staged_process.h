@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // StagedProcess: what a program finds when it starts, for a function that takes
 // it: an environment, and descriptors from 3 on.
 //

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 #
 # check_examples.sh [--also=HEADER]... FILE...
 #

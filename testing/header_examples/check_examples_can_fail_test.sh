@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 #
 # check_examples_can_fail_test.sh CHECK: that the check of examples finds what it
 # is for, in a tree made for the purpose.

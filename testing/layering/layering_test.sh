@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 #
 # layering_test.sh --nothing FILE... --path FILE...
 #

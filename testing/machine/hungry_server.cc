@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A server whose children take all the memory there is when they are told to:
 // for testing/machine/memory.sh, which gives them little.
 //

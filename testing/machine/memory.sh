@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 #
 # When a child takes all the memory that there is, the kernel kills that child, 20 times
 # of 20, and neither the server nor a sibling (R36).

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 #
 # Over a network that loses, delays, reorders and doubles packets (netem), or loses those
 # for which it is too narrow (tbf, where the kernel has no netem), each client gets the
@@ -35,7 +36,7 @@ for strategy in fork spares pool zygote auto; do
   pids=()
   for ((i = 0; i < clients; ++i)); do
     # shellcheck disable=SC2016  # for that bash to expand
-    timeout $((6 * patience)) ip netns exec "${theirs}" bash -c '
+    timeout $((6 * wait_limit)) ip netns exec "${theirs}" bash -c '
       exec 3<>"/dev/tcp/$1/$2" || exit
       cat "$3" >&3 &
       head -c "$(stat -c %s "$3")" <&3 | cmp - "$3"' \

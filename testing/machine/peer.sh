@@ -1,6 +1,7 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 #
-# A client that has lost its power or its cable, as far as anybody can tell, loses its
+# A client that has lost its power or its cable, as it seems to the server, loses its
 # child within the peer timeout and a second (R35), whether nothing or much was under way.
 
 set -uo pipefail
@@ -24,7 +25,7 @@ connect() {
     exec cat <&3 >/dev/null' - "${our_address}" "${server_port}" "$1")
   clients+=($!)
   at_exit "kill -KILL -- -$! 2>/dev/null"
-  read -r -t "${patience}" -u "${peer}" reply
+  read -r -t "${wait_limit}" -u "${peer}" reply
   [[ ${reply} == hello ]] || fail "no echo for the $1 client, but '${reply}'"
   exec {peer}<&-
 }

@@ -1,7 +1,8 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 #
-# Of a server that may have 20 processes and gets 40 clients, nobody is lost from the
-# account, and who comes when there are processes again is served at once (R12).
+# A server that may have 20 processes and gets 40 clients counts each of them, and serves
+# at once a client that connects when processes can be created again (R12).
 
 set -uo pipefail
 # shellcheck source=testing/machine/server.sh
@@ -24,7 +25,7 @@ for strategy in fork spares pool zygote auto; do
     exec {client}>&-
   done
 
-  # Whoever comes at a pause after a failed fork waits for its end: 150 ms.
+  # A client that connects in a pause after a failed fork waits for its end: 150 ms.
   started="${EPOCHREALTIME/./}"
   exec {client}<>"/dev/tcp/127.0.0.1/${server_port}"
   served=false

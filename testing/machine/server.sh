@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # shellcheck shell=bash
 # server.sh: a server on this machine, for the scripts beside it. To be sourced.
 #
@@ -12,9 +14,9 @@
 #   echoes FD                 what is written there comes back
 #   stop_server               SIGTERM; exit code 0, and the account is balanced
 #
-# No wait is longer than $patience seconds.
+# No wait is longer than $wait_limit seconds.
 
-patience=10
+wait_limit=10
 log='' line='' server_pid='' server_port='' server_log='' group=''
 # shellcheck disable=SC2034  # for the scripts
 ours="brood_server_$$" theirs="brood_client_$$" our_address=192.0.2.1
@@ -85,7 +87,7 @@ start_server() {
 }
 
 await_line() {
-  while read -r -t "${patience}" -u "${server_log}" line; do
+  while read -r -t "${wait_limit}" -u "${server_log}" line; do
     log+="${line}"$'\n'
     [[ ${line} != *"$1"* ]] || return 0
   done
@@ -94,7 +96,7 @@ await_line() {
 
 echoes() {
   local reply=''
-  { echo hello >&"$1" && read -r -t "${patience}" -u "$1" reply; } 2>/dev/null
+  { echo hello >&"$1" && read -r -t "${wait_limit}" -u "$1" reply; } 2>/dev/null
   [[ ${reply} == hello ]]
 }
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Replays the contract against an echo server, in plain Java (one file, from Java 11 on).
 //
 //     java Client.java PORT CONTRACT [DEADLINE_SECONDS]
@@ -236,7 +238,7 @@ public final class Client {
         }
       }
       if (received.size() > 0) {
-        throw new Broken(received.size() + " bytes came that nobody expected"
+        throw new Broken(received.size() + " bytes came that were not expected"
             + "\n  got      " + excerpt(received.toByteArray(), 0));
       }
     }

@@ -1,4 +1,5 @@
 #!/usr/bin/env perl
+# SPDX-License-Identifier: Apache-2.0
 # Replays the contract against an echo server, in plain Perl (core modules only).
 #
 #     client.pl PORT CONTRACT [DEADLINE_SECONDS]
@@ -149,7 +150,7 @@ sub expect_eof {
   }
   my $surplus = $connection->{received};
   return if $surplus eq '';
-  broken(length($surplus) . " bytes came that nobody expected\n"
+  broken(length($surplus) . " bytes came that were not expected\n"
        . '  got      ' . excerpt($surplus, 0));
 }
 

@@ -1,4 +1,6 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+
 """Replays the contract against an echo server, over plain sockets.
 
     client.py PORT CONTRACT [DEADLINE_SECONDS]
@@ -112,7 +114,7 @@ class Connection:
         raise Broken(f"the server has not closed after {self.deadline_seconds} s")
     if self.received:
       raise Broken(
-          f"{len(self.received)} bytes came that nobody expected\n"
+          f"{len(self.received)} bytes came that were not expected\n"
           f"  got      {excerpt(bytes(self.received), 0)}"
       )
 

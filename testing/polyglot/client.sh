@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Replays the contract against an echo server, with netcat for every connection.
 #
 #     client.sh PORT CONTRACT [DEADLINE_SECONDS]
@@ -173,7 +174,7 @@ expect_eof() {
   timeout "$deadline" cat <&"${replies[$current]}" >"$surplus" ||
     broken "the server has not closed after $deadline s"
   [[ ! -s $surplus ]] ||
-    broken "$(stat -c %s "$surplus") bytes came that nobody expected" "got      $(excerpt "$surplus" 0)"
+    broken "$(stat -c %s "$surplus") bytes came that were not expected" "got      $(excerpt "$surplus" 0)"
   forget
 }
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # The contract can fail: one client meets servers with one fault each, and names
 # the conversation that the fault must break, its line, and the bytes.
 #
@@ -61,7 +62,7 @@ require python
 require "$language"
 compile "$language" "$scratch"
 keeps_the_contract_without_a_fault
-breaks greets silence_is_answered_with_silence '1 bytes came that nobody expected'
+breaks greets silence_is_answered_with_silence '1 bytes came that were not expected'
 breaks never_closes silence_is_answered_with_silence 'the server has not closed after 1 s'
 breaks waits_for_the_end the_reply_does_not_wait_for_the_end 'after 1 s there were 0 of 14 bytes'
 breaks takes_nul_for_the_end nul_bytes_end_nothing 'got      from byte 0: nothing'
@@ -70,8 +71,8 @@ breaks believes_in_utf8 what_is_not_utf8_comes_back_too 'got      from byte 0: e
 breaks swaps_two_bytes_of_a_long_read one_less_than_max_size 'first difference at byte 1021'
 breaks drops_the_last_byte_of_a_full_read exactly_max_size 'the server closed after 1023 of 1024 bytes'
 breaks closes_after_one_full_read one_more_than_max_size 'the server closed after 1024 of 1025 bytes'
-breaks serves_one_at_a_time whoever_is_silent_keeps_nobody_waiting 'after 1 s there were 0 of 28 bytes'
-breaks answers_whoever_came_last each_connection_gets_its_own_bytes 'first difference at byte'
+breaks serves_one_at_a_time a_silent_client_keeps_no_other_waiting 'after 1 s there were 0 of 28 bytes'
+breaks answers_the_last_client each_connection_gets_its_own_bytes 'first difference at byte'
 refuses '  sing text:la'
 refuses '  send hex:0g'
 refuses '  chunk none'

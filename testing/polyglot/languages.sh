@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # shellcheck shell=bash
 # languages.sh: how the client in each language is run. To be sourced by a test
 # that has defined `fail`.

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # 300 netcats at once, each with bytes of its own, and every one is answered
 # with precisely these.
 #
@@ -37,7 +38,7 @@ storm() {
   exec {gate}<&-
 
   for ((n = 0; n < together; ++n)); do
-    read -r -t "$patience" -u "$answers" ||
+    read -r -t "$wait_limit" -u "$answers" ||
       fail "before any has half-closed, only $n netcats have their answer, not $together; $(differences)"
   done
   children=$(processes_of parent | wc -l)
@@ -62,7 +63,7 @@ words_of() {
 # the same words and not a byte more.
 netcat() {
   local said=$scratch/said.$1
-  cat "$said" - <&"$gate" | timeout "$((patience + 15))" nc -N 127.0.0.1 "$server_port" | {
+  cat "$said" - <&"$gate" | timeout "$((wait_limit + 15))" nc -N 127.0.0.1 "$server_port" | {
     head -c "$(stat -c %s "$said")" | cmp -b "$said" - >>"$scratch/differences" 2>&1 &&
       echo "$1" >"$answered" &&
       (($(wc -c) == 0))

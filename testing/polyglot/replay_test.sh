@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # One language replays the whole contract against the real server, once under
 # each of the contract's `server` lines.
 #
@@ -6,8 +7,8 @@
 #
 # What one replay proves: every conversation was held and went as written (the
 # client says how many, and the contract itself says how many there are), then
-# the server reaped all its children, and SIGTERM ended it with exit code 0 and
-# nobody left.
+# the server reaped all its children, and SIGTERM ended it with exit code 0, and
+# no process was left.
 
 set -o nounset -o pipefail
 # shellcheck source=server_under_test.sh

@@ -1,21 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+#
 # shellcheck shell=bash
 # server_under_test.sh: one real server for a shell test, from its first line to
 # the census after its end. To be sourced.
 #
 #   start_server SERVER FLAG...   starts it on a free port, waits for its line
-#   await_no_children             whoever was served is gone, every child reaped
-#   stop_server                   SIGTERM; exit code 0; nobody is left behind or unaccounted for
-#   processes_of parent|session   "PID STATE" of its children, or of all its kin
+#   await_no_children             no client is served any more, every child is reaped
+#   stop_server                   SIGTERM; exit code 0; no process is left, each connection has one outcome
+#   processes_of parent|session   "PID STATE" of its children, or of all its descendants
 #   fail TEXT                     ends the test, shows what the server logged
 #
 # A test has one server at a time: $server_pid, at $server_port. Files in the
 # folder $scratch go when the test ends, and so does the server. No wait is
-# longer than $patience seconds.
+# longer than $wait_limit seconds.
 #
-# The server leads a session of its own, so whoever is in that session descends
+# The server leads a session of its own, so every process of that session descends
 # from it, however many parents have died since.
 
-patience=30
+wait_limit=30
 scratch=$(mktemp -d "${TEST_TMPDIR:-/tmp}/XXXXXX")
 export TMPDIR=$scratch
 server_name='' server_pid='' server_port='' server_output=''
@@ -29,17 +31,17 @@ start_server() {
     exec setsid "$program" --listen=127.0.0.1:0 --log_level=warning "$@" 2>"$scratch/log"
   )
   server_pid=$!
-  read -r -t "$patience" -u "$server_output" line || fail "it said nothing on its standard output"
+  read -r -t "$wait_limit" -u "$server_output" line || fail "it said nothing on its standard output"
   [[ $line =~ ^listening\ 127\.0\.0\.1:([0-9]+)$ ]] ||
     fail "its first line is not 'listening 127.0.0.1:PORT' but '$line'"
   # shellcheck disable=SC2034  # for the test
   server_port=${BASH_REMATCH[1]}
 }
 
-# The kernel tells nobody but the parent that a child was reaped, so this is the
-# one wait without an event: it looks again every hundredth of a second.
+# Only the parent is notified that a child was reaped, so this is the one wait
+# without an event: it looks again every hundredth of a second.
 await_no_children() {
-  local until=$((SECONDS + patience)) children
+  local until=$((SECONDS + wait_limit)) children
   while children=$(processes_of parent) && [[ -n $children ]]; do
     ((SECONDS < until)) ||
       fail "its clients are gone, these children are not (Z is a zombie): ${children//$'\n'/, }"
@@ -51,15 +53,15 @@ await_no_children() {
 stop_server() {
   local exit_code left
   kill -TERM "$server_pid" || fail "it had ended before it was asked to"
-  timeout "$patience" cat <&"$server_output" >/dev/null ||
-    fail "it has not ended, $patience s after SIGTERM"
+  timeout "$wait_limit" cat <&"$server_output" >/dev/null ||
+    fail "it has not ended, $wait_limit s after SIGTERM"
   wait "$server_pid"
   exit_code=$?
   left=$(processes_of session)
   exec {server_output}<&-
   server_pid=''
   ((exit_code == 0)) || fail "its exit code after SIGTERM is $exit_code, not 0"
-  ! grep -q UNBALANCED "$scratch/log" || fail "a connection had no fate, or two"
+  ! grep -q UNBALANCED "$scratch/log" || fail "a connection had no outcome, or two"
   [[ -z $left ]] || fail "it has ended and left these behind (Z is a zombie): ${left//$'\n'/, }"
 }
 

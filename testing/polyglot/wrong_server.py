@@ -1,4 +1,6 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+
 """An echo server with a fault to order, so that a test can see the contract fail.
 
     wrong_server.py [--fault=NAME] [FLAG...]
@@ -38,7 +40,7 @@ HABITS = {
     "waits_for_the_end",
     "closes_after_one_full_read",
     "serves_one_at_a_time",
-    "answers_whoever_came_last",
+    "answers_the_last_client",
 }
 
 
@@ -52,7 +54,7 @@ def serve(connection, fault):
   while data := connection.recv(MAX_SIZE):
     if fault == "waits_for_the_end":
       held_back += data
-    elif fault == "answers_whoever_came_last":
+    elif fault == "answers_the_last_client":
       open_connections[-1].sendall(data)
     elif answering:
       connection.sendall(change(data))

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 #
 # source_rules_test.sh FILE...
 #
@@ -42,12 +43,12 @@ rule() {
   fi
 }
 
-# A jump of the clock must neither end nor spare anybody.
+# A jump of the clock must neither end nor spare a connection.
 rule 'the time of day is not for decisions' \
   '\b((std::)?time|gettimeofday|(local|gm)time(_r)?)\s*\(|CLOCK_REALTIME|system_clock|high_resolution_clock|absl::Now\b' \
   '  const time_t now = time(nullptr);' \
   server/log/wall_clock.cc # for the reader of a line
-rule 'nobody sleeps' \
+rule 'no code sleeps' \
   '\b(u?sleep|(clock_)?nanosleep|sleep_for|sleep_until|SleepFor)\s*\(' \
   '  usleep(1000);' \
   server/strategy/zygote_process.cc net/unix_listener.cc `# with nothing else to do` \
@@ -73,8 +74,8 @@ rule 'a library does not end the program' \
   '(^|[^_.>])\b(std::)?(exit|quick_exit)\s*\(' \
   '    std::exit(1);' \
   server/main.cc
-# Of two listeners that share a port, one that closes resets whoever waits at it.
-rule 'nobody relies on SO_REUSEPORT, or on tcp_migrate_req' \
+# Of two listeners that share a port, one that closes resets the clients in its queue.
+rule 'no code relies on SO_REUSEPORT, or on tcp_migrate_req' \
   'SO_REUSEPORT|tcp_migrate_req' \
   '  setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));'
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "dictionary/dictionary_handler.h"
 
 #include <utility>
@@ -32,14 +34,14 @@ ExitCode Sort(const absl::Status& failure) {
 }  // namespace
 
 DictionaryHandler::DictionaryHandler(std::shared_ptr<const Table> table,
-                                     absl::Duration patience)
-    : table_(std::move(table)), patience_(patience) {}
+                                     absl::Duration timeout)
+    : table_(std::move(table)), timeout_(timeout) {}
 
 ExitCode DictionaryHandler::operator()(brood::net::Connection& connection) {
   LineReader reader(connection.socket());
   for (;;) {
     const brood::net::Instant deadline =
-        brood::net::After(brood::net::Now(), patience_);
+        brood::net::After(brood::net::Now(), timeout_);
     const auto line = reader.Next(deadline);
     if (!line.ok()) return Sort(line.status());
     if (!line->has_value()) return ExitCode::kServed;

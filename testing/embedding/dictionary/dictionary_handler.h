@@ -1,23 +1,4 @@
-// DictionaryHandler: a line protocol, spoken from a table.
-//
-//   the client says     and is told
-//   DEFINE fork         = one process becomes two
-//   DEFINE spoon        ? spoon
-//   LIST                every word on a line of its own, then a dot
-//   QUIT                bye, after as many words as it was told the meaning of
-//   anything else       ! and what it may say
-//
-// A handler that is an object. The table was made before the fork, in the
-// parent, and is shared by all; what the object changes in itself, it changes
-// in the process of one client.
-//
-// Exit codes: kServed after QUIT or the end of the stream; kDeadlineExceeded
-// for a client that says nothing for `patience`, kProtocolError for one whose
-// line is too long, kPeerLost for one that vanished.
-//
-// Example:
-//   auto table = std::make_shared<const Table>(*Table::Load("words.txt"));
-//   auto server = TcpServer::Create(options, DictionaryHandler(table));
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef DICTIONARY_DICTIONARY_HANDLER_H_
 #define DICTIONARY_DICTIONARY_HANDLER_H_
@@ -33,19 +14,43 @@
 
 namespace embedder {
 
+// DictionaryHandler serves a line protocol from a table.
+//
+//   the client sends    and receives
+//   DEFINE fork         = one process becomes two
+//   DEFINE spoon        ? spoon
+//   LIST                every word on a line of its own, then a dot
+//   QUIT                bye, and how many meanings it has received
+//   anything else       ! and the requests that are allowed
+//
+// A handler that is an object. The table was made in the parent, before the
+// fork, and is shared by all children; what the object changes in itself, it
+// changes in the process of one client.
+//
+// Exit codes: kServed after QUIT or the end of the stream; kDeadlineExceeded
+// for a client that sends nothing for longer than `timeout`; kProtocolError for
+// a line that is too long; kPeerLost for a connection that was lost.
+//
+// Example:
+//   auto table = std::make_shared<const Table>(*Table::Load("words.txt"));
+//   auto server = TcpServer::Create(options, DictionaryHandler(table));
 class DictionaryHandler {
  public:
+  // Serves from `table`, and ends a connection whose client sends nothing for
+  // longer than `timeout`.
   explicit DictionaryHandler(std::shared_ptr<const Table> table,
-                             absl::Duration patience = absl::Minutes(1));
+                             absl::Duration timeout = absl::Minutes(1));
 
+  // Serves one connection. Runs in the child.
   brood::server::ExitCode operator()(brood::net::Connection& connection);
 
  private:
+  // Returns the reply to one line.
   std::string Answer(absl::string_view request);
 
   std::shared_ptr<const Table> table_;
-  absl::Duration patience_;
-  int told_ = 0;
+  absl::Duration timeout_;
+  int told_ = 0;  // meanings that were sent
 };
 
 }  // namespace embedder

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The handler alone: no server, no fork.
 
 #include "dictionary/dictionary_handler.h"
@@ -29,11 +31,11 @@ using brood::testing::IsOkAndHolds;
 
 class DictionaryHandlerTest : public brood::testing::LeakCheck {
  protected:
-  static DictionaryHandler Handler(absl::Duration patience = absl::Minutes(1)) {
+  static DictionaryHandler Handler(absl::Duration timeout = absl::Minutes(1)) {
     return DictionaryHandler(
         std::make_shared<const Table>(
             Table::Parse("fork\ta process\nreap\tto wait\n").value()),
-        patience);
+        timeout);
   }
 };
 

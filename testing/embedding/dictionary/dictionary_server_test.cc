@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The handler in a whole server: a process for each client.
 
 #include <csignal>
@@ -51,7 +53,7 @@ TEST_F(DictionaryServerTest, EveryClientHasTheTableAndACountOfItsOwn) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 10u);
 }
 
-TEST_F(DictionaryServerTest, AClientWhoseProcessIsKilledIsNobodyElsesLoss) {
+TEST_F(DictionaryServerTest, KilledProcessEndsOnlyItsOwnConnection) {
   const auto server = StartDictionary();
   TestClient unlucky = ConnectTo(*server);
   ASSERT_THAT(unlucky.Send("DEFINE reap\n"), IsOk());

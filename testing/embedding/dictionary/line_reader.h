@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // LineReader: what a client sends, line by line.
 //
 // Lives in the child. The socket stays the caller's and must outlive it; bytes

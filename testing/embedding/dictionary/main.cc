@@ -1,7 +1,10 @@
-// dictionary: tells what words mean. See dictionary_handler.h for the protocol.
+// SPDX-License-Identifier: Apache-2.0
+
+// dictionary: a server that knows the meanings of words. The protocol is in
+// dictionary_handler.h.
 //
-// Exit codes: 0 stopped as asked; 100 there are no words; 111 the system
-// refused.
+// Exit codes: 0 stopped as asked; 100 the file of words is missing or wrong;
+// 111 the system refused what the server needs.
 
 #include <iostream>
 #include <memory>

@@ -1,18 +1,4 @@
-// Table: words and what they mean, read once, then only looked at.
-//
-// Made in the parent before the server is: children see it without a copy being
-// made, however large it is, because nobody writes to it. A value. The text it
-// is made of has a word and its meaning on each line, with a tab between them:
-//
-//   fork<TAB>a process from another
-//
-// Errors: Parse() gives InvalidArgument, with the line ("line 3: no tab"), and
-// Load() also what open said ("words.txt: cannot be read").
-//
-// Example:
-//   absl::StatusOr<Table> table = Table::Load("words.txt");
-//   if (!table.ok()) return table.status();
-//   table->Find("fork");  // "a process from another"
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef DICTIONARY_TABLE_H_
 #define DICTIONARY_TABLE_H_
@@ -26,14 +12,33 @@
 
 namespace embedder {
 
+// Table holds words and their meanings. It is read once, and then only
+// searched.
+//
+// A value. It is made in the parent before the server is: children see it
+// without a copy of its pages, however large it is, because no process writes
+// to them. Its text has a word and its meaning on each line, with a tab between
+// them:
+//
+//   fork<TAB>a process from another
+//
+// Errors: InvalidArgument, with the line ("line 3: no tab"), or with the file
+// that cannot be read.
+//
+// Example:
+//   absl::StatusOr<Table> table = Table::Load("words.txt");
+//   if (!table.ok()) return table.status();
+//   table->Find("fork");  // "a process from another"
 class Table {
  public:
+  // Reads a table from a text.
   static absl::StatusOr<Table> Parse(absl::string_view text);
+  // Reads a table from a file.
   static absl::StatusOr<Table> Load(const std::string& path);
 
-  // The meaning of `word`, for as long as the table lives.
+  // Returns the meaning of `word`, which is valid as long as the table lives.
   absl::optional<absl::string_view> Find(absl::string_view word) const;
-  // All of it, by word.
+  // Returns all meanings, by word.
   const std::map<std::string, std::string>& meanings() const {
     return meanings_;
   }

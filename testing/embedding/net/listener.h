@@ -1,15 +1,4 @@
-// Listener: who listens to what a server of this house has to tell.
-//
-// Nothing that accepts connections: Brood's header of the same name is another
-// one, "brood/net/listener.h", and a program may use both. Lives in the parent.
-// PrintingListener writes to a stream that stays the caller's, a line for each
-// thing that happens, and flushes it; so a child inherits no half of a line.
-//
-// Errors: none; what a stream can't take is lost.
-//
-// Example:
-//   PrintingListener listener(std::cout);
-//   listener.Serving(server->endpoints());  // "listening 127.0.0.1:40551"
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef NET_LISTENER_H_
 #define NET_LISTENER_H_
@@ -22,17 +11,30 @@
 
 namespace embedder {
 
+// Listener is notified of what a server of this tree does.
+//
+// It accepts no connections: Brood's header of the same name is another one,
+// "brood/net/listener.h", and a program may use both. Lives in the parent.
 class Listener {
  public:
   virtual ~Listener() = default;
-  // Clients may connect from now on.
+  // Is called when clients can connect.
   virtual void Serving(const std::vector<brood::net::Endpoint>& endpoints) = 0;
-  // The last of them has been served.
+  // Is called when the last client has been served.
   virtual void Stopped(const brood::server::Totals& totals) = 0;
 };
 
+// PrintingListener writes a line to a stream for each call, and flushes it, so
+// that a child inherits no half of a line. The stream stays the caller's.
+//
+// Errors: none; what the stream cannot take is lost.
+//
+// Example:
+//   PrintingListener listener(std::cout);
+//   listener.Serving(server->endpoints());  // "listening 127.0.0.1:40551"
 class PrintingListener : public Listener {
  public:
+  // Writes to `out`, which must outlive the listener.
   explicit PrintingListener(std::ostream& out) : out_(out) {}
 
   void Serving(const std::vector<brood::net::Endpoint>& endpoints) override;

@@ -1,11 +1,4 @@
-// ForBrood: this house's options, in Brood's words.
-//
-// What is not ours to say stays as Brood has it, but for the log: Brood's
-// warnings are enough here. Pure, and never fails; whether Brood can do what it
-// is asked, TcpServer::Create() says.
-//
-// Example:
-//   auto server = TcpServer::Create(ForBrood(OptionsFromFlags()), handler);
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef SERVER_FOR_BROOD_H_
 #define SERVER_FOR_BROOD_H_
@@ -15,6 +8,14 @@
 
 namespace embedder {
 
+// Returns Brood's options for those of this tree.
+//
+// Pure, and never fails: what Brood cannot do is an error of
+// TcpServer::Create(). Fields that this tree has no option for keep Brood's
+// defaults, except the log: Brood's warnings are enough here.
+//
+// Example:
+//   auto server = TcpServer::Create(ForBrood(OptionsFromFlags()), handler);
 brood::server::Options ForBrood(const Options& options);
 
 }  // namespace embedder

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "threaded/desk_handler.h"
 
 #include <unistd.h>

@@ -1,17 +1,4 @@
-// DeskHandler: tells each client about the process that serves it.
-//
-//   said 1, resident 3 MiB
-//
-// That is: how many lines the log of that process has by now, the client's own
-// among them, and how much memory the process has. Speaks first, and reads
-// nothing. The log is used and memory allocated, so this ends only in a process
-// that was not forked from busy threads. The log is the caller's, and must live
-// as long as the handler.
-//
-// Exit codes: kServed; kPeerLost for a client that vanished.
-//
-// Example:
-//   auto server = TcpServer::Create(options, DeskHandler(&log));
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef THREADED_DESK_HANDLER_H_
 #define THREADED_DESK_HANDLER_H_
@@ -22,10 +9,26 @@
 
 namespace embedder {
 
+// DeskHandler sends each client two facts about the process that serves it.
+//
+//   said 1, resident 3 MiB
+//
+// These are the number of lines in the log of that process, including the
+// client's own, and the memory of the process. It sends first and reads
+// nothing. It uses the log and allocates memory, so it works only in a process
+// that was not forked from a process with busy threads. The log is the caller's
+// and must outlive the handler.
+//
+// Exit codes: kServed; kPeerLost for a connection that was lost.
+//
+// Example:
+//   auto server = TcpServer::Create(options, DeskHandler(&log));
 class DeskHandler {
  public:
+  // Logs to `log`.
   explicit DeskHandler(Log* log) : log_(log) {}
 
+  // Serves one connection. Runs in the child.
   brood::server::ExitCode operator()(brood::net::Connection& connection);
 
  private:

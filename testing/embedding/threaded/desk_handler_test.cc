@@ -1,4 +1,6 @@
-// The handler alone, next to busy threads that nobody forks.
+// SPDX-License-Identifier: Apache-2.0
+
+// The handler alone, beside busy threads. No process is forked.
 
 #include "threaded/desk_handler.h"
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "threaded/log.h"
 
 namespace embedder {

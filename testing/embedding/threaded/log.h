@@ -1,12 +1,4 @@
-// Log: the last lines that anybody in this process has said.
-//
-// In memory that is allocated and freed under a lock, as in many a log. So it
-// is what a process must not be forked next to: a child that is forked while
-// some thread has the lock, finds it locked for ever. Thread-safe.
-//
-// Example:
-//   Log log;
-//   log.Say("begun");
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef THREADED_LOG_H_
 #define THREADED_LOG_H_
@@ -20,13 +12,24 @@
 
 namespace embedder {
 
+// Log keeps the last lines that any part of this process has logged.
+//
+// It allocates and frees memory under a lock, as many logs do. So a process
+// with threads must not be forked beside it: a child that is forked while a
+// thread has the lock finds it locked, and nothing unlocks it. Thread-safe.
+//
+// Example:
+//   Log log;
+//   log.Say("begun");
 class Log {
  public:
+  // Limits how many lines are kept.
   static constexpr size_t kLinesKept = 100;
 
+  // Adds a line.
   void Say(absl::string_view line);
 
-  // How many lines were said, of which the last kLinesKept are kept.
+  // Returns how many lines were added. The last kLinesKept are kept.
   size_t said() const;
 
  private:

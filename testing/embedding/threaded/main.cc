@@ -1,11 +1,13 @@
-// threaded: a busy program with a large heap, that serves.
+// SPDX-License-Identifier: Apache-2.0
+
+// threaded: a server in a program that has threads and a large heap.
 //
-// The order is what matters. The server comes first, when the program is small
-// and has one thread: its strategy starts the zygote, the process that children
-// will be forked from. Then come heap and threads, which the zygote does not
-// have. Then clients are served.
+// The order matters. The server is created first, while the program is small
+// and has one thread: its strategy starts the zygote, the process from which
+// children are forked. The heap and the threads come next, and the zygote does
+// not have them. Then clients are served.
 //
-// Exit codes: 0 stopped as asked; 111 the system refused.
+// Exit codes: 0 stopped as asked; 111 the system refused what it needs.
 
 #include <cstddef>
 #include <iostream>

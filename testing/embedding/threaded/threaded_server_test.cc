@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A server whose process has busy threads and a large heap: its clients are
 // served by processes that have neither.
 

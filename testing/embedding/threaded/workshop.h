@@ -1,15 +1,4 @@
-// Workshop: a large heap, and threads that are busy in it.
-//
-// All that makes it expensive and dangerous to fork a process: `heap_bytes` of
-// memory whose every page was written to, and threads that allocate, free and
-// log without a pause. Owns both, from its construction to its destruction,
-// which waits for the threads. The log is the caller's and must outlive it.
-//
-// Errors: std::bad_alloc and std::system_error, if there is no room for it.
-//
-// Example:
-//   Log log;
-//   Workshop workshop(/*threads=*/8, /*heap_bytes=*/size_t{1} << 30, &log);
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef THREADED_WORKSHOP_H_
 #define THREADED_WORKSHOP_H_
@@ -23,14 +12,28 @@
 
 namespace embedder {
 
+// Workshop has a large heap, and threads that are busy in it.
+//
+// It has what makes a process expensive and dangerous to fork: `heap_bytes` of
+// memory whose every page was written to, and threads that allocate, free and
+// log without a pause. The destructor waits for the threads. The log is the
+// caller's and must outlive the object.
+//
+// Errors: throws std::bad_alloc and std::system_error.
+//
+// Example:
+//   Log log;
+//   Workshop workshop(/*threads=*/8, /*heap_bytes=*/size_t{1} << 30, &log);
 class Workshop {
  public:
+  // Allocates the heap and starts the threads.
   Workshop(int threads, size_t heap_bytes, Log* log);
   Workshop(const Workshop&) = delete;
   Workshop& operator=(const Workshop&) = delete;
   ~Workshop();
 
  private:
+  // Is what each thread does, until the destructor is called.
   void Work();
 
   Log* log_;
