@@ -1,50 +1,73 @@
-// Instant: a point in time that no one can set back.
-//
-// Deadlines and ages are measured on the monotonic clock, which a change of the
-// machine's date does not move. absl::Time is the date; giving it where an
-// Instant is wanted does not compile. Lengths of time are absl::Duration.
-//
-// Works in either process; instants of a parent are valid in its children. A
-// value; nothing here can fail.
-//
-// Example:
-//   const Instant deadline = After(Now(), absl::Seconds(5));
-//   const absl::Duration left = TimeUntil(deadline, Now());
-//   if (left == absl::ZeroDuration()) return ExitCode::kDeadlineExceeded;
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef BROOD_NET_INSTANT_H_
 #define BROOD_NET_INSTANT_H_
 
+#include <algorithm>
 #include <chrono>  // NOLINT(build/c++11): absl has no monotonic clock.
+#include <climits>
+#include <cstdint>
 
 #include "absl/time/time.h"
 
 namespace brood::net {
 
+// Instant is a point in time that no one can set back.
+//
+// Deadlines and ages are measured on the monotonic clock, which a change of the
+// machine's date does not move. absl::Time is the date; where an Instant is
+// wanted it does not compile. Lengths of time are absl::Duration.
+//
+// Works in every process; instants of a parent are valid in its children. A
+// value; nothing here can fail. What lies outside of the range of a type
+// becomes the nearest value inside.
+//
+// Example:
+//   const Instant deadline = After(Now(), absl::Seconds(5));
+//   const absl::Duration left = TimeUntil(deadline, Now());
+//   if (left == absl::ZeroDuration()) return ExitCode::kDeadlineExceeded;
 using Instant = std::chrono::steady_clock::time_point;
 
-// The deadline of a wait that may take for ever. (A function, and not a
-// constant, for a constant lies in a page of its own that each child would have
-// to map.)
+// Returns the deadline of a wait without one. (A function, because a constant
+// lies in a page that each child would have to map.)
 constexpr Instant Never() { return Instant::max(); }
 
+// Returns the present.
 inline Instant Now() { return std::chrono::steady_clock::now(); }
 
-// `length` after `start`; Never() when that is beyond all time.
+// Returns the instant that is `length` after `start`; Never() if that is beyond
+// all time, and Instant::min() if it is before.
 inline Instant After(Instant start, absl::Duration length) {
-  if (start == Never() || length >= absl::FromChrono(Never() - start)) {
-    return Never();
-  }
-  return start + absl::ToChronoNanoseconds(length);
+  if (start == Never()) return Never();
+  // The difference of two instants may overflow, that of two durations not.
+  const absl::Duration at = absl::FromChrono(start.time_since_epoch()) + length;
+  if (at >= absl::FromChrono(Never().time_since_epoch())) return Never();
+  return Instant(absl::ToChronoNanoseconds(at));
 }
 
-// How long from `now` until `deadline`: zero when it has passed, infinite for
-// Never().
+// Returns how long it is from `now` until `deadline`: zero if it has passed,
+// infinite for Never().
 inline absl::Duration TimeUntil(Instant deadline, Instant now) {
   if (deadline == Never()) return absl::InfiniteDuration();
-  // Not by the sign of the difference: from the beginning of time it overflows.
   if (deadline <= now) return absl::ZeroDuration();
-  return absl::FromChrono(deadline - now);
+  return absl::FromChrono(deadline.time_since_epoch()) -
+         absl::FromChrono(now.time_since_epoch());
+}
+
+// Returns `length` for a system call that takes milliseconds as an int: rounded
+// up, so that nothing is too early, and at most INT_MAX (24.8 days), after
+// which the caller looks again. A negative length becomes zero.
+inline int KernelMilliseconds(absl::Duration length) {
+  const absl::Duration whole = absl::Ceil(length, absl::Milliseconds(1));
+  return static_cast<int>(
+      std::clamp<int64_t>(absl::ToInt64Milliseconds(whole), 0, INT_MAX));
+}
+
+// Returns `length` for a socket option that takes seconds or milliseconds of at
+// most 32767 s, as those of TCP do: whole seconds, and at least one.
+inline int KernelSeconds(absl::Duration length) {
+  return static_cast<int>(
+      std::clamp<int64_t>(absl::ToInt64Seconds(length), 1, 32767));
 }
 
 }  // namespace brood::net

@@ -1,5 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/net/instant.h"
 
+#include <chrono>  // NOLINT(build/c++11): the monotonic clock.
+#include <climits>
+#include <cstdint>
+
+#include "absl/time/time.h"
 #include "gtest/gtest.h"
 
 namespace brood::net {
@@ -36,6 +43,35 @@ TEST(InstantTest, NothingComesAfterNever) {
   EXPECT_EQ(After(Never(), absl::ZeroDuration()), Never());
   EXPECT_EQ(After(Never(), absl::Seconds(1)), Never());
   EXPECT_EQ(After(Never(), -absl::Seconds(1)), Never());
+}
+
+// F27c: the difference of two such instants overflows.
+TEST(InstantTest, WhatIsBeforeAllTimeIsItsBeginning) {
+  EXPECT_EQ(After(Instant::min(), absl::ZeroDuration()), Instant::min());
+  EXPECT_EQ(After(Instant::min(), -absl::Seconds(1)), Instant::min());
+  EXPECT_EQ(After(kStart, -absl::InfiniteDuration()), Instant::min());
+  EXPECT_EQ(After(Instant::min(), absl::InfiniteDuration()), Never());
+  EXPECT_EQ(After(Instant::min(), absl::Seconds(1)),
+            Instant::min() + std::chrono::seconds(1));
+  EXPECT_GT(TimeUntil(Never() - std::chrono::nanoseconds(1), Instant::min()),
+            absl::Hours(24 * 365 * 500));
+}
+
+// F27c: 49.7 days are 2^32 ms, and 24.8 days are 2^31.
+TEST(InstantTest, NoLengthIsTooLongForAnInt) {
+  EXPECT_EQ(KernelMilliseconds(absl::Nanoseconds(1)), 1);
+  EXPECT_EQ(KernelMilliseconds(absl::Milliseconds(1500)), 1500);
+  EXPECT_EQ(KernelMilliseconds(-absl::Seconds(1)), 0);
+  EXPECT_EQ(KernelMilliseconds(-absl::InfiniteDuration()), 0);
+  for (const absl::Duration length :
+       {absl::Hours(24 * 25), absl::Hours(24 * 50), absl::Hours(24 * 365),
+        absl::Milliseconds(uint64_t{1} << 32), absl::InfiniteDuration()}) {
+    EXPECT_EQ(KernelMilliseconds(length), INT_MAX);
+    EXPECT_EQ(KernelSeconds(length), 32767);
+  }
+  EXPECT_EQ(KernelSeconds(absl::Milliseconds(1500)), 1);
+  EXPECT_EQ(KernelSeconds(absl::ZeroDuration()), 1);
+  EXPECT_EQ(KernelSeconds(-absl::InfiniteDuration()), 1);
 }
 
 TEST(InstantTest, NeverIsInfinitelyFar) {

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <climits>
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/optional.h"
@@ -24,14 +23,10 @@ absl::Status AwaitReady(int fd, short events, Instant deadline,
       return absl::DeadlineExceededError(
           absl::StrCat(call, ": deadline passed"));
     }
-    // Rounded up: waking a moment early would make the last turn a busy one.
-    const int64_t left_ms = std::min<int64_t>(
-        absl::ToInt64Milliseconds(absl::Ceil(left, absl::Milliseconds(1))),
-        INT_MAX);
     pollfd waiting = {fd, events, 0};
     const int ready =
         poll(&waiting, 1,
-             left == absl::InfiniteDuration() ? -1 : static_cast<int>(left_ms));
+             left == absl::InfiniteDuration() ? -1 : KernelMilliseconds(left));
     if (ready > 0) return absl::OkStatus();
     if (ready < 0 && errno != EINTR) {
       return absl::ErrnoToStatus(errno, absl::StrCat("poll for ", call));

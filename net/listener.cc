@@ -289,8 +289,7 @@ absl::Status Listener::SetPeerTimeout(absl::Duration timeout) const {
   if (endpoint_.is_unix()) return absl::OkStatus();
   // Silent for a third of the time, it is asked; three times without an answer
   // in the rest of it, and it is gone.
-  const auto seconds =
-      std::max(1, static_cast<int>(absl::ToInt64Seconds(timeout)));
+  const int seconds = KernelSeconds(timeout);
   const int count = 3;
   const int silence = std::max(1, seconds / 3);
   const int interval = std::max(1, (seconds - silence) / count);

@@ -99,10 +99,10 @@ class Listener {
   // there is an error it is closed.
   static absl::StatusOr<Listener> Adopt(Socket socket);
 
-  // Connections end with an error when their peer has been gone from the
-  // network for about so long: whether it is silent (keepalive) or owes us an
-  // acknowledgement (TCP_USER_TIMEOUT). Accepted ones inherit it. In seconds,
-  // at least one. Nothing to do on a unix socket, whose peers are on this
+  // Ends connections with an error when their peer has been gone from the
+  // network for about `timeout`: whether it is silent (keepalive) or owes an
+  // acknowledgement (TCP_USER_TIMEOUT). Accepted ones inherit it. In whole
+  // seconds, 1 to 32767. Does nothing on a unix socket, whose peers are on this
   // machine: the kernel knows at once that one has gone.
   absl::Status SetPeerTimeout(absl::Duration timeout) const;
   // Undoes SetPeerTimeout(), which a program may have called that had this

@@ -55,9 +55,7 @@ void Supervisor::AwaitRehearsal(pid_t pid) {
     const net::Instant wake = std::min(deadline, reaper_->next_check());
     pollfd exits = {reaper_->fd(), POLLIN, 0};
     // Rounded up, so that the check is due.
-    poll(&exits, 1,
-         static_cast<int>(absl::ToInt64Milliseconds(
-             absl::Ceil(net::TimeUntil(wake, now), absl::Milliseconds(1)))));
+    poll(&exits, 1, net::KernelMilliseconds(net::TimeUntil(wake, now)));
     TakeEnds(clock_());
     if (rehearsed_pid_ == 0) return;
   }
