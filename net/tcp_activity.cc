@@ -9,7 +9,6 @@
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -19,6 +18,9 @@
 #include "absl/status/status.h"
 #include "absl/types/optional.h"
 
+#ifndef SO_COOKIE
+#define SO_COOKIE 57
+#endif
 #ifndef SO_BINDTOIFINDEX
 #define SO_BINDTOIFINDEX 62
 #endif
@@ -28,7 +30,7 @@ namespace {
 
 // The states of TCP, as the kernel numbers them in an answer. Those of sockets
 // without a process (TIME_WAIT, NEW_SYN_RECV) are never asked for when a socket
-// is looked for by its inode: they have none.
+// is looked for by its cookie: no process holds them.
 constexpr uint32_t kListen = 10;
 constexpr uint32_t kListening = 1U << kListen;
 constexpr uint32_t kConnected = 1U << 1 | 1U << 4 | 1U << 5 | 1U << 8 |
@@ -46,8 +48,14 @@ void SetAddresses(const TcpSocketId& socket, inet_diag_sockid* id) {
     const auto* to = reinterpret_cast<const sockaddr_in6*>(peer.address());
     id->idiag_if = to->sin6_scope_id;
   }
+  // The cookie is compared with that of the answer. If the kernel compared it,
+  // another socket with these addresses would look like none.
   id->idiag_cookie[0] = INET_DIAG_NOCOOKIE;
   id->idiag_cookie[1] = INET_DIAG_NOCOOKIE;
+}
+
+uint64_t CookieIn(const inet_diag_sockid& id) {
+  return uint64_t{id.idiag_cookie[1]} << 32 | id.idiag_cookie[0];
 }
 
 // Returns the tcp_info in a message of `size` bytes.
@@ -91,10 +99,12 @@ TcpSocketId TcpSocketId::Of(int fd, const PeerAddress& local,
   TcpSocketId id;
   id.local = local;
   id.peer = peer;
-  struct stat status;
-  if (fstat(fd, &status) == 0) id.inode = static_cast<uint32_t>(status.st_ino);
+  socklen_t length = sizeof(id.cookie);
+  if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &id.cookie, &length) < 0) {
+    id.cookie = 0;
+  }
   int interface = 0;
-  socklen_t length = sizeof(interface);
+  length = sizeof(interface);
   if (getsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &interface, &length) == 0) {
     id.interface = static_cast<uint32_t>(interface);
   }
@@ -110,11 +120,30 @@ absl::StatusOr<TcpActivity> TcpActivity::Create() {
   return TcpActivity(std::move(socket));
 }
 
+absl::Status TcpActivity::Drain() const {
+  char buffer[8192];
+  // Each recv lets the kernel write the next part of a list that was
+  // interrupted; while it does, it refuses to begin another one.
+  while (TEMP_FAILURE_RETRY(
+             recv(socket_.fd(), buffer, sizeof(buffer), MSG_DONTWAIT)) >= 0) {
+  }
+  // ENOBUFS: an answer found no room in the queue.
+  if (errno != EAGAIN && errno != ENOBUFS) {
+    return ErrorOf("recv from sock_diag");
+  }
+  interrupted_ = false;
+  return absl::OkStatus();
+}
+
 // The kernel writes the first part of the answer within send(), and each
 // further part within the recv() that takes the one before.
 absl::Status TcpActivity::Exchange(
     Question& question,
     absl::FunctionRef<void(const char*, size_t)> take) const {
+  if (interrupted_) {
+    absl::Status drained = Drain();
+    if (!drained.ok()) return drained;
+  }
   const uint32_t sequence = ++sequence_;
   question.header.nlmsg_len = sizeof(question);
   question.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
@@ -123,6 +152,7 @@ absl::Status TcpActivity::Exchange(
       0) {
     return ErrorOf("send to sock_diag");
   }
+  interrupted_ = true;
   const bool has_parts = (question.header.nlmsg_flags & NLM_F_DUMP) != 0;
   alignas(nlmsghdr) char buffer[8192];
   for (;;) {
@@ -146,12 +176,16 @@ absl::Status TcpActivity::Exchange(
           return absl::InternalError("sock_diag: too short");
         }
         std::memcpy(&error, message + NLMSG_HDRLEN, sizeof(error));
+        // EBUSY: there is an earlier list that was not read.
+        interrupted_ = error == -EBUSY;
         if (error == 0) return absl::OkStatus();
         if (error == -ENOENT) return absl::NotFoundError("sock_diag");
         return absl::ErrnoToStatus(-error, "sock_diag");
       }
       take(message, length);
-      if (!has_parts) return absl::OkStatus();
+      if (has_parts) continue;
+      interrupted_ = false;
+      return absl::OkStatus();
     }
   }
 }
@@ -159,6 +193,10 @@ absl::Status TcpActivity::Exchange(
 absl::StatusOr<TcpActivity::Answer> TcpActivity::Find(const TcpSocketId& id,
                                                       uint32_t states,
                                                       bool* another) const {
+  if (id.cookie == 0) {
+    return absl::UnimplementedError(
+        "getsockopt SO_COOKIE: this kernel has no number for a socket");
+  }
   Question question = {};
   question.request.sdiag_family = id.peer.is_ipv6() ? AF_INET6 : AF_INET;
   question.request.sdiag_protocol = IPPROTO_TCP;
@@ -174,9 +212,8 @@ absl::StatusOr<TcpActivity::Answer> TcpActivity::Find(const TcpSocketId& id,
     // A socket that no process holds has no inode: one in TIME_WAIT, or one
     // that was closed and has bytes left to send.
     const bool is_held = about.idiag_inode != 0;
-    const bool is_meant =
-        is_held && (states >> about.idiag_state & 1) != 0 &&
-        (id.inode == 0 ? by_addresses : about.idiag_inode == id.inode);
+    const bool is_meant = is_held && (states >> about.idiag_state & 1) != 0 &&
+                          CookieIn(about.id) == id.cookie;
     if (!is_meant) {
       *another |= by_addresses && is_held;
       return;
@@ -185,8 +222,12 @@ absl::StatusOr<TcpActivity::Answer> TcpActivity::Find(const TcpSocketId& id,
     Answer answer;
     answer.means = Meaning::kAlive;
     answer.bytes_received = info.tcpi_bytes_received;
-    answer.idle = absl::Milliseconds(
-        std::min(info.tcpi_last_data_recv, info.tcpi_last_data_sent));
+    // Both counts grow when bytes are sent again.
+    answer.bytes_sent = info.tcpi_bytes_sent -
+                        std::min(info.tcpi_bytes_sent, info.tcpi_bytes_retrans);
+    answer.since_segment = absl::Milliseconds(
+        std::min({info.tcpi_last_data_recv, info.tcpi_last_data_sent,
+                  info.tcpi_last_ack_recv}));
     answer.bytes_acknowledged = info.tcpi_bytes_acked;
     answer.more_waits = info.tcpi_unacked > 0 || info.tcpi_notsent_bytes > 0;
     answer.interface = about.id.idiag_if;
@@ -194,7 +235,7 @@ absl::StatusOr<TcpActivity::Answer> TcpActivity::Find(const TcpSocketId& id,
   };
   question.header.nlmsg_flags = NLM_F_REQUEST;
   absl::Status asked = Exchange(question, take);
-  if (!found && id.inode != 0) {
+  if (!found) {
     // All sockets with these ports; one that was reached by IPv4 may be an IPv6
     // socket.
     by_addresses = false;

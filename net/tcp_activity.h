@@ -18,9 +18,10 @@ namespace brood::net {
 // TcpSocketId identifies a TCP socket of this machine, so that the kernel can
 // be asked about it by a process that has no descriptor of it.
 //
-// Addresses alone identify nothing: a listener answers for the connections that
-// it had, and a client may connect again from the same port. The inode of a
-// socket is unique for as long as a process holds it.
+// Addresses identify nothing: a listener answers for the connections that it
+// had, and a client may connect again from the same port. Nor does the inode of
+// the socket, whose number may be used again. The cookie of a socket is given
+// to no other one before the machine is started again.
 //
 // A value. No errors.
 struct TcpSocketId {
@@ -30,8 +31,9 @@ struct TcpSocketId {
 
   PeerAddress local;
   PeerAddress peer;
-  // Zero if it is not known; the addresses then decide.
-  uint32_t inode = 0;
+  // The cookie of the socket (SO_COOKIE); zero if the kernel has none. Such a
+  // socket cannot be asked about.
+  uint64_t cookie = 0;
   // The index of the network interface to which the socket is bound
   // (SO_BINDTODEVICE); zero if there is none.
   uint32_t interface = 0;
@@ -50,7 +52,7 @@ struct TcpSocketId {
 // Lives in the parent. Never blocks: the kernel answers within the call.
 //
 // Errors: Create() returns the errno of socket; where AF_NETLINK is not allowed
-// this is EAFNOSUPPORT, EPERM or EACCES.
+// this is EAFNOSUPPORT, EPERM or EACCES. Sockets have cookies since Linux 4.12.
 //
 // Example:
 //   absl::StatusOr<TcpActivity> activity = TcpActivity::Create();
@@ -76,13 +78,18 @@ class TcpActivity {
 
   struct Answer {
     Meaning means = Meaning::kNotVisible;
+    // How many bytes came from the peer.
     uint64_t bytes_received = 0;
-    // The time since bytes last came from the peer or went to it; before the
-    // first ones, since the connection was made.
-    absl::Duration idle;
-    // How much of what was sent to the peer it has acknowledged, and whether
-    // there is more that waits to be sent or acknowledged.
+    // How many bytes went to the peer; one that was sent again counts once.
+    uint64_t bytes_sent = 0;
+    // How many of these the peer has acknowledged.
     uint64_t bytes_acknowledged = 0;
+    // The time since a segment with bytes last came from the peer or went to
+    // it, or the peer acknowledged anything. What is sent again to a peer that
+    // has lost its power is such a segment too, so this alone does not say that
+    // the peer is there; a change of the counts does.
+    absl::Duration since_segment;
+    // Whether there are bytes that wait to be sent or acknowledged.
     bool more_waits = false;
     // The interface of the socket, which is found even if it is no longer the
     // one of the question.
@@ -100,7 +107,7 @@ class TcpActivity {
   }
 
   // Returns what the kernel reports about the connection `id`. It is looked for
-  // by its addresses, and then everywhere by its inode, so that it is found
+  // by its addresses, and then everywhere by its cookie, so that it is found
   // although a process has bound it to another interface.
   Answer Ask(const TcpSocketId& id) const;
 
@@ -119,6 +126,9 @@ class TcpActivity {
 
   explicit TcpActivity(Socket socket) : socket_(std::move(socket)) {}
 
+  // Takes what is left of an answer that was not read to its end. Returns the
+  // error of recv.
+  absl::Status Drain() const;
   // Asks `question` and passes each message of the answer to `take`. Returns
   // NotFound if the kernel knows no such socket.
   absl::Status Exchange(
@@ -133,6 +143,8 @@ class TcpActivity {
   // The number of the last question: an answer to an earlier one is not taken
   // for the answer to this one.
   mutable uint32_t sequence_ = 0;
+  // Whether the last answer was not read to its end.
+  mutable bool interrupted_ = false;
 };
 
 }  // namespace brood::net

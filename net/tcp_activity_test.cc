@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <functional>
 #include <iterator>
@@ -128,14 +129,18 @@ TEST_F(TcpActivityTest, KnowsConnectionsOfEveryFamily) {
   }
 }
 
-TEST_F(TcpActivityTest, IsIdleSinceTheLastByteInEitherDirection) {
+TEST_F(TcpActivityTest, CountsBytesInEitherDirectionAndWhenTheLastOneMoved) {
   constexpr absl::Duration kPause = absl::Milliseconds(60);
   const Socket* const ends[] = {&pair_.client, &pair_.connection.socket()};
   for (const Socket* from : ends) {
     absl::SleepFor(kPause);  // the length is the claim
-    EXPECT_GE(Ask().idle, kPause / 2);
+    const TcpActivity::Answer before = Ask();
+    EXPECT_GE(before.since_segment, kPause / 2);
     ASSERT_THAT(WriteFull(*from, "x"), IsOk());
-    EXPECT_LT(Ask().idle, kPause);
+    const TcpActivity::Answer after = Ask();
+    EXPECT_LT(after.since_segment, kPause);
+    EXPECT_EQ(after.bytes_sent + after.bytes_received,
+              before.bytes_sent + before.bytes_received + 1);
   }
 }
 
@@ -221,21 +226,17 @@ TEST_F(TcpActivityTest, SaysClosedWhenThePeerHasReset) {
 // its queue or not.
 TEST_F(TcpActivityTest, DoesNotTakeTheListenerForTheConnection) {
   for (const char* host : {"127.0.0.1", "[::1]"}) {
-    for (const bool knows_inode : {true, false}) {
-      const Waiting waiting = Connect(host, nullptr);
-      Socket accepted =
-          Socket::Adopt(accept(waiting.listener.fd(), nullptr, nullptr));
-      TcpSocketId id =
-          TcpSocketId::Of(accepted.fd(), AddressOf(accepted.fd(), getsockname),
-                          AddressOf(accepted.fd(), getpeername));
-      if (!knows_inode) id.inode = 0;
-      EXPECT_EQ(activity_.Ask(id).means, Meaning::kAlive);
-      const linger at_once = {1, 0};
-      setsockopt(accepted.fd(), SOL_SOCKET, SO_LINGER, &at_once,
-                 sizeof(at_once));
-      accepted.Close();
-      EXPECT_EQ(activity_.Ask(id).means, Meaning::kAnotherSocket) << host;
-    }
+    const Waiting waiting = Connect(host, nullptr);
+    Socket accepted =
+        Socket::Adopt(accept(waiting.listener.fd(), nullptr, nullptr));
+    const TcpSocketId id =
+        TcpSocketId::Of(accepted.fd(), AddressOf(accepted.fd(), getsockname),
+                        AddressOf(accepted.fd(), getpeername));
+    EXPECT_EQ(activity_.Ask(id).means, Meaning::kAlive);
+    const linger at_once = {1, 0};
+    setsockopt(accepted.fd(), SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    accepted.Close();
+    EXPECT_EQ(activity_.Ask(id).means, Meaning::kAnotherSocket) << host;
   }
 }
 
@@ -360,8 +361,8 @@ TEST_F(TcpActivityTest, DoesNotTakeAnAnswerForThatOfAnotherQuestion) {
   EXPECT_EQ(status, 0);
   TcpSocketId gone = id_;
   gone.peer = Endpoint::Parse("192.0.2.1:7")->ToAddress();
-  gone.inode = 0;
-  Ask();  // so that the numbers of the questions differ
+  gone.cookie = UINT64_MAX;  // which no socket has
+  Ask();                     // so that the numbers of the questions differ
   EXPECT_EQ(activity_.Ask(gone).means, Meaning::kClosed);
 }
 

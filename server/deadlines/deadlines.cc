@@ -91,7 +91,7 @@ void Deadlines::Watch(Slot slot, const net::Connection& connection) {
   }
   watched.waits_since = net::Never();
   watched.ask_at = net::Never();
-  watched.idle = IdleWatch();
+  watched.idle = IdleWatch(watched.accepted_at);
   for (const absl::Duration wait :
        {first_byte_, IdleWatch::FirstLook(idle_), peer_ / kLooks}) {
     if (wait == none) continue;
@@ -164,8 +164,11 @@ Deadlines::Verdict Deadlines::JudgeActivity(Watched& watched,
     if (now >= ask_at) return KillReason::kFirstByte;
   }
   if (idle_ != absl::ZeroDuration()) {
+    const IdleWatch::Traffic traffic = {
+        answer.bytes_received + answer.bytes_sent + answer.bytes_acknowledged,
+        answer.since_segment};
     const net::Instant idle_at =
-        watched.idle.IdleAt(idle_, answer.idle, processor_time, now);
+        watched.idle.IdleAt(idle_, traffic, processor_time, now);
     if (now >= idle_at) return KillReason::kIdle;
     ask_at = std::min(ask_at, idle_at);
   }

@@ -30,16 +30,16 @@ namespace brood::server {
 //
 // Four kinds, each off unless asked for:
 //   first byte   the client has sent nothing within this time after accept
-//   idle         no byte came or went for this long, and the process did not
-//                compute (idle_watch.h)
+//   idle         no new byte came or went for this long, and the process did
+//                not compute (idle_watch.h)
 //   peer         the client has taken nothing of what it is sent for this long
 //   connection   it has lasted this long, whatever it does
 //
 // The parent enforces them, by killing the process, so a child can neither mask
 // nor forget them. It reads no byte to find out, and holds no descriptor: when
-// a connection could have been idle for long enough, the kernel is asked when
-// bytes last moved on it (net/tcp_activity.h). One that ends before that was
-// never asked about, so deadlines cost short connections next to nothing. A
+// a connection could have been idle for long enough, the kernel is asked how
+// many bytes have moved on it (net/tcp_activity.h). One that ends before that
+// was never asked about, so deadlines cost short connections next to nothing. A
 // child that has closed its connection has only the last kind.
 //
 // Each answer of the kernel has one meaning; see TcpActivity::Meaning and

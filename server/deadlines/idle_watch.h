@@ -4,6 +4,7 @@
 #define BROOD_SERVER_DEADLINES_IDLE_WATCH_H_
 
 #include <algorithm>
+#include <cstdint>
 
 #include "absl/functional/function_ref.h"
 #include "absl/time/time.h"
@@ -11,46 +12,73 @@
 
 namespace brood::server {
 
-// IdleWatch decides when a connection has been idle for long enough: no byte
-// came or went for the whole of a limit, and its process used no processor time
-// in at least the second half of it.
+// IdleWatch decides when a connection has been idle for long enough: no new
+// byte came or went for the whole of a limit, and its process used no processor
+// time in at least the second half of it.
 //
-// A handler that computes while its client waits is thus not idle, and one that
-// sleeps is. The kernel reports when the last byte moved, but not when a
-// process last ran: its processor time must be read twice. It is not read
-// before half of the limit has passed without a byte, so that a connection on
-// which bytes move, and one that is short, cost nothing.
+// Only a count that has grown since the last look shows a new byte. The clocks
+// of the kernel, which also move when bytes are sent again to a client that has
+// lost its power, say no more than when a new byte moved at the latest. So it
+// is known exactly while nothing is sent again, and otherwise half a limit too
+// late at most.
+//
+// A handler that computes while its client waits is not idle, and one that
+// sleeps is. The kernel does not report when a process last ran: its processor
+// time must be read twice. It is not read before half of the limit has passed
+// without a byte, so that a connection on which bytes move costs nothing.
 //
 // A value, pure: the time and what the kernel reports are arguments. Lives in
 // the parent, in memory that children do not get.
 //
 // Example:
-//   const net::Instant at = watch.IdleAt(limit, quiet, processor_time, now);
+//   IdleWatch watch(accepted_at);
+//   const net::Instant at =
+//       watch.IdleAt(limit, {bytes, since_segment}, processor_time, now);
 //   if (now >= at) return KillReason::kIdle;
 //   ... otherwise look again at `at` ...
 class IdleWatch {
  public:
+  // Traffic is what the kernel reports about a connection.
+  struct Traffic {
+    // The number of bytes that came or went, without those sent again.
+    uint64_t bytes = 0;
+    // How long ago the last segment came or went, with new bytes or without.
+    absl::Duration since_segment;
+  };
+
+  // Watches a connection on which no byte has moved, from `start` on.
+  explicit IdleWatch(net::Instant start = net::Never()) : moved_at_(start) {}
+
   // Returns how long after the start of a connection it is looked at first.
   static absl::Duration FirstLook(absl::Duration limit) { return limit / 2; }
 
   // Returns when the connection is idle, unless something happens: at or before
-  // `now` if it is. `quiet` is how long no byte has moved at `now`.
+  // `now` if it is. `traffic` is what the kernel reports at `now`.
   // `processor_time` returns what the process has used in its life; it is
   // called at most once.
-  net::Instant IdleAt(absl::Duration limit, absl::Duration quiet,
+  net::Instant IdleAt(absl::Duration limit, const Traffic& traffic,
                       absl::FunctionRef<absl::Duration()> processor_time,
                       net::Instant now) {
-    const absl::Duration half = limit / 2;
-    if (quiet < half) return net::After(now, half - quiet);
+    if (traffic.bytes > bytes_) {
+      bytes_ = traffic.bytes;
+      moved_at_ = std::max(moved_at_, net::After(now, -traffic.since_segment));
+    }
+    const net::Instant half_at = net::After(moved_at_, limit / 2);
+    if (now < half_at) return half_at;
     const absl::Duration used = processor_time();
     if (since_ == net::Never() || used != used_) {
       used_ = used;
       since_ = now;
     }
-    return std::max(net::After(now, limit - quiet), net::After(since_, half));
+    return std::max(net::After(moved_at_, limit),
+                    net::After(since_, limit / 2));
   }
 
  private:
+  // How many bytes had moved at the last look, and when the last of them moved
+  // at the latest.
+  uint64_t bytes_ = 0;
+  net::Instant moved_at_;
   // The processor time that was read last, and the first time at which it was
   // that; Never() if it was not read yet.
   absl::Duration used_;

@@ -11,13 +11,17 @@
 #include <utility>
 
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
+#include "brood/net/io.h"
+#include "brood/net/socket.h"
 #include "brood/server/handler.h"
 #include "brood/server/totals.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/strategies.h"
 #include "brood/testing/support/handlers.h"
+#include "brood/testing/support/network/lost_power.h"
 #include "gtest/gtest.h"
 
 namespace brood::testing {
@@ -91,6 +95,31 @@ TEST_P(IdleTest, AHandlerThatSleepsAfterItHasComputedIsIdle) {
         SleepForever();
       }));
   EXPECT_GE(ExpectExpired(*server), 2 * kIdle + kIdle / 2);
+}
+
+// F8. What is sent again, at 0.2, 0.6, 1.4 and 3 s, is no new byte. By the
+// clocks of the kernel this child was idle after 2.4 s.
+TEST_P(IdleTest, WhatIsSentAgainToAClientWithoutPowerIsNoNewByte) {
+  TestServer::Setup setup = IdleSetup([](net::Connection& connection) {
+    char byte;
+    const net::Socket& socket = connection.socket();
+    if (!net::ReadFull(socket, absl::MakeSpan(&byte, 1)).ok() ||
+        !net::WriteFull(socket, "reply").ok()) {
+      return ExitCode::kBug;
+    }
+    SleepForever();
+  });
+  setup.options.deadlines.idle = absl::Seconds(1);
+  const auto server = StartServer(std::move(setup));
+  TestClient client = ConnectTo(*server);
+  ASSERT_THAT(client.Send("x"), IsOk());
+  const net::Instant start = net::Now();
+  ASSERT_EQ(LosePower(client.socket().fd()), 0);
+  EXPECT_THAT(server->AwaitEvent("expired", {{"brood.kill.reason", "idle"}}),
+              IsOk());
+  EXPECT_LT(absl::FromChrono(net::Now() - start), absl::Seconds(2.2));
+  client.Close();
+  StopAndExpectClean(*server);
 }
 
 }  // namespace
