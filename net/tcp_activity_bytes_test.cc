@@ -76,7 +76,7 @@ TEST_F(TcpActivityBytesTest, AsksAboutNoSocketWithoutACookie) {
 // fetched, the kernel refuses to begin another list.
 TEST_F(TcpActivityBytesTest, AsksAgainAfterAListThatWasInterrupted) {
   std::vector<ConnectionPair> many;
-  for (int i = 0; i < 80; ++i) many.push_back(*ConnectionPair::Create());
+  for (int i = 0; i < 300; ++i) many.push_back(*ConnectionPair::Create());
   struct {
     nlmsghdr header;
     inet_diag_req_v2 request;
