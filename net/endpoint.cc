@@ -243,6 +243,15 @@ bool Endpoint::is_any() const {
   return !is_unix() && address_.ipv4.sin_addr.s_addr == htonl(INADDR_ANY);
 }
 
+bool Endpoint::is_local() const {
+  if (is_unix()) return true;
+  const Endpoint unmapped = Unmapped();
+  return unmapped.is_ipv6()
+             ? IN6_IS_ADDR_LOOPBACK(&unmapped.address_.ipv6.sin6_addr)
+             : ntohl(unmapped.address_.ipv4.sin_addr.s_addr) >> 24 ==
+                   IN_LOOPBACKNET;
+}
+
 Endpoint Endpoint::Unmapped() const {
   if (!is_ipv6() || !IN6_IS_ADDR_V4MAPPED(&address_.ipv6.sin6_addr)) {
     return *this;

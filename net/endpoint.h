@@ -95,6 +95,9 @@ class Endpoint {
   // Reports whether this is every address of the machine, or every one of IPv4
   // or of IPv6.
   bool is_any() const;
+  // Reports whether only this machine can connect: a unix socket, or an address
+  // of the loopback interface.
+  bool is_local() const;
   // Reports whether a listener here accepts each connection that one at `other`
   // would accept. Addresses are compared as the kernel binds them: ":PORT"
   // covers "[::]:PORT" and "0.0.0.0:PORT" and every address with that port, and

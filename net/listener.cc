@@ -95,16 +95,6 @@ constexpr absl::Duration kLongestRoundTrip = absl::Milliseconds(200);
 // How long one on this machine takes.
 constexpr absl::Duration kLocalRoundTrip = absl::Milliseconds(10);
 
-bool IsLoopback(const Endpoint& endpoint) {
-  if (endpoint.is_ipv6()) {
-    const auto* ipv6 =
-        reinterpret_cast<const sockaddr_in6*>(endpoint.address());
-    return IN6_IS_ADDR_LOOPBACK(&ipv6->sin6_addr);
-  }
-  const auto* ipv4 = reinterpret_cast<const sockaddr_in*>(endpoint.address());
-  return (ntohl(ipv4->sin_addr.s_addr) >> 24) == IN_LOOPBACKNET;
-}
-
 }  // namespace
 
 absl::Span<const AcceptError> AcceptErrors() {
@@ -377,7 +367,7 @@ absl::Duration Listener::RefuseNewcomers() const {
   };
   const sock_fprog program = {std::size(drop_syn), drop_syn};
   setsockopt(fd(), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
-  return IsLoopback(endpoint_) ? kLocalRoundTrip : kLongestRoundTrip;
+  return endpoint_.is_local() ? kLocalRoundTrip : kLongestRoundTrip;
 }
 
 void Listener::EndListening() const { shutdown(fd(), SHUT_RD); }

@@ -43,6 +43,15 @@ absl::StatusOr<std::unique_ptr<Deadlines>> Deadlines::Create(
   const bool asks = lengths.first_byte != none || lengths.idle != none ||
                     lengths.peer != none;
   if (!asks && lengths.connection == none) slots = 0;
+  // The deadline of the peer ends no client that is there and silent.
+  if (lengths.first_byte == none && lengths.idle == none &&
+      lengths.connection == none) {
+    for (const net::Listener* listener : listeners) {
+      if (!listener->endpoint().is_local()) {
+        log->NoDeadline(listener->endpoint());
+      }
+    }
+  }
   ActivitySources sources;
   for (const net::Listener* listener : listeners) {
     // Of a unix socket the kernel reports nothing, and the options say what
