@@ -19,7 +19,21 @@ constexpr NamedValue<LogFormat> kFormats[] = {
     {LogFormat::kJson, "json"},
 };
 
+constexpr NamedValue<ChildStderr> kChildStderrNames[] = {
+    {ChildStderr::kOwn, "own"},
+    {ChildStderr::kShared, "shared"},
+    {ChildStderr::kNull, "null"},
+};
+
 }  // namespace
+
+absl::string_view NameOf(ChildStderr choice) {
+  return FindName(kChildStderrNames, choice);
+}
+
+absl::StatusOr<ChildStderr> ParseChildStderr(absl::string_view text) {
+  return ParseName(kChildStderrNames, "child_stderr", text);
+}
 
 absl::string_view NameOf(LogLevel level) { return FindName(kLevels, level); }
 

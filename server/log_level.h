@@ -74,6 +74,72 @@ struct LogRecord {
 // LogSink takes events in place of standard error; see Options::log.
 using LogSink = std::function<void(const LogRecord&)>;
 
+// LogOptions controls the log, which is standard error unless there is a
+// `sink`. It is Options::log.
+//
+// A value. Its fields are those of the flags that begin with "log_".
+struct LogOptions {
+  // Sets the least important kind of line that is written. kOff writes none.
+  //
+  // Default: LogLevel::kInfo.
+  LogLevel level = LogLevel::kInfo;
+
+  // Sets the form of each line: a sentence, or a JSON object whose keys are
+  // those of OpenTelemetry and of the Elastic Common Schema.
+  //
+  // Default: LogFormat::kText.
+  LogFormat format = LogFormat::kText;
+
+  // Begins each line of text with the time of day (RFC 3339, UTC,
+  // milliseconds), unless standard error is systemd's journal, which stamps
+  // lines itself. Lines of JSON always have the time.
+  //
+  // Default: true.
+  bool time = true;
+
+  // Names the server at the beginning of each line of text, and as the service
+  // in JSON. 1 to 64 printable characters of ASCII.
+  //
+  // Default: "brood".
+  std::string name = "brood";
+
+  // Limits how many lines of the level info about connections are written to
+  // standard error, so that clients cannot fill a disk: this many a second, and
+  // five times as many in a burst. Those beyond it are counted, and a warning
+  // says so once a second. All other lines, and every warning and error, are
+  // written in any case, and a `sink` gets every event.
+  //
+  // Default: 1000. Range: 0 (no limit) to 1000000 lines a second.
+  int rate = 1000;
+
+  // Takes the events of the parent that have the level, instead of standard
+  // error. Called in the parent, while the server is created, runs and is
+  // destroyed. It may not throw: the program then ends, with a line on standard
+  // error. Lines of children (their peer, an exception) are still written to
+  // standard error.
+  //
+  // Default: none.
+  LogSink sink = nullptr;
+};
+
+// ChildStderr is what descriptor 2 of a child is.
+enum class ChildStderr {
+  // The file of the server's, opened again for each child, so that the flags
+  // and the position that a child sets are its own. A socket, and a file that
+  // was not opened to append, cannot be opened again: they are shared.
+  kOwn,
+  // The open file of the server's, as fork leaves it.
+  kShared,
+  // /dev/null. Children log nothing.
+  kNull,
+};
+
+// Returns "own", "shared" or "null".
+absl::string_view NameOf(ChildStderr choice);
+// Returns the choice whose name is exactly `text`. Returns InvalidArgument,
+// with the names that are allowed, if there is none.
+absl::StatusOr<ChildStderr> ParseChildStderr(absl::string_view text);
+
 // Returns "info", "warning", "error" or "off".
 absl::string_view NameOf(LogLevel level);
 // Returns "text" or "json".

@@ -111,6 +111,12 @@ DEFINE_string(log_name, "brood", "name of the server in the log");
 DEFINE_bool(log_time, true,
             "begin each line of text with the time of day (UTC), unless the "
             "log is systemd's journal");
+DEFINE_int32(log_rate, 1000,
+             "how many info lines about connections are written in a second, "
+             "five times as many in a burst; 0 for no limit");
+DEFINE_string(child_stderr, "own",
+              "standard error of children: own (the log, opened again for each "
+              "child), shared or null (/dev/null)");
 
 namespace brood::server {
 namespace {

@@ -35,6 +35,7 @@ constexpr NamedValue<UnixDeadlines> kUnixDeadlinesNames[] = {
 constexpr int kLargestSize = 16 << 20;
 constexpr int kMostConnections = 1000000;
 constexpr int kMostAhead = 100000;
+constexpr int kFastestLog = 1000000;
 constexpr int kLongestBacklog = 1 << 20;
 constexpr absl::Duration kLongestLinger = absl::Hours(1);
 constexpr absl::Duration kLongestGrace = absl::Hours(24);
@@ -154,6 +155,8 @@ absl::Status Options::Validate() const {
         CheckEnum("on_parent_death", on_parent_death),
         CheckEnum("log.level", log.level),
         CheckEnum("log.format", log.format),
+        CheckRange("log.rate", log.rate, 0, kFastestLog),
+        CheckEnum("child_stderr", child_stderr),
         CheckLogName(log.name)}) {
     if (!status.ok()) return status;
   }

@@ -315,44 +315,21 @@ struct Options {
   // --------------------------------------------------------------------------
   // Reports
 
-  // Controls the log, which is standard error unless there is a `sink`.
-  struct Log {
-    // Sets the least important kind of line that is written. kOff writes none.
-    //
-    // Default: LogLevel::kInfo.
-    LogLevel level = LogLevel::kInfo;
-
-    // Sets the form of each line: a sentence, or a JSON object whose keys are
-    // those of OpenTelemetry and of the Elastic Common Schema.
-    //
-    // Default: LogFormat::kText.
-    LogFormat format = LogFormat::kText;
-
-    // Begins each line of text with the time of day (RFC 3339, UTC,
-    // milliseconds), unless standard error is systemd's journal, which stamps
-    // lines itself. Lines of JSON always have the time.
-    //
-    // Default: true.
-    bool time = true;
-
-    // Names the server at the beginning of each line of text, and as the
-    // service in JSON. 1 to 64 printable characters of ASCII.
-    //
-    // Default: "brood".
-    std::string name = "brood";
-
-    // Takes the events of the parent that have the level, instead of standard
-    // error. Called in the parent, while the server is created, runs and is
-    // destroyed. It may not throw: the program then ends, with a line on
-    // standard error. Lines of children (their peer, an exception) are still
-    // written to standard error.
-    //
-    // Default: none.
-    LogSink sink = nullptr;
-  };
+  // Controls the log, which is standard error unless there is a sink; see
+  // server/log_level.h.
+  using Log = LogOptions;
 
   // Applies to every strategy.
   Log log;
+
+  // Says what descriptor 2 of children is. It costs a child about 3 us to open
+  // the server's again. Children that share it, or a socket, can end the log
+  // for all that have it (shutdown) or make its writers wait or fail; the lines
+  // of the parent do not depend on it where the log is a file that is appended
+  // to, a FIFO, a terminal, or the socket of the journal.
+  //
+  // Default: ChildStderr::kOwn.
+  ChildStderr child_stderr = ChildStderr::kOwn;
 
   // Names the socket of the service manager, which is notified when the server
   // is ready and when it stops: the value of NOTIFY_SOCKET. See

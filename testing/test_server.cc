@@ -78,6 +78,7 @@ TestServer::Setup::Setup()
     : handler(server::EchoHandler(1024)), run(RunServer) {
   options.listen = {"127.0.0.1:0"};
   options.log.format = server::LogFormat::kJson;
+  options.log.rate = 0;  // tests count events
   options.drain_grace = absl::Seconds(5);
 }
 

@@ -10,22 +10,26 @@
 #include "brood/proc/memory/child_pages.h"
 #include "brood/proc/parent_death.h"
 #include "brood/proc/sync_point.h"
+#include "brood/server/child/standard_error.h"
 
 namespace brood::server {
 
 ChildProgram::ChildProgram(Handler handler, const LingerSettings& settings,
                            std::function<absl::Status()> prepare, EventLog* log,
                            OnParentDeath on_parent_death,
-                           const HandlerReports* reports)
+                           const HandlerReports* reports,
+                           ChildStderr standard_error)
     : handler_(std::move(handler)),
       settings_(settings),
       prepare_(std::move(prepare)),
       log_(log),
       die_with_(on_parent_death == OnParentDeath::kDie ? getpid() : 0),
-      reports_(reports) {}
+      reports_(reports),
+      standard_error_(standard_error) {}
 
 absl::optional<int> ChildProgram::Begin() const {
-  absl::Status begun = Prepare();
+  absl::Status begun = SetStandardError(standard_error_);
+  if (begun.ok()) begun = Prepare();
   // Last, for the step before may have changed the user, and then the kernel
   // has forgotten whatever it was told.
   if (begun.ok()) begun = ShareFate();

@@ -37,11 +37,12 @@ class ChildProgram {
   ChildProgram(Handler handler, const LingerSettings& settings,
                std::function<absl::Status()> prepare, EventLog* log,
                OnParentDeath on_parent_death = OnParentDeath::kFinish,
-               const HandlerReports* reports = nullptr);
+               const HandlerReports* reports = nullptr,
+               ChildStderr standard_error = ChildStderr::kShared);
 
-  // Runs Options::prepare_child, and then arranges that the process ends with
-  // the server, if it is to. Called once in a process that was just created.
-  // Returns nothing if the process can serve.
+  // Sets standard error, runs Options::prepare_child, and then arranges that
+  // the process ends with the server, if it is to. Called once in a process
+  // that was just created. Returns nothing if the process can serve.
   absl::optional<int> Begin() const;
   // Makes `page` the one to which this process reports, and takes all others
   // from it. Called once in a process, before Serve(). Returns nothing if the
@@ -68,6 +69,7 @@ class ChildProgram {
   EventLog* const log_;
   const pid_t die_with_;  // 0 if the process outlives the server
   const HandlerReports* const reports_;
+  const ChildStderr standard_error_;
 };
 
 }  // namespace brood::server

@@ -182,6 +182,8 @@ constexpr Flag kFlags[] = {
     {kLogging, "log_format", "log.format", SetIn<&O::log, &O::Log::format>},
     {kLogging, "log_name", "log.name", SetLogName},
     {kLogging, "log_time", "log.time", SetIn<&O::log, &O::Log::time>},
+    {kLogging, "log_rate", "log.rate", SetIn<&O::log, &O::Log::rate>},
+    {kLogging, "child_stderr", "child_stderr", Set<&O::child_stderr>},
 };
 
 // What asks the program for something else than to serve.

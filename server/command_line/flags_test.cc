@@ -59,13 +59,14 @@ std::map<std::string, std::string> FieldsOf(const Options& options) {
   const auto& [listen, unix_mode, backlog, strategy, max_connections, max_size,
                linger, owns_all_children, init, children, prepare_child, spares,
                pool, deadlines, unix_deadlines, drain_grace, on_parent_death,
-               take_signals, upgrade, log, notify_socket, handler_reports,
-               on_connection_end] = options;
+               take_signals, upgrade, log, child_stderr, notify_socket,
+               handler_reports, on_connection_end] = options;
   const auto& [spares_min, spares_max] = spares;
   const auto& [pool_workers, pool_max_connections] = pool;
   const auto& [first_byte, idle, connection, peer] = deadlines;
   const auto& [upgrade_command, upgrade_timeout] = upgrade;
-  const auto& [log_level, log_format, log_time, log_name, log_sink] = log;
+  const auto& [log_level, log_format, log_time, log_name, log_rate, log_sink] =
+      log;
   const auto text = [](const auto& value) { return absl::StrCat(value); };
   const auto set = [](const auto& function) {
     return absl::StrCat(function != nullptr);
@@ -100,7 +101,9 @@ std::map<std::string, std::string> FieldsOf(const Options& options) {
       {"log.format", text(NameOf(log_format))},
       {"log.time", text(log_time)},
       {"log.name", log_name},
+      {"log.rate", text(log_rate)},
       {"log.sink", set(log_sink)},
+      {"child_stderr", text(NameOf(child_stderr))},
       {"notify_socket", notify_socket},
       {"handler_reports", text(handler_reports)},
       {"on_connection_end", set(on_connection_end)},
@@ -135,6 +138,8 @@ const std::map<std::string, std::string>& OtherTexts() {
       {"log_format", "json"},
       {"log_time", "false"},
       {"log_name", "echo"},
+      {"log_rate", "7"},
+      {"child_stderr", "null"},
   };
   return *texts;
 }

@@ -33,7 +33,7 @@ Event HasProcess(absl::string_view name, absl::string_view text, pid_t pid,
 }  // namespace
 
 EventLog::EventLog(LogLevel level, LogFormat format, TimeStamp stamp)
-    : EventLog(LogSettings{level, format, stamp, "brood", nullptr}) {}
+    : EventLog(LogSettings{level, format, stamp, "brood", nullptr, 0}) {}
 
 EventLog::EventLog(LogSettings settings) : writer_(std::move(settings)) {}
 
@@ -84,6 +84,7 @@ void EventLog::LeftInQueue(size_t clients) {
 }
 
 void EventLog::Stopped(const Totals& totals) {
+  writer_.ReportLeftOut();
   const bool balanced = totals.Balanced();
   Log(Event(balanced ? LogLevel::kInfo : LogLevel::kError, "stopped",
             "stopped{}: accepted {} = running {} + ended_ok {} + ended_error "
@@ -106,13 +107,15 @@ void EventLog::Stopped(const Totals& totals) {
 void EventLog::Forked(pid_t pid, const net::PeerAddress& peer, size_t running,
                       size_t cap) {
   Log(HasProcess("forked", "forked pid {} to handle {} ({} of {})", pid, peer,
-                 running, cap));
+                 running, cap),
+      writer_.ChildrenLog() ? 2 : 1);
 }
 
 void EventLog::Assigned(pid_t pid, const net::PeerAddress& peer, size_t running,
                         size_t cap) {
   Log(HasProcess("assigned", "pid {} handles {} ({} of {})", pid, peer, running,
-                 cap));
+                 cap),
+      writer_.ChildrenLog() ? 2 : 1);
 }
 
 void EventLog::Handling(const net::PeerAddress& peer) {
@@ -174,7 +177,7 @@ void EventLog::Ended(const ConnectionReport& report, size_t running,
     event.Add("brood.kill.reason", KillReasonName(*report.kill_reason));
   }
   AddOutcome(report.status, report.signalled_by_us, event);
-  Log(event);
+  Log(event, 1);
 }
 
 void EventLog::StatusTaken(pid_t pid) {
@@ -248,15 +251,6 @@ void EventLog::ListenerDead(const net::Endpoint& listener, int error) {
           .Add("error.message", ErrorText(error)));
 }
 
-void EventLog::PeerTimeoutLeftToKernel(const net::Endpoint& listener,
-                                       const absl::Status& why) {
-  Log(Event(LogLevel::kWarning, "peer-timeout-left-to-kernel",
-            "on {} the kernel alone enforces the peer timeout, because it "
-            "cannot be asked about the connections: {}")
-          .AddListener(listener)
-          .Add("error.message", why.message()));
-}
-
 void EventLog::ConnectionsNotVisible(const absl::Status& why,
                                      net::Instant now) {
   LogThrottled(kNotVisible, now,
@@ -309,8 +303,8 @@ void EventLog::ZygoteServes(pid_t pid) {
           .Add("brood.child.pid", pid));
 }
 
-void EventLog::Log(const Event& event) {
-  if (Wants(event.level())) writer_.Write(event);
+void EventLog::Log(const Event& event, int lines) {
+  if (Wants(event.level())) writer_.Write(event, lines);
 }
 
 void EventLog::LogThrottled(Flood flood, net::Instant now, Event& event) {

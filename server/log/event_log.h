@@ -166,6 +166,9 @@ class EventLog {
   void AcceptFailed(const net::Endpoint& listener, int error, net::Instant now);
   // Logs that a listener is closed because accept failed with `error`.
   void ListenerDead(const net::Endpoint& listener, int error);
+  // Logs that clients of other machines may connect to `listener` and stay for
+  // as long as they want.
+  void NoDeadline(const net::Endpoint& listener);
   // Logs that deadlines.peer is enforced by the kernel alone, because it cannot
   // be asked about the connections of `listener`.
   void PeerTimeoutLeftToKernel(const net::Endpoint& listener,
@@ -191,7 +194,7 @@ class EventLog {
   void ZygoteEnded(pid_t pid, const proc::ExitStatus& status);
 
   // Returns the number of lines that could not be written, by this process and
-  // its children.
+  // its children, or were left out.
   uint64_t dropped() const { return writer_.dropped(); }
   // Returns the descriptor that the log opened for itself, to be closed in
   // children; -1 if there is none.
@@ -217,8 +220,8 @@ class EventLog {
 
   // Reports whether events of `level` are written.
   bool Wants(LogLevel level) const { return writer_.Wants(level); }
-  // Writes an event of the parent.
-  void Log(const Event& event);
+  // Writes an event of the parent; `lines` as in EventWriter::Write().
+  void Log(const Event& event, int lines = 0);
   // Writes an event that comes in floods, at most once a second, with the
   // number of those that were suppressed since the last one as the last field.
   void LogThrottled(Flood flood, net::Instant now, Event& event);

@@ -100,9 +100,9 @@ TEST_F(EventLogJsonTest, NamesEachEvent) {
           "upgrade-ready", "upgrade-completed", "upgrade-failed",
           "generation-ended", "main-process-ended", "waiting", "fork-delayed",
           "fork-failed", "accept-paused", "accept-failed", "listener-closed",
-          "peer-timeout-left-to-kernel", "connections-not-visible",
-          "call-failed", "worker-died-at-start", "prefork-failed",
-          "zygote-ready", "zygote-ended"));
+          "no-deadline", "peer-timeout-left-to-kernel",
+          "connections-not-visible", "call-failed", "worker-died-at-start",
+          "prefork-failed", "zygote-ready", "zygote-ended"));
 }
 
 // The keys are an interface: a new key is added to the list, and none changes

@@ -157,6 +157,8 @@ TEST_F(EventLogTest, SaysEachEventInOneLineByOneWrite) {
               "suppressed)\n"),
           Own("error: accept failed on [::1]:7000: Bad file descriptor; this "
               "listener is closed\n"),
+          StartsWith(Own("warning: [::1]:7000 is open to other machines and "
+                         "no deadline ends a connection")),
           Own("warning: on [::1]:7000 the kernel alone enforces the peer "
               "timeout, because it cannot be asked about the connections: "
               "sock_diag\n"),

@@ -10,7 +10,9 @@
 #include <utility>
 
 #include "absl/base/attributes.h"
+#include "absl/types/optional.h"
 #include "absl/types/span.h"
+#include "brood/net/instant.h"
 #include "brood/server/log/flat_fields.h"
 #include "brood/server/log/journal.h"
 #include "brood/server/log/json_format.h"
@@ -40,6 +42,10 @@ ABSL_ATTRIBUTE_NOINLINE bool WriteJson(LineWriter& writer, const Event& event,
 struct EventWriter::SharedCounts {
   std::atomic<uint64_t> dropped{0};
   std::atomic<uint64_t> dropped_and_not_reported{0};
+  // Whether children are to leave out their info lines, because the parent does
+  // and theirs belong to the same connections. What children write here is read
+  // by children alone.
+  std::atomic<bool> children_leave_out{false};
 
   // Allocates the counts: in memory that children share if each of them logs,
   // so that a line that is lost in a child counts too. Otherwise children do
@@ -57,25 +63,66 @@ struct EventWriter::SharedCounts {
 
 LogSettings LogSettings::From(const Options::Log& log) {
   const bool stamped = log.time && !IsJournal(STDERR_FILENO);
-  return {log.level, log.format,
-          stamped ? TimeStamp::kMilliseconds : TimeStamp::kNone, log.name,
-          log.sink};
+  return {log.level,
+          log.format,
+          stamped ? TimeStamp::kMilliseconds : TimeStamp::kNone,
+          log.name,
+          log.sink,
+          log.rate};
 }
 
 EventWriter::EventWriter(LogSettings settings)
     : settings_(std::move(settings)),
-      writer_(STDERR_FILENO),
-      private_fd_(writer_.own_fd()),
+      writer_(LogDescriptor::OpenAgain(STDERR_FILENO)),
+      private_fds_{proc::PrivateFdRegistration(writer_.own_fds()[0]),
+                   proc::PrivateFdRegistration(writer_.own_fds()[1]),
+                   proc::PrivateFdRegistration(writer_.own_fds()[2])},
+      budget_(std::make_unique<LogBudget>(settings_.rate)),
       shared_(SharedCounts::Create(ChildrenLog())) {}
 
 EventWriter::~EventWriter() { munmap(shared_, sizeof(SharedCounts)); }
 
 uint64_t EventWriter::dropped() const { return shared_->dropped; }
 
+// A sink decides itself what it keeps. Warnings and errors have no limit here:
+// those that come in floods are throttled by their kind.
+bool EventWriter::Write(const Event& event, int lines) {
+  if (settings_.sink || settings_.rate == 0) return WriteNow(event);
+  const net::Instant now = net::Now();
+  const bool has_room = event.level() != LogLevel::kInfo || lines == 0 ||
+                        budget_->Take(lines, now);
+  if (ChildrenLog() && shared_->children_leave_out != budget_->IsSpent()) {
+    shared_->children_leave_out = budget_->IsSpent();
+  }
+  if (const absl::optional<uint64_t> count = budget_->TakeCount(now)) {
+    WriteLeftOut(*count);
+  }
+  return has_room && WriteNow(event);
+}
+
+void EventWriter::ReportLeftOut() {
+  const uint64_t count = budget_->TakeCount();
+  if (count > 0) WriteLeftOut(count);
+}
+
+void EventWriter::WriteLeftOut(uint64_t count) {
+  shared_->dropped += count;
+  if (!Wants(LogLevel::kWarning)) return;
+  WriteNow(Event(LogLevel::kWarning, "lines-left-out",
+                 "{} lines about connections were left out, because there were "
+                 "more than Options::log.rate")
+               .Add("brood.suppressed", count));
+}
+
 // The parent's own descriptor of the log is closed in a child.
 void EventWriter::WriteInChild(const Event& event) {
   if (!Wants(event.level())) return;
+  if (ChildrenLog() && event.level() == LogLevel::kInfo &&
+      shared_->children_leave_out) {
+    return;  // the parent has counted it
+  }
   LineWriter writer(STDERR_FILENO);
+  if (writer.file() && !(writer.file() == writer_.file())) return;
   if (ChildrenLog()) {
     Write(&writer, event);
   } else {

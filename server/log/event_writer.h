@@ -3,12 +3,15 @@
 #ifndef BROOD_SERVER_LOG_EVENT_WRITER_H_
 #define BROOD_SERVER_LOG_EVENT_WRITER_H_
 
+#include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "brood/proc/private_fds.h"
 #include "brood/server/log/event.h"
 #include "brood/server/log/line_writer.h"
+#include "brood/server/log/output/log_budget.h"
 #include "brood/server/log/text_format.h"
 #include "brood/server/log_level.h"
 #include "brood/server/options.h"
@@ -26,6 +29,9 @@ struct LogSettings {
   TimeStamp stamp = TimeStamp::kNone;
   std::string name = "brood";
   LogSink sink;
+  // How many info lines of connections are written to standard error in a
+  // second; 0 is no limit.
+  int rate = 0;
 };
 
 // EventWriter writes events to standard error, each as one line by one write,
@@ -33,7 +39,13 @@ struct LogSettings {
 //
 // It never stops the service: a line that cannot be written at once is dropped
 // and counted, in the children too, and a line with the number of dropped ones
-// precedes the next line that can be written.
+// precedes the next line that can be written. Info lines of connections beyond
+// the rate of the settings are left out and counted, and a line says so once a
+// second; a sink gets them all.
+//
+// The log is the file that standard error was when the object was made. A child
+// whose standard error is another file by now, because the embedder replaced
+// it, writes no line.
 //
 // Created in the parent, in ordinary memory; WriteInChild() is for children.
 // Allocates nothing after its creation.
@@ -50,15 +62,18 @@ class EventWriter {
   // Reports whether events of `level` are written.
   bool Wants(LogLevel level) const { return level >= settings_.level; }
   // Writes an event of the parent that Wants(). Returns false if it was
-  // dropped.
-  bool Write(const Event& event) {
-    return Write(settings_.sink ? nullptr : &writer_, event);
-  }
+  // dropped. An event of a connection needs room for `lines` lines, those of
+  // its child among them; zero is for the others, which are always written.
+  bool Write(const Event& event, int lines = 0);
+  // Writes how many lines were left out and not yet reported.
+  void ReportLeftOut();
+  // Reports whether each child logs a line of its own at the level info.
+  bool ChildrenLog() const { return settings_.level == LogLevel::kInfo; }
   // Writes an event of a child to standard error, if it Wants() it.
   void WriteInChild(const Event& event);
 
   // Returns the number of lines that could not be written, by this process and
-  // its children.
+  // its children, or were left out.
   uint64_t dropped() const;
   // Returns the descriptor that the writer opened for itself, to be closed in
   // children; -1 if there is none.
@@ -67,8 +82,12 @@ class EventWriter {
  private:
   struct SharedCounts;
 
-  // Reports whether each child logs a line and shares the counts.
-  bool ChildrenLog() const { return settings_.level == LogLevel::kInfo; }
+  // Writes an event that has room.
+  bool WriteNow(const Event& event) {
+    return Write(settings_.sink ? nullptr : &writer_, event);
+  }
+  // Writes that `count` lines were left out.
+  void WriteLeftOut(uint64_t count);
   // Writes an event, preceded by the number of dropped lines, or passes it to
   // the sink if `writer` is null. Returns false if it was dropped.
   bool Write(LineWriter* writer, const Event& event);
@@ -79,7 +98,8 @@ class EventWriter {
 
   const LogSettings settings_;
   LineWriter writer_;
-  const proc::PrivateFdRegistration private_fd_;
+  const std::array<proc::PrivateFdRegistration, 3> private_fds_;
+  const std::unique_ptr<LogBudget> budget_;
   SharedCounts* const shared_;
 };
 

@@ -126,6 +126,7 @@ void LogEveryEvent(EventLog& log) {
   log.AcceptPaused(listener, EMFILE, kLogPause, LogTime());
   log.AcceptFailed(listener, ECONNABORTED, LogTime());
   log.ListenerDead(listener, EBADF);
+  log.NoDeadline(listener);
   log.PeerTimeoutLeftToKernel(listener, absl::NotFoundError("sock_diag"));
   log.ConnectionsNotVisible(absl::PermissionDeniedError("send"), LogTime());
   log.CallFailed("poll", ENOMEM, LogTime());

@@ -1,10 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/server/log/line_writer.h"
 
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -14,81 +16,123 @@
 namespace brood::server {
 namespace {
 
-// Whether a write of up to PIPE_BUF bytes finds room. Another writer may take
-// that room in between, which is why this is only the second choice.
+// Reports whether a terminal has room. Another writer may take it at once.
 bool HasRoom(int fd) {
   pollfd room = {fd, POLLOUT, 0};
   return poll(&room, 1, 0) == 1 && (room.revents & POLLOUT) != 0;
 }
 
-// write() that fails with `error` sends `signal` to the writer, and there is no
-// flag against it: SIGPIPE for a pipe without a reader, SIGXFSZ for a file that
-// has reached the limit of the process. So the signal is blocked, and taken
-// back if it came of this write; one that was pending before is not ours to
-// take.
-ssize_t WriteWithoutSignal(int signal, int error, int fd,
-                           absl::string_view line) {
+// Calls `write`. A write that fails with `error` sends `signal` to the writer,
+// and there is no flag against it: SIGPIPE for a pipe without a reader, SIGXFSZ
+// for a file that has reached the limit of the process. So the signal is
+// blocked, and taken back if it came of this write; one that was pending before
+// is not ours to take.
+template <typename Write>
+ssize_t WithoutSignal(int signal, int error, Write write) {
   sigset_t one, before, pending;
   sigemptyset(&one);
   sigaddset(&one, signal);
   if (sigprocmask(SIG_BLOCK, &one, &before) < 0) return -1;
   sigemptyset(&pending);
   sigpending(&pending);
-  const ssize_t written =
-      TEMP_FAILURE_RETRY(write(fd, line.data(), line.size()));
-  if (written < 0 && errno == error && !sigismember(&pending, signal)) {
+  const ssize_t written = write();
+  const int failed = errno;
+  if (written < 0 && failed == error && !sigismember(&pending, signal)) {
     const timespec at_once = {0, 0};
     TEMP_FAILURE_RETRY(sigtimedwait(&one, nullptr, &at_once));
   }
   sigprocmask(SIG_SETMASK, &before, nullptr);
+  errno = failed;
   return written;
 }
 
-// Returns whether a file of this process cannot grow without limit.
+// Returns whether a file of this process cannot grow without limit. Asked for
+// each line: another process of the user may set the limit at any time.
 bool AreFilesLimited() {
   rlimit size;
   return getrlimit(RLIMIT_FSIZE, &size) == 0 && size.rlim_cur != RLIM_INFINITY;
 }
 
-}  // namespace
-
-LineWriter::LineWriter(int fd) : lent_fd_(fd) {
-  struct stat file;
-  if (fstat(fd, &file) < 0) return;
-  kind_ = S_ISSOCK(file.st_mode) ? Kind::kSocket
-          : AreFilesLimited()    ? Kind::kLimitedFile
-                                 : Kind::kFile;
-  if (!S_ISFIFO(file.st_mode) && !S_ISCHR(file.st_mode)) return;
-
-  kind_ = Kind::kPipe;
-  char path[sizeof("/proc/self/fd/2147483647")];
-  std::snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-  own_fd_ = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+ssize_t WriteOnce(int fd, absl::string_view line) {
+  return TEMP_FAILURE_RETRY(write(fd, line.data(), line.size()));
 }
 
-LineWriter::~LineWriter() {
-  if (own_fd_ >= 0) close(own_fd_);
+// Takes away the flag by which each write must be a block of the disk. Returns
+// whether it was set.
+bool TakeAwayDirect(int fd) {
+  const int flags = fcntl(fd, F_GETFL);
+  return flags >= 0 && (flags & O_DIRECT) != 0 &&
+         fcntl(fd, F_SETFL, flags & ~O_DIRECT) == 0;
+}
+
+}  // namespace
+
+ssize_t LineWriter::WriteToFile(absl::string_view line) const {
+  const int fd = log_.fd();
+  const auto write_once = [&] { return WriteOnce(fd, line); };
+  const auto write_line = [&] {
+    return AreFilesLimited() ? WithoutSignal(SIGXFSZ, EFBIG, write_once)
+                             : write_once();
+  };
+  const ssize_t written = write_line();
+  // A process that shares the open file can set the flag, to silence others.
+  if (written < 0 && errno == EINVAL && TakeAwayDirect(fd)) return write_line();
+  return written;
+}
+
+// Whether there is room is not asked first: another writer could take it, and
+// this one would wait. The pipe is shared with processes that want to wait, so
+// only the call can say that it does not.
+ssize_t LineWriter::WriteToPipe(absl::string_view line) const {
+  const iovec bytes = {const_cast<char*>(line.data()), line.size()};
+  const ssize_t written = TEMP_FAILURE_RETRY(
+      pwritev2(log_.fd(), &bytes, 1, /*offset=*/-1, RWF_NOWAIT));
+  if (written >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS)) return written;
+  return SpliceToPipe(line);
+}
+
+// Moves the line from a pipe of this writer, which older kernels can do without
+// waiting. A line of up to a page moves whole or not at all.
+ssize_t LineWriter::SpliceToPipe(absl::string_view line) const {
+  const int from = log_.read_end().fd();
+  if (from < 0) return -1;
+  if (WriteOnce(log_.write_end().fd(), line) <= 0) return -1;
+  const ssize_t moved = TEMP_FAILURE_RETRY(splice(
+      from, nullptr, log_.fd(), nullptr, line.size(), SPLICE_F_NONBLOCK));
+  const int failed = errno;
+  if (moved != static_cast<ssize_t>(line.size())) {
+    char rest[4096];
+    while (TEMP_FAILURE_RETRY(read(from, rest, sizeof(rest))) > 0) {
+    }
+  }
+  errno = failed;
+  return moved;
 }
 
 bool LineWriter::Write(absl::string_view line) {
+  if (!log_.IsSame()) return false;
+  const int fd = log_.fd();
   ssize_t written = -1;
-  switch (kind_) {
-    case Kind::kClosed:
+  switch (log_.kind()) {
+    case LogDescriptor::Kind::kClosed:
       return false;
-    case Kind::kFile:
-      written = TEMP_FAILURE_RETRY(write(lent_fd_, line.data(), line.size()));
+    case LogDescriptor::Kind::kFile:
+      written = WriteToFile(line);
       break;
-    case Kind::kLimitedFile:
-      written = WriteWithoutSignal(SIGXFSZ, EFBIG, lent_fd_, line);
+    case LogDescriptor::Kind::kSocket:
+      written = TEMP_FAILURE_RETRY(
+          send(fd, line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL));
       break;
-    case Kind::kSocket:
-      written = TEMP_FAILURE_RETRY(send(lent_fd_, line.data(), line.size(),
-                                        MSG_DONTWAIT | MSG_NOSIGNAL));
+    case LogDescriptor::Kind::kTerminal:
+      if (!HasRoom(fd)) return false;
+      [[fallthrough]];
+    case LogDescriptor::Kind::kNonBlocking:
+      written =
+          WithoutSignal(SIGPIPE, EPIPE, [&] { return WriteOnce(fd, line); });
       break;
-    case Kind::kPipe:
-      if (own_fd_ < 0 && !HasRoom(lent_fd_)) return false;
-      written = WriteWithoutSignal(SIGPIPE, EPIPE,
-                                   own_fd_ >= 0 ? own_fd_ : lent_fd_, line);
+    case LogDescriptor::Kind::kPipe:
+      written =
+          WithoutSignal(SIGPIPE, EPIPE, [&] { return WriteToPipe(line); });
       break;
   }
   return written == static_cast<ssize_t>(line.size());

@@ -3,50 +3,62 @@
 #ifndef BROOD_SERVER_LOG_LINE_WRITER_H_
 #define BROOD_SERVER_LOG_LINE_WRITER_H_
 
+#include <sys/types.h>
+
+#include <array>
+#include <utility>
+
 #include "absl/strings/string_view.h"
+#include "absl/types/optional.h"
+#include "brood/server/log/output/log_descriptor.h"
 
 namespace brood::server {
 
-// LineWriter writes lines to a descriptor that may stall, close or fill up, and
-// never waits for it.
+// LineWriter writes lines to a file that may stall, close or fill up, and never
+// waits for it.
 //
-// Each line is one write(2). A line that cannot be written now and whole is
+// Each line is one write. A line that cannot be written now and whole is
 // dropped, which Write() reports: a reader that is slow, gone or out of space
-// has no effect on the writer, nor has a limit on the size of files (ulimit
-// -f). Neither SIGPIPE nor SIGXFSZ is raised, whatever the process does with
-// these signals. Works in the parent and in a child.
+// has no effect on the writer, nor have other writers, nor a limit on the size
+// of files (ulimit -f). Neither SIGPIPE nor SIGXFSZ is raised, whatever the
+// process does with these signals. Works in the parent and in a child.
 //
-// The descriptor is lent: its flags are shared with other processes (the user's
-// shell, the children) and stay as they are. Pipes and terminals are opened a
-// second time, non-blocking, for this writer alone. A descriptor that is closed
-// when the writer is made stays closed for it, even if another file gets the
-// number later.
+// The flags of a descriptor are shared with other processes (the user's shell,
+// the children) and stay as they are; see log_descriptor.h for how that is
+// done. A descriptor that is closed when the writer is made stays closed for
+// it, even if another file gets the number later.
 //
 // Example:
-//   LineWriter out(STDERR_FILENO);
+//   LineWriter out(LogDescriptor::OpenAgain(STDERR_FILENO));
 //   if (!out.Write("ready\n")) ++dropped;
 class LineWriter {
  public:
-  // Writes to `fd`.
-  explicit LineWriter(int fd);
+  // Writes to `fd`, which is lent.
+  explicit LineWriter(int fd) : LineWriter(LogDescriptor::Borrow(fd)) {}
+  // Writes to `log`.
+  explicit LineWriter(LogDescriptor log) : log_(std::move(log)) {}
   LineWriter(const LineWriter&) = delete;
   LineWriter& operator=(const LineWriter&) = delete;
-  ~LineWriter();
 
   // Writes `line`, which ends in a newline. Returns false if it was dropped, in
   // whole or in part.
   bool Write(absl::string_view line);
 
-  // Returns the descriptor that this writer opened for itself; -1 if it needed
-  // none.
-  int own_fd() const { return own_fd_; }
+  // Returns which file is written to; nothing if there is none.
+  const absl::optional<FileId>& file() const { return log_.file(); }
+  // Returns the descriptors that were opened for this writer; see
+  // LogDescriptor.
+  std::array<int, 3> own_fds() const { return log_.own_fds(); }
+  // Returns the first of these; -1 if it needed none.
+  int own_fd() const { return own_fds()[0]; }
 
  private:
-  enum class Kind { kClosed, kFile, kLimitedFile, kSocket, kPipe };
+  // Each writes `line` by one call, and returns what that returns.
+  ssize_t WriteToFile(absl::string_view line) const;
+  ssize_t WriteToPipe(absl::string_view line) const;
+  ssize_t SpliceToPipe(absl::string_view line) const;
 
-  const int lent_fd_;
-  int own_fd_ = -1;
-  Kind kind_ = Kind::kClosed;
+  const LogDescriptor log_;
 };
 
 }  // namespace brood::server

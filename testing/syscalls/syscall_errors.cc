@@ -71,6 +71,9 @@ const std::map<std::string, Errors>& Table() {
       {"write",
        {ForGood(EAGAIN), ForGood(EIO), ForGood(ENOSPC), ForGood(EPIPE),
         Passing(EINTR)}},
+      {"pwritev2",
+       {ForGood(EAGAIN), ForGood(EOPNOTSUPP), ForGood(EPIPE), Passing(EINTR)}},
+      {"splice", {ForGood(EAGAIN), ForGood(EPIPE), Passing(EINTR)}},
       // Files.
       {"open",
        {ForGood(EMFILE), ForGood(ENFILE), ForGood(ENOMEM), ForGood(EACCES),

@@ -124,7 +124,15 @@ Scenario LogToNobody() {
 Scenario LogToBorrowedPipe() {
   Scenario scenario =
       With("log to a pipe that cannot be opened", [](Setup&) {});
-  scenario.always_fail = {{"LineWriter::LineWriter open", ENXIO}};
+  scenario.always_fail = {{"server::Open open", ENXIO}};
+  return scenario;
+}
+
+Scenario LogToBorrowedPipeOfAnOldKernel() {
+  Scenario scenario = LogToBorrowedPipe();
+  scenario.name = "log to a pipe that cannot be opened, on an old kernel";
+  scenario.always_fail.push_back(
+      {"LineWriter::WriteToPipe pwritev2", EOPNOTSUPP});
   return scenario;
 }
 
@@ -350,6 +358,7 @@ std::vector<Scenario> Scenarios(const ShortDir& dir) {
       LogToSocket(),
       LogToNobody(),
       LogToBorrowedPipe(),
+      LogToBorrowedPipeOfAnOldKernel(),
       DiesAtStart(server::StrategyKind::kSpares),
       DiesAtStart(server::StrategyKind::kPool),
       WithoutClone3(),

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
+#include <sys/uio.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -64,6 +65,13 @@ BROOD_DIVERT(ssize_t, read, (int fd, void* into, size_t size), (fd, into, size),
              -1)
 BROOD_DIVERT(ssize_t, pread, (int fd, void* into, size_t size, off_t at),
              (fd, into, size, at), -1)
+BROOD_DIVERT(ssize_t, pwritev2,
+             (int fd, const iovec* from, int count, off_t at, int flags),
+             (fd, from, count, at, flags), -1)
+BROOD_DIVERT(ssize_t, splice,
+             (int from, off64_t* from_at, int to, off64_t* to_at, size_t size,
+              unsigned flags),
+             (from, from_at, to, to_at, size, flags), -1)
 BROOD_DIVERT(ssize_t, write, (int fd, const void* from, size_t size),
              (fd, from, size), -1)
 BROOD_DIVERT(int, poll, (pollfd * fds, nfds_t count, int timeout),

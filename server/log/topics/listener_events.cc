@@ -62,4 +62,21 @@ void EventLog::ListenFdsIgnored(absl::string_view why) {
           .Add("error.message", why));
 }
 
+void EventLog::PeerTimeoutLeftToKernel(const net::Endpoint& listener,
+                                       const absl::Status& why) {
+  Log(Event(LogLevel::kWarning, "peer-timeout-left-to-kernel",
+            "on {} the kernel alone enforces the peer timeout, because it "
+            "cannot be asked about the connections: {}")
+          .AddListener(listener)
+          .Add("error.message", why.message()));
+}
+
+void EventLog::NoDeadline(const net::Endpoint& listener) {
+  Log(Event(LogLevel::kWarning, "no-deadline",
+            "{} is open to other machines and no deadline ends a connection: "
+            "silent clients can take every slot; set a timeout for the first "
+            "byte, for idle connections or for the connection")
+          .AddListener(listener));
+}
+
 }  // namespace brood::server

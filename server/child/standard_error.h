@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef BROOD_SERVER_CHILD_STANDARD_ERROR_H_
+#define BROOD_SERVER_CHILD_STANDARD_ERROR_H_
+
+#include "absl/status/status.h"
+#include "brood/server/log_level.h"
+
+namespace brood::server {
+
+// Makes descriptor 2 of this process what `choice` says. Where it cannot be
+// opened again it stays shared: another user's pipe, a chroot without /proc.
+//
+// Runs in a child, before the code of the embedder. Returns the error of open
+// for /dev/null.
+//
+// Example:
+//   absl::Status set = SetStandardError(ChildStderr::kNull);
+absl::Status SetStandardError(ChildStderr choice);
+
+}  // namespace brood::server
+
+#endif  // BROOD_SERVER_CHILD_STANDARD_ERROR_H_

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Which file a log is (F17), and that no other process makes its writer wait or
+// silences it (A9, A10).
+
+#include "brood/server/log/output/log_descriptor.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "brood/net/instant.h"
+#include "brood/net/unique_fd.h"
+#include "brood/server/log/line_writer.h"
+#include "brood/testing/leak_check.h"
+#include "brood/testing/support/refuse_calls.h"
+#include "brood/testing/support/short_dir.h"
+#include "gtest/gtest.h"
+
+namespace brood::server {
+namespace {
+
+using ::brood::testing::RefuseCalls;
+using net::UniqueFd;
+using Kind = LogDescriptor::Kind;
+
+class LogDescriptorTest : public ::brood::testing::LeakCheck {
+ protected:
+  struct Ends {
+    UniqueFd reader, writer;
+  };
+  static Ends Pipe() {
+    int fds[2];
+    EXPECT_EQ(pipe2(fds, O_CLOEXEC), 0);
+    return {UniqueFd::Adopt(fds[0]), UniqueFd::Adopt(fds[1])};
+  }
+  UniqueFd File(const char* name, int flags) const {
+    return UniqueFd::Adopt(open(dir_.File(name).c_str(),
+                                O_CREAT | O_RDWR | O_CLOEXEC | flags, 0600));
+  }
+  // Returns what has been written and not yet read.
+  static std::string Drain(const UniqueFd& reader) {
+    fcntl(reader.fd(), F_SETFL, O_NONBLOCK);
+    std::string text(1 << 17, '\0');
+    const ssize_t got = read(reader.fd(), text.data(), text.size());
+    text.resize(static_cast<size_t>(std::max<ssize_t>(got, 0)));
+    return text;
+  }
+  static std::string TextOf(const UniqueFd& file) {
+    std::string text(4096, '\0');
+    const ssize_t got = pread(file.fd(), text.data(), text.size(), 0);
+    text.resize(static_cast<size_t>(std::max<ssize_t>(got, 0)));
+    return text;
+  }
+  // Runs `body` in a child that may be refused calls. Expects that it returns
+  // true.
+  static void ExpectInChild(const std::function<bool()>& body) {
+    const pid_t child = fork();
+    if (child == 0) _exit(body() ? 0 : 1);
+    int status = -1;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+  }
+
+  const ::brood::testing::ShortDir dir_;
+};
+
+// F17. The number is closed and given to another file, or another file is
+// copied to it.
+TEST_F(LogDescriptorTest, WritesToItsFileWhateverBecomesOfTheNumber) {
+  Ends pipe = Pipe(), later = Pipe();
+  UniqueFd appended = File("appended", O_APPEND), plain = File("plain", 0);
+  int sockets[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), 0);
+  Ends socket = {UniqueFd::Adopt(sockets[0]), UniqueFd::Adopt(sockets[1])};
+  const UniqueFd number = UniqueFd::Adopt(dup(STDIN_FILENO));
+  for (const UniqueFd* log :
+       {&pipe.writer, &socket.writer, &appended, &plain}) {
+    ASSERT_EQ(dup2(log->fd(), number.fd()), number.fd());
+    LineWriter writer(LogDescriptor::OpenAgain(number.fd()));
+    ASSERT_EQ(dup2(later.writer.fd(), number.fd()), number.fd());
+    EXPECT_TRUE(writer.Write("to the log\n"));
+    EXPECT_FALSE(writer.file() == FileId::Of(number.fd()));
+    EXPECT_TRUE(writer.file() == FileId::Of(log->fd()));
+  }
+  EXPECT_EQ(Drain(pipe.reader), "to the log\n");
+  EXPECT_EQ(Drain(socket.reader), "to the log\n");
+  EXPECT_EQ(TextOf(appended), "to the log\n");
+  EXPECT_EQ(TextOf(plain), "to the log\n");
+  EXPECT_EQ(Drain(later.reader), "");
+}
+
+// One that was closed stays closed, and one that was borrowed is looked at.
+TEST_F(LogDescriptorTest, WritesToNoFileThatGetsItsNumberLater) {
+  const UniqueFd later = File("later", O_APPEND);
+  UniqueFd number = File("earlier", O_APPEND);
+  const int fd = number.fd();
+  {
+    LineWriter borrowed(LogDescriptor::Borrow(fd));
+    number.Close();
+    LineWriter again(LogDescriptor::OpenAgain(fd));
+    EXPECT_EQ(again.file(), absl::nullopt);
+    number = UniqueFd::Adopt(fcntl(later.fd(), F_DUPFD_CLOEXEC, fd));
+    ASSERT_EQ(number.fd(), fd);
+    EXPECT_FALSE(again.Write("hello\n"));
+    EXPECT_FALSE(borrowed.Write("hello\n"));
+  }
+  EXPECT_EQ(TextOf(later), "");
+}
+
+// As logrotate does it: moved, removed, or copied and truncated.
+TEST_F(LogDescriptorTest, FollowsItsFileWhenItIsRotated) {
+  const UniqueFd log = File("log", O_APPEND);
+  LineWriter writer(LogDescriptor::OpenAgain(log.fd()));
+  EXPECT_TRUE(writer.Write("one\n"));
+  ASSERT_EQ(rename(dir_.File("log").c_str(), dir_.File("log.1").c_str()), 0);
+  EXPECT_TRUE(writer.Write("two\n"));
+  ASSERT_EQ(unlink(dir_.File("log.1").c_str()), 0);
+  EXPECT_TRUE(writer.Write("three\n"));
+  EXPECT_EQ(TextOf(log), "one\ntwo\nthree\n");
+  ASSERT_EQ(ftruncate(log.fd(), 0), 0);
+  EXPECT_TRUE(writer.Write("four\n"));
+  EXPECT_EQ(TextOf(log), "four\n");
+}
+
+// A9. What a process that shares the descriptor can do to it: set flags, move
+// the position, shut a socket down.
+TEST_F(LogDescriptorTest, IsNotSilencedByWhoSharesTheDescriptor) {
+  for (const int append : {O_APPEND, 0}) {
+    const UniqueFd log = File(append != 0 ? "appended" : "plain", append);
+    LineWriter writer(LogDescriptor::OpenAgain(log.fd()));
+    fcntl(log.fd(), F_SETFL,
+          O_DIRECT | append);  // not every file system has it
+    EXPECT_TRUE(writer.Write("one\n"));
+    fcntl(log.fd(), F_SETFL, append);
+    if (append != 0) lseek(log.fd(), 1000, SEEK_SET);
+    EXPECT_TRUE(writer.Write("two\n"));
+    EXPECT_EQ(TextOf(log), "one\ntwo\n");
+  }
+  Ends pipe = Pipe();
+  LineWriter writer(LogDescriptor::OpenAgain(pipe.writer.fd()));
+  fcntl(pipe.writer.fd(), F_SETFL, O_DIRECT | O_NONBLOCK);
+  EXPECT_TRUE(writer.Write("one\n"));
+}
+
+class LogSocketTest : public LogDescriptorTest {
+ protected:
+  // Connects a socket of `type` to the address of `listener`.
+  static UniqueFd ConnectTo(const UniqueFd& listener, int type) {
+    sockaddr_un address = {};
+    socklen_t length = sizeof(address);
+    getsockname(listener.fd(), reinterpret_cast<sockaddr*>(&address), &length);
+    UniqueFd fd = UniqueFd::Adopt(socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(connect(fd.fd(), reinterpret_cast<sockaddr*>(&address), length),
+              0);
+    return fd;
+  }
+  UniqueFd ListenAs(int type) const {
+    UniqueFd fd = UniqueFd::Adopt(socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
+    sockaddr_un address = {};
+    address.sun_family = AF_UNIX;
+    dir_.File("s").copy(address.sun_path, sizeof(address.sun_path) - 1);
+    EXPECT_EQ(
+        bind(fd.fd(), reinterpret_cast<sockaddr*>(&address), sizeof(address)),
+        0);
+    if (type == SOCK_STREAM) {
+      EXPECT_EQ(listen(fd.fd(), 8), 0);
+    }
+    return fd;
+  }
+};
+
+TEST_F(LogSocketTest, SendsDatagramsThroughASocketOfItsOwn) {
+  const UniqueFd collector = ListenAs(SOCK_DGRAM);
+  const UniqueFd log = ConnectTo(collector, SOCK_DGRAM);
+  LineWriter writer(LogDescriptor::OpenAgain(log.fd()));
+  ASSERT_EQ(shutdown(log.fd(), SHUT_RDWR), 0);
+  EXPECT_TRUE(writer.Write("hello\n"));
+  EXPECT_EQ(Drain(collector), "hello\n");
+}
+
+TEST_F(LogSocketTest, HasAStreamOfItsOwnToTheJournal) {
+  const UniqueFd journal = ListenAs(SOCK_STREAM);
+  const UniqueFd log = ConnectTo(journal, SOCK_STREAM);
+  const FileId id = *FileId::Of(log.fd());
+  setenv("JOURNAL_STREAM", absl::StrCat(id.device, ":", id.inode).c_str(), 1);
+  LineWriter writer(LogDescriptor::OpenAgain(log.fd()));
+  unsetenv("JOURNAL_STREAM");
+  ASSERT_EQ(shutdown(log.fd(), SHUT_RDWR), 0);
+  EXPECT_TRUE(writer.Write("hello\n"));
+  EXPECT_TRUE(writer.file() == FileId::Of(log.fd())) << "children compare it";
+  const UniqueFd shared =
+      UniqueFd::Adopt(accept(journal.fd(), nullptr, nullptr));
+  const UniqueFd own = UniqueFd::Adopt(accept(journal.fd(), nullptr, nullptr));
+  // Seven lines of the journal's protocol precede the log.
+  EXPECT_EQ(Drain(own), "\n\n6\n0\n0\n0\n0\nhello\n");
+}
+
+TEST_F(LogSocketTest, SharesAStreamThatIsNotTheJournal) {
+  const UniqueFd collector = ListenAs(SOCK_STREAM);
+  const UniqueFd log = ConnectTo(collector, SOCK_STREAM);
+  LineWriter writer(LogDescriptor::OpenAgain(log.fd()));
+  EXPECT_TRUE(writer.Write("hello\n"));
+  const UniqueFd only =
+      UniqueFd::Adopt(accept(collector.fd(), nullptr, nullptr));
+  EXPECT_EQ(Drain(only), "hello\n");
+}
+
+// A10. The pipe belongs to another user, so it cannot be opened again.
+class ForeignPipeTest : public LogDescriptorTest {
+ protected:
+  // Refuses what a foreign pipe refuses and, if `is_old`, what an old kernel
+  // does.
+  static void RefuseToOpen(bool is_old) {
+    RefuseCalls({SYS_openat, SYS_open}, EACCES);
+    if (is_old) RefuseCalls({SYS_pwritev2}, EOPNOTSUPP);
+  }
+};
+
+TEST_F(ForeignPipeTest, TakesWholeLinesUntilItIsFull) {
+  for (const bool is_old : {false, true}) {
+    Ends pipe = Pipe();
+    ExpectInChild([&] {
+      RefuseToOpen(is_old);
+      LineWriter writer(LogDescriptor::OpenAgain(pipe.writer.fd()));
+      std::string taken;
+      const std::string line(300, 'x');
+      while (writer.Write(absl::StrCat(line, "\n"))) taken += line + "\n";
+      if (taken.empty() || !absl::StartsWith(Drain(pipe.reader), taken)) {
+        return false;
+      }
+      return writer.Write("again\n") && Drain(pipe.reader) == "again\n";
+    });
+  }
+}
+
+TEST_F(ForeignPipeTest, SurvivesAReaderThatHasGone) {
+  for (const bool is_old : {false, true}) {
+    ExpectInChild([&] {
+      Ends pipe = Pipe();
+      RefuseToOpen(is_old);
+      LineWriter writer(LogDescriptor::OpenAgain(pipe.writer.fd()));
+      if (!writer.Write("hello\n")) return false;
+      pipe.reader.Close();
+      return !writer.Write("hello\n") && !writer.Write("hello\n");
+    });
+  }
+}
+
+// Eight others wait to write, and the reader takes a page every second. A
+// writer that looks whether there is room and then writes waits for the next
+// page.
+TEST_F(ForeignPipeTest, NeverWaitsBesideOthersThatWrite) {
+  constexpr absl::Duration kPause = absl::Seconds(1);
+  for (const bool is_old : {false, true}) {
+    Ends pipe = Pipe();
+    std::vector<pid_t> others;
+    for (int i = 0; i < 8; ++i) {
+      const pid_t other = fork();
+      if (other == 0) {
+        const std::string line(4096, 'o');
+        while (write(pipe.writer.fd(), line.data(), line.size()) > 0) {
+        }
+        _exit(0);
+      }
+      others.push_back(other);
+    }
+    const pid_t reader = fork();
+    if (reader == 0) {
+      char page[4096];
+      do {
+        const timespec pause = absl::ToTimespec(kPause);
+        nanosleep(&pause, nullptr);  // a reader that is slow is the claim
+      } while (read(pipe.reader.fd(), page, sizeof(page)) > 0);
+      _exit(0);
+    }
+    ExpectInChild([&] {
+      RefuseToOpen(is_old);
+      LineWriter writer(LogDescriptor::OpenAgain(pipe.writer.fd()));
+      const net::Instant end = net::After(net::Now(), absl::Seconds(2.5));
+      absl::Duration longest;
+      for (net::Instant now = net::Now(); now < end;) {
+        writer.Write("hello\n");
+        const net::Instant after = net::Now();
+        longest = std::max(longest, absl::FromChrono(after - now));
+        now = after;
+      }
+      std::printf("longest write %s\n", absl::FormatDuration(longest).c_str());
+      fflush(stdout);
+      return longest < kPause / 2;
+    });
+    others.push_back(reader);
+    for (const pid_t other : others) {
+      kill(other, SIGKILL);
+      EXPECT_EQ(waitpid(other, nullptr, 0), other);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace brood::server
