@@ -1,6 +1,6 @@
-#include "brood/proc/child.h"
+// SPDX-License-Identifier: Apache-2.0
 
-#include <sys/wait.h>
+#include "brood/proc/child.h"
 
 #include <cerrno>
 #include <csignal>
@@ -8,9 +8,21 @@
 #include <cstdlib>
 #include <ctime>
 
-#include "absl/strings/str_cat.h"
+#include "brood/proc/errors/errno_status.h"
+#include "brood/proc/reaping/signal_child.h"
+#include "brood/proc/reaping/wait_for_end.h"
 
 namespace brood::proc {
+namespace {
+
+absl::Status ErrorOf(int error, const char* call, pid_t pid, int signal = 0) {
+  char detail[64];
+  std::snprintf(detail, sizeof(detail), signal != 0 ? "%d signal %d" : "%d",
+                static_cast<int>(pid), signal);
+  return ErrnoStatus(error, call, detail);
+}
+
+}  // namespace
 
 Child& Child::operator=(Child&& other) noexcept {
   if (this != &other) {
@@ -20,23 +32,13 @@ Child& Child::operator=(Child&& other) noexcept {
   return *this;
 }
 
-// Only the child itself can have made a group with its pid as the id, so no
-// other process is signalled. The kernel reports success if it could signal any
-// process of the group, so the child is looked at apart.
 absl::Status Child::Signal(int signal) const {
   if (pid_ == 0) {
     return absl::FailedPreconditionError("kill: this child was reaped");
   }
-  if (kill(-pid_, signal) == 0) {
-    if (kill(pid_, 0) == 0) return absl::OkStatus();
-  } else if (errno == ESRCH && kill(pid_, signal) == 0) {
-    // It may have made its group, and started a process, between the two calls.
-    if (signal == SIGKILL) kill(-pid_, signal);
-    return absl::OkStatus();
-  }
-  const int error = errno;
-  return absl::ErrnoToStatus(error,
-                             absl::StrCat("kill ", pid_, " signal ", signal));
+  const int error = SignalChild(pid_, signal);
+  if (error == 0) return absl::OkStatus();
+  return ErrorOf(error, "kill ", pid_, signal);
 }
 
 absl::StatusOr<absl::Duration> Child::ProcessorTime() const {
@@ -47,27 +49,20 @@ absl::StatusOr<absl::Duration> Child::ProcessorTime() const {
   }
   clockid_t clock;
   const int error = clock_getcpuclockid(pid_, &clock);
-  if (error != 0) {
-    return absl::ErrnoToStatus(error,
-                               absl::StrCat("clock_getcpuclockid ", pid_));
-  }
+  if (error != 0) return ErrorOf(error, "clock_getcpuclockid ", pid_);
   timespec used;
   if (clock_gettime(clock, &used) < 0) {
-    return absl::ErrnoToStatus(errno, absl::StrCat("clock_gettime ", pid_));
+    return ErrorOf(errno, "clock_gettime ", pid_);
   }
+  // Asked afterwards: if it is unreaped now, the time was that of the child.
+  if (!IsUnreapedChild(pid_)) return ErrorOf(ESRCH, "clock_gettime ", pid_);
   return absl::DurationFromTimespec(used);
 }
 
 // A copy of the object in a process that was forked since then has nothing to
 // reap: there the kernel knows no such child.
 void Child::AbortIfUnreaped() const {
-  if (pid_ == 0) return;
-  siginfo_t info;
-  if (waitid(P_PID, static_cast<id_t>(pid_), &info,
-             WEXITED | WNOHANG | WNOWAIT | __WALL) < 0 &&
-      errno == ECHILD) {
-    return;
-  }
+  if (pid_ == 0 || !IsUnreapedChild(pid_)) return;
   std::fprintf(stderr, "brood: child %d was dropped before it was reaped\n",
                static_cast<int>(pid_));
   std::abort();

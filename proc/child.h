@@ -1,22 +1,4 @@
-// Child: the owner of a process that must be reaped.
-//
-// Lives in the parent. A resource: moved, never copied or compared. Until a
-// child is reaped the kernel keeps its pid from being used again, and only its
-// parent can reap it, so a pid is safe to signal exactly as long as a Child
-// holds it. The reaper forgets it at the instant of the wait.
-//
-// To destroy a Child that still owns a process would leave behind a zombie, or
-// a process that is not watched; it aborts, naming the pid. In a process that
-// was forked since, a copy of the object owns nothing, and its destruction has
-// no effect.
-//
-// Errors: Signal() and ProcessorTime() give the errno of their calls, by
-// absl::ErrnoToStatus.
-//
-// Example:
-//   absl::StatusOr<Child> child = spawner.Spawn(body);
-//   if (!child.ok()) return child.status();
-//   reaper.Adopt(*std::move(child), slot);    // who takes it from here
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef BROOD_PROC_CHILD_H_
 #define BROOD_PROC_CHILD_H_
@@ -31,6 +13,25 @@
 
 namespace brood::proc {
 
+// Child is the owner of a process that must be reaped.
+//
+// A resource of the parent's: moved, never copied or compared. Until a child is
+// reaped the kernel keeps its pid from being used again. The reaper forgets it
+// at the instant of the wait; that other code has reaped it is noticed before
+// a signal is sent (reaping/signal_child.h).
+//
+// To destroy a Child that still owns a process would leave behind a zombie, or
+// a process that is not watched; it aborts, naming the pid. In a process that
+// was forked since, a copy of the object owns nothing, and its destruction has
+// no effect.
+//
+// Errors: Signal() and ProcessorTime() return the errno of their calls, by
+// absl::ErrnoToStatus, and NotFound if the process is no child any more.
+//
+// Example:
+//   absl::StatusOr<Child> child = spawner.Spawn(body);
+//   if (!child.ok()) return child.status();
+//   reaper.Adopt(*std::move(child), slot);
 class Child {
  public:
   // Owns nothing.
@@ -42,7 +43,7 @@ class Child {
   Child& operator=(Child&& other) noexcept;
   ~Child() { AbortIfUnreaped(); }
 
-  // 0 when nothing is owned.
+  // Returns 0 when nothing is owned.
   pid_t pid() const { return pid_; }
   // Sends `signal` to the process group that the child leads, and to the child
   // alone if it leads none: what the child started ends with it, unless that

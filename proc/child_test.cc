@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/proc/child.h"
 
 #include <poll.h>
@@ -146,15 +148,53 @@ TEST_F(ChildTest, SendsASignalToTheGroupThatItLeads) {
   EXPECT_EQ(WTERMSIG(WaitFor(std::move(child))), SIGKILL);
 }
 
-// As if another wait call of the program had taken its status.
-TEST_F(ChildTest, SendsASignalToItsGroupThoughItIsGoneAndReportsThat) {
+// As if another wait call of the program had taken its status: the number may
+// be that of another process by now, and so may that of the group.
+TEST_F(ChildTest, SendsNothingOnceAnotherWaitCallHasReapedIt) {
   int end;
   Child child = ForkGroup(&end);
   ASSERT_EQ(kill(child.pid(), SIGKILL), 0);
   ASSERT_EQ(waitpid(child.pid(), nullptr, 0), child.pid());
   EXPECT_THAT(child.Signal(SIGKILL), StatusIs(absl::ErrnoToStatusCode(ESRCH)));
+  EXPECT_THAT(child.ProcessorTime(), StatusIs(absl::ErrnoToStatusCode(ESRCH)));
+  pollfd ended = {end, POLLIN, 0};
+  EXPECT_EQ(poll(&ended, 1, 50), 0) << "another process was signalled";
+  kill(-child.pid(), SIGKILL);
   ExpectEnd(end);
   std::move(child).Release();
+}
+
+// As the kernel does it with a program that was executed, if SIGCHLD is
+// ignored, when the number has gone round.
+TEST_F(ChildTest, SendsNothingToAProcessThatIsNoChild) {
+  int ask[2], answer[2];
+  ASSERT_EQ(pipe(ask), 0);
+  ASSERT_EQ(pipe(answer), 0);
+  Child parent = Child::Adopt(fork());
+  if (parent.pid() == 0) {
+    const pid_t grandchild = fork();
+    char byte;
+    while (grandchild == 0 && read(ask[0], &byte, 1) == 1) {
+      const pid_t self = getpid();
+      if (write(answer[1], &self, sizeof(self)) < 0) _exit(1);
+    }
+    for (;;) pause();
+  }
+  pid_t stranger = 0;
+  ASSERT_EQ(write(ask[1], "x", 1), 1);
+  ASSERT_EQ(read(answer[0], &stranger, sizeof(stranger)),
+            static_cast<ssize_t>(sizeof(stranger)));
+  Child child = Child::Adopt(stranger);
+  EXPECT_THAT(child.Signal(SIGKILL), StatusIs(absl::ErrnoToStatusCode(ESRCH)));
+  EXPECT_THAT(child.ProcessorTime(), StatusIs(absl::ErrnoToStatusCode(ESRCH)));
+  ASSERT_EQ(write(ask[1], "x", 1), 1);
+  pollfd answers = {answer[0], POLLIN, 0};
+  EXPECT_EQ(poll(&answers, 1, 10000), 1) << "another process was killed";
+  std::move(child).Release();
+  kill(stranger, SIGKILL);
+  EXPECT_THAT(parent.Signal(SIGKILL), IsOk());
+  WaitFor(std::move(parent));
+  for (const int fd : {ask[0], ask[1], answer[0], answer[1]}) close(fd);
 }
 
 TEST_F(ChildTest, SendsASignalToOneThatHasEndedAndIsNotReaped) {

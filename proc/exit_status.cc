@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/proc/exit_status.h"
 
 #include <cstdio>
@@ -16,7 +18,10 @@ const char* ExitStatus::Print(char* text, size_t size) const {
     return text;
   }
   if (!killed()) {
-    std::snprintf(text, size, "ended with unknown status");
+    std::snprintf(text, size, "%s",
+                  held()       ? "is dead, and a tracer holds its status"
+                  : given_up() ? "cannot be killed, and is left"
+                               : "ended with unknown status");
     return text;
   }
   const char* core = core_dumped() ? ", core dumped" : "";

@@ -1,18 +1,4 @@
-// ExitStatus: how a child ended, in the kernel's words.
-//
-// A value: what wait4 said, with the resources that the child used. The child's
-// own word for it, the exit code, is in code() when it exited by itself.
-//
-// Works in the parent, after the child was reaped. Nothing here can fail. Three
-// ways to end:
-//   exited    it called _exit(code)
-//   killed    a signal ended it, its own (SIGSEGV) or somebody's (SIGKILL)
-//   unknown   somebody else took the status, or SIGCHLD was ignored when it
-//             mattered; the child is gone, that much is certain
-//
-// Example:
-//   std::cerr << "pid " << pid << " " << status.ToString() << std::endl;
-//   // pid 4711 killed by SIGSEGV (Segmentation fault), core dumped
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef BROOD_PROC_EXIT_STATUS_H_
 #define BROOD_PROC_EXIT_STATUS_H_
@@ -20,49 +6,86 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include <csignal>
 #include <string>
 
 namespace brood::proc {
 
+// ExitStatus is how a child ended, with the resources that it used.
+//
+// A value of the parent's. There are three ways to end:
+//   exited    it called _exit(code)
+//   killed    a signal ended it, its own (SIGSEGV) or one that was sent to it
+//   unknown   another wait call took the status, or SIGCHLD was ignored when
+//             it mattered: the child is gone; or a tracer holds the status of
+//             the dead child, or the child cannot be killed and was given up
+//
+// Example:
+//   std::cerr << "pid " << pid << " " << status.ToString() << std::endl;
+//   // pid 4711 killed by SIGSEGV (Segmentation fault), core dumped
 class ExitStatus {
  public:
-  // What wait4 stored.
+  // Returns the end of which wait4 stored `wait_status`. What is neither an
+  // exit nor a death by a signal that exists is unknown.
   static ExitStatus FromWait(int wait_status, const rusage& usage) {
-    return ExitStatus(true, wait_status, usage);
+    const bool is_end =
+        WIFEXITED(wait_status) ||
+        (WIFSIGNALED(wait_status) && WTERMSIG(wait_status) < NSIG);
+    if (!is_end) return Unknown();
+    return ExitStatus(Kind::kKnown, wait_status, usage);
   }
-  // Of a process that ends, or of one that goes on and says what a piece of its
-  // work ended with.
+  // Returns the end of a process by _exit(code), or of a piece of work by a
+  // process that goes on.
   static ExitStatus Exited(int code, const rusage& usage) {
-    return ExitStatus(true, W_EXITCODE(code & 0xff, 0), usage);
+    return ExitStatus(Kind::kKnown, W_EXITCODE(code & 0xff, 0), usage);
   }
-  static ExitStatus Unknown() { return ExitStatus(false, 0, rusage()); }
+  // Returns an end of which nothing is known.
+  static ExitStatus Unknown() {
+    return ExitStatus(Kind::kUnknown, 0, rusage());
+  }
+  // Returns the end of a child that is dead, and whose status a tracer holds.
+  static ExitStatus Held() { return ExitStatus(Kind::kHeld, 0, rusage()); }
+  // Returns the state of a child that was given up because it does not end.
+  static ExitStatus GivenUp() {
+    return ExitStatus(Kind::kGivenUp, 0, rusage());
+  }
 
-  bool exited() const { return known_ && WIFEXITED(wait_status_); }
-  bool killed() const { return known_ && WIFSIGNALED(wait_status_); }
-  bool unknown() const { return !known_; }
+  bool exited() const {
+    return kind_ == Kind::kKnown && WIFEXITED(wait_status_);
+  }
+  bool killed() const {
+    return kind_ == Kind::kKnown && WIFSIGNALED(wait_status_);
+  }
+  bool unknown() const { return kind_ != Kind::kKnown; }
+  // Returns whether it is that of Held().
+  bool held() const { return kind_ == Kind::kHeld; }
+  // Returns whether it is that of GivenUp().
+  bool given_up() const { return kind_ == Kind::kGivenUp; }
 
-  // The argument of _exit; meaningful if exited().
+  // Returns the argument of _exit; meaningful if exited().
   int code() const { return WEXITSTATUS(wait_status_); }
-  // The signal; meaningful if killed().
+  // Returns the signal, which is below NSIG; meaningful if killed().
   int signal() const { return WTERMSIG(wait_status_); }
   // Returns what wait4 stored; meaningful unless unknown().
   int wait_status() const { return wait_status_; }
   bool core_dumped() const { return killed() && WCOREDUMP(wait_status_); }
 
-  // Processor time, peak memory, page faults; zeros if unknown().
+  // Returns processor time, peak memory, page faults; zeros if unknown().
   const rusage& usage() const { return usage_; }
 
-  // A sentence without its subject: "exited with code 3".
+  // Returns a sentence without its subject: "exited with code 3".
   std::string ToString() const;
-  // The same into `text` without an allocation, cut off at its end. Gives
-  // `text`.
+  // Prints the same into `text` without an allocation, cut off at its end.
+  // Returns `text`.
   const char* Print(char* text, size_t size) const;
 
  private:
-  ExitStatus(bool known, int wait_status, const rusage& usage)
-      : known_(known), wait_status_(wait_status), usage_(usage) {}
+  enum class Kind { kKnown, kUnknown, kHeld, kGivenUp };
 
-  bool known_;
+  ExitStatus(Kind kind, int wait_status, const rusage& usage)
+      : kind_(kind), wait_status_(wait_status), usage_(usage) {}
+
+  Kind kind_;
   int wait_status_;
   rusage usage_;
 };

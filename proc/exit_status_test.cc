@@ -40,6 +40,27 @@ TEST(ExitStatusTest, IsOneOfThreeThingsOnly) {
   EXPECT_TRUE(ExitStatus::Unknown().unknown());
 }
 
+// What wait4 stores for a stop, for the end of one, and what is no status.
+TEST(ExitStatusTest, IsUnknownIfItIsNoEnd) {
+  for (const int no_end : {0x7f, SIGTRAP << 8 | 0x7f, SIGSTOP << 8 | 0x7f,
+                           0xffff, 0x7e, 0x41, -1}) {
+    const ExitStatus status = ExitStatus::FromWait(no_end, rusage());
+    EXPECT_TRUE(status.unknown()) << no_end;
+    EXPECT_FALSE(status.exited() || status.killed()) << no_end;
+  }
+}
+
+TEST(ExitStatusTest, IsUnknownIfTheChildIsHeldOrGivenUp) {
+  for (const ExitStatus& status : {ExitStatus::Held(), ExitStatus::GivenUp()}) {
+    EXPECT_TRUE(status.unknown());
+    EXPECT_FALSE(status.exited() || status.killed());
+    EXPECT_NE(status.held(), status.given_up());
+  }
+  EXPECT_EQ(ExitStatus::Held().ToString(),
+            "is dead, and a tracer holds its status");
+  EXPECT_EQ(ExitStatus::GivenUp().ToString(), "cannot be killed, and is left");
+}
+
 TEST(ExitStatusTest, KnowsOfACoreDump) {
   EXPECT_TRUE(Killed(SIGSEGV, kCore).core_dumped());
   EXPECT_FALSE(Killed(SIGSEGV).core_dumped());

@@ -23,9 +23,10 @@ namespace brood::proc {
 // Reaper waits for children, each exactly once, without ever blocking.
 //
 // Process: the parent, in the thread that spawns. How the reaper of Create()
-// learns of an exit is described in reaper.cc; tests have a FakeReaper.
+// learns of an exit is described in queue_reaper.h; tests have a FakeReaper.
 // Ownership: Adopt() takes a Child until its end is returned by
-// CleanupChildren(). Destroying a reaper with live children aborts (child.h).
+// CleanupChildren(). Destroying a reaper with live children aborts (child.h);
+// GiveUp() is for those that do not end.
 // The reaper never calls its caller: what ended is returned and not delivered.
 // Errors: Create() names the call. CleanupChildren() cannot fail: a child whose
 // status another wait call took is returned with ExitStatus::Unknown().
@@ -55,7 +56,16 @@ class Reaper {
     ExitStatus status;
   };
 
-  // The most ends that one CleanupChildren() returns.
+  // What SignalAll() could not do.
+  struct Refused {
+    // The number of children that could not be signalled, one of them, and why.
+    size_t count = 0;
+    pid_t pid = 0;
+    absl::Status why;
+  };
+
+  // How many ends one CleanupChildren() looks for. It returns at most twice as
+  // many.
   static constexpr int kBatch = 256;
 
   // Claims an exit signal that is unused in this process, so that several
@@ -85,23 +95,39 @@ class Reaper {
   // status if it has ended already; it is reaped then.
   virtual absl::optional<ExitStatus> Disown(pid_t pid) = 0;
 
-  // Reaps children that have ended, at most kBatch of them, and returns them
-  // until the next call. What is left keeps fd() readable or next_check() due.
+  // Reaps children that have ended, and returns them until the next call. What
+  // is left keeps fd() readable or next_check() due. A child that is dead, and
+  // whose status a tracer holds, is returned with ExitStatus::Held() a second
+  // after SIGKILL, and reaped when the tracer lets it go.
   virtual absl::Span<const Ended> CleanupChildren(Instant now) = 0;
+  // Looks for dead children that a tracer holds also among those that were not
+  // killed, as long as `everywhere` is true: at most 32 every 50 ms, which
+  // costs a hundredth of a processor.
+  virtual void LookForHeld(bool everywhere) = 0;
 
   // Forgets the pids that the last CleanupChildren() did not know. Must be
   // called once a fork server's children have been adopted: from then on such
   // a pid may be given to another process.
   virtual void ForgetUnclaimed() = 0;
 
-  // Sends `signal` to the child `pid`. NotFound if this reaper has no such
-  // child (any more).
+  // Sends `signal` to the child `pid`, and to the process group that it leads.
+  // NotFound if this reaper has no such child (any more).
   virtual absl::Status Signal(pid_t pid, int signal) = 0;
   // Returns how much processor time the child `pid` has used in its life, all
   // its threads together and its own children apart. NotFound as for Signal().
   virtual absl::StatusOr<absl::Duration> ProcessorTime(pid_t pid) = 0;
-  // Sends `signal` to every child but those with the tag `spared`.
-  virtual void SignalAll(int signal, uint32_t spared) = 0;
+  // Sends `signal` to every child but those with the tag `spared`. SIGKILL is
+  // sent once to each.
+  virtual Refused SignalAll(int signal, uint32_t spared) = 0;
+
+  // Returns whether children are left and SIGKILL ends none of them: each
+  // refused it, or sleeps in the kernel uninterruptibly.
+  virtual bool HasOnlyUnkillable() = 0;
+  // Gives up every child that is left: the next calls of CleanupChildren()
+  // return it with ExitStatus::GivenUp(), and it is not waited for any more.
+  // Stores as many of their pids in `pids` as it has room for. Returns the
+  // number of such children.
+  virtual size_t GiveUp(absl::Span<pid_t> pids) = 0;
 
   // Returns the number of children whose ends have not been returned yet.
   virtual size_t live() const = 0;

@@ -21,6 +21,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "brood/proc/errors/errno_status.h"
 #include "brood/proc/private_fds.h"
 #include "brood/proc/sync_point.h"
 
@@ -190,7 +191,7 @@ SpawnFallback CloneSpawner::fallback() const {
                                            "fork"};
   if (chosen_.way == Way::kClone3) return {};
   return {kNames[static_cast<size_t>(chosen_.way)],
-          absl::StrCat(chosen_.refused, ": ", strerrordesc_np(chosen_.error))};
+          absl::StrCat(chosen_.refused, ": ", ErrnoText(chosen_.error))};
 }
 
 absl::Status CloneSpawner::Prepare() {
@@ -215,7 +216,7 @@ absl::StatusOr<SpawnedChild> CloneSpawner::Spawn(
   const pid_t pid = Clone(0, nullptr);
   if (pid == 0) RunChild(body, kept_fds);
   SyncPoint("spawn: cloned");
-  if (pid < 0) return absl::ErrnoToStatus(errno, "clone");
+  if (pid < 0) return ErrnoStatus(errno, "clone");
   return SpawnedChild(Child::Adopt(pid), std::chrono::steady_clock::now());
 }
 
@@ -229,7 +230,7 @@ absl::StatusOr<pid_t> CloneSpawner::SpawnSibling(
   const pid_t pid = Clone(CLONE_PARENT | CLONE_PARENT_SETTID, spawned);
   if (pid == 0) RunChild(body, kept_fds);
   SyncPoint("spawn: cloned a sibling");
-  if (pid < 0) return absl::ErrnoToStatus(errno, "clone");
+  if (pid < 0) return ErrnoStatus(errno, "clone");
   return pid;
 }
 

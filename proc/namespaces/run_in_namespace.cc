@@ -5,13 +5,13 @@
 #include <sched.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
 
 #include "absl/status/status.h"
+#include "brood/proc/reaping/wait_for_end.h"
 
 namespace brood::proc {
 namespace {
@@ -38,14 +38,14 @@ absl::Status RunInNamespace(int namespace_fd, absl::FunctionRef<int()> body) {
   const int error = errno;
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (pid < 0) return absl::ErrnoToStatus(error, "clone");
-  int status;
-  if (TEMP_FAILURE_RETRY(waitpid(pid, &status, __WALL)) < 0) {
-    return absl::ErrnoToStatus(errno, "waitpid");
+  const WaitResult ended = AwaitEnd(pid);
+  if (ended.kind == WaitResult::Kind::kGone) {
+    return absl::ErrnoToStatus(ECHILD, "wait4");
   }
-  if (!WIFEXITED(status)) {
+  if (!ended.status.exited()) {
     return absl::AbortedError("setns: the process that called it was killed");
   }
-  const int code = WEXITSTATUS(status);
+  const int code = ended.status.code();
   if (code == 0) return absl::OkStatus();
   if ((code & kSetnsFailed) != 0) {
     return absl::ErrnoToStatus(code & ~kSetnsFailed, "setns");

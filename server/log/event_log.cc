@@ -2,9 +2,9 @@
 
 #include "brood/server/log/event_log.h"
 
-#include <cstring>
 #include <utility>
 
+#include "brood/proc/errors/errno_status.h"
 #include "brood/server/handler.h"
 #include "brood/server/log/exit_fields.h"
 
@@ -13,12 +13,6 @@ namespace {
 
 // The length of time in which a flood has one line.
 constexpr absl::Duration kFloodPeriod = absl::Seconds(1);
-
-// Returns the description of an errno.
-absl::string_view ErrorText(int error) {
-  const char* const text = strerrordesc_np(error);
-  return text != nullptr ? text : "unknown error";
-}
 
 // Returns the event `name`: the connection of `peer` has a process.
 Event HasProcess(absl::string_view name, absl::string_view text, pid_t pid,
@@ -230,7 +224,7 @@ void EventLog::AcceptPaused(const net::Endpoint& listener, int error,
                      "accept failed on {}: {}; accept resumes in {ms} ms at "
                      "the latest ({} similar messages suppressed)")
                    .AddListener(listener)
-                   .Add("error.message", ErrorText(error))
+                   .Add("error.message", proc::ErrnoText(error))
                    .Add("brood.pause", pause));
 }
 
@@ -241,14 +235,14 @@ void EventLog::AcceptFailed(const net::Endpoint& listener, int error,
                      "accept failed on {}: {}; trying the next connection ({} "
                      "similar messages suppressed)")
                    .AddListener(listener)
-                   .Add("error.message", ErrorText(error)));
+                   .Add("error.message", proc::ErrnoText(error)));
 }
 
 void EventLog::ListenerDead(const net::Endpoint& listener, int error) {
   Log(Event(LogLevel::kError, "listener-closed",
             "accept failed on {}: {}; this listener is closed")
           .AddListener(listener)
-          .Add("error.message", ErrorText(error)));
+          .Add("error.message", proc::ErrnoText(error)));
 }
 
 void EventLog::ConnectionsNotVisible(const absl::Status& why,
@@ -267,7 +261,7 @@ void EventLog::CallFailed(const char* call, int error, net::Instant now) {
       Event(LogLevel::kError, "call-failed",
             "{} failed: {}; trying again ({} similar messages suppressed)")
           .Add("brood.call", call)
-          .Add("error.message", ErrorText(error)));
+          .Add("error.message", proc::ErrnoText(error)));
 }
 
 void EventLog::WorkerDiedAtStart(pid_t pid, const proc::ExitStatus& status,

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "brood/net/endpoint.h"
 #include "brood/net/instant.h"
 #include "brood/net/peer_address.h"
@@ -97,6 +98,15 @@ class EventLog {
   void Terminating(size_t running);
   // Logs that the children are sent SIGKILL.
   void Killing(size_t running);
+  // Logs that the child `pid`, and as many in all as `count`, could not be sent
+  // a signal that is to end it.
+  void SignalRefused(pid_t pid, size_t count, const absl::Status& why);
+  // Logs that the child `pid` is dead, that a tracer holds its status, and that
+  // its slot is free.
+  void HeldByTracer(pid_t pid, net::Instant now);
+  // Logs that `count` children cannot be killed and are left, when the server
+  // stops; `pids` are the first of them.
+  void LeftBehind(size_t count, absl::Span<const pid_t> pids);
   // Logs that the connections of clients that still waited in the queue are
   // reset.
   void LeftInQueue(size_t clients);
@@ -208,9 +218,10 @@ class EventLog {
     kAcceptPaused,
     kAcceptFailed,
     kCallFailed,
-    kNotVisible
+    kNotVisible,
+    kHeldByTracer
   };
-  static constexpr size_t kFloods = 6;
+  static constexpr size_t kFloods = 7;
 
   // Throttle is the state of one kind of flood.
   struct Throttle {

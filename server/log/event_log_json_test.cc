@@ -94,15 +94,16 @@ TEST_F(EventLogJsonTest, NamesEachEvent) {
           "listen-fds-ignored", "inherited", "spawn-fallback",
           "rehearsal-failed", "signal-queue-too-small", "descriptors-short",
           "notify-failed", "draining", "terminating", "killing",
-          "left-in-queue", "stopped", "forked", "assigned", "handling",
-          "prepare-failed", "handler-threw", "bad-exit-code", "ended",
-          "status-taken", "expired", "upgrade-started", "upgrade-ignored",
-          "upgrade-ready", "upgrade-completed", "upgrade-failed",
-          "generation-ended", "main-process-ended", "waiting", "fork-delayed",
-          "fork-failed", "accept-paused", "accept-failed", "listener-closed",
-          "no-deadline", "peer-timeout-left-to-kernel",
-          "connections-not-visible", "call-failed", "worker-died-at-start",
-          "prefork-failed", "zygote-ready", "zygote-ended"));
+          "signal-refused", "held-by-tracer", "left-behind", "left-in-queue",
+          "stopped", "forked", "assigned", "handling", "prepare-failed",
+          "handler-threw", "bad-exit-code", "ended", "status-taken", "expired",
+          "upgrade-started", "upgrade-ignored", "upgrade-ready",
+          "upgrade-completed", "upgrade-failed", "generation-ended",
+          "main-process-ended", "waiting", "fork-delayed", "fork-failed",
+          "accept-paused", "accept-failed", "listener-closed", "no-deadline",
+          "peer-timeout-left-to-kernel", "connections-not-visible",
+          "call-failed", "worker-died-at-start", "prefork-failed",
+          "zygote-ready", "zygote-ended"));
 }
 
 // The keys are an interface: a new key is added to the list, and none changes

@@ -83,6 +83,14 @@ TEST_F(EventLogTest, SaysEachEventInOneLineByOneWrite) {
           Own("info: draining: 2 running, without a limit\n"),
           Own("warning: terminating 2 children\n"),
           Own("warning: killing 1 children\n"),
+          Own("error: pid 4711 cannot be killed (2 such children): kill 4711; "
+              "its slot is kept, and a stop leaves it behind (logged once for "
+              "each cause)\n"),
+          Own("warning: pid 4711 is dead, and another process traces it and "
+              "holds its status: its slot is free (0 similar messages "
+              "suppressed)\n"),
+          Own("error: 9 children cannot be killed and are left: pid 4711, "
+              "4712\n"),
           Own("warning: the grace is over: resetting 3 clients that still "
               "waited in the queue\n"),
           Own("info: stopped: accepted 0 = running 0 + ended_ok 0 + "

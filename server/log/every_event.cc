@@ -84,6 +84,9 @@ void LogEveryEvent(EventLog& log) {
   log.Draining(2, absl::InfiniteDuration());
   log.Terminating(2);
   log.Killing(1);
+  log.SignalRefused(4711, 2, absl::PermissionDeniedError("kill 4711"));
+  log.HeldByTracer(4711, LogTime());
+  log.LeftBehind(9, {4711, 4712});
   log.LeftInQueue(3);
   log.Stopped(Totals());
   log.Stopped(unbalanced);

@@ -1,4 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/server/status/scoreboard.h"
+
+#include <algorithm>
 
 #include "brood/server/handler.h"
 
@@ -43,7 +47,10 @@ void Scoreboard::Retire(Slot slot, const proc::ExitStatus& status) {
     CountKilled(slot);
   } else {
     ++totals_.crashed;
-    ++totals_.crashed_by[static_cast<size_t>(status.signal())];
+    // An ExitStatus has no other signal; nothing is written past the end even
+    // so.
+    const size_t last = totals_.crashed_by.size() - 1;
+    ++totals_.crashed_by[std::min(static_cast<size_t>(status.signal()), last)];
   }
   Free(slot);
 }

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "brood/net/event_fd.h"
 #include "brood/proc/child.h"
+#include "brood/proc/errors/errno_status.h"
 #include "brood/proc/sync_point.h"
 
 namespace brood::server {
@@ -35,7 +36,7 @@ absl::Status RehearsalError(int error) {
   return absl::UnimplementedError(absl::StrCat(
       "strategy=zygote: the kernel or a policy refuses clone with "
       "CLONE_PARENT (",
-      strerrordesc_np(error), "); the strategy fork works without"));
+      proc::ErrnoText(error), "); the strategy fork works without"));
 }
 
 }  // namespace

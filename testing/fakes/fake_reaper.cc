@@ -78,6 +78,7 @@ absl::Span<const proc::Reaper::Ended> FakeReaper::CleanupChildren(
 
 absl::Status FakeReaper::Signal(pid_t pid, int signal) {
   if (tags_.count(pid) == 0) return absl::NotFoundError("not a child");
+  if (refusals_.count(pid) > 0) return refusals_[pid];
   signals_[pid].push_back(signal);
   return absl::OkStatus();
 }
@@ -90,10 +91,34 @@ absl::StatusOr<absl::Duration> FakeReaper::ProcessorTime(pid_t pid) {
   return found->second;
 }
 
-void FakeReaper::SignalAll(int signal, uint32_t spared) {
+proc::Reaper::Refused FakeReaper::SignalAll(int signal, uint32_t spared) {
+  Refused refused;
   for (const auto& [pid, tag] : tags_) {
-    if (tag != spared) signals_[pid].push_back(signal);
+    if (tag == spared) continue;
+    const absl::Status sent = Signal(pid, signal);
+    if (!sent.ok() && refused.count++ == 0) {
+      refused.pid = pid;
+      refused.why = sent;
+    }
   }
+  return refused;
+}
+
+bool FakeReaper::HasOnlyUnkillable() {
+  for (const auto& [pid, tag] : tags_) {
+    if (refusals_.count(pid) == 0 && suspended_.count(pid) == 0) return false;
+  }
+  return !tags_.empty();
+}
+
+size_t FakeReaper::GiveUp(absl::Span<pid_t> pids) {
+  size_t count = 0;
+  for (const auto& [pid, tag] : tags_) {
+    if (count < pids.size()) pids[count] = pid;
+    ++count;
+    End(pid, proc::ExitStatus::GivenUp());
+  }
+  return count;
 }
 
 }  // namespace brood::testing

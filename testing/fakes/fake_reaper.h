@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -66,6 +67,12 @@ class FakeReaper final : public proc::Reaper {
   void set_processor_time(pid_t pid, absl::Duration used) {
     processor_times_[pid] = used;
   }
+  // Makes every signal for the live child `pid` fail with `why`.
+  void Refuse(pid_t pid, const absl::Status& why) { refusals_[pid] = why; }
+  // Makes the live child `pid` sleep uninterruptibly.
+  void Suspend(pid_t pid) { suspended_.insert(pid); }
+  // Returns whether LookForHeld(true) was the last such call.
+  bool looks_for_held() const { return looks_for_held_; }
   // Returns the signals that were sent to `pid`.
   std::vector<int> signals_to(pid_t pid) const;
 
@@ -79,7 +86,10 @@ class FakeReaper final : public proc::Reaper {
   void ForgetUnclaimed() override { ++forget_count_; }
   absl::Status Signal(pid_t pid, int signal) override;
   absl::StatusOr<absl::Duration> ProcessorTime(pid_t pid) override;
-  void SignalAll(int signal, uint32_t spared) override;
+  Refused SignalAll(int signal, uint32_t spared) override;
+  void LookForHeld(bool everywhere) override { looks_for_held_ = everywhere; }
+  bool HasOnlyUnkillable() override;
+  size_t GiveUp(absl::Span<pid_t> pids) override;
   size_t live() const override { return tags_.size(); }
   uint64_t found_by_sweep() const override { return 0; }
 
@@ -89,7 +99,10 @@ class FakeReaper final : public proc::Reaper {
   std::map<pid_t, std::vector<int>> signals_;
   std::map<pid_t, absl::Duration> processor_times_;
   std::vector<std::pair<pid_t, proc::ExitStatus>> ends_;
+  std::map<pid_t, absl::Status> refusals_;
+  std::set<pid_t> suspended_;
   std::vector<Ended> returned_;
+  bool looks_for_held_ = false;
   int forget_count_ = 0;
 };
 

@@ -56,7 +56,7 @@ rule 'no code sleeps' \
 rule 'two handlers of signals: one does nothing, one notes a request' \
   '\b(sigaction|sigset|(bsd_)?signal)\s*\(\s*[^)\s]' \
   '  signal(SIGCHLD, OnDeath);' \
-  proc/reaper.cc proc/process_state.cc server/control/request_signals.cc \
+  proc/reaping/exit_signal.cc proc/process_state.cc server/control/request_signals.cc \
   proc/program.cc server/main.cc server/process/inheritance.cc \
   server/prepare_process.cc # resets what is ignored
 # An embedder has no flags; NameFlags() translates for the program.
@@ -68,8 +68,7 @@ rule 'a library names the fields of Options, and no flag' \
 rule 'one file waits for children' \
   '\b(wait|waitid|waitpid|wait3|wait4)\s*\(' \
   '  while (waitpid(-1, &status, WNOHANG) > 0) {' \
-  proc/reaper.cc proc/process_state.cc proc/child.cc `# the last two only look` \
-  proc/namespaces/run_in_namespace.cc # for a helper, by its pid, before it returns
+  proc/reaping/wait_for_end.cc proc/process_state.cc `# the last one only looks`
 rule 'a library does not end the program' \
   '(^|[^_.>])\b(std::)?(exit|quick_exit)\s*\(' \
   '    std::exit(1);' \

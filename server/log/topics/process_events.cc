@@ -2,7 +2,10 @@
 
 // The events of EventLog about the process of a server and its limits.
 
+#include <array>
+
 #include "brood/server/log/event_log.h"
+#include "brood/server/log/line_buffer.h"
 
 namespace brood::server {
 
@@ -29,6 +32,37 @@ void EventLog::DescriptorsShort(uint64_t limit, size_t needed,
           .Add("brood.descriptor_limit", limit)
           .Add("brood.descriptors_needed", needed)
           .Add("brood.descriptors_for", what_for));
+}
+
+void EventLog::SignalRefused(pid_t pid, size_t count, const absl::Status& why) {
+  Log(Event(LogLevel::kError, "signal-refused",
+            "pid {} cannot be killed ({} such children): {}; its slot is kept, "
+            "and a stop leaves it behind (logged once for each cause)")
+          .Add("brood.child.pid", pid)
+          .Add("brood.children", count)
+          .Add("error.message", why.message()));
+}
+
+void EventLog::HeldByTracer(pid_t pid, net::Instant now) {
+  LogThrottled(kHeldByTracer, now,
+               Event(LogLevel::kWarning, "held-by-tracer",
+                     "pid {} is dead, and another process traces it and holds "
+                     "its status: its slot is free ({} similar messages "
+                     "suppressed)")
+                   .Add("brood.child.pid", pid));
+}
+
+void EventLog::LeftBehind(size_t count, absl::Span<const pid_t> pids) {
+  std::array<char, 128> memory;
+  LineBuffer text(absl::MakeSpan(memory));
+  for (const pid_t pid : pids) {
+    if (pid != pids.front()) text.Append(", ");
+    text.AppendInteger(pid);
+  }
+  Log(Event(LogLevel::kError, "left-behind",
+            "{} children cannot be killed and are left: pid {}")
+          .Add("brood.children", count)
+          .Add("brood.pids", text.text()));
 }
 
 }  // namespace brood::server

@@ -1,5 +1,8 @@
-#include "brood/proc/child_table.h"
+// SPDX-License-Identifier: Apache-2.0
 
+#include "brood/proc/reaping/child_table.h"
+
+#include <new>
 #include <utility>
 
 namespace brood::proc {
@@ -7,22 +10,29 @@ namespace {
 
 // A power of two, at least twice `count`: probes stay short.
 size_t CellsFor(size_t count) {
-  size_t cells = 16;
+  size_t cells = 64;
   while (cells < 2 * count) cells *= 2;
   return cells;
 }
 
+uint64_t BitOf(size_t cell) { return uint64_t{1} << (cell % 64); }
+
 }  // namespace
 
 ChildTable::ChildTable(size_t expected_children)
-    : mask_(CellsFor(expected_children) - 1), cells_(mask_ + 1) {}
+    : mask_(CellsFor(expected_children) - 1),
+      cells_(mask_ + 1),
+      used_(cells_.size() / kBits) {}
 
 void ChildTable::Insert(Child child, uint32_t tag) {
   if (2 * (size_ + 1) > cells_.size()) Grow();
   size_t cell = HomeOf(child.pid());
   while (cells_[cell].child.pid() != 0) cell = (cell + 1) & mask_;
-  cells_[cell].child = std::move(child);
-  cells_[cell].tag = tag;
+  Entry& entry = cells_[cell];
+  entry = Entry();
+  entry.child = std::move(child);
+  entry.tag = tag;
+  used_[cell / kBits] |= BitOf(cell);
   ++size_;
 }
 
@@ -49,16 +59,36 @@ void ChildTable::Remove(Entry* entry) {
       gap = cell;
     }
   }
+  used_[gap / kBits] &= ~BitOf(gap);
   --size_;
 }
 
-void ChildTable::Grow() {
-  ChildTable larger(cells_.size());
-  for (Entry& entry : cells_) {
-    if (entry.child.pid() != 0)
-      larger.Insert(std::move(entry.child), entry.tag);
+size_t ChildTable::NextUsed(size_t cell) const {
+  if (cell >= cells_.size()) return cells_.size();
+  size_t word = cell / kBits;
+  uint64_t bits = used_[word] & ~(BitOf(cell) - 1);
+  while (bits == 0) {
+    if (++word == used_.size()) return cells_.size();
+    bits = used_[word];
   }
+  return word * kBits + static_cast<size_t>(__builtin_ctzll(bits));
+}
+
+// At least one cell must stay free: a search ends there.
+void ChildTable::Grow() try {
+  ChildTable larger(cells_.size());
+  for (size_t cell = NextUsed(0); cell < cells_.size();
+       cell = NextUsed(cell + 1)) {
+    Entry& from = cells_[cell];
+    size_t to = larger.HomeOf(from.child.pid());
+    while (larger.cells_[to].child.pid() != 0) to = (to + 1) & larger.mask_;
+    larger.cells_[to] = std::move(from);
+    larger.used_[to / kBits] |= BitOf(to);
+  }
+  larger.size_ = size_;
   *this = std::move(larger);
+} catch (const std::bad_alloc&) {
+  if (size_ + 1 >= cells_.size()) throw;
 }
 
 }  // namespace brood::proc

@@ -1,4 +1,6 @@
-#include "brood/proc/child_table.h"
+// SPDX-License-Identifier: Apache-2.0
+
+#include "brood/proc/reaping/child_table.h"
 
 #include <algorithm>
 #include <iterator>
@@ -34,9 +36,11 @@ class ChildTableTest : public ::testing::Test {
   }
   Contents ContentsByCell() {
     Contents contents;
-    for (size_t cell = 0; cell < table_.cell_count(); ++cell) {
+    for (size_t cell = table_.NextUsed(0); cell < table_.cell_count();
+         cell = table_.NextUsed(cell + 1)) {
       const ChildTable::Entry* entry = table_.At(cell);
-      if (entry != nullptr) contents[entry->child.pid()] = entry->tag;
+      EXPECT_NE(entry->child.pid(), 0) << "cell " << cell << " is free";
+      contents[entry->child.pid()] = entry->tag;
     }
     return contents;
   }
@@ -103,10 +107,9 @@ TEST_F(ChildTableTest, KeepsAsManyAsExpectedWithoutGrowing) {
       table.Insert(Child::Adopt(static_cast<pid_t>(i)), 0);
     }
     EXPECT_EQ(table.cell_count(), cells);
-    for (size_t cell = 0; cell < cells; ++cell) {
-      if (table.At(cell) != nullptr) {
-        std::move(table.At(cell)->child).Release();
-      }
+    for (size_t cell = table.NextUsed(0); cell < cells;
+         cell = table.NextUsed(cell + 1)) {
+      std::move(table.At(cell)->child).Release();
     }
   }
 }

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Children that do not end when they are killed: the status of a dead one is
+// held by a tracer, or the parent may not signal it.
+
+#include <pthread.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>  // NOLINT(build/c++11): the monotonic clock.
+#include <csignal>
+#include <functional>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "brood/proc/child.h"
+#include "brood/proc/reaper.h"
+#include "brood/proc/spawn.h"
+#include "brood/testing/leak_check.h"
+#include "brood/testing/status_matchers.h"
+#include "brood/testing/support/reaper_harness.h"
+#include "brood/testing/support/tracer.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::proc {
+namespace {
+
+using ::brood::testing::IsOk;
+using ::brood::testing::ReaperHarness;
+using ::brood::testing::Tracer;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+using Ownership = Reaper::Ownership;
+using Instant = Reaper::Instant;
+using std::chrono::milliseconds;
+
+constexpr uid_t kNobody = 65534;
+
+class ReaperHeldTest : public ::brood::testing::LeakCheck,
+                       public ::testing::WithParamInterface<Ownership> {
+ protected:
+  static bool HasChild() {
+    siginfo_t ignored;
+    return waitid(P_ALL, 0, &ignored, WEXITED | WNOHANG | WNOWAIT | __WALL) ==
+           0;
+  }
+  // Returns the ends that are returned from `from` on, for `length`, by calls
+  // of CleanupChildren() when they are due.
+  static std::vector<Reaper::Ended> CleanupFor(ReaperHarness& harness,
+                                               Instant from,
+                                               milliseconds length) {
+    std::vector<Reaper::Ended> all;
+    for (Instant now = from; now <= from + length; now += milliseconds(50)) {
+      for (const Reaper::Ended& each : harness.Cleanup(now)) {
+        all.push_back(each);
+      }
+    }
+    return all;
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(OfBothKinds, ReaperHeldTest,
+                         ::testing::Values(Ownership::kOursAlone,
+                                           Ownership::kEveryChild),
+                         [](const auto& info) {
+                           return info.param == Ownership::kOursAlone
+                                      ? "OursAlone"
+                                      : "EveryChild";
+                         });
+
+TEST_P(ReaperHeldTest, AKilledChildIsReturnedASecondLaterAndReapedAtLast) {
+  ReaperHarness harness(GetParam());
+  const Instant now = Instant::clock::now();
+  const pid_t pid = harness.SpawnIdle(/*tag=*/5);
+  Tracer tracer({pid});
+  ASSERT_THAT(harness.reaper().Signal(pid, SIGKILL), IsOk());
+  Tracer::AwaitDeath(pid);
+  EXPECT_THAT(CleanupFor(harness, now, milliseconds(900)), IsEmpty());
+  EXPECT_EQ(harness.reaper().live(), 1u);
+  const std::vector<Reaper::Ended> ended =
+      CleanupFor(harness, now + milliseconds(1000), milliseconds(300));
+  ASSERT_THAT(ended, SizeIs(1));
+  EXPECT_EQ(ended[0].pid, pid);
+  EXPECT_EQ(ended[0].tag, 5u);
+  EXPECT_TRUE(ended[0].status.held());
+  EXPECT_EQ(harness.reaper().live(), 0u);
+  EXPECT_FALSE(harness.reaper().Signal(pid, SIGKILL).ok());
+  tracer.LetGo();
+  EXPECT_TRUE(harness.HasNotice());
+  EXPECT_THAT(harness.CleanupByQueue(), IsEmpty()) << "it was returned already";
+  EXPECT_FALSE(HasChild());
+}
+
+TEST_P(ReaperHeldTest, LooksAmongAllChildrenWhenItIsToldTo) {
+  ReaperHarness harness(GetParam());
+  std::vector<pid_t> pids;
+  for (uint32_t tag = 0; tag < 40; ++tag) {
+    pids.push_back(harness.SpawnIdle(tag));
+  }
+  // Every second one is alive, or dead and held.
+  std::vector<pid_t> victims;
+  for (size_t i = 0; i < pids.size(); i += 2) victims.push_back(pids[i]);
+  Tracer tracer(victims);
+  for (const pid_t pid : victims) {
+    kill(pid, SIGKILL);
+    Tracer::AwaitDeath(pid);
+  }
+  const Instant now = Instant::clock::now();
+  harness.reaper().LookForHeld(true);
+  std::vector<Reaper::Ended> ended =
+      CleanupFor(harness, now, milliseconds(200));
+  EXPECT_THAT(ended, SizeIs(victims.size()));
+  for (const Reaper::Ended& each : ended) EXPECT_TRUE(each.status.held());
+  EXPECT_EQ(harness.reaper().live(), 20u);
+  tracer.LetGo();
+}
+
+// A thread that is traced keeps the whole process from being reaped.
+TEST_P(ReaperHeldTest, FindsAChildOfWhichOneThreadIsTraced) {
+  ReaperHarness harness(GetParam());
+  int tids[2];
+  ASSERT_EQ(pipe(tids), 0);
+  const pid_t pid = harness.Spawn([&] {
+    pthread_t thread;
+    pthread_create(
+        &thread, nullptr,
+        [](void* fd) -> void* {
+          const auto tid = static_cast<pid_t>(syscall(SYS_gettid));
+          (void)!write(*static_cast<int*>(fd), &tid, sizeof(tid));
+          for (;;) pause();
+        },
+        &tids[1]);
+    for (;;) pause();
+    return 0;
+  });
+  pid_t tid;
+  ASSERT_EQ(read(tids[0], &tid, sizeof(tid)),
+            static_cast<ssize_t>(sizeof(tid)));
+  for (const int fd : tids) close(fd);
+  Tracer tracer({tid});
+  ASSERT_THAT(harness.reaper().Signal(pid, SIGKILL), IsOk());
+  Tracer::AwaitDeath(pid);
+  const std::vector<Reaper::Ended> ended =
+      CleanupFor(harness, Instant::clock::now(), milliseconds(1500));
+  ASSERT_THAT(ended, SizeIs(1));
+  EXPECT_TRUE(ended[0].status.held());
+  tracer.LetGo();
+  EXPECT_THAT(harness.CleanupByQueue(), IsEmpty());
+}
+
+TEST_P(ReaperHeldTest, DoesNotTakeALiveChildForADeadOne) {
+  ReaperHarness harness(GetParam());
+  const pid_t pid = harness.SpawnIdle();
+  harness.reaper().LookForHeld(true);
+  EXPECT_THAT(CleanupFor(harness, Instant::clock::now(), milliseconds(2000)),
+              IsEmpty());
+  // Its tracer does not matter as long as it lives.
+  Tracer tracer({pid});
+  EXPECT_THAT(CleanupFor(harness, Instant::clock::now() + milliseconds(3000),
+                         milliseconds(2000)),
+              IsEmpty());
+}
+
+TEST_P(ReaperHeldTest, ChildrenThatCanBeKilledAreNotUnkillable) {
+  ReaperHarness harness(GetParam());
+  EXPECT_FALSE(harness.reaper().HasOnlyUnkillable()) << "there is none";
+  const pid_t pid = harness.SpawnIdle();
+  EXPECT_FALSE(harness.reaper().HasOnlyUnkillable());
+  ASSERT_THAT(harness.reaper().Signal(pid, SIGKILL), IsOk());
+  EXPECT_FALSE(harness.reaper().HasOnlyUnkillable());
+  harness.AwaitEnded(1);
+}
+
+// Runs `body` in a process that may give up being root. `body` returns the
+// number of the step that failed, or 0.
+int InAProcess(const std::function<int()>& body) {
+  const pid_t pid = fork();
+  if (pid == 0) _exit(body());
+  int status = -1;
+  EXPECT_EQ(TEMP_FAILURE_RETRY(waitpid(pid, &status, 0)), pid);
+  EXPECT_TRUE(WIFEXITED(status)) << status;
+  return WEXITSTATUS(status);
+}
+
+// The number of the step that failed, or 0.
+int GiveUpAChildOfRoot(Ownership ownership) {
+  absl::StatusOr<std::unique_ptr<Reaper>> reaper = Reaper::Create(ownership, 4);
+  auto spawner = CloneSpawner::Create((*reaper)->exit_signal());
+  if (!spawner->Prepare().ok()) return 1;
+  int end[2];
+  if (pipe(end) < 0) return 2;
+  absl::StatusOr<SpawnedChild> child = spawner->Spawn([&] {
+    char byte;
+    close(end[1]);
+    return read(end[0], &byte, 1) == 0 ? 0 : 1;
+  });
+  if (!child.ok()) return 3;
+  const pid_t pid = child->pid();
+  (*reaper)->Adopt(*std::move(child), 6);
+  if (setresuid(kNobody, kNobody, kNobody) < 0) return 4;
+
+  if (!absl::IsPermissionDenied((*reaper)->Signal(pid, SIGTERM))) return 5;
+  if ((*reaper)->HasOnlyUnkillable()) return 6;
+  const Reaper::Refused refused = (*reaper)->SignalAll(SIGKILL, 99);
+  if (refused.count != 1 || refused.pid != pid) return 7;
+  if (!absl::IsPermissionDenied(refused.why)) return 8;
+  if (!(*reaper)->HasOnlyUnkillable()) return 9;
+
+  std::array<pid_t, 4> pids = {};
+  if ((*reaper)->GiveUp(absl::MakeSpan(pids)) != 1 || pids[0] != pid) return 10;
+  const Instant now = Instant::clock::now();
+  if ((*reaper)->next_check() > now) return 11;
+  const absl::Span<const Reaper::Ended> ended = (*reaper)->CleanupChildren(now);
+  if (ended.size() != 1 || ended[0].tag != 6) return 12;
+  if (!ended[0].status.given_up()) return 13;
+  if ((*reaper)->live() != 0) return 14;
+  if ((*reaper)->next_check() != Instant::max()) return 15;
+  // Later it ends, and its exit signal must not end this process, although no
+  // reaper has it any more.
+  reaper->reset();
+  for (const int fd : end) close(fd);
+  siginfo_t ignored;
+  if (waitid(P_PID, static_cast<id_t>(pid), &ignored,
+             WEXITED | WNOWAIT | __WALL) < 0) {
+    return 16;
+  }
+  return waitpid(pid, nullptr, __WALL) == pid ? 0 : 17;
+}
+
+TEST_P(ReaperHeldTest, GivesUpAChildThatItMayNotSignal) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can give up being root";
+  EXPECT_EQ(InAProcess([] { return GiveUpAChildOfRoot(GetParam()); }), 0);
+}
+
+}  // namespace
+}  // namespace brood::proc

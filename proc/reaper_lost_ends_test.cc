@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Ends that no notice names: the kernel kept no status, the notice was lost, or
+// the child is one that a handler created.
+
+#include <linux/sched.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>  // NOLINT(build/c++11): the monotonic clock.
+#include <csignal>
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "brood/proc/child.h"
+#include "brood/proc/reaper.h"
+#include "brood/proc/spawn.h"
+#include "brood/testing/leak_check.h"
+#include "brood/testing/status_matchers.h"
+#include "brood/testing/support/reaper_harness.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace brood::proc {
+namespace {
+
+using ::brood::testing::IsOk;
+using ::brood::testing::ReaperHarness;
+using ::brood::testing::StatusIs;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+using Ownership = Reaper::Ownership;
+using Instant = Reaper::Instant;
+using std::chrono::milliseconds;
+
+class ReaperLostEndsTest : public ::brood::testing::LeakCheck,
+                           public ::testing::WithParamInterface<Ownership> {
+ protected:
+  static bool HasChild() {
+    siginfo_t ignored;
+    return waitid(P_ALL, 0, &ignored, WEXITED | WNOHANG | WNOWAIT | __WALL) ==
+           0;
+  }
+  static int Execute() {
+    execl("/bin/sh", "sh", "-c", "exit 7", nullptr);
+    return 127;
+  }
+  // Returns when the kernel has reaped `pid` by itself.
+  static void AwaitGone(pid_t pid) {
+    while (kill(pid, 0) == 0) sched_yield();
+    EXPECT_EQ(errno, ESRCH);
+  }
+  // Creates `count` children of this process in a child of it, as a handler
+  // can, and returns when they have ended.
+  static void LeaveSiblings(ReaperHarness& harness, int count) {
+    int ends[2];
+    ASSERT_EQ(pipe(ends), 0);
+    harness.Spawn([&] {
+      for (int i = 0; i < count; ++i) {
+        if (syscall(SYS_clone, CLONE_PARENT, nullptr, nullptr, nullptr,
+                    nullptr) == 0) {
+          _exit(0);
+        }
+      }
+      return 0;
+    });
+    close(ends[1]);
+    char byte;
+    EXPECT_EQ(read(ends[0], &byte, 1), 0) << "each has closed its copy";
+    close(ends[0]);
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(OfBothKinds, ReaperLostEndsTest,
+                         ::testing::Values(Ownership::kOursAlone,
+                                           Ownership::kEveryChild),
+                         [](const auto& info) {
+                           return info.param == Ownership::kOursAlone
+                                      ? "OursAlone"
+                                      : "EveryChild";
+                         });
+
+// With SIGCHLD ignored the kernel reaps what has executed a program.
+TEST_P(ReaperLostEndsTest, FindsWhatTheKernelReapedThoughOthersLive) {
+  const auto before = std::signal(SIGCHLD, SIG_IGN);
+  {
+    ReaperHarness harness(GetParam());
+    const pid_t alive = harness.SpawnIdle();
+    const pid_t gone = harness.Spawn(Execute, /*tag=*/4);
+    AwaitGone(gone);
+    EXPECT_THAT(harness.reaper().Signal(gone, SIGKILL),
+                StatusIs(absl::StatusCode::kNotFound));
+    const std::vector<Reaper::Ended> ended = harness.CleanupBySweep();
+    ASSERT_THAT(ended, SizeIs(1));
+    EXPECT_EQ(ended[0].tag, 4u);
+    EXPECT_TRUE(ended[0].status.unknown());
+    EXPECT_EQ(harness.reaper().live(), 1u);
+    EXPECT_THAT(harness.reaper().Signal(alive, SIGKILL), IsOk());
+    harness.AwaitEnded(1);
+  }
+  std::signal(SIGCHLD, before);
+}
+
+// However large the table is: one sweep asks for each of 4096 children.
+TEST_P(ReaperLostEndsTest, FindsAnExecutedProgramInOneSweepAtEachCap) {
+  for (const size_t cap : {10, 10000, 100000}) {
+    absl::StatusOr<std::unique_ptr<Reaper>> reaper =
+        Reaper::Create(GetParam(), cap);
+    ASSERT_THAT(reaper, IsOk());
+    auto spawner = CloneSpawner::Create((*reaper)->exit_signal());
+    ASSERT_THAT(spawner->Prepare(), IsOk());
+    const Instant start = Instant::clock::now();
+    (*reaper)->CleanupChildren(start);
+    absl::StatusOr<SpawnedChild> child = spawner->Spawn(Execute);
+    ASSERT_THAT(child, IsOk());
+    const pid_t pid = child->pid();
+    (*reaper)->Adopt(*std::move(child), 0);
+    ReaperHarness::AwaitZombie(pid);
+    const absl::Span<const Reaper::Ended> ended =
+        (*reaper)->CleanupChildren(start + milliseconds(50));
+    ASSERT_THAT(ended, SizeIs(1)) << "cap " << cap;
+    EXPECT_EQ(ended[0].status.code(), 7);
+  }
+}
+
+// Other code has reaped the child, and the number belongs to the next one.
+TEST_P(ReaperLostEndsTest, AdoptsAChildWhosePidAnEarlierOneHad) {
+  absl::StatusOr<std::unique_ptr<Reaper>> reaper =
+      Reaper::Create(GetParam(), 4);
+  ASSERT_THAT(reaper, IsOk());
+  auto spawner = CloneSpawner::Create((*reaper)->exit_signal());
+  ASSERT_THAT(spawner->Prepare(), IsOk());
+  absl::StatusOr<SpawnedChild> child = spawner->Spawn([] { return 0; });
+  ASSERT_THAT(child, IsOk());
+  const pid_t pid = child->pid();
+  (*reaper)->Adopt(*std::move(child), /*tag=*/1);
+  ASSERT_EQ(waitpid(pid, nullptr, __WALL), pid);
+  (*reaper)->Adopt(Child::Adopt(pid), /*tag=*/2);
+  EXPECT_EQ((*reaper)->live(), 2u);
+  const absl::Span<const Reaper::Ended> ended =
+      (*reaper)->CleanupChildren(Instant::clock::now());
+  ASSERT_THAT(ended, SizeIs(2));
+  for (uint32_t tag : {1, 2}) {
+    EXPECT_EQ(ended[tag - 1].tag, tag);
+    EXPECT_TRUE(ended[tag - 1].status.unknown());
+  }
+  EXPECT_EQ((*reaper)->live(), 0u);
+}
+
+TEST_P(ReaperLostEndsTest, ReapsChildrenThatAHandlerCreated) {
+  ReaperHarness harness(GetParam());
+  LeaveSiblings(harness, 20);
+  EXPECT_TRUE(HasChild());
+  harness.AwaitEnded(1);
+  // They have closed their descriptors, and may not have ended quite yet.
+  Instant now = Instant::clock::now();
+  const Instant deadline = now + std::chrono::seconds(10);
+  while (HasChild() && now < deadline) {
+    EXPECT_THAT(harness.Cleanup(now), IsEmpty());
+    now = Instant::clock::now();
+  }
+  EXPECT_FALSE(HasChild());
+  // Nothing else is to be done, in the end.
+  for (int checks = 0; checks < 3; ++checks) {
+    harness.Cleanup(now += milliseconds(50));
+  }
+  EXPECT_EQ(harness.reaper().next_check(), Instant::max());
+}
+
+TEST_P(ReaperLostEndsTest, ReapsThemThoughTheirNoticesWereLost) {
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_SIGPENDING, &before), 0);
+  ReaperHarness harness(GetParam());
+  const rlimit few = {3, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_SIGPENDING, &few), 0);
+  LeaveSiblings(harness, 20);
+  harness.AwaitEnded(1);
+  ASSERT_EQ(setrlimit(RLIMIT_SIGPENDING, &before), 0);
+  for (int checks = 0; HasChild() && checks < 10; ++checks) {
+    const Instant due = harness.reaper().next_check();
+    ASSERT_LT(due, Instant::max()) << "a check is due although none is known";
+    EXPECT_THAT(harness.Cleanup(due), IsEmpty());
+  }
+  EXPECT_FALSE(HasChild());
+}
+
+using ReaperOfALibraryTest = ::brood::testing::LeakCheck;
+
+// Whatever claims that they have ended: their statuses are not ours to take.
+TEST_F(ReaperOfALibraryTest, LeavesChildrenOfOtherCodeAlone) {
+  ReaperHarness harness(Ownership::kOursAlone);
+  std::set<pid_t> theirs;
+  for (const int exit_signal : {SIGCHLD, 0, SIGRTMIN + 5}) {
+    const auto before = std::signal(SIGRTMIN + 5, [](int) {});
+    const auto pid = static_cast<pid_t>(
+        syscall(SYS_clone, exit_signal, nullptr, nullptr, nullptr, nullptr));
+    if (pid == 0) _exit(0);
+    theirs.insert(pid);
+    ReaperHarness::AwaitZombie(pid);
+    std::signal(SIGRTMIN + 5, before);
+    // Only a process itself can send itself such a notice.
+    siginfo_t notice = {};
+    notice.si_signo = harness.reaper().exit_signal();
+    notice.si_code = CLD_EXITED;
+    notice.si_pid = pid;
+    ASSERT_EQ(syscall(SYS_rt_sigqueueinfo, getpid(), notice.si_signo, &notice),
+              0);
+  }
+  const pid_t alive = harness.SpawnIdle();
+  Instant now = Instant::clock::now();
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_THAT(harness.Cleanup(now += milliseconds(50)), IsEmpty());
+  }
+  for (const pid_t pid : theirs) {
+    EXPECT_EQ(waitpid(pid, nullptr, __WALL), pid);
+  }
+  harness.reaper().Signal(alive, SIGKILL).IgnoreError();
+  harness.AwaitEnded(1);
+}
+
+}  // namespace
+}  // namespace brood::proc

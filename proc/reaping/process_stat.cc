@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "brood/proc/reaping/process_stat.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace brood::proc {
+namespace {
+
+constexpr int kExitSignalField = 38;
+
+bool HasEnded(char state) { return state == 'Z' || state == 'X'; }
+
+absl::optional<ProcessStat> ReadStat(const char* path) {
+  const int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return absl::nullopt;
+  char text[1024];
+  const ssize_t size = TEMP_FAILURE_RETRY(read(fd, text, sizeof(text) - 1));
+  close(fd);
+  if (size <= 0) return absl::nullopt;
+  text[size] = '\0';
+  // The name, in parentheses, may hold anything, parentheses too. It is the
+  // second field; the state is the third, and the fields are separated by
+  // single spaces.
+  const char* field = std::strrchr(text, ')');
+  if (field == nullptr) return absl::nullopt;
+  ProcessStat stat = {};
+  for (int number = 3; number <= kExitSignalField; ++number) {
+    field = std::strchr(field + 1, ' ');
+    if (field == nullptr) return absl::nullopt;
+    if (number == 3) stat.state = field[1];
+    if (number == 4) stat.parent = std::atoi(field + 1);
+    if (number == kExitSignalField) stat.exit_signal = std::atoi(field + 1);
+  }
+  return stat;
+}
+
+}  // namespace
+
+absl::optional<ProcessStat> ReadProcessStat(pid_t pid) {
+  char path[64];
+  std::snprintf(path, sizeof(path), "/proc/%d/stat", static_cast<int>(pid));
+  return ReadStat(path);
+}
+
+// The list is opened only for a process whose first thread has ended.
+bool HasEveryThreadEnded(pid_t pid) {
+  const absl::optional<ProcessStat> first = ReadProcessStat(pid);
+  if (!first || !HasEnded(first->state)) return false;
+  char path[320];
+  std::snprintf(path, sizeof(path), "/proc/%d/task", static_cast<int>(pid));
+  DIR* const list = opendir(path);
+  if (list == nullptr) return false;
+  bool all_ended = true;
+  while (const dirent* const entry = readdir(list)) {
+    if (entry->d_name[0] == '.') continue;
+    std::snprintf(path, sizeof(path), "/proc/%d/task/%s/stat",
+                  static_cast<int>(pid), entry->d_name);
+    const absl::optional<ProcessStat> thread = ReadStat(path);
+    // One that is not there any more has ended.
+    if (thread && !HasEnded(thread->state)) all_ended = false;
+  }
+  closedir(list);
+  return all_ended;
+}
+
+}  // namespace brood::proc

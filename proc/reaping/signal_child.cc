@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "brood/proc/reaping/signal_child.h"
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+
+#include "brood/proc/reaping/wait_for_end.h"
+
+namespace brood::proc {
+namespace {
+
+// PIDFD_SIGNAL_PROCESS_GROUP, which older headers do not have.
+constexpr unsigned kToGroup = 4;
+
+int Send(int pidfd, int signal, unsigned flags) {
+  const long sent =
+      syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, flags);
+  return sent < 0 ? errno : 0;
+}
+
+// Only the child itself can have made a group with its pid as the id, so no
+// other process is signalled while the child is unreaped. The kernel reports
+// success if it could signal any process of the group, so the child is looked
+// at apart.
+int SendByPid(pid_t pid, int signal) {
+  if (kill(-pid, signal) == 0) return kill(pid, 0) == 0 ? 0 : errno;
+  if (errno != ESRCH) return errno;
+  if (kill(pid, signal) < 0) return errno;
+  // It may have made its group, and started a process, between the two calls.
+  if (signal == SIGKILL) kill(-pid, signal);
+  return 0;
+}
+
+int SendByPidfd(int pidfd, pid_t pid, int signal) {
+  int error = Send(pidfd, signal, kToGroup);
+  if (error == 0) return Send(pidfd, 0, 0);
+  // The kernel has no such flag, or a policy refuses the call.
+  if (error != ESRCH) return SendByPid(pid, signal);
+  error = Send(pidfd, signal, 0);
+  if (error == 0 && signal == SIGKILL) Send(pidfd, signal, kToGroup);
+  return error;
+}
+
+}  // namespace
+
+int SignalChild(pid_t pid, int signal) {
+  const int pidfd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+  if (pidfd < 0) {
+    if (errno == ESRCH) return ESRCH;
+  } else {
+    const bool is_ours = IsUnreapedChildOfPidfd(pidfd);
+    const int error = is_ours ? SendByPidfd(pidfd, pid, signal) : errno;
+    close(pidfd);
+    // Otherwise the kernel cannot wait by descriptor (before Linux 5.4).
+    if (is_ours || error == ECHILD) return is_ours ? error : ESRCH;
+  }
+  return IsUnreapedChild(pid) ? SendByPid(pid, signal) : ESRCH;
+}
+
+}  // namespace brood::proc

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "brood/proc/reaping/wait_for_end.h"
+
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+
+namespace brood::proc {
+namespace {
+
+// __WALL: a child whose exit signal is not SIGCHLD is waited for only so.
+constexpr int kAnyKind = __WALL;
+constexpr int kLook = WEXITED | WNOHANG | WNOWAIT;
+// P_PIDFD, which older headers do not have.
+constexpr auto kByPidfd = static_cast<idtype_t>(3);
+
+// Lets a child go on that has stopped because this process traces it. The
+// kernel keeps the pid of a traced child until this process has waited for its
+// end, so no other process is hit.
+void AnswerStop(pid_t pid, int wait_status, int stops) {
+  const int signal = WSTOPSIG(wait_status);
+  // A SIGTRAP is the report of an exec, or of another event of tracing.
+  const uintptr_t passed_on =
+      (signal & 0x7f) == SIGTRAP ? 0 : static_cast<uintptr_t>(signal);
+  if (stops < kMostStops && ptrace(PTRACE_DETACH, pid, nullptr,
+                                   reinterpret_cast<void*>(passed_on)) == 0) {
+    return;
+  }
+  // It stays a child: its end is reported like any other. If this process may
+  // not signal it, it stays stopped.
+  kill(pid, SIGKILL);
+}
+
+WaitResult Wait(pid_t pid, int flags,
+                absl::FunctionRef<int(pid_t)> count_stop) {
+  int wait_status = 0;
+  rusage usage;
+  const pid_t found =
+      TEMP_FAILURE_RETRY(wait4(pid, &wait_status, flags, &usage));
+  if (found < 0) {
+    return {WaitResult::Kind::kGone, pid, ExitStatus::Unknown()};
+  }
+  if (found == 0) {
+    return {WaitResult::Kind::kLives, pid > 0 ? pid : 0, ExitStatus::Unknown()};
+  }
+  if (WIFEXITED(wait_status) || WIFSIGNALED(wait_status)) {
+    return {WaitResult::Kind::kEnded, found,
+            ExitStatus::FromWait(wait_status, usage)};
+  }
+  if (WIFSTOPPED(wait_status)) {
+    AnswerStop(found, wait_status, count_stop(found));
+  }
+  return {WaitResult::Kind::kLives, found, ExitStatus::Unknown()};
+}
+
+// Returns the child that `flags` describe and that is found first; 0 if there
+// is none, -1 if there is no such child at all.
+pid_t Look(idtype_t type, id_t id, int flags) {
+  siginfo_t info;
+  info.si_pid = 0;
+  if (TEMP_FAILURE_RETRY(waitid(type, id, &info, kLook | flags)) < 0) return -1;
+  return info.si_pid;
+}
+
+}  // namespace
+
+WaitResult WaitForEnd(pid_t pid, absl::FunctionRef<int(pid_t)> count_stop) {
+  return Wait(pid, WNOHANG | kAnyKind, count_stop);
+}
+
+WaitResult AwaitEnd(pid_t pid) {
+  int stops = 0;
+  for (;;) {
+    const WaitResult result =
+        Wait(pid, kAnyKind, [&](pid_t /*pid*/) { return ++stops; });
+    if (result.kind != WaitResult::Kind::kLives) return result;
+  }
+}
+
+bool IsUnreapedChild(pid_t pid) {
+  return pid > 0 && Look(P_PID, static_cast<id_t>(pid), kAnyKind) >= 0;
+}
+
+bool IsUnreapedChildOfPidfd(int pidfd) {
+  return Look(kByPidfd, static_cast<id_t>(pidfd), kAnyKind) >= 0;
+}
+
+bool IsEndedCloneChild(pid_t pid) {
+  return pid > 0 && Look(P_PID, static_cast<id_t>(pid), __WCLONE) > 0;
+}
+
+pid_t AnyEndedCloneChild() {
+  const pid_t pid = Look(P_ALL, 0, __WCLONE);
+  return pid > 0 ? pid : 0;
+}
+
+bool HasChild() { return Look(P_ALL, 0, kAnyKind) >= 0; }
+
+}  // namespace brood::proc

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef BROOD_TESTING_SUPPORT_TRACER_H_
+#define BROOD_TESTING_SUPPORT_TRACER_H_
+
+#include <sys/types.h>
+
+#include <vector>
+
+namespace brood::testing {
+
+// Tracer is a process that traces others and waits for none: what it traces
+// cannot be reaped by its parent when it has died.
+//
+// Lives in the test process, whose child the tracer is. Its destructor lets all
+// go. Errors: a process that it cannot trace fails the test.
+//
+// Example:
+//   Tracer tracer({child});
+//   kill(child, SIGKILL);
+//   ... child is a zombie ...
+//   tracer.LetGo();
+class Tracer {
+ public:
+  // Traces each of the threads or processes `tids`.
+  explicit Tracer(const std::vector<pid_t>& tids);
+  Tracer(const Tracer&) = delete;
+  Tracer& operator=(const Tracer&) = delete;
+  ~Tracer() { LetGo(); }
+
+  // Ends the tracer, and returns when it has ended.
+  void LetGo();
+  // Returns the pid of the tracer; 0 when it has ended.
+  pid_t pid() const { return pid_; }
+
+  // Waits until every thread of `pid` has ended, though it cannot be reaped.
+  static void AwaitDeath(pid_t pid);
+
+ private:
+  pid_t pid_ = 0;
+};
+
+}  // namespace brood::testing
+
+#endif  // BROOD_TESTING_SUPPORT_TRACER_H_
