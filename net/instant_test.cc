@@ -85,5 +85,27 @@ TEST(InstantTest, WhatLiesBeyondAllTimeIsNever) {
   EXPECT_LT(After(kStart, absl::Hours(24 * 365 * 100)), Never());
 }
 
+TEST(InstantTest, HasAResultAtBothEndsOfTime) {
+  const absl::Duration kAges = absl::Hours(24 * 365 * 1000);
+  for (const absl::Duration length :
+       {absl::ZeroDuration(), absl::Nanoseconds(1), absl::Hours(1), kAges}) {
+    EXPECT_GE(After(Instant::min(), length), Instant::min());
+    EXPECT_EQ(After(Instant::min(), -length), Instant::min());
+    EXPECT_EQ(After(Never(), length), Never());
+  }
+  const Instant last = Never() - std::chrono::nanoseconds(1);
+  EXPECT_EQ(After(last, absl::Nanoseconds(1)), Never());
+  EXPECT_EQ(After(last, absl::Seconds(1)), Never());
+  EXPECT_EQ(After(kStart, -absl::InfiniteDuration()), Instant::min());
+  EXPECT_EQ(After(kStart, -kAges), Instant::min());
+  EXPECT_EQ(After(Instant::min(), absl::InfiniteDuration()), Never());
+
+  EXPECT_GT(TimeUntil(kStart, Instant::min()), absl::Hours(24 * 365 * 200));
+  EXPECT_GT(TimeUntil(last, Instant::min()), absl::Hours(24 * 365 * 200));
+  EXPECT_EQ(TimeUntil(Instant::min(), Never()), absl::ZeroDuration());
+  EXPECT_EQ(TimeUntil(Instant::min(), Instant::min()), absl::ZeroDuration());
+  EXPECT_EQ(TimeUntil(Never(), Instant::min()), absl::InfiniteDuration());
+}
+
 }  // namespace
 }  // namespace brood::net

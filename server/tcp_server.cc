@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
+#include <exception>
 #include <new>
 #include <utility>
 
@@ -29,6 +30,7 @@
 #include "brood/server/listening/open_listeners.h"
 #include "brood/server/log/event_log.h"
 #include "brood/server/log/event_writer.h"
+#include "brood/server/process/child_budget.h"
 #include "brood/server/process/process_report.h"
 #include "brood/server/report/handler_report.h"
 #include "brood/server/strategy/make_strategy.h"
@@ -196,12 +198,11 @@ absl::Status TcpServer::Impl::OwnChildren(const Options& options,
   if (options.init && prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
     return absl::ErrnoToStatus(errno, "prctl PR_SET_CHILD_SUBREAPER");
   }
-  return Keep(
-      proc::Reaper::Create(options.owns_all_children || options.init
-                               ? proc::Reaper::Ownership::kEveryChild
-                               : proc::Reaper::Ownership::kOursAlone,
-                           static_cast<size_t>(options.max_connections)),
-      &parts->reaper);
+  return Keep(proc::Reaper::Create(options.owns_all_children || options.init
+                                       ? proc::Reaper::Ownership::kEveryChild
+                                       : proc::Reaper::Ownership::kOursAlone,
+                                   MostChildren(options)),
+              &parts->reaper);
 }
 
 // The listeners of the program that this one replaces are added to `inherited`.
@@ -288,6 +289,14 @@ absl::StatusOr<std::unique_ptr<TcpServer>> TcpServer::Create(
     return std::unique_ptr<TcpServer>(new TcpServer(*std::move(impl)));
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError("mmap: no memory for a server");
+  } catch (const std::exception& exception) {
+    // Nothing of Brood's throws another one.
+    return absl::InternalError(absl::StrCat(
+        "a function of Options threw an exception when it was copied: ",
+        exception.what()));
+  } catch (...) {
+    return absl::InternalError(
+        "a function of Options threw when it was copied");
   }
 }
 

@@ -50,7 +50,8 @@ class TcpServer final {
   // InvalidArgument for a bad option, an empty `handler` and a second server
   // with an upgrade command, FailedPrecondition for a deadline that cannot be
   // kept here (docs/deploying.md), otherwise the status of the call that
-  // failed, ResourceExhausted if there is no memory. Throws nothing.
+  // failed, ResourceExhausted if there is no memory, Internal with what the
+  // copy constructor of a function of `options` threw. Throws nothing.
   //
   // `inherited` are listeners that exist already, for the entries of
   // Options::listen that mean them. They belong to the server from this call
@@ -76,7 +77,8 @@ class TcpServer final {
   static absl::StatusOr<std::unique_ptr<TcpServer>> Create(
       const Options& options, Handler handler,
       std::vector<InheritedListener> inherited = {});
-  // Kills and reaps the children that are still alive.
+  // Kills and reaps the children that are still alive. Leaves those that cannot
+  // be killed, as a stop does; see docs/deploying.md.
   ~TcpServer();
 
   TcpServer(const TcpServer&) = delete;

@@ -3,6 +3,7 @@
 #include "brood/server/supervisor/connections.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <string>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "brood/proc/sync_point.h"
 #include "brood/server/log/must_not_throw.h"
 #include "brood/server/log/wall_clock.h"
+#include "brood/server/supervisor/memory_allows.h"
 
 namespace brood::server {
 
@@ -30,6 +32,12 @@ Connections::Connections(const Options& options,
       scoreboard_(options.Capacity()),
       deadlines_(std::move(deadlines)) {
   if (on_connection_end_) reports_.reserve(2 * proc::Reaper::kBatch);
+  // No more can come back in one turn, and each has a slot.
+  const size_t most_waiting =
+      std::min(options.Capacity(), 2 * proc::Reaper::kBatch + kMostWaiting);
+  waiting_.reserve(most_waiting);
+  dispatched_again_.reserve(most_waiting);
+  proc::ReservePrivateFds(most_waiting);
 }
 
 // From here on the connection has an outcome: how its process ended, or that
@@ -49,7 +57,8 @@ void Connections::DispatchWaiting(Instant now, Strategy& strategy) {
   if (waiting_.empty()) return;
   const bool paused = gate_.resume_at(now) != net::Never();
   // What is dispatched again may come back in a later turn only.
-  for (Waiting& waiting : std::exchange(waiting_, {})) {
+  dispatched_again_.swap(waiting_);
+  for (Waiting& waiting : dispatched_again_) {
     const bool is_refused = waiting.give_up_at != net::Never();
     if (is_refused && paused && !terminating_ && !Expired(waiting.slot)) {
       waiting_.push_back(std::move(waiting));
@@ -57,6 +66,7 @@ void Connections::DispatchWaiting(Instant now, Strategy& strategy) {
       DispatchAgain(std::move(waiting), now, strategy);
     }
   }
+  dispatched_again_.clear();
 }
 
 // A server that is terminating closes the connection. A connection whose
@@ -107,8 +117,18 @@ void Connections::KillExpired(Instant now) {
     if (!entry.signalled_by_us) log_->Expired(entry.pid, entry.peer, reason);
     scoreboard_.Signalled(slot, reason);
     SyncPoint("supervisor: deadline over");
-    reaper_->Signal(entry.pid, SIGKILL).IgnoreError();
+    const absl::Status sent = reaper_->Signal(entry.pid, SIGKILL);
+    if (!sent.ok()) LogRefusal(entry.pid, 1, sent);
   });
+}
+
+// Once for each cause: what is refused now will be refused again. A child that
+// is not there any more was reaped elsewhere, which the next sweep finds out.
+void Connections::LogRefusal(pid_t pid, size_t count, const absl::Status& why) {
+  if (absl::IsNotFound(why)) return;
+  const uint32_t bit = uint32_t{1} << (why.raw_code() & 31);
+  if ((std::exchange(refusals_, refusals_ | bit) & bit) != 0) return;
+  log_->SignalRefused(pid, count, why);
 }
 
 void Connections::SignalChildren(int signal) {
@@ -117,7 +137,11 @@ void Connections::SignalChildren(int signal) {
     scoreboard_.Signalled(slot, KillReason::kStop);
   });
   // Programs that replace this one are not its children in that sense.
-  reaper_->SignalAll(signal, ChildTag::Program().Pack());
+  const proc::Reaper::Refused refused =
+      reaper_->SignalAll(signal, ChildTag::Program().Pack());
+  if (refused.count > 0) {
+    LogRefusal(refused.pid, refused.count, refused.why);
+  }
 }
 
 void Connections::LeftInQueue(size_t clients) {
@@ -154,7 +178,10 @@ void Connections::Ended(Slot slot, pid_t pid, const proc::ExitStatus& status,
   scoreboard_.Retire(slot, status);
   deadlines_->Forget(slot);
   gate_.ChildEnded();
-  if (status.unknown() && !std::exchange(status_was_taken_, true)) {
+  if (status.held()) {
+    log_->HeldByTracer(pid, at);
+  } else if (status.unknown() && !status.given_up() &&
+             !std::exchange(status_was_taken_, true)) {
     log_->StatusTaken(pid);
   }
   LogAndReport(entry, pid, status, at);
@@ -210,16 +237,25 @@ void Connections::LogAndReport(const Scoreboard::Entry& entry, pid_t pid,
   report.number = entry.number;
   report.started = entry.started;
   if (entry.signalled_by_us) report.kill_reason = entry.kill_reason;
-  if (handler_reports_ != nullptr) {
-    HandlerReport reported;
-    handler_reports_->Take(entry.page, entry.accepted_at, ended_at, &reported);
-    report.handler_time = reported.handler_time;
-    report.linger_time = reported.linger_time;
-    report.exception = std::string(reported.exception.view());
-    report.annotation = std::string(reported.annotation.view());
-  }
+  if (handler_reports_ != nullptr) AddTexts(entry, ended_at, &report);
   log_->Ended(report, scoreboard_.running(), gate_.max_connections());
-  if (on_connection_end_) reports_.push_back(std::move(report));
+  if (!on_connection_end_) return;
+  if (!MemoryAllows([&] { reports_.push_back(std::move(report)); })) {
+    log_->CallFailed("Options::on_connection_end", ENOMEM, at);
+  }
+}
+
+void Connections::AddTexts(const Scoreboard::Entry& entry, Instant ended_at,
+                           ConnectionReport* report) const {
+  HandlerReport reported;
+  handler_reports_->Take(entry.page, entry.accepted_at, ended_at, &reported);
+  report->handler_time = reported.handler_time;
+  report->linger_time = reported.linger_time;
+  const bool has_texts = MemoryAllows([&] {
+    report->exception = std::string(reported.exception.view());
+    report->annotation = std::string(reported.annotation.view());
+  });
+  if (!has_texts) report->annotation.clear();
 }
 
 // Taken out first: the embedder's function may run another turn of this server.

@@ -43,8 +43,9 @@ namespace brood::server {
 // turn.
 //
 // Process: supervisor, in parent-only memory. Allocates nothing for a
-// connection, unless more come back, or end, in one turn than ever before, or
-// handlers report a text.
+// connection, unless more end in one turn than ever before, or handlers report
+// a text. If there is no memory for that, the text is left out, and after it
+// the report, which is logged.
 // Errors: none; what fails is counted, logged and reported.
 //
 // Example: see supervisor.cc.
@@ -96,6 +97,8 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
   // Calls Options::on_connection_end for each connection that has ended.
   void SendReports();
 
+  // Returns whether as many connections are running as may.
+  bool is_full() const { return running() >= gate_.max_connections(); }
   // Returns the number of connections that were accepted and have not ended.
   size_t running() const { return scoreboard_.running(); }
   const Totals& totals() const { return scoreboard_.totals(); }
@@ -128,8 +131,11 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
   };
 
   bool Expired(Slot slot) const;
+  void LogRefusal(pid_t pid, size_t count, const absl::Status& why);
   void Started(Slot slot, pid_t pid, net::Instant since, uint32_t page);
   void DispatchAgain(Waiting waiting, net::Instant now, Strategy& strategy);
+  void AddTexts(const Scoreboard::Entry& entry, net::Instant ended_at,
+                ConnectionReport* report) const;
   void LogAndReport(const Scoreboard::Entry& entry, pid_t pid,
                     const proc::ExitStatus& status, net::Instant at);
 
@@ -143,7 +149,12 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
   bool terminating_ = false;
   // Whether the log has said that other code waits for children.
   bool status_was_taken_ = false;
-  std::vector<Waiting> waiting_;
+  // The codes of the errors with which a signal was refused so far, a bit for
+  // each.
+  uint32_t refusals_ = 0;
+  proc::ParentOnlyVector<Waiting> waiting_;
+  // Those that waited when DispatchWaiting() began.
+  proc::ParentOnlyVector<Waiting> dispatched_again_;
   // Of the connection that is being dispatched again.
   net::Instant give_up_at_ = net::Never();
   // Filled while the strategy reports, and emptied by SendReports().

@@ -2,9 +2,12 @@
 
 // What Connections does with connections that have a deadline.
 
+#include <algorithm>
 #include <csignal>
 #include <cstddef>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -53,6 +56,26 @@ TEST_F(ConnectionsDeadlineTest, KillsAndCountsTheReason) {
   EXPECT_EQ(totals().killed_for[static_cast<size_t>(KillReason::kConnection)],
             1u);
   EXPECT_EQ(connections_->next_deadline(), net::Never());
+}
+
+TEST_F(ConnectionsDeadlineTest, LogsOnceWhyAProcessCannotBeKilled) {
+  CapturedLog log;
+  Options options;
+  options.deadlines.connection = absl::Seconds(5);
+  Create(options, &log.log());
+  net::Instant now = Accept();
+  reaper_.Refuse(kPid, absl::PermissionDeniedError("kill 4711 signal 9"));
+  for (int i = 0; i < 5; ++i) {
+    now = net::After(now, kLater);
+    connections_->KillExpired(now);
+  }
+  // That it is no child any more is no refusal.
+  reaper_.Refuse(kPid, absl::NotFoundError("kill 4711"));
+  connections_->KillExpired(net::After(now, kLater));
+  const std::vector<std::string> events = log.End();
+  EXPECT_EQ(std::count(events.begin(), events.end(), "signal-refused"), 1);
+  reaper_.End(kPid, FakeReaper::Exited(0));
+  Reap(now);
 }
 
 TEST_F(ConnectionsDeadlineTest, KillsNoProcessThatDoesNotExistYet) {

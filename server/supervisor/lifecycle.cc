@@ -47,7 +47,11 @@ Lifecycle::Action Lifecycle::Step(net::Instant now, size_t live_children) {
   if (now < deadline_) return Action::kNone;
 
   if (state_ == State::kTerminating) {
-    deadline_ = net::After(now, kKillDelay);
+    deadline_ = net::After(now, kLookPeriod);
+    if (now >= give_up_at_) return Action::kGiveUp;
+    if (give_up_at_ == net::Never()) {
+      give_up_at_ = net::After(now, kLongestDeath);
+    }
     return Action::kKill;
   }
   deadline_ = aborted_ ? now : net::After(now, kKillDelay);

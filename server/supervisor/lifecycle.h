@@ -27,7 +27,7 @@ namespace brood::server {
 //   kTerminating  the grace is over, or the second request to stop came: no
 //                 more accepting; children are sent SIGTERM, and those alive
 //                 kKillDelay later are killed
-//   kStopped      no child is left
+//   kStopped      no child is left, or those that are cannot be killed
 //
 // Process: the parent. Grace and times are on the monotonic clock.
 //
@@ -45,10 +45,18 @@ class Lifecycle {
     kReport,     // log how many children are waited for
     kTerminate,  // close the listeners, SIGTERM every child
     kKill,       // SIGKILL every child
+    kGiveUp,     // leave the children that are left
   };
 
   // How long a terminated child may take to die before it is killed.
   static constexpr absl::Duration kKillDelay = absl::Milliseconds(100);
+  // How soon after a look at killed children another one follows, and after how
+  // many looks those are given up that cannot be killed: such a stop ends
+  // within 200 ms after the grace.
+  static constexpr absl::Duration kLookPeriod = absl::Milliseconds(40);
+  static constexpr int kLooks = 3;
+  // How long after the first SIGKILL any child is given up.
+  static constexpr absl::Duration kLongestDeath = absl::Seconds(10);
   // How often a server that another program has replaced reports that it still
   // waits for children.
   static constexpr absl::Duration kReportPeriod = absl::Minutes(1);
@@ -67,8 +75,8 @@ class Lifecycle {
   void QueueIsEmpty() { accepting_ = false; }
   // Advances the state machine to `now` and returns the action that is due.
   // Each action is returned once, except kReport, which repeats every
-  // kReportPeriod, and kKill, which repeats every kKillDelay until no child is
-  // left.
+  // kReportPeriod, and kKill, which repeats every kLookPeriod until no child is
+  // left or kLongestDeath is over.
   Action Step(net::Instant now, size_t live_children);
 
   State state() const { return state_; }
@@ -88,6 +96,8 @@ class Lifecycle {
   bool for_upgrade_ = false;
   bool aborted_ = false;
   net::Instant deadline_ = net::Never();
+  // When children are given up that live; Never() before they are killed.
+  net::Instant give_up_at_ = net::Never();
   net::Instant report_at_ = net::Never();
 };
 

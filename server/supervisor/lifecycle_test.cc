@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/server/supervisor/lifecycle.h"
 
 #include "gtest/gtest.h"
@@ -228,13 +230,34 @@ TEST(LifecycleTest, CountsTheKillDelayFromTheTermination) {
 
 TEST(LifecycleTest, KillsAgainAndAgainUntilNobodyLives) {
   Lifecycle lifecycle = Terminating();
+  net::Instant now = At(Lifecycle::kKillDelay);
   for (int i = 1; i <= 10; ++i) {
-    const net::Instant now = At(i * Lifecycle::kKillDelay);
     EXPECT_EQ(lifecycle.deadline(), now);
     EXPECT_EQ(lifecycle.Step(now, 1), Action::kKill);
     EXPECT_EQ(lifecycle.Step(now, 1), Action::kNone);
+    now = net::After(now, Lifecycle::kLookPeriod);
   }
-  EXPECT_EQ(lifecycle.Step(At(10 * Lifecycle::kKillDelay), 0), Action::kNone);
+  EXPECT_EQ(lifecycle.Step(now, 0), Action::kNone);
+  EXPECT_TRUE(lifecycle.stopped());
+}
+
+TEST(LifecycleTest, KillsLooksAndGivesUpWithin200MsAfterTheGrace) {
+  EXPECT_LT(
+      Lifecycle::kKillDelay + (Lifecycle::kLooks - 1) * Lifecycle::kLookPeriod,
+      absl::Milliseconds(200));
+}
+
+TEST(LifecycleTest, GivesUpWhatNeverDies) {
+  Lifecycle lifecycle = Terminating();
+  const net::Instant killed = At(Lifecycle::kKillDelay);
+  EXPECT_EQ(lifecycle.Step(killed, 1), Action::kKill);
+  const net::Instant end = net::After(killed, Lifecycle::kLongestDeath);
+  EXPECT_EQ(lifecycle.Step(net::After(end, kInstantBefore), 1), Action::kKill);
+  const net::Instant late = net::After(end, Lifecycle::kLookPeriod);
+  EXPECT_EQ(lifecycle.Step(late, 1), Action::kGiveUp);
+  EXPECT_EQ(lifecycle.Step(late, 1), Action::kNone);
+  EXPECT_EQ(lifecycle.deadline(), net::After(late, Lifecycle::kLookPeriod));
+  EXPECT_EQ(lifecycle.Step(late, 0), Action::kNone);
   EXPECT_TRUE(lifecycle.stopped());
 }
 

@@ -4,13 +4,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
 #include <utility>
 
 #include "absl/time/clock.h"
 #include "brood/net/listener.h"
 #include "brood/proc/memory/stack_page.h"
 #include "brood/proc/sync_point.h"
+#include "brood/server/supervisor/memory_allows.h"
 #include "brood/server/vocabulary/child_tag.h"
 
 namespace brood::server {
@@ -48,13 +48,6 @@ Supervisor::Supervisor(const Options& options, Parts parts)
                    parts.reports) {
   for (size_t i = 0; i < kFirstListener + listeners_.size(); ++i) poll_.Add();
   lifecycle_.Started();
-}
-
-Supervisor::~Supervisor() {
-  RequestStop(clock_());
-  lifecycle_.Abort(clock_());
-  while (Turn(Lifecycle::kKillDelay)) {
-  }
 }
 
 absl::Status Supervisor::Start() {
@@ -104,20 +97,29 @@ absl::StatusOr<int> Supervisor::PollableFd() {
 bool Supervisor::Turn(absl::Duration timeout) {
   if (lifecycle_.stopped()) return false;
   const Instant now = Wait(timeout);
-  AttendGenerations(now);
-  TakeRequests(now);
-  CleanupChildren(now);
-  KillExpired(now);
-  StepLifecycle(now);
+  Take(&Supervisor::AttendGenerations, now);
+  Take(&Supervisor::TakeRequests, now);
+  Take(&Supervisor::CleanupChildren, now);
+  Take(&Supervisor::KillExpired, now);
+  Take(&Supervisor::StepLifecycle, now);
   if (!lifecycle_.stopped()) {
-    StepUpgrade(now);
-    MaintainStrategy(now);
-    connections_.DispatchWaiting(now, *strategy_);
-    AcceptBatch(now);
+    Take(&Supervisor::StepUpgrade, now);
+    Take(&Supervisor::MaintainStrategy, now);
+    Take(&Supervisor::DispatchWaiting, now);
+    Take(&Supervisor::AcceptBatch, now);
   }
   connections_.SendReports();
-  Publish(now);
+  Take(&Supervisor::Publish, now);
   return !lifecycle_.stopped();
+}
+
+// What a connection needs was allocated before the first one. If memory runs
+// out in what is rare, such as the start of a program, the server goes on, at a
+// pace at which it does no harm.
+void Supervisor::Take(void (Supervisor::*step)(Instant), Instant now) {
+  if (MemoryAllows([&] { (this->*step)(now); })) return;
+  log_.CallFailed("operator new", ENOMEM, now);
+  absl::SleepFor(kBlindPeriod);
 }
 
 // Returns the time at which the wait was over.
@@ -180,6 +182,8 @@ void Supervisor::CleanupChildren(Instant now) {
 void Supervisor::TakeEnds(Instant now) {
   SyncPoint("supervisor: about to reap");
   strategy_->AdoptSpawned();
+  // Slots that dead children keep matter when there is no other.
+  reaper_->LookForHeld(killing_ || connections_.is_full());
   for (const proc::Reaper::Ended& ended : reaper_->CleanupChildren(now)) {
     const ChildTag tag = ChildTag::Unpack(ended.tag);
     if (tag.kind == ChildTag::Kind::kProgram) {
@@ -194,39 +198,12 @@ void Supervisor::TakeEnds(Instant now) {
   reaper_->ForgetUnclaimed();
 }
 
-void Supervisor::KillExpired(Instant now) {
-  if (poll_.Due(kDeadlines, now)) connections_.KillExpired(now);
+void Supervisor::DispatchWaiting(Instant now) {
+  connections_.DispatchWaiting(now, *strategy_);
 }
 
-void Supervisor::StepLifecycle(Instant now) {
-  while (!lifecycle_.stopped()) {
-    switch (lifecycle_.Step(now, LiveChildren())) {
-      case Lifecycle::Action::kNone:
-        if (lifecycle_.stopped()) log_.Stopped(connections_.totals());
-        return;
-      case Lifecycle::Action::kReport:
-        if (LiveChildren() > 0) log_.WaitingForChildren(connections_.running());
-        break;
-      case Lifecycle::Action::kTerminate:
-        CountLeftInQueue();
-        CloseListeners();
-        if (LiveChildren() == 0) break;
-        log_.Terminating(connections_.running());
-        SyncPoint("supervisor: about to terminate");
-        connections_.SignalChildren(SIGTERM);
-        // A stopped child receives SIGTERM only after SIGCONT.
-        connections_.SignalChildren(SIGCONT);
-        break;
-      case Lifecycle::Action::kKill:
-        // Repeated until the last one has ended, and logged once.
-        if (!std::exchange(killing_, true)) {
-          log_.Killing(connections_.running());
-        }
-        connections_.SignalChildren(SIGKILL);
-        generations_->KillAll(now);
-        break;
-    }
-  }
+void Supervisor::KillExpired(Instant now) {
+  if (poll_.Due(kDeadlines, now)) connections_.KillExpired(now);
 }
 
 void Supervisor::MaintainStrategy(Instant now) {
@@ -340,14 +317,6 @@ void Supervisor::DrainListeners(Instant now) {
   log_.Draining(connections_.running(),
                 net::TimeUntil(lifecycle_.deadline(), now));
   listeners_.AllowLatecomers();
-}
-
-// Those that serve a connection, those that will as soon as a process is
-// created, the strategy's own that wait for work, and older programs that stop
-// together with this one.
-size_t Supervisor::LiveChildren() const {
-  return std::max(connections_.running(), reaper_->live()) +
-         (stopping_ ? generations_->awaited() : 0);
 }
 
 void Supervisor::CloseListeners() {

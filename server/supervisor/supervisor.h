@@ -38,7 +38,8 @@
 namespace brood::server {
 
 // Supervisor is the loop of the parent. Read supervisor.cc first; what concerns
-// other programs is in supervisor_upgrade.cc.
+// other programs is in supervisor_upgrade.cc, and the end in
+// supervisor_stop.cc.
 //
 // One thread, and one order of steps in each turn; see Turn(). A child is
 // registered before it can be reaped, because both happen in this thread one
@@ -79,8 +80,12 @@ class Supervisor final : public proc::ParentOnly {
     const HandlerReports* reports = nullptr;
   };
 
+  // How many of the children that are given up are named in the log.
+  static constexpr size_t kMostNamed = 8;
+
   Supervisor(const Options& options, Parts parts);
-  // Kills and reaps children that still live.
+  // Kills and reaps children that still live. Gives up, and logs, those that
+  // cannot be killed: they stay children of this process.
   ~Supervisor();
 
   // Lets the strategy create its first processes. Called once, before anything
@@ -137,9 +142,11 @@ class Supervisor final : public proc::ParentOnly {
   void StepLifecycle(net::Instant now);
   void StepUpgrade(net::Instant now);
   void MaintainStrategy(net::Instant now);
+  void DispatchWaiting(net::Instant now);
   void AcceptBatch(net::Instant now);
   void Publish(net::Instant now);
 
+  void Take(void (Supervisor::*step)(net::Instant), net::Instant now);
   void ChooseWhatToPoll(net::Instant now);
   bool MayAccept(net::Instant now) const;
   bool AcceptOne(size_t index, net::Instant now);
@@ -153,6 +160,8 @@ class Supervisor final : public proc::ParentOnly {
   void MainProcessEnded(net::Instant now);
   void DrainListeners(net::Instant now);
   size_t LiveChildren() const;
+  void Kill(net::Instant now);
+  void GiveUp();
   bool HasListenersToItself();
 
   const OnParentDeath on_parent_death_;
@@ -188,6 +197,11 @@ class Supervisor final : public proc::ParentOnly {
   bool stopping_ = false;
   // Whether children are being sent SIGKILL because the server stops.
   bool killing_ = false;
+  // How often in a row no child was left that can be killed.
+  int unkillable_looks_ = 0;
+  // Whether the server, which stops, waits for children and other programs no
+  // longer.
+  bool gave_up_ = false;
   // Why Run() ended, unless it was asked to.
   absl::Status status_;
 };

@@ -5,14 +5,19 @@
 
 #include <unistd.h>
 
+#include <csignal>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "brood/net/instant.h"
 #include "brood/net/unique_fd.h"
+#include "brood/proc/child.h"
+#include "brood/server/supervisor/lifecycle.h"
 #include "brood/server/supervisor/supervisor.h"
 #include "brood/server/supervisor/supervisor_fixture.h"
+#include "brood/server/vocabulary/child_tag.h"
 #include "brood/testing/fakes/fake_reaper.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/test_client.h"
@@ -21,9 +26,11 @@
 namespace brood::server {
 namespace {
 
+using ::brood::testing::FakeReaper;
 using ::brood::testing::IsOk;
 using ::brood::testing::IsOkAndHolds;
 using ::brood::testing::TestClient;
+using Events = Strategy::Events;
 
 // Another process has a copy of the listener.
 class SupervisorStopTest : public SupervisorFixture {
@@ -89,6 +96,103 @@ TEST_F(SupervisorStopTest, CountsClientsThatAreLeftInTheQueue) {
   Turn();
   EXPECT_EQ(supervisor_->totals().left_in_queue, 3u);
   EXPECT_TRUE(supervisor_->totals().Balanced());
+}
+
+TEST_F(SupervisorStopTest, LeavesChildrenBehindThatCannotBeKilled) {
+  const TestClient first = Connect(), second = Connect();
+  Turn();
+  Turn();
+  const std::vector<pid_t> pids = reaper_->pids();
+  ASSERT_EQ(pids.size(), 2u);
+  reaper_->Refuse(pids[0], absl::PermissionDeniedError("kill"));
+  reaper_->Suspend(pids[1]);
+  Stop();
+  Advance(kGrace);
+  const net::Instant grace_over = now_;
+  Turn();
+  Advance(Lifecycle::kKillDelay);
+  absl::StatusOr<bool> goes_on = true;
+  int looks = 0;
+  for (; goes_on.ok() && *goes_on && looks < 100; ++looks) {
+    goes_on = Step();
+    Advance(Lifecycle::kLookPeriod);
+  }
+  EXPECT_THAT(goes_on, IsOkAndHolds(false));
+  // The last look, and the turn in which their ends were returned.
+  EXPECT_EQ(looks, Lifecycle::kLooks + 1);
+  EXPECT_LE(now_ - grace_over,
+            absl::ToChronoMilliseconds(absl::Milliseconds(200) +
+                                       2 * Lifecycle::kLookPeriod));
+  EXPECT_EQ(supervisor_->totals().unknown, 2u);
+  EXPECT_EQ(supervisor_->totals().running, 0u);
+}
+
+TEST_F(SupervisorStopTest, WaitsForChildrenThatDieBesideOneThatCannot) {
+  const TestClient first = Connect(), second = Connect();
+  Turn();
+  Turn();
+  const std::vector<pid_t> pids = reaper_->pids();
+  reaper_->Refuse(pids[0], absl::PermissionDeniedError("kill"));
+  Stop();
+  Advance(kGrace);
+  Turn();
+  Advance(Lifecycle::kKillDelay);
+  for (int looks = 0; looks < 10; ++looks) {
+    Turn();
+    Advance(Lifecycle::kLookPeriod);
+  }
+  reaper_->End(pids[1], FakeReaper::Killed(SIGKILL));
+  absl::StatusOr<bool> goes_on = true;
+  for (int looks = 0; goes_on.ok() && *goes_on && looks < 10; ++looks) {
+    goes_on = Step();
+    Advance(Lifecycle::kLookPeriod);
+  }
+  EXPECT_THAT(goes_on, IsOkAndHolds(false));
+  EXPECT_EQ(supervisor_->totals().killed, 1u);
+  EXPECT_EQ(supervisor_->totals().unknown, 1u);
+}
+
+// Whatever keeps it: a stop ends.
+TEST_F(SupervisorStopTest, LeavesAChildBehindThatDoesNotDieIn10S) {
+  const TestClient client = Connect();
+  Turn();
+  Stop();
+  Advance(kGrace);
+  Turn();
+  Advance(Lifecycle::kKillDelay);
+  Turn();
+  Advance(Lifecycle::kLongestDeath);
+  Turn();
+  EXPECT_THAT(Step(), IsOkAndHolds(false));
+  EXPECT_EQ(supervisor_->totals().unknown, 1u);
+}
+
+TEST_F(SupervisorStopTest, TheDestructorLeavesBehindWhatCannotBeKilled) {
+  const TestClient client = Connect();
+  Turn();
+  reaper_->Refuse(last_pid_, absl::PermissionDeniedError("kill"));
+  // The clock of the test stands still otherwise.
+  strategy_->on_maintain = [](net::Instant, Events&) {
+    Advance(Lifecycle::kLookPeriod);
+  };
+  supervisor_.reset();
+  EXPECT_EQ(ended_.size(), 1u);
+}
+
+TEST_F(SupervisorStopTest, LooksForHeldChildrenIfItIsFullOrKills) {
+  options_.max_connections = 2;
+  Create();
+  const TestClient first = Connect();
+  Turn();
+  reaper_->End(last_pid_, FakeReaper::Exited(0));
+  Turn();
+  EXPECT_FALSE(reaper_->looks_for_held());
+  const TestClient second = Connect(), third = Connect();
+  Turn();
+  reaper_->End(500, FakeReaper::Exited(0));
+  reaper_->Adopt(proc::Child::Adopt(500), ChildTag::Rehearsal().Pack());
+  Turn();
+  EXPECT_TRUE(reaper_->looks_for_held());
 }
 
 // The new program goes on with the same sockets.

@@ -46,12 +46,14 @@ absl::StatusOr<pid_t> MainProcess::StartFor(pid_t starter,
   proc::Program program =
       Handshake::MakeProgram(command_, notify_socket_, {fds, variable});
   Handshake::AddLink(pair->second.fd(), &program);
+  // Allocated before there is a program, for which there must be a record.
+  auto generation = std::make_unique<Generation>();
+  generations_.reserve(generations_.size() + 1);
   absl::StatusOr<proc::Child> child = start_(program);
   if (!child.ok()) return child.status();
   const pid_t pid = child->pid();
   proc::SyncPoint("upgrade: started");
   reaper_->Adopt(*std::move(child), ChildTag::Program().Pack());
-  auto generation = std::make_unique<Generation>();
   generation->pid = pid;
   generation->starter = starter;
   generation->link = std::move(pair->first);
