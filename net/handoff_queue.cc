@@ -212,7 +212,10 @@ absl::Status HandoffQueue::Order(Ticket order) const {
 absl::StatusOr<absl::optional<HandoffQueue::Message>> HandoffQueue::TakeBack()
     const {
   // Looked at first: what could not be received whole, for want of a descriptor
-  // perhaps, would be lost once it was removed.
+  // perhaps, would be lost once it was removed. From its beginning: a process
+  // that has awaited may have let the kernel look beyond it.
+  const int none = -1;
+  setsockopt(awaiting_.fd(), SOL_SOCKET, SO_PEEK_OFF, &none, sizeof(none));
   absl::StatusOr<absl::optional<Message>> message = TryAwait();
   if (message.ok() && message->has_value() && !Acknowledge()) {
     return absl::ErrnoToStatus(errno, "recv");
@@ -236,6 +239,10 @@ absl::StatusOr<HandoffQueue::Message> HandoffQueue::Await() const {
   absl::StatusOr<absl::optional<Message>> message =
       Receive(awaiting_, MSG_PEEK);
   if (!message.ok()) return message.status();
+  // It was made non-blocking by code that has it.
+  if (!message->has_value()) {
+    return absl::FailedPreconditionError("recvmsg: the queue does not wait");
+  }
   return **std::move(message);
 }
 

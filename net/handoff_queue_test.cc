@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -383,6 +384,14 @@ TEST_F(HandoffQueueTest, KeepsTheEndsOfAUnixConnection) {
   EXPECT_EQ(message->connection->accepted_at(),
             accepted.connection->accepted_at());
   queue_.Acknowledge();
+}
+
+// Code that has held the queue may have changed the socket, which the parent
+// shares.
+TEST_F(HandoffQueueTest, IsAnErrorToAwaitIfTheQueueDoesNotWait) {
+  const int on = 1;
+  ASSERT_EQ(ioctl(queue_.fd_to_await(), FIONBIO, &on), 0);
+  EXPECT_FALSE(queue_.Await().ok());
 }
 
 }  // namespace

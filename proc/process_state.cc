@@ -1,7 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/proc/process_state.h"
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/capability.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -21,16 +26,84 @@ namespace brood::proc {
 namespace {
 
 // Lines of /proc/self/status that a piece of work can change, and that change
-// for no other reason. Some are not there on older kernels.
-constexpr absl::string_view kWatchedLines[] = {
-    "CapAmb:", "CapBnd:", "CapEff:",  "CapInh:", "CapPrm:",     "Gid:",
-    "Groups:", "NSpgid:", "NSsid:",   "Name:",   "NoNewPrivs:", "Seccomp:",
-    "SigCgt:", "SigIgn:", "Threads:", "Uid:"};
+// for no other reason (but for Cpus_allowed and Mems_allowed, which an operator
+// may change: each worker is then replaced once). In ascending order. Some are
+// not there on older kernels.
+constexpr absl::string_view kWatchedLines[] = {"CapAmb:",
+                                               "CapBnd:",
+                                               "CapEff:",
+                                               "CapInh:",
+                                               "CapPrm:",
+                                               "Cpus_allowed:",
+                                               "Gid:",
+                                               "Groups:",
+                                               "Mems_allowed:",
+                                               "NSpgid:",
+                                               "NSsid:",
+                                               "Name:",
+                                               "NoNewPrivs:",
+                                               "Seccomp:",
+                                               "Seccomp_filters:",
+                                               "SigCgt:",
+                                               "SigIgn:",
+                                               "SpeculationIndirectBranch:",
+                                               "Speculation_Store_Bypass:",
+                                               "THP_enabled:",
+                                               "Threads:",
+                                               "Uid:",
+                                               "VmLck:"};
+
+// The user namespace comes first: every process may change that one.
+constexpr const char* kNamespaceNames[] = {"user",
+                                           "cgroup",
+                                           "ipc",
+                                           "mnt",
+                                           "net",
+                                           "pid_for_children",
+                                           "time_for_children",
+                                           "uts"};
+
+// What F_SETFL can put back.
+constexpr int kSettableFlags =
+    O_APPEND | O_ASYNC | O_DIRECT | O_NOATIME | O_NONBLOCK;
 
 bool IsWatched(absl::string_view line) {
   const absl::string_view key = line.substr(0, line.find(':') + 1);
   return std::binary_search(std::begin(kWatchedLines), std::end(kWatchedLines),
                             key);
+}
+
+// The argument of sched_getattr(2), whose header collides with the C library's
+// where that has one.
+struct SchedulingAttributes {
+  uint32_t size;
+  uint32_t policy;
+  uint64_t flags;
+  int32_t nice;
+  uint32_t priority;
+  uint64_t runtime, deadline, period;
+  uint32_t least_clamp, most_clamp;
+};
+
+// From linux/ioprio.h and linux/keyctl.h, which not every system has.
+constexpr int kIoPriorityOfProcess = 1;
+constexpr int kGetKeyringId = 0;
+constexpr int kSessionKeyring = -3;
+
+// Returns whether `status`, lines of /proc/self/status, contains `key` with the
+// bit `bit` in its value, which has `base`.
+bool HasBit(absl::string_view status, absl::string_view key, int base,
+            int bit) {
+  const size_t at = status.find(key);
+  if (at == absl::string_view::npos) return false;
+  const std::string value(status.substr(at + key.size(), 24));
+  return (std::strtoull(value.c_str(), nullptr, base) >> bit & 1) != 0;
+}
+
+// Returns what a prctl that stores a number stores.
+int Stored(int what) {
+  int value = 0;
+  return prctl(what, &value) == 0 ? value : -1;
 }
 
 // The number that the kernel gives to the next POSIX timer of this process; -1
@@ -70,9 +143,31 @@ ProcessState::File ProcessState::FileAt(const char* path) {
   return stat(path, &status) == 0 ? File::From(status) : File();
 }
 
+ProcessState::OpenFile ProcessState::Look(unsigned fd, const File& file) {
+  const int number = static_cast<int>(fd);
+  return {fd, file, fcntl(number, F_GETFD), fcntl(number, F_GETFL),
+          fcntl(number, F_GETOWN)};
+}
+
+// What 0, 1 and 2 stand for is shared with other processes, and put back for
+// them as well.
+bool ProcessState::PutBack(const OpenFile& known) {
+  const int fd = static_cast<int>(known.fd);
+  const OpenFile found = Look(known.fd, known.file);
+  if (found.descriptor_flags != known.descriptor_flags) {
+    fcntl(fd, F_SETFD, known.descriptor_flags);
+  }
+  if (found.owner != known.owner) fcntl(fd, F_SETOWN, known.owner);
+  if (found.status_flags == known.status_flags) return true;
+  fcntl(fd, F_SETFL, known.status_flags & kSettableFlags);
+  return fcntl(fd, F_GETFL) == known.status_flags;
+}
+
 ProcessState::ProcessState()
     : status_fd_(open("/proc/self/status", O_RDONLY | O_CLOEXEC)),
       fd_list_fd_(open("/proc/self/fd", O_PATH | O_CLOEXEC)),
+      namespaces_fd_(open("/proc/self/ns", O_PATH | O_CLOEXEC)),
+      oom_score_fd_(open("/proc/self/oom_score_adj", O_RDONLY | O_CLOEXEC)),
       environ_(environ) {
   if (DIR* list = opendir("/proc/self/fd")) {
     descriptors_listed_ = true;
@@ -83,7 +178,8 @@ ProcessState::ProcessState()
           fstat(fd, &status) < 0) {
         continue;
       }
-      descriptors_.push_back({static_cast<unsigned>(fd), File::From(status)});
+      descriptors_.push_back(
+          Look(static_cast<unsigned>(fd), File::From(status)));
     }
     closedir(list);
   }
@@ -101,7 +197,11 @@ ProcessState::ProcessState()
   }
   sigprocmask(SIG_BLOCK, nullptr, &mask_);
   leaves_zombies_ = LeavesZombies();
-  kernels_word_ = KernelsWord();
+  status_ = Status();
+  has_filter_ = HasBit(status_, "Seccomp:", 10, 1);
+  is_admin_ = HasBit(status_, "CapEff:", 16, CAP_SYS_ADMIN);
+  namespaces_ = Namespaces();
+  numbers_ = Numbers();
   next_timer_id_ = NextTimerId();
   for (size_t i = 0; i < limits_.size(); ++i) {
     getrlimit(static_cast<__rlimit_resource_t>(i), &limits_[i]);
@@ -111,20 +211,26 @@ ProcessState::ProcessState()
 ProcessState::~ProcessState() {
   if (status_fd_ >= 0) close(status_fd_);
   if (fd_list_fd_ >= 0) close(fd_list_fd_);
+  if (namespaces_fd_ >= 0) close(namespaces_fd_);
+  if (oom_score_fd_ >= 0) close(oom_score_fd_);
+}
+
+void ProcessState::RestoreMask() const {
+  sigprocmask(SIG_SETMASK, &mask_, nullptr);
 }
 
 bool ProcessState::Restore() {
-  sigprocmask(SIG_SETMASK, &mask_, nullptr);
   umask(umask_);
   return DescriptorsRestored() && FileAt(".") == directory_ &&
          FileAt("/") == root_ && getpriority(PRIO_PROCESS, 0) == nice_ &&
          SameEnvironment() && NoTimers() && SameLimits() && !HasChildren() &&
-         LeavesZombies() == leaves_zombies_ && !kernels_word_.empty() &&
-         KernelsWord() == kernels_word_;
+         LeavesZombies() == leaves_zombies_ && !status_.empty() &&
+         Status() == status_ && Namespaces() == namespaces_ &&
+         Numbers() == numbers_;
 }
 
-// The watched lines of /proc/self/status; nothing if it can't be read.
-std::string ProcessState::KernelsWord() const {
+// The watched lines of /proc/self/status; empty if it cannot be read.
+std::string ProcessState::Status() const {
   char text[8192];
   const ssize_t size = pread(status_fd_, text, sizeof(text), 0);
   std::string watched;
@@ -139,11 +245,60 @@ std::string ProcessState::KernelsWord() const {
   return watched;
 }
 
+// A process that has no right to enter another namespace gets it by a user
+// namespace of its own, which is looked at in any case.
+std::array<ProcessState::File, ProcessState::kNamespaces>
+ProcessState::Namespaces() const {
+  std::array<File, kNamespaces> namespaces;
+  const size_t count = is_admin_ ? kNamespaces : 1;
+  for (size_t i = 0; i < count; ++i) {
+    struct stat status;
+    if (fstatat(namespaces_fd_, kNamespaceNames[i], &status, 0) == 0) {
+      namespaces[i] = File::From(status);
+    }
+  }
+  return namespaces;
+}
+
+// What one system call each reports. What the kernel does not know is the same
+// error each time.
+std::array<int64_t, ProcessState::kNumbers> ProcessState::Numbers() const {
+  std::array<int64_t, kNumbers> numbers = {};
+  char score[16] = {};
+  if (pread(oom_score_fd_, score, sizeof(score) - 1, 0) > 0) {
+    numbers[0] = std::atoi(score);
+  }
+  if (has_filter_) return numbers;
+  stack_t stack = {};
+  sigaltstack(nullptr, &stack);
+  SchedulingAttributes schedule = {};
+  syscall(SYS_sched_getattr, 0, &schedule, sizeof(schedule), 0);
+  int memory_policy = 0;
+  syscall(SYS_get_mempolicy, &memory_policy, nullptr, 0, nullptr, 0);
+  size_t next = 1;
+  for (const int64_t number :
+       {int64_t{Stored(PR_GET_PDEATHSIG)},
+        int64_t{Stored(PR_GET_CHILD_SUBREAPER)},
+        int64_t{prctl(PR_GET_DUMPABLE)}, int64_t{prctl(PR_GET_TIMERSLACK)},
+        int64_t{prctl(PR_GET_SECUREBITS)}, int64_t{prctl(PR_MCE_KILL_GET)},
+        int64_t{personality(0xffffffff)},
+        int64_t{syscall(SYS_ioprio_get, kIoPriorityOfProcess, 0)},
+        int64_t{schedule.policy} << 32 | schedule.priority,
+        static_cast<int64_t>(schedule.flags),
+        int64_t{schedule.least_clamp} << 32 | schedule.most_clamp,
+        static_cast<int64_t>(schedule.runtime), int64_t{memory_policy},
+        int64_t{syscall(SYS_keyctl, kGetKeyringId, kSessionKeyring, 0)},
+        static_cast<int64_t>(reinterpret_cast<intptr_t>(stack.ss_sp))}) {
+    numbers[next++] = number;
+  }
+  return numbers;
+}
+
 bool ProcessState::SameDescriptors() const {
   for (const OpenFile& known : descriptors_) {
     struct stat status;
     if (fstat(static_cast<int>(known.fd), &status) < 0 ||
-        !(File::From(status) == known.file)) {
+        !(File::From(status) == known.file) || !PutBack(known)) {
       return false;
     }
   }

@@ -1,7 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/proc/process_state.h"
 
 #include <fcntl.h>
 #include <grp.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -106,11 +112,40 @@ TEST_F(ProcessStateTest, PutsUmaskAndMaskBack) {
               sigfillset(&all);
               sigprocmask(SIG_BLOCK, &all, nullptr);
               if (!pristine.Restore()) return 1;
+              pristine.RestoreMask();
               sigprocmask(SIG_BLOCK, nullptr, &now);
               for (int signal = 1; signal <= SIGRTMAX; ++signal) {
                 if (sigismember(&now, signal) == 1) return 2;
               }
               return umask(0) == 027 ? 0 : 3;
+            }),
+            0);
+}
+
+TEST_F(ProcessStateTest, PutsTheFlagsOfDescriptorsBack) {
+  EXPECT_EQ(InAChild([] {
+              int ends[2];
+              if (pipe2(ends, O_CLOEXEC) < 0) return 1;
+              dup2(ends[0], STDIN_FILENO);
+              ProcessState pristine;
+              fcntl(STDIN_FILENO, F_SETFL, O_NONBLOCK);
+              fcntl(STDIN_FILENO, F_SETOWN, getpid());
+              fcntl(STDIN_FILENO, F_SETFD, FD_CLOEXEC);
+              if (!pristine.Restore()) return 2;
+              if (fcntl(STDIN_FILENO, F_GETFL) != O_RDONLY) return 3;
+              if (fcntl(STDIN_FILENO, F_GETOWN) != 0) return 4;
+              return fcntl(STDIN_FILENO, F_GETFD) == 0 ? 0 : 5;
+            }),
+            0);
+}
+
+// A filter that was there first may kill for a call that it does not know.
+TEST_F(ProcessStateTest, MakesNoNewCallsUnderAFilter) {
+  EXPECT_EQ(InAChild([] {
+              ::brood::testing::RefuseCalls({SYS_personality}, ENOSYS);
+              ProcessState pristine;
+              prctl(PR_SET_TIMERSLACK, 12345);
+              return pristine.Restore() ? 0 : 1;
             }),
             0);
 }
@@ -164,6 +199,8 @@ class DirtTest : public ProcessStateTest,
     dup2(ends[1], kPipeEnd);
     close(ends[1]);
     setenv(kVariable, "clean", 1);
+    // As with Options::on_parent_death.
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
   }
 
  public:
@@ -195,6 +232,16 @@ class DirtTest : public ProcessStateTest,
     silent.sigev_notify = SIGEV_NONE;
     timer_create(CLOCK_REALTIME, &silent, &timer);
     return timer;
+  }
+  static void LeaveOneProcessor() {
+    cpu_set_t allowed;
+    CPU_ZERO(&allowed);
+    sched_getaffinity(0, sizeof(allowed), &allowed);
+    int last = CPU_SETSIZE - 1;
+    while (!CPU_ISSET(last, &allowed)) --last;
+    if (CPU_COUNT(&allowed) == 1) _exit(kNotAllowed);
+    CPU_CLR(last, &allowed);
+    sched_setaffinity(0, sizeof(allowed), &allowed);
   }
   static void Lower(__rlimit_resource_t resource) {
     rlimit limit;
@@ -279,6 +326,61 @@ INSTANTIATE_TEST_SUITE_P(
                  for (;;) pause();
                }).detach();
              }},
+        Dirt{"OneProcessorOnly", DirtTest::LeaveOneProcessor},
+        Dirt{"IdleScheduling",
+             [] {
+               const sched_param none = {};
+               Allowed(sched_setscheduler(0, SCHED_IDLE, &none));
+             }},
+        Dirt{"Nice", [] { Allowed(nice(1)); }},
+        Dirt{"IoPriority",
+             [] {
+               constexpr long kIdleClass = 3L << 13;
+               Allowed(static_cast<int>(
+                   syscall(SYS_ioprio_set, /*who=*/1, 0, kIdleClass)));
+             }},
+        Dirt{"OutlivesItsParent", [] { prctl(PR_SET_PDEATHSIG, 0); }},
+        Dirt{"TimerSlack", [] { prctl(PR_SET_TIMERSLACK, 12345); }},
+        Dirt{"NotDumpable", [] { prctl(PR_SET_DUMPABLE, 0); }},
+        Dirt{"ASubreaper", [] { prctl(PR_SET_CHILD_SUBREAPER, 1); }},
+        Dirt{"NoHugePages", [] { prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); }},
+        Dirt{"OomScore",
+             [] {
+               const int fd =
+                   open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+               Allowed(static_cast<int>(write(fd, "777", 3)));
+               close(fd);
+             }},
+        Dirt{"Personality", [] { personality(ADDR_NO_RANDOMIZE); }},
+        Dirt{"LockedMemory",
+             [] { Allowed(mlockall(MCL_CURRENT | MCL_ONFAULT)); }},
+        Dirt{"AnotherSignalStack",
+             [] {
+               static char stack[1 << 16];
+               const stack_t other = {stack, 0, sizeof(stack)};
+               Allowed(sigaltstack(&other, nullptr));
+             }},
+        Dirt{"AMemoryPolicy",
+             [] {
+               constexpr int kLocal = 4;
+               Allowed(static_cast<int>(
+                   syscall(SYS_set_mempolicy, kLocal, nullptr, 0)));
+             }},
+        Dirt{"ASessionKeyring",
+             [] {
+               constexpr int kJoin = 1;
+               Allowed(static_cast<int>(syscall(SYS_keyctl, kJoin, nullptr)));
+             }},
+        Dirt{"SecureBits", [] { Allowed(prctl(PR_SET_SECUREBITS, 1)); }},
+        Dirt{"NoNewPrivileges", [] { prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); }},
+        Dirt{"AUserNamespace", [] { Allowed(unshare(CLONE_NEWUSER)); }},
+        Dirt{"AMountNamespace", [] { Allowed(unshare(CLONE_NEWNS)); }},
+        Dirt{"ANetworkNamespace", [] { Allowed(unshare(CLONE_NEWNET)); }},
+        Dirt{"APidNamespaceForChildren",
+             [] { Allowed(unshare(CLONE_NEWPID)); }},
+        Dirt{"AnIpcNamespace", [] { Allowed(unshare(CLONE_NEWIPC)); }},
+        Dirt{"AUtsNamespace", [] { Allowed(unshare(CLONE_NEWUTS)); }},
+        Dirt{"ACgroupNamespace", [] { Allowed(unshare(CLONE_NEWCGROUP)); }},
         Dirt{"Setuid", [] { Allowed(setuid(kNobody)); }},
         Dirt{"Seteuid", [] { Allowed(seteuid(kNobody)); }},
         Dirt{"Setegid", [] { Allowed(setegid(kNobody)); }},

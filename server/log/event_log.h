@@ -190,12 +190,19 @@ class EventLog {
   // repeated.
   void CallFailed(const char* call, int error, net::Instant now);
 
+  // Logs that `source`, which the supervisor polls, was readable again and
+  // again although there was nothing to read, and is polled again after
+  // `pause`.
+  void PollPaused(const char* source, absl::Duration pause, net::Instant now);
+
   // Processes that are forked before a connection needs them.
 
   // Logs that a worker ended before it was ready; the next one is forked after
   // `pause`.
   void WorkerDiedAtStart(pid_t pid, const proc::ExitStatus& status,
                          absl::Duration pause);
+  // Logs that a worker is killed, because of what it did.
+  void WorkerKilled(pid_t pid, absl::string_view why, net::Instant now);
   // Logs that no process could be forked ahead; the next try is after `pause`.
   void PreforkFailed(const absl::Status& why, absl::Duration pause);
   // Logs which process is the zygote.
@@ -219,9 +226,11 @@ class EventLog {
     kAcceptFailed,
     kCallFailed,
     kNotVisible,
-    kHeldByTracer
+    kHeldByTracer,
+    kPollPaused,
+    kWorkerKilled
   };
-  static constexpr size_t kFloods = 7;
+  static constexpr size_t kFloods = 9;
 
   // Throttle is the state of one kind of flood.
   struct Throttle {

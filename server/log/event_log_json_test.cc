@@ -102,8 +102,8 @@ TEST_F(EventLogJsonTest, NamesEachEvent) {
           "main-process-ended", "waiting", "fork-delayed", "fork-failed",
           "accept-paused", "accept-failed", "listener-closed", "no-deadline",
           "peer-timeout-left-to-kernel", "connections-not-visible",
-          "call-failed", "worker-died-at-start", "prefork-failed",
-          "zygote-ready", "zygote-ended"));
+          "call-failed", "poll-paused", "worker-died-at-start", "worker-killed",
+          "prefork-failed", "zygote-ready", "zygote-ended"));
 }
 
 // The keys are an interface: a new key is added to the list, and none changes

@@ -175,8 +175,13 @@ TEST_F(EventLogTest, SaysEachEventInOneLineByOneWrite) {
               "suppressed)\n"),
           Own("error: poll failed: Cannot allocate memory; trying again (0 "
               "similar messages suppressed)\n"),
+          Own("error: poll reports exits again and again, and there is "
+              "nothing to read; polling it again in 20 ms (0 similar messages "
+              "suppressed)\n"),
           Own("error: worker pid 4714 exited with code 111 before it was "
               "ready; the next fork is in 20 ms\n"),
+          Own("warning: worker pid 4714 is killed: it shut its queue down (0 "
+              "similar messages suppressed)\n"),
           Own("error: prefork failed: clone: try again; the next attempt is in "
               "20 ms\n"),
           Own("info: zygote is pid 4715\n"),

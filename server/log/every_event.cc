@@ -133,8 +133,10 @@ void LogEveryEvent(EventLog& log) {
   log.PeerTimeoutLeftToKernel(listener, absl::NotFoundError("sock_diag"));
   log.ConnectionsNotVisible(absl::PermissionDeniedError("send"), LogTime());
   log.CallFailed("poll", ENOMEM, LogTime());
+  log.PollPaused("exits", kLogPause, LogTime());
 
   log.WorkerDiedAtStart(4714, Exited(111), kLogPause);
+  log.WorkerKilled(4714, "it shut its queue down", LogTime());
   log.PreforkFailed(refused, kLogPause);
   log.ZygoteServes(4715);
   log.ZygoteEnded(4715, KilledBy(SIGKILL));

@@ -21,19 +21,15 @@
 namespace brood::server {
 namespace {
 
-// The most reports that are read in one turn.
-constexpr int kReportBatch = 64;
-
-// What a worker does: it serves connections one after the other, reports each,
-// and exits when it has served its share or when a handler left the process
-// changed. Created in the supervisor, copied to ordinary memory, runs in the
-// worker.
+// PoolWorker is what a worker does: it serves connections one after the other,
+// reports each, and exits when it has served its share or when a handler left
+// the process changed. Created in the supervisor, copied to ordinary memory,
+// runs in the worker.
 class PoolWorker {
  public:
-  PoolWorker(const ChildProgram* program, ReportSender reports,
-             int connections_per_worker, uint32_t first_page)
+  PoolWorker(const ChildProgram* program, int connections_per_worker,
+             uint32_t first_page)
       : program_(program),
-        reports_(reports),
         first_page_(first_page),
         connections_per_worker_(connections_per_worker) {}
 
@@ -44,7 +40,6 @@ class PoolWorker {
   int HowManyToServe() const;
 
   const ChildProgram* program_;
-  ReportSender reports_;
   uint32_t first_page_;
   int connections_per_worker_;
 };
@@ -66,6 +61,7 @@ int PoolWorker::Run(WorkerSet::Index index, net::HandoffQueue& queue) const {
   if (const auto failed = program_->EnterPage(first_page_ + index)) {
     return *failed;
   }
+  const ReportSender sender(queue.fd_to_await());
   proc::ProcessState pristine;
   rusage before;
   getrusage(RUSAGE_SELF, &before);
@@ -79,15 +75,23 @@ int PoolWorker::Run(WorkerSet::Index index, net::HandoffQueue& queue) const {
     proc::SyncPoint("pool: acknowledged");
     const int code = program_->Serve(*message->connection);
     message->connection.reset();
+    const int64_t done_at = net::Now().time_since_epoch().count();
     rusage after;
     getrusage(RUSAGE_SELF, &after);
     const bool failed = code == static_cast<int>(ExitCode::kHandlerFailed);
-    const bool leaves = left <= 1 || failed;
-    reports_.Send({index, message->ticket.serial, code, leaves ? 1u : 0u,
-                   net::Now().time_since_epoch().count(),
-                   Difference(before, after)});
+    // Before the report: whatever the handler left open is closed by then.
+    const bool leaves = left <= 1 || failed || !pristine.Restore();
+    // A handler may have closed the channel, too: then the end of this process
+    // is the report.
+    if (!sender.Send({WorkerReport::kMark, message->ticket.serial, code,
+                      leaves ? 1u : 0u, done_at, Difference(before, after)})) {
+      return code;
+    }
     proc::SyncPoint("pool: reported");
-    if (leaves || !pristine.Restore()) break;
+    if (leaves) break;
+    // After it: a signal that the handler has left pending ends this process,
+    // but not its connection.
+    pristine.RestoreMask();
     before = after;
   }
   return static_cast<int>(ExitCode::kServed);
@@ -101,6 +105,11 @@ int PoolWorker::HowManyToServe() const {
   const auto spread = static_cast<unsigned>(getpid()) * 2654435761u >> 8;
   return connections_per_worker_ - quarter +
          static_cast<int>(spread % (2 * static_cast<unsigned>(quarter) + 1));
+}
+
+// Returns the most connections that HowManyToServe() returns.
+int MostToServe(int connections_per_worker) {
+  return connections_per_worker + connections_per_worker / 4;
 }
 
 WorkerSet::Body BodyOf(const PoolWorker& worker) {
@@ -120,10 +129,10 @@ Pool::Pool(size_t size, int connections_per_worker,
       direct_(std::move(direct)),
       reports_(std::move(reports)),
       workers_(size, environment,
-               BodyOf(PoolWorker(environment.program, reports_.sender(),
-                                 connections_per_worker,
+               BodyOf(PoolWorker(environment.program, connections_per_worker,
                                  static_cast<uint32_t>(size))),
-               reports_.sender().fd(), static_cast<uint32_t>(size)) {}
+               {&reports_, static_cast<uint32_t>(size),
+                MostToServe(connections_per_worker)}) {}
 
 void Pool::Dispatch(Slot slot, net::Connection connection, net::Instant now,
                     Events& events) {
@@ -136,32 +145,40 @@ void Pool::Dispatch(Slot slot, net::Connection connection, net::Instant now,
 void Pool::ChildEnded(ChildTag tag, const proc::Reaper::Ended& ended,
                       net::Instant now, Events& events) {
   if (tag.kind == ChildTag::Kind::kWorker) {
-    TakeReports(now, events);
+    TakeReport(tag.index, now, events);
     workers_.Ended(tag.index, ended, now, events);
   } else {
     direct_->ChildEnded(tag, ended, now, events);
   }
 }
 
-void Pool::TakeReports(net::Instant now, Events& events) {
-  for (int n = 0; n < kReportBatch; ++n) {
-    const absl::optional<WorkerReports::Received> received =
-        reports_.TryReceive(now);
-    if (!received) {
-      // The worker counts as busy until its next report, or its end.
-      const int error = errno;
-      if (error != EAGAIN) log_->CallFailed("recvmsg", error, now);
-      return;
-    }
-    const WorkerReports::Report& report = received->report;
-    const absl::optional<Slot> slot = workers_.Finished(
-        report.index, received->sender, report.serial, report.leaves != 0);
-    if (!slot) continue;
-    const int code = ChildProgram::ToExitCode(report.exit_code);
-    events.Ended(*slot, received->sender,
-                 proc::ExitStatus::Exited(code, report.usage),
-                 received->done_at);
+// Each channel that is readable is read or, if that was no report, not watched
+// any more: none can keep the parent busy.
+void Pool::Attend(net::Instant now, Events& events) {
+  WorkerReports::Ready ready;
+  const int count = reports_.Find(&ready);
+  for (int i = 0; i < count; ++i) TakeReport(ready[i], now, events);
+  if (count >= 0) return;
+  log_->CallFailed("epoll_wait", errno, now);
+  for (WorkerSet::Index index = 0; index < size_; ++index) {
+    TakeReport(index, now, events);
   }
+}
+
+void Pool::TakeReport(WorkerSet::Index index, net::Instant now,
+                      Events& events) {
+  const absl::optional<WorkerSet::Finished> finished =
+      workers_.TakeReport(index, now);
+  if (!finished) return;
+  const WorkerReports::Received& received = finished->received;
+  const Events::Remains remains = events.RemainsOf(finished->slot);
+  if (remains.until != net::Never()) {
+    workers_.Bound(index, remains.until, remains.is_held, now);
+  }
+  const int code = ChildProgram::ToExitCode(received.report.exit_code);
+  events.Ended(finished->slot, finished->pid,
+               proc::ExitStatus::Exited(code, received.report.usage),
+               received.done_at);
 }
 
 void Pool::Maintain(net::Instant now, bool /*idle*/, Events& /*events*/) {
@@ -170,12 +187,13 @@ void Pool::Maintain(net::Instant now, bool /*idle*/, Events& /*events*/) {
   } else if (Short()) {
     workers_.ForkUpTo(workers_.idle() + size_ - reaper_->live(), now);
   }
+  workers_.EndOverdue(now);
 }
 
 net::Instant Pool::alarm(net::Instant now) const {
-  const net::Instant events_due =
-      EventsWait(now) ? batching_.due(now) : net::Never();
-  return Short() ? std::min(events_due, workers_.next_fork()) : events_due;
+  const net::Instant due = std::min(
+      EventsWait(now) ? batching_.due(now) : net::Never(), workers_.next_end());
+  return Short() ? std::min(due, workers_.next_fork()) : due;
 }
 
 absl::Status Pool::BeginGeneration() {

@@ -27,7 +27,8 @@ namespace brood::server {
 // restores what that left behind (proc/process_state.h), and exits if it cannot
 // or if the handler failed. Memory is not restored: a handler for pools is
 // written to be called more than once. A worker serves about a given number of
-// connections; while workers are missing, a connection is forked for.
+// connections; while workers are missing, a connection is forked for. What a
+// worker reports ends a connection, and no deadline: see Events::Remains().
 //
 // Process: supervisor, which must be single-threaded, in parent-only memory;
 // PoolWorker, in pool.cc, is what runs in a worker. Tags: kWorker, and
@@ -56,16 +57,14 @@ class Pool : public Strategy, public proc::ParentOnly {
     return EventsWait(now) ? -1 : reports_.fd();
   }
   net::Instant alarm(net::Instant now) const override;
-  void Attend(net::Instant now, Events& events) override {
-    TakeReports(now, events);
-  }
+  void Attend(net::Instant now, Events& events) override;
   void Maintain(net::Instant now, bool idle, Events& events) override;
   void FreeDescriptors() override { workers_.FreeDescriptors(); }
   absl::Status BeginGeneration() override;
   void Close() override;
 
  private:
-  void TakeReports(net::Instant now, Events& events);
+  void TakeReport(WorkerSet::Index index, net::Instant now, Events& events);
   // A connection that was forked for has a process that counts as a worker as
   // long as it lives.
   bool Short() const { return !closed_ && reaper_->live() < size_; }

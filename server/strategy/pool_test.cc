@@ -47,8 +47,7 @@ using ::brood::testing::StrategyFixture;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-// A pool of one worker, which is this process: the kernel names the sender of a
-// report.
+// A pool of one worker, which the test plays: in the end of its queue.
 class PoolTest : public StrategyFixture {
  protected:
   PoolTest() {
@@ -62,7 +61,6 @@ class PoolTest : public StrategyFixture {
     pool_.reset();
     absl::StatusOr<WorkerReports> reports = WorkerReports::Create();
     ASSERT_THAT(reports, IsOk());
-    sender_ = reports->sender().fd();
     auto direct = std::make_unique<FakeStrategy>();
     direct_ = direct.get();
     pool_ =
@@ -70,18 +68,29 @@ class PoolTest : public StrategyFixture {
                                *std::move(reports), environment);
   }
 
-  void Maintain() { pool_->Maintain(now_, /*idle=*/true, events_); }
+  // Takes a turn. Each worker that was forked reports ready.
+  void Maintain() {
+    pool_->Maintain(now_, /*idle=*/true, events_);
+    for (; ready_ < spawner_.count(); ++ready_) Acknowledge(ready_);
+  }
+  // Takes the first message out of the queue of the `n`th worker.
+  void Acknowledge(int n) const {
+    net::HandoffQueue::AdoptAwaiting(dup(spawner_.kept_fds().at(n)))
+        .Acknowledge();
+  }
   void Dispatch(Slot slot) { pool_->Dispatch(slot, Connect(), now_, events_); }
-  // As the worker does it that served connection number `serial`.
+  // As the last worker does it that served connection number `serial`.
   void Report(uint32_t serial, bool leaves = false, int exit_code = 2) const {
-    ReportSender(sender_).Send({0, serial, exit_code, leaves ? 1u : 0u,
-                                now_.time_since_epoch().count(), rusage()});
+    Acknowledge(spawner_.count() - 1);
+    ReportSender(spawner_.kept_fds().back())
+        .Send({WorkerReport::kMark, serial, exit_code, leaves ? 1u : 0u,
+               now_.time_since_epoch().count(), rusage()});
   }
   void End(pid_t pid, const proc::ExitStatus& status) {
     StrategyFixture::End(pid, status, *pool_);
   }
 
-  int sender_ = -1;
+  int ready_ = 0;  // how many workers have reported so
   FakeStrategy* direct_ = nullptr;
   std::unique_ptr<Pool> pool_;
 };
@@ -138,13 +147,32 @@ TEST_F(PoolTest, RecordsACodeThatIsNoExitCodeAsABug) {
   }
 }
 
-TEST_F(PoolTest, DropsAReportOfAConnectionThatItsWorkerDoesNotHave) {
+TEST_F(PoolTest, EndsAWorkerThatReportsAConnectionThatItDoesNotHave) {
   Maintain();
   Dispatch(7);
   events_.Take();
   Report(/*serial=*/2);
   pool_->Attend(now_, events_);
   EXPECT_THAT(events_.Take(), IsEmpty());
+  EXPECT_THAT(reaper_.signals_to(getpid()), ElementsAre(SIGKILL));
+}
+
+// What its deadline ends is not ended by its report.
+TEST_F(PoolTest, GivesNoOtherConnectionToAWorkerThatHoldsTheLastOne) {
+  Maintain();
+  Dispatch(7);
+  events_.Take();
+  events_.set_remains({true, net::After(now_, absl::Milliseconds(300))});
+  Report(/*serial=*/1);
+  pool_->Attend(now_, events_);
+  EXPECT_THAT(events_.Take(), ::testing::SizeIs(1));
+  Dispatch(8);
+  EXPECT_THAT(direct_->Take(), ElementsAre("dispatch 8"));
+  Maintain();
+  Advance(absl::Milliseconds(300));
+  EXPECT_LE(pool_->alarm(now_), now_);
+  Maintain();
+  EXPECT_THAT(reaper_.signals_to(getpid()), ElementsAre(SIGKILL));
 }
 
 // The report is older than the end: the connection was served.
@@ -206,6 +234,7 @@ TEST_F(PoolTest, CountsProcessesThatWereForkedDirectlyAsWorkers) {
     }
   }
   ASSERT_EQ(reaper_.live(), 4u);
+  Advance(WorkerSet::kProof);
   for (const pid_t pid : reaper_.pids()) End(pid, FakeReaper::Exited(0));
   for (const pid_t direct : {201, 202}) {
     reaper_.Adopt(proc::Child::Adopt(direct), ChildTag::Connection(0).Pack());
@@ -234,9 +263,12 @@ TEST_F(PoolTest, LetsItsWorkersGoWhenItIsClosed) {
   Maintain();
   Dispatch(7);
   EXPECT_THAT(direct_->Take(), ElementsAre("dispatch 7"));
-  EXPECT_EQ(pool_->alarm(net::After(now_, absl::Seconds(1))), net::Never());
+  EXPECT_EQ(pool_->alarm(net::After(now_, absl::Milliseconds(500))),
+            net::After(now_, WorkerSet::kLeaveTime))
+      << "by then it must have left";
   End(getpid(), FakeReaper::Exited(0));
   Advance(absl::Seconds(2));
+  Maintain();
   EXPECT_EQ(pool_->alarm(now_), net::Never());
   Maintain();
   EXPECT_EQ(spawner_.count(), 1) << "it replaces none";

@@ -64,6 +64,7 @@ void Spares::ChildEnded(ChildTag tag, const proc::Reaper::Ended& ended,
 }
 
 void Spares::Maintain(net::Instant now, bool idle, Events& /*events*/) {
+  workers_.EndOverdue(now);
   // Not while a client may be waiting in the kernel's queue.
   if (!idle || closed_) return;
   AdaptToDemand(now);
@@ -86,10 +87,11 @@ void Spares::AdaptToDemand(net::Instant now) {
 }
 
 net::Instant Spares::alarm(net::Instant /*now*/) const {
-  if (closed_) return net::Never();
-  if (workers_.idle() >= wanted_) return shrink_at_;
+  if (closed_) return workers_.next_end();
+  const net::Instant due = std::min(shrink_at_, workers_.next_end());
+  if (workers_.idle() >= wanted_) return due;
   const net::Instant refill_at = MustRefill() ? net::Instant::min() : lull_at_;
-  return std::min(std::max(refill_at, workers_.next_fork()), shrink_at_);
+  return std::min(std::max(refill_at, workers_.next_fork()), due);
 }
 
 absl::Status Spares::BeginGeneration() {

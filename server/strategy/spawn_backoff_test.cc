@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/server/strategy/spawn_backoff.h"
 
 #include <algorithm>
@@ -67,12 +69,24 @@ TEST(SpawnBackoffTest, TakesDeathsOfThoseForkedAtOnceForOneFailure) {
             absl::Milliseconds(200));
 }
 
-TEST(SpawnBackoffTest, ForgetsTheLastPausesWhenOneIsReady) {
+// Many are ready, and die right after.
+TEST(SpawnBackoffTest, KeepsTheLastPausesThoughSomeWereReady) {
+  SpawnBackoff backoff;
+  backoff.DiedAtStart(kStart);
+  backoff.BecameReady();
+  EXPECT_EQ(backoff.DiedAtStart(At(absl::Milliseconds(101))),
+            absl::Milliseconds(200));
+  backoff.BecameReady();
+  EXPECT_EQ(backoff.DiedAtStart(At(absl::Milliseconds(1300))),
+            absl::Milliseconds(400));
+}
+
+TEST(SpawnBackoffTest, ForgetsTheLastPausesAfterASecondWithoutADeath) {
   SpawnBackoff backoff;
   backoff.DiedAtStart(kStart);
   backoff.DiedAtStart(At(absl::Milliseconds(100)));
-  backoff.BecameReady();
-  EXPECT_EQ(backoff.DiedAtStart(At(absl::Seconds(1))), absl::Milliseconds(100));
+  EXPECT_EQ(backoff.DiedAtStart(At(absl::Milliseconds(1300))),
+            absl::Milliseconds(100));
 }
 
 // A program whose children die, or live, at once: the times of all births.

@@ -1,19 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What holds for WorkerReports whatever a worker sends, which its client may
-// have taken over: it is dropped, or it is a report of that worker's, of a time
-// that has passed; no descriptor that came along stays open, and what comes
-// after it is heard.
+// have taken over: it is an error, or a report whose fields are within their
+// bounds; no descriptor that came along stays open; and no second report comes
+// of it.
 //
 // An input is what is sent; it is sent alone and with two descriptors.
 
 #include <unistd.h>
 
+#include <chrono>  // NOLINT(build/c++11): the monotonic clock.
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "absl/types/optional.h"
+#include "absl/time/time.h"
+#include "brood/net/handoff_queue.h"
 #include "brood/net/instant.h"
 #include "brood/proc/exit_status.h"
 #include "brood/server/strategy/worker_reports.h"
@@ -22,21 +25,29 @@
 
 namespace {
 
+using brood::net::HandoffQueue;
 using brood::server::WorkerReports;
 using brood::testing::AncillaryMessage;
 using brood::testing::LowestFreeFd;
 using brood::testing::Require;
-using Report = WorkerReports::Report;
 
-void RequireHeard(const WorkerReports::Received& received,
-                  const uint8_t* bytes) {
-  Require(std::memcmp(&received.report, bytes, sizeof(Report)) == 0,
-          "a report is what was sent");
-  Require(received.sender == getpid(), "the kernel says who it was");
-  // What Pool makes of it.
-  Require(brood::net::Instant() <= received.done_at &&
-              received.done_at <= brood::net::Now(),
-          "nothing was done at a time that has not passed");
+const brood::net::Instant kNow{std::chrono::hours(1000)};
+const brood::net::Instant kSince = kNow - std::chrono::seconds(2);
+
+// What Pool makes of it.
+void RequireBounded(const WorkerReports::Received& received) {
+  Require(kSince <= received.done_at && received.done_at <= kNow,
+          "nothing was done before it began, or in the future");
+  const rusage& usage = received.report.usage;
+  for (const timeval& time : {usage.ru_utime, usage.ru_stime}) {
+    Require(0 <= time.tv_sec && time.tv_sec <= 3 * 8192 && 0 <= time.tv_usec &&
+                time.tv_usec < 1000000,
+            "a processor's time is bounded by that which has passed");
+  }
+  for (const long count :  // NOLINT(runtime/int): as in rusage.
+       {usage.ru_maxrss, usage.ru_minflt, usage.ru_majflt, usage.ru_nivcsw}) {
+    Require(0 <= count && count <= 1L << 40, "a counter is bounded");
+  }
   const auto status = brood::proc::ExitStatus::Exited(received.report.exit_code,
                                                       received.report.usage);
   Require(status.exited() && !status.killed() && 0 <= status.code() &&
@@ -47,28 +58,28 @@ void RequireHeard(const WorkerReports::Received& received,
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
-  static const absl::StatusOr<WorkerReports> reports = WorkerReports::Create();
-  Require(reports.ok(), "there is a socket");
+  static const absl::StatusOr<HandoffQueue> channel = HandoffQueue::Create();
+  Require(channel.ok(), "there is a channel");
   const int lowest = LowestFreeFd();
   for (const bool with_descriptors : {false, true}) {
     AncillaryMessage message{
         absl::string_view(reinterpret_cast<const char*>(bytes), size)};
     if (with_descriptors) message.descriptors = {STDERR_FILENO, STDERR_FILENO};
     // What does not fit into the socket is not sent at all.
-    Send(message, reports->sender().fd());
-    Report next = {};
-    next.serial = 4711;
-    reports->sender().Send(next);
-    absl::optional<WorkerReports::Received> received =
-        reports->TryReceive(brood::net::Now());
-    if (size == sizeof(Report)) {
-      Require(received.has_value(), "what has the size of a report is heard");
-      RequireHeard(*received, bytes);
-      received = reports->TryReceive(brood::net::Now());
+    const bool sent = Send(message, channel->fd_to_await()) >= 0;
+    const auto received =
+        WorkerReports::Receive(channel->fd_to_offer(), kSince, kNow);
+    if (sent) {
+      Require(!received.ok() || received->has_value(),
+              "what was sent is a report, or an error");
     }
-    Require(received && received->report.serial == 4711,
-            "what has another size is dropped, and the next is heard");
-    Require(!reports->TryReceive(brood::net::Now()), "nothing is heard twice");
+    if (received.ok() && received->has_value()) {
+      Require(size == sizeof(WorkerReports::Report), "a report has its size");
+      RequireBounded(**received);
+    }
+    const auto next =
+        WorkerReports::Receive(channel->fd_to_offer(), kSince, kNow);
+    Require(next.ok() && !next->has_value(), "nothing is received twice");
     Require(LowestFreeFd() == lowest, "nothing that came along stays open");
   }
   return 0;

@@ -1,23 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/server/strategy/worker_reports.h"
 
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>  // NOLINT(build/c++11): the monotonic clock.
 #include <csignal>
-#include <functional>
 #include <limits>
+#include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
+#include "brood/net/handoff_queue.h"
 #include "brood/net/instant.h"
-#include "brood/proc/private_fds.h"
 #include "brood/testing/leak_check.h"
+#include "brood/testing/status_matchers.h"
 #include "brood/testing/support/ancillary_message.h"
 #include "brood/testing/support/observe.h"
 #include "gtest/gtest.h"
@@ -27,15 +31,20 @@ namespace {
 
 using ::brood::testing::AncillaryMessage;
 using ::brood::testing::DescriptorsOf;
+using ::brood::testing::IsOk;
 using Report = WorkerReports::Report;
 using Received = WorkerReports::Received;
 
+const net::Instant kNow{std::chrono::hours(1000)};
+const net::Instant kSince = kNow - std::chrono::seconds(2);
+
 Report ReportOf(uint32_t serial) {
   Report report = {};
-  report.index = 3;
+  report.mark = Report::kMark;
   report.serial = serial;
   report.exit_code = 2;
   report.leaves = 1;
+  report.done_at = kNow.time_since_epoch().count();
   report.usage.ru_minflt = 99;
   return report;
 }
@@ -46,110 +55,137 @@ absl::string_view BytesOf(const Report& report) {
 
 class WorkerReportsTest : public ::brood::testing::LeakCheck {
  protected:
-  WorkerReportsTest() : reports_(*WorkerReports::Create()) {}
-
-  // Runs `body` in a worker, and gives its pid when it has ended.
-  pid_t InAWorker(const std::function<void()>& body) {
-    const pid_t pid = fork();
-    if (pid == 0) {
-      body();
-      _exit(0);
-    }
-    int status = -1;
-    EXPECT_EQ(waitpid(pid, &status, 0), pid);
-    EXPECT_EQ(status, 0);
-    return pid;
+  WorkerReportsTest()
+      : reports_(*WorkerReports::Create()),
+        channel_(*net::HandoffQueue::Create()),
+        sender_(channel_.fd_to_await()) {
+    EXPECT_THAT(reports_.Watch(channel_.fd_to_offer(), 3), IsOk());
   }
+
+  // Returns whether the descriptor that the parent polls is readable.
   bool Readable() const {
     pollfd polled = {reports_.fd(), POLLIN, 0};
     return poll(&polled, 1, 0) == 1;
   }
-  void SendRaw(const void* bytes, size_t size) const {
-    ASSERT_EQ(send(reports_.sender().fd(), bytes, size, MSG_NOSIGNAL),
-              static_cast<ssize_t>(size));
+  int Find() {
+    ready_ = {};
+    return reports_.Find(&ready_);
+  }
+  absl::StatusOr<absl::optional<Received>> Receive() const {
+    return WorkerReports::Receive(channel_.fd_to_offer(), kSince, kNow);
+  }
+  void SendRaw(absl::string_view bytes) const {
+    ASSERT_EQ(
+        send(channel_.fd_to_await(), bytes.data(), bytes.size(), MSG_NOSIGNAL),
+        static_cast<ssize_t>(bytes.size()));
   }
 
-  WorkerReports reports_;
+  const WorkerReports reports_;
+  const net::HandoffQueue channel_;
+  const ReportSender sender_;
+  WorkerReports::Ready ready_;
 };
 
-TEST_F(WorkerReportsTest, HasNothingAtFirst) {
+TEST_F(WorkerReportsTest, FindsNothingAtFirst) {
   EXPECT_FALSE(Readable());
-  EXPECT_FALSE(reports_.TryReceive(net::Now()));
+  EXPECT_EQ(Find(), 0);
+  const auto received = Receive();
+  ASSERT_THAT(received, IsOk());
+  EXPECT_FALSE(received->has_value());
 }
 
-TEST_F(WorkerReportsTest, SaysWhatAWorkerSaidAndWhoItWas) {
-  const pid_t worker = InAWorker([&] { reports_.sender().Send(ReportOf(5)); });
+TEST_F(WorkerReportsTest, ReceivesWhatAWorkerHasSent) {
+  ASSERT_TRUE(sender_.Send(ReportOf(5)));
   EXPECT_TRUE(Readable());
-  const absl::optional<Received> received = reports_.TryReceive(net::Now());
-  ASSERT_TRUE(received);
-  EXPECT_EQ(received->sender, worker);
-  EXPECT_EQ(received->report.index, 3u);
-  EXPECT_EQ(received->report.serial, 5u);
-  EXPECT_EQ(received->report.exit_code, 2);
-  EXPECT_EQ(received->report.leaves, 1u);
-  EXPECT_EQ(received->report.usage.ru_minflt, 99);
-  EXPECT_FALSE(reports_.TryReceive(net::Now()));
+  ASSERT_EQ(Find(), 1);
+  EXPECT_EQ(ready_[0], 3u);
+  const auto received = Receive();
+  ASSERT_THAT(received, IsOk());
+  ASSERT_TRUE(received->has_value());
+  const Report& report = (*received)->report;
+  EXPECT_EQ(report.serial, 5u);
+  EXPECT_EQ(report.exit_code, 2);
+  EXPECT_EQ(report.leaves, 1u);
+  EXPECT_EQ(report.usage.ru_minflt, 99);
+  EXPECT_EQ((*received)->done_at, kNow);
   EXPECT_FALSE(Readable());
 }
 
-TEST_F(WorkerReportsTest, TellsTwoThatSayTheSameApart) {
-  const pid_t one = InAWorker([&] { reports_.sender().Send(ReportOf(5)); });
-  const pid_t other = InAWorker([&] { reports_.sender().Send(ReportOf(5)); });
-  EXPECT_EQ(reports_.TryReceive(net::Now())->sender, one);
-  EXPECT_EQ(reports_.TryReceive(net::Now())->sender, other);
+TEST_F(WorkerReportsTest, SendsByTheQueueInBothDirections) {
+  ASSERT_THAT(channel_.Order({7, 8}), IsOk());
+  ASSERT_TRUE(sender_.Send(ReportOf(5)));
+  EXPECT_FALSE(channel_.Empty());
+  EXPECT_TRUE((*Receive())->report.serial == 5u);
+  EXPECT_EQ((*channel_.TakeBack())->ticket.slot, 7u);
 }
 
-// Root may; it does not run as a worker that has dropped its privileges.
-TEST_F(WorkerReportsTest, LetsNobodySpeakForAnotherProcess) {
-  const pid_t parent = getpid();
-  const pid_t worker = InAWorker([&] {
-    // Not by another user: there may be none in this namespace.
-    __user_cap_header_struct self = {_LINUX_CAPABILITY_VERSION_3, 0};
-    __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {};
-    if (syscall(SYS_capset, &self, none) < 0) _exit(2);
-    const ucred forged = {parent, getuid(), getgid()};
-    const Report report = ReportOf(5);
-    const AncillaryMessage message{BytesOf(report), {}, forged};
-    if (Send(message, reports_.sender().fd()) >= 0) _exit(1);
-    reports_.sender().Send(report);
-  });
-  const absl::optional<Received> received = reports_.TryReceive(net::Now());
-  ASSERT_TRUE(received);
-  EXPECT_EQ(received->sender, worker);
-  EXPECT_FALSE(reports_.TryReceive(net::Now()));
-}
-
-TEST_F(WorkerReportsTest, DropsWhatHasAnotherSizeAndGoesOn) {
-  const std::vector<char> bytes(4096);
-  for (size_t size : {size_t{0}, size_t{1}, sizeof(Report) - 1,
-                      sizeof(Report) + 1, bytes.size()}) {
-    SendRaw(bytes.data(), size);
-    reports_.sender().Send(ReportOf(static_cast<uint32_t>(size)));
-    const absl::optional<Received> received = reports_.TryReceive(net::Now());
-    ASSERT_TRUE(received) << size;
-    EXPECT_EQ(received->report.serial, size);
-    EXPECT_FALSE(reports_.TryReceive(net::Now()));
+TEST_F(WorkerReportsTest, RefusesWhatIsNoReport) {
+  const std::vector<char> zeroes(4096);
+  Report other = ReportOf(5);
+  other.mark = 0;
+  Report leaves = ReportOf(5);
+  leaves.leaves = 2;
+  for (const absl::string_view bytes :
+       {absl::string_view(zeroes.data(), 1),
+        absl::string_view(zeroes.data(), sizeof(Report) - 1),
+        absl::string_view(zeroes.data(), sizeof(Report)),
+        absl::string_view(zeroes.data(), sizeof(Report) + 1),
+        absl::string_view(zeroes.data(), zeroes.size()), BytesOf(other),
+        BytesOf(leaves)}) {
+    SendRaw(bytes);
+    EXPECT_TRUE(absl::IsInvalidArgument(Receive().status())) << bytes.size();
   }
 }
 
-TEST_F(WorkerReportsTest, BelievesNoTimeThatHasNotPassed) {
-  const net::Instant before = net::Now();
-  const auto said = [&](int64_t nanoseconds) {
+// The parent has a copy of that end; so it is no end of file by itself.
+TEST_F(WorkerReportsTest, ReturnsTheEndOfAChannelThatAWorkerShutDown) {
+  shutdown(channel_.fd_to_await(), SHUT_WR);
+  EXPECT_TRUE(Readable());
+  EXPECT_TRUE(absl::IsOutOfRange(Receive().status()));
+  EXPECT_TRUE(Readable()) << "it would be for ever";
+  reports_.Unwatch(channel_.fd_to_offer());
+  EXPECT_FALSE(Readable());
+  EXPECT_EQ(Find(), 0);
+}
+
+TEST_F(WorkerReportsTest, TakesAnEmptyMessageForTheEnd) {
+  SendRaw("");
+  EXPECT_TRUE(absl::IsOutOfRange(Receive().status()));
+}
+
+TEST_F(WorkerReportsTest, BoundsTheTime) {
+  const auto received = [&](int64_t nanoseconds) {
     Report report = ReportOf(5);
     report.done_at = nanoseconds;
-    reports_.sender().Send(report);
-    return reports_.TryReceive(net::Now())->done_at;
+    EXPECT_TRUE(sender_.Send(report));
+    return (*Receive())->done_at;
   };
-  const int64_t passed = before.time_since_epoch().count();
-  EXPECT_EQ(said(passed), before);
-  EXPECT_EQ(said(-1), net::Instant());
-  EXPECT_EQ(said(std::numeric_limits<int64_t>::min()), net::Instant());
-  for (int64_t never :
-       {passed + 3600'000'000'000, std::numeric_limits<int64_t>::max()}) {
-    const net::Instant heard = said(never);
-    EXPECT_GE(heard, before);
-    EXPECT_LE(heard, net::Now());
+  const int64_t since = kSince.time_since_epoch().count();
+  EXPECT_EQ(received(since + 1), kSince + std::chrono::nanoseconds(1));
+  for (const int64_t early :
+       {since - 1, int64_t{-1}, std::numeric_limits<int64_t>::min()}) {
+    EXPECT_EQ(received(early), kSince);
   }
+  for (const int64_t late : {kNow.time_since_epoch().count() + 1,
+                             std::numeric_limits<int64_t>::max()}) {
+    EXPECT_EQ(received(late), kNow);
+  }
+}
+
+TEST_F(WorkerReportsTest, BoundsTheUsage) {
+  Report report = ReportOf(5);
+  const int64_t least = std::numeric_limits<int64_t>::min() / 2;  // -2^62
+  report.usage.ru_utime = {least, least};
+  report.usage.ru_stime = {std::numeric_limits<int64_t>::max(), 999999};
+  report.usage.ru_maxrss = least;
+  report.usage.ru_minflt = std::numeric_limits<int64_t>::max();
+  ASSERT_TRUE(sender_.Send(report));
+  const rusage usage = (*Receive())->report.usage;
+  EXPECT_EQ(usage.ru_utime.tv_sec, 0);
+  EXPECT_EQ(usage.ru_utime.tv_usec, 0);
+  EXPECT_LE(usage.ru_stime.tv_sec, 3 * 8192);
+  EXPECT_EQ(usage.ru_maxrss, 0);
+  EXPECT_EQ(usage.ru_minflt, int64_t{1} << 40);
 }
 
 TEST_F(WorkerReportsTest, KeepsNoDescriptorThatCameAlong) {
@@ -158,66 +194,70 @@ TEST_F(WorkerReportsTest, KeepsNoDescriptorThatCameAlong) {
     const Report report = ReportOf(static_cast<uint32_t>(count));
     const AncillaryMessage message{BytesOf(report),
                                    std::vector<int>(count, STDERR_FILENO)};
-    ASSERT_GT(Send(message, reports_.sender().fd()), 0);
-    const absl::optional<Received> received = reports_.TryReceive(net::Now());
-    ASSERT_TRUE(received);
-    EXPECT_EQ(received->report.serial, count);
+    ASSERT_GT(Send(message, channel_.fd_to_await()), 0);
+    const auto received = Receive();
+    ASSERT_THAT(received, IsOk());
+    EXPECT_EQ((*received)->report.serial, count);
     EXPECT_EQ(DescriptorsOf("self"), before);
   }
 }
 
-TEST_F(WorkerReportsTest, LosesNothingInAFlood) {
-  constexpr uint32_t kReports = 20000;
+// Its handler has made the channel non-blocking, and filled it.
+TEST_F(WorkerReportsTest, WaitsWhileTheChannelIsFull) {
+  fcntl(channel_.fd_to_await(), F_SETFL, O_NONBLOCK);
+  int count = 0;
+  while (send(channel_.fd_to_await(), "flood", 5, MSG_NOSIGNAL) > 0) ++count;
+  ASSERT_EQ(errno, EAGAIN);
   const pid_t worker = fork();
-  if (worker == 0) {
-    for (uint32_t n = 1; n <= kReports; ++n)
-      reports_.sender().Send(ReportOf(n));
-    _exit(0);
-  }
-  uint32_t received = 0;
-  while (received < kReports) {
-    pollfd polled = {reports_.fd(), POLLIN, 0};
-    ASSERT_EQ(poll(&polled, 1, 10000), 1);
-    while (const absl::optional<Received> next =
-               reports_.TryReceive(net::Now())) {
-      ASSERT_EQ(next->report.serial, ++received);
-      ASSERT_EQ(next->sender, worker);
-    }
+  if (worker == 0) _exit(sender_.Send(ReportOf(5)) ? 0 : 1);
+  EXPECT_EQ(waitpid(worker, nullptr, WNOHANG), 0);
+  for (int i = 0; i < count; ++i) {
+    EXPECT_TRUE(absl::IsInvalidArgument(Receive().status()));
   }
   int status = -1;
   ASSERT_EQ(waitpid(worker, &status, 0), worker);
   EXPECT_EQ(status, 0);
+  EXPECT_EQ((*Receive())->report.serial, 5u);
 }
 
-// One call is a bounded piece of work, whoever goes on sending meanwhile.
-TEST_F(WorkerReportsTest, ComesBackFromAFloodOfWhatIsNone) {
-  const pid_t parent = getpid();
-  std::vector<pid_t> flooders;
-  for (int i = 0; i < 3; ++i) {
-    flooders.push_back(fork());
-    if (flooders.back() != 0) continue;
-    while (getppid() == parent) {
-      send(reports_.sender().fd(), "noise", 5, MSG_NOSIGNAL);
-    }
-    _exit(0);
-  }
-  alarm(10);  // ends a test that would go on for ever
-  for (int call = 0; call < 200; ++call) {
-    EXPECT_FALSE(reports_.TryReceive(net::Now()));
-  }
-  alarm(0);
-  for (pid_t flooder : flooders) {
-    kill(flooder, SIGKILL);
-    EXPECT_EQ(waitpid(flooder, nullptr, 0), flooder);
-  }
+// So that its worker ends with the exit code that it cannot report.
+TEST_F(WorkerReportsTest, SaysThatAReportCannotBeSent) {
+  shutdown(channel_.fd_to_offer(), SHUT_RD);
+  EXPECT_FALSE(sender_.Send(ReportOf(5)));
 }
 
-TEST_F(WorkerReportsTest, IsHiddenFromChildrenButForTheEndToSend) {
-  InAWorker([&] {
-    proc::ClosePrivateFds({reports_.sender().fd()});
-    if (fcntl(reports_.fd(), F_GETFD) >= 0) _exit(1);
-    if (fcntl(reports_.sender().fd(), F_GETFD) < 0) _exit(2);
-  });
+// The number is another file's now, which must not get it.
+TEST_F(WorkerReportsTest, SendsNothingByAnotherFileWithItsNumber) {
+  auto other = net::SeqpacketPair::Create();
+  ASSERT_THAT(other, IsOk());
+  const int number = dup(channel_.fd_to_await());
+  const ReportSender sender(number);
+  EXPECT_TRUE(sender.Send(ReportOf(5)));
+  dup2(other->first.fd(), number);
+  EXPECT_FALSE(sender.Send(ReportOf(6)));
+  close(number);
+  EXPECT_FALSE(sender.Send(ReportOf(7)));
+  char byte;
+  EXPECT_LT(recv(other->second.fd(), &byte, 1, MSG_DONTWAIT), 0);
+}
+
+// More are found in the next turns: none is starved by others.
+TEST_F(WorkerReportsTest, FindsABoundedNumberInTurn) {
+  std::vector<net::HandoffQueue> channels;
+  const size_t count = WorkerReports::kBatch + 10;
+  std::vector<int> found(count);
+  const auto reports = WorkerReports::Create();
+  ASSERT_THAT(reports, IsOk());
+  for (uint32_t i = 0; i < count; ++i) {
+    channels.push_back(*net::HandoffQueue::Create());
+    ASSERT_THAT(reports->Watch(channels[i].fd_to_offer(), i), IsOk());
+    shutdown(channels[i].fd_to_await(), SHUT_WR);
+  }
+  for (int turn = 0; turn < 2; ++turn) {
+    ASSERT_EQ(reports->Find(&ready_), static_cast<int>(WorkerReports::kBatch));
+    for (const uint32_t index : ready_) ++found.at(index);
+  }
+  for (const int times : found) EXPECT_GE(times, 1);
 }
 
 }  // namespace

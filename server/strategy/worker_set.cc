@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
+#include <iterator>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -44,12 +45,10 @@ bool CanOpen(size_t count, int copied) {
 }  // namespace
 
 WorkerSet::WorkerSet(size_t size, const StrategyEnvironment& environment,
-                     Body body, int kept_fd,
-                     absl::optional<uint32_t> first_page)
+                     Body body, const Settings& settings)
     : environment_(environment),
       body_(std::make_unique<const Body>(std::move(body))),
-      kept_fd_(kept_fd),
-      first_page_(first_page),
+      settings_(settings),
       workers_(size),
       unopened_(size) {
   idle_.reserve(size);
@@ -65,7 +64,7 @@ void WorkerSet::ForkUpTo(size_t wanted_idle, net::Instant now) {
   for (size_t left = backoff_.Allowance(starting_, now);
        left > 0 && idle_.size() < wanted_idle && !absent_.empty(); --left) {
     const bool was_short = is_short_;
-    const absl::Status forked = Fork();
+    const absl::Status forked = Fork(now);
     if (forked.ok()) continue;
     const absl::Duration pause = backoff_.DiedAtStart(now);
     // The limit may stay too low for as long as the server runs.
@@ -78,38 +77,45 @@ void WorkerSet::ForkUpTo(size_t wanted_idle, net::Instant now) {
   next_fork_ = std::max(backoff_.resume_at(), net::After(now, kReadyPeriod));
 }
 
-absl::Status WorkerSet::Fork() {
+absl::Status WorkerSet::Fork(net::Instant now) {
   const Index index = absent_.back();
   Worker& worker = workers_[index];
-  absl::Status opened = OpenQueue(worker);
+  absl::Status opened = OpenQueue(index);
   if (!opened.ok()) return opened;
   // In the queue before the worker exists, so that nothing overtakes it.
   absl::Status told = worker.queue->Order(kReportReady);
-  if (!told.ok()) return told;
-  std::array<int, 2> kept = {worker.queue->fd_to_await(), kept_fd_};
-  std::sort(kept.begin(), kept.end());
+  if (!told.ok()) {
+    DropQueue(worker);
+    return told;
+  }
   // By value: the child cannot read our members.
   const int awaiting_fd = worker.queue->fd_to_await();
   const ChildProgram& program = *environment_.program;
   const Body& body = *body_;
   absl::StatusOr<proc::Child> child = environment_.spawner->Spawn(
-      [&] { return Join(program, body, index, awaiting_fd); }, kept);
+      [&] { return Join(program, body, index, awaiting_fd); },
+      {&awaiting_fd, 1});
   if (!child.ok()) {
-    if (!worker.queue->Acknowledge()) DropQueue(worker);
+    DropQueue(worker);
     return child.status();
   }
   absent_.pop_back();
   worker.state = State::kIdle;
   worker.ready = false;
+  worker.is_condemned = false;
   worker.pid = child->pid();
   worker.generation = generation_;
+  worker.connections = 0;
+  worker.forked_at = now;
+  worker.end_at = net::Never();
   environment_.reaper->Adopt(*std::move(child), ChildTag::Worker(index).Pack());
   idle_.push_back(index);
   ++starting_;
   return absl::OkStatus();
 }
 
-absl::Status WorkerSet::OpenQueue(Worker& worker) {
+absl::Status WorkerSet::OpenQueue(Index index) {
+  Worker& worker = workers_[index];
   if (worker.queue->valid()) return absl::OkStatus();
   absl::StatusOr<net::HandoffQueue> queue = net::HandoffQueue::Create();
   if (queue.ok() && !CanOpen(kReserved, queue->fd_to_await())) {
@@ -119,15 +125,22 @@ absl::Status WorkerSet::OpenQueue(Worker& worker) {
   }
   is_short_ = !queue.ok();
   if (!queue.ok()) return queue.status();
+  if (settings_.reports != nullptr) {
+    absl::Status watched =
+        settings_.reports->Watch(queue->fd_to_offer(), index);
+    if (!watched.ok()) return watched;
+  }
   // For all that are still to come: none of them costs an allocation then.
   proc::ReservePrivateFds(2 * unopened_--);
   worker.queue = proc::Private<net::HandoffQueue>(*std::move(queue));
   return absl::OkStatus();
 }
 
-// If a queue cannot be drained, it is closed: otherwise the next worker would
-// receive messages that were addressed to the previous one.
 void WorkerSet::DropQueue(Worker& worker) {
+  if (!worker.queue->valid()) return;
+  if (settings_.reports != nullptr) {
+    settings_.reports->Unwatch(worker.queue->fd_to_offer());
+  }
   worker.queue = proc::Private<net::HandoffQueue>();
   ++unopened_;
 }
@@ -164,40 +177,35 @@ void WorkerSet::CountReady() {
   if (starting_ < before) backoff_.BecameReady();
 }
 
+// A worker that has shut its queue down is killed, and the next one is tried.
+// What the kernel refuses for another reason is not that worker's doing.
 bool WorkerSet::Assign(Slot slot, const net::Connection& connection,
                        net::Instant now, Strategy::Events& events) {
-  if (idle_.empty()) return false;
-  const Index index = idle_.back();
-  Worker& worker = workers_[index];
-  if (++last_serial_ == 0) ++last_serial_;
-  if (!worker.queue->Offer({slot, last_serial_}, connection).ok()) return false;
-  proc::SyncPoint("worker set: offered");
-  idle_.pop_back();
-  worker.state = State::kServing;
-  worker.slot = slot;
-  worker.serial = last_serial_;
-  events.Assigned(slot, worker.pid, now,
-                  first_page_ ? *first_page_ + index : slot);
-  return true;
-}
-
-absl::optional<Slot> WorkerSet::Finished(Index index, pid_t pid,
-                                         uint32_t serial, bool leaves) {
-  if (index >= workers_.size()) return absl::nullopt;
-  Worker& worker = workers_[index];
-  if (worker.state != State::kServing || worker.pid != pid ||
-      worker.serial != serial) {
-    return absl::nullopt;
+  for (size_t place = idle_.size(); place > 0; --place) {
+    const Index index = idle_[place - 1];
+    Worker& worker = workers_[index];
+    if (++last_serial_ == 0) ++last_serial_;
+    const absl::Status offered =
+        worker.queue->Offer({slot, last_serial_}, connection);
+    if (absl::IsFailedPrecondition(offered)) {
+      Condemn(index, "it shut its queue down", now);
+      continue;
+    }
+    if (absl::IsUnavailable(offered)) continue;  // full: it is not ready yet
+    if (!offered.ok()) return false;
+    proc::SyncPoint("worker set: offered");
+    NoLongerIdle(index);
+    worker.state = State::kServing;
+    worker.slot = slot;
+    worker.serial = last_serial_;
+    worker.assigned_at = now;
+    ++worker.connections;
+    events.Assigned(
+        slot, worker.pid, now,
+        settings_.first_page ? *settings_.first_page + index : slot);
+    return true;
   }
-  MarkReady(worker);
-  if (leaves) {
-    worker.state = State::kLeaving;
-  } else {
-    worker.state = State::kIdle;
-    idle_.push_back(index);
-    if (worker.generation != generation_) Dismiss(index);
-  }
-  return worker.slot;
+  return false;
 }
 
 void WorkerSet::ReleaseThoseServing() {
@@ -207,6 +215,7 @@ void WorkerSet::ReleaseThoseServing() {
     MarkReady(worker);
     environment_.reaper->Retag(worker.pid,
                                ChildTag::Connection(worker.slot).Pack());
+    // It has closed its end by itself, before its handler began.
     Vacate(index);
   }
 }
@@ -217,15 +226,13 @@ void WorkerSet::Ended(Index index, const proc::Reaper::Ended& ended,
   const State state = worker.state;
   const Slot slot = worker.slot;
   Leftovers left = EmptyQueue(worker);
-  if (state == State::kIdle) {
-    idle_.erase(std::find(idle_.begin(), idle_.end(), index));
-  }
-  if (!left.was_ready) {
+  if (state == State::kIdle) NoLongerIdle(index);
+  if (DiedAtStart(worker, left.was_ready, now)) {
     environment_.log->WorkerDiedAtStart(ended.pid, ended.status,
                                         backoff_.DiedAtStart(now));
   }
   if (!worker.ready) --starting_;
-  if (std::exchange(worker.drops_queue, false)) DropQueue(worker);
+  DropQueue(worker);
   Vacate(index);
   next_fork_ = net::Instant::min();
   if (state != State::kServing) return;
@@ -236,6 +243,16 @@ void WorkerSet::Ended(Index index, const proc::Reaper::Ended& ended,
   } else {
     events.Ended(slot, ended.pid, ended.status, now);
   }
+}
+
+// Whether a worker that ended had neither a connection nor a second of life,
+// and was not told to leave: the next one may fare no better.
+bool WorkerSet::DiedAtStart(const Worker& worker, bool was_ready,
+                            net::Instant now) const {
+  if (worker.state == State::kServing) return !was_ready;
+  const bool was_told = worker.state == State::kLeaving && !worker.is_condemned;
+  return !was_told && worker.connections == 0 &&
+         now < net::After(worker.forked_at, kProof);
 }
 
 // What is still in the queue the worker had not taken over.
@@ -280,18 +297,24 @@ void WorkerSet::FreeDescriptors() {
     return;
   }
   if (idle_.empty()) return;
-  const Index oldest = idle_.front();
-  workers_[oldest].drops_queue = true;
-  Dismiss(oldest);
+  Dismiss(idle_.front());
 }
 
+// Its time to leave is bounded by the next EndOverdue(), which knows the time.
 void WorkerSet::Dismiss(Index index) {
   Worker& worker = workers_[index];
-  idle_.erase(std::find(idle_.begin(), idle_.end(), index));
+  NoLongerIdle(index);
   worker.state = State::kLeaving;
+  next_end_ = net::Instant::min();
   if (!worker.queue->Order(kLeave).ok()) {
     environment_.reaper->Signal(worker.pid, SIGTERM).IgnoreError();
   }
+}
+
+// Nearly always the last one.
+void WorkerSet::NoLongerIdle(Index index) {
+  const auto place = std::find(idle_.rbegin(), idle_.rend(), index);
+  if (place != idle_.rend()) idle_.erase(std::next(place).base());
 }
 
 void WorkerSet::MarkReady(Worker& worker) {

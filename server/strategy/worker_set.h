@@ -9,8 +9,11 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "absl/types/optional.h"
 #include "brood/net/connection.h"
 #include "brood/net/handoff_queue.h"
@@ -21,46 +24,67 @@
 #include "brood/server/child/child_program.h"
 #include "brood/server/strategy/spawn_backoff.h"
 #include "brood/server/strategy/strategy.h"
+#include "brood/server/strategy/worker_reports.h"
 
 namespace brood::server {
 
 // WorkerSet holds processes that were forked ahead and wait for connections.
 //
-// Each worker has its own handoff queue (net/handoff_queue.h), which the parent
-// creates before it and keeps after it: a connection that was given to a worker
-// that died before it took it over is still there, and returns to the
-// supervisor. The queues are reused for later workers.
+// Each worker has its own handoff queue (net/handoff_queue.h), of which the
+// parent has both ends: a connection that was given to a worker that died
+// before it took it over is still there, and returns to the supervisor. A queue
+// that code of a handler has held is closed with its worker's life.
 //
-//   absent ──ForkUpTo──▶ idle ──Assign──▶ serving ──┬─ Finished ──▶ idle
+//   absent ──ForkUpTo──▶ idle ──Assign──▶ serving ──┬─ TakeReport ──▶ idle
 //     ▲                   │                         ├─ ReleaseThoseServing ─┐
 //     └─── it ended, or was dismissed ◀─────────────┴───────────────────────┘
 //
-// A worker whose queue would leave fewer than kReserved descriptors free is not
-// made, as if fork had failed: the server goes on to accept, and forks for each
-// connection for which no worker is idle.
+// The parent bounds what a worker does: how many connections it has, when it
+// must have left, and what it says. One that breaks a rule is sent SIGKILL, and
+// its place is free when it has ended. Forks are bounded, too: each follows a
+// connection, a second of life, or a pause (see SpawnBackoff). A worker that
+// would leave fewer than kReserved descriptors free is not made.
 //
-// Process: supervisor, in parent-only memory; only the Body runs in a worker. A
-// worker is ready once it has acknowledged a command that waits in its queue
-// from the start: no message to the parent is needed. Tags: kWorker.
-// Errors: those of HandoffQueue::Create and Spawner::Spawn.
-//
-// Example: see spares.cc and pool.cc.
+// Process: supervisor, in parent-only memory; only the Body runs in a worker.
+// Tags: kWorker. Errors: those of HandoffQueue::Create and Spawner::Spawn.
 class WorkerSet : public proc::ParentOnly {
  public:
   using Index = uint32_t;
   // How many descriptors stay free for the rest of the server: connections that
   // wait for a process (8), one that is accepted, and an upgrade (7).
   static constexpr size_t kReserved = 16;
+  // How long a worker may take to leave when it is not needed any more.
+  static constexpr absl::Duration kLeaveTime = absl::Seconds(1);
+  // How long an idle worker must live to show that workers can.
+  static constexpr absl::Duration kProof = absl::Seconds(1);
   // What a worker does once it is ready. Returns its exit code.
   using Body = std::function<int(Index, net::HandoffQueue&)>;
 
-  // `body` is copied to ordinary memory, for workers need it. Workers keep the
-  // private descriptor `kept_fd`, too, if it is not negative. Worker `index`
-  // reports to page `first_page` + `index`; without `first_page`, to that of
-  // the slot of its connection.
+  // Settings are those of workers that serve more than one connection.
+  struct Settings {
+    // The channels by which workers report, which outlive the set; null if a
+    // worker ends with its connection.
+    const WorkerReports* reports = nullptr;
+    // Worker `index` reports to page `first_page` + `index`; without it, to
+    // that of the slot of its connection.
+    absl::optional<uint32_t> first_page;
+    // The most connections that one worker is given.
+    int most_connections = 1;
+  };
+
+  // Finished is a connection that a worker reports to have finished.
+  struct Finished {
+    Slot slot;
+    pid_t pid;
+    WorkerReports::Received received;
+  };
+
+  // `body` is copied to ordinary memory, for workers need it.
   WorkerSet(size_t size, const StrategyEnvironment& environment, Body body,
-            int kept_fd = -1,
-            absl::optional<uint32_t> first_page = absl::nullopt);
+            const Settings& settings);
+  // Does the same for workers that serve one connection each.
+  WorkerSet(size_t size, const StrategyEnvironment& environment, Body body)
+      : WorkerSet(size, environment, std::move(body), Settings()) {}
 
   // Forks until `wanted_idle` workers are idle, as far as the back-off allows.
   void ForkUpTo(size_t wanted_idle, net::Instant now);
@@ -70,11 +94,14 @@ class WorkerSet : public proc::ParentOnly {
   // Gives `connection` to an idle worker. Returns false if none can take it.
   bool Assign(Slot slot, const net::Connection& connection, net::Instant now,
               Strategy::Events& events);
-  // Accounts for the report of worker `index`, which is process `pid`, that it
-  // finished the connection numbered `serial`, and that it exits if `leaves`.
-  // Returns the slot of that connection, or nothing if the report is false.
-  absl::optional<Slot> Finished(Index index, pid_t pid, uint32_t serial,
-                                bool leaves);
+  // Reads what worker `index` has sent. Returns the connection that it has
+  // finished, or nothing: if it has sent nothing, or anything else, which is
+  // the end of that worker.
+  absl::optional<Finished> TakeReport(Index index, net::Instant now);
+  // Bounds the life of worker `index`, which still holds a connection that it
+  // has finished, or may do so: it must have ended at `until`. If `is_held`, it
+  // is given no other one.
+  void Bound(Index index, net::Instant until, bool is_held, net::Instant now);
   // Retags workers that took their connections over: their ends will be
   // returned as those of connections, and their places are free.
   void ReleaseThoseServing();
@@ -82,12 +109,18 @@ class WorkerSet : public proc::ParentOnly {
   void Ended(Index index, const proc::Reaper::Ended& ended, net::Instant now,
              Strategy::Events& events);
 
+  // Kills workers whose time is over: those that were told to leave, or that
+  // broke a rule, and have not ended. Called in each turn.
+  void EndOverdue(net::Instant now);
+  // Returns when to call EndOverdue() even if nothing happens.
+  net::Instant next_end() const { return next_end_; }
+
   // Tells idle workers to exit until at most `target` remain.
   void DismissIdle(size_t target);
   // Gives no connection from now on to workers that exist now.
   void BeginGeneration();
   // Closes a queue, because no descriptor is free: one that no worker uses, or
-  // that of an idle worker, which is told to exit, when it has ended.
+  // that of an idle worker, which is told to exit.
   void FreeDescriptors();
 
   // Returns the connection that this worker is to serve, which it must
@@ -104,11 +137,17 @@ class WorkerSet : public proc::ParentOnly {
     proc::Private<net::HandoffQueue> queue;
     State state = State::kAbsent;
     bool ready = false;
-    bool drops_queue = false;  // when it has ended
+    // It broke a rule and was sent SIGKILL: nothing that it sends is read.
+    bool is_condemned = false;
     pid_t pid = 0;
     Slot slot = 0;
     uint32_t serial = 0;
     uint32_t generation = 0;
+    int connections = 0;  // that it was given
+    net::Instant forked_at;
+    net::Instant assigned_at;
+    // When it must have ended; Never() if nothing bounds that yet.
+    net::Instant end_at = net::Never();
   };
 
   // What was left in the queue of a worker that ended.
@@ -118,22 +157,29 @@ class WorkerSet : public proc::ParentOnly {
     absl::Status lost;  // why a connection could not be taken back
   };
 
-  absl::Status Fork();
-  absl::Status OpenQueue(Worker& worker);
+  absl::Status Fork(net::Instant now);
+  absl::Status OpenQueue(Index index);
   void DropQueue(Worker& worker);
   Leftovers EmptyQueue(Worker& worker);
   static int Join(const ChildProgram& program, const Body& body, Index index,
                   int awaiting_fd);
   void CountReady();
   void MarkReady(Worker& worker);
+  bool DiedAtStart(const Worker& worker, bool was_ready,
+                   net::Instant now) const;
+  // What is wrong with a report of `worker`; empty if nothing is.
+  static absl::string_view Complaint(const Worker& worker,
+                                     const WorkerReports::Report& report);
+  void Condemn(Index index, absl::string_view why, net::Instant now);
+  void Kill(Worker& worker, net::Instant now);
   void Dismiss(Index index);
+  void NoLongerIdle(Index index);
   void Vacate(Index index);
 
   const StrategyEnvironment environment_;
   // In ordinary memory.
   const std::unique_ptr<const Body> body_;
-  const int kept_fd_;
-  const absl::optional<uint32_t> first_page_;
+  const Settings settings_;
   proc::ParentOnlyVector<Worker> workers_;
   // A stack: the worker that became idle last is used next, while its memory is
   // warm.
@@ -148,6 +194,7 @@ class WorkerSet : public proc::ParentOnly {
   uint32_t generation_ = 0;
   SpawnBackoff backoff_;
   net::Instant next_fork_ = net::Instant::min();
+  net::Instant next_end_ = net::Never();
 };
 
 }  // namespace brood::server

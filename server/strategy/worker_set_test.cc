@@ -139,15 +139,6 @@ TEST_F(WorkerSetTest, CountsAWorkerAsReadyAlthoughAForkFailedBefore) {
   EXPECT_GT(spawner_.count(), 1) << "the first one is ready";
 }
 
-TEST_F(WorkerSetTest, KeepsADescriptorForItsWorkers) {
-  constexpr int kKept = 1000;  // above that of the queue
-  WorkerSet set(
-      1, environment(), [](WorkerSet::Index, net::HandoffQueue&) { return 0; },
-      kKept);
-  set.ForkUpTo(1, now_);
-  EXPECT_THAT(spawner_.kept_fds(), ElementsAre(kKept));
-}
-
 // Leaves room for `more` descriptors above those that are open now, while the
 // object lives.
 class TightLimit {
@@ -247,8 +238,10 @@ TEST_F(WorkerSetTest, ClosesTheQueueOfAnIdleWorkerForAccept) {
 
 TEST_F(WorkerSetTest, ClosesAQueueThatNoWorkerUsesAtOnce) {
   ForkReady(1);
-  set_.DismissIdle(0);
-  End(101, FakeReaper::Exited(0));
+  set_.Assign(7, Connect(), now_, events_);
+  TakeOver(0);
+  set_.ReleaseThoseServing();
+  events_.Take();
   const int lowest = dup(STDERR_FILENO);
   close(lowest);
   set_.FreeDescriptors();
@@ -259,12 +252,69 @@ TEST_F(WorkerSetTest, ClosesAQueueThatNoWorkerUsesAtOnce) {
   EXPECT_THAT(events_.Take(), IsEmpty());
 }
 
-TEST_F(WorkerSetTest, ForksAtOnceWhenAReadyWorkerHasEnded) {
+// A spare closes its end before its handler begins, so its queue is as new.
+TEST_F(WorkerSetTest, UsesAQueueAgainThatNoHandlerHasHeldAndNoOther) {
+  ForkReady(1);
+  const int queue = spawner_.kept_fds().back();
+  set_.Assign(7, Connect(), now_, events_);
+  TakeOver(0);
+  set_.ReleaseThoseServing();
+  ForkReady(1);
+  EXPECT_EQ(spawner_.kept_fds().back(), queue);
+  net::UniqueFd held = net::UniqueFd::Adopt(dup(queue));
+  fcntl(held.fd(), F_SETFL, O_NONBLOCK);
+  End(102, FakeReaper::Exited(0));
+  now_ = net::After(now_, absl::Seconds(2));
+  ForkReady(1);
+  EXPECT_EQ(fcntl(spawner_.kept_fds().back(), F_GETFL) & O_NONBLOCK, 0);
+}
+
+TEST_F(WorkerSetTest, ForksAtOnceWhenAWorkerHasEndedThatLivedForASecond) {
   set_.ForkUpTo(kSize, now_);
   MakeReady();
-  EXPECT_GT(set_.next_fork(), now_);
+  now_ = net::After(now_, WorkerSet::kProof);
+  EXPECT_GT(set_.next_fork(), net::Instant::min());
   End(101, FakeReaper::Exited(0));
-  EXPECT_LE(set_.next_fork(), now_);
+  set_.ForkUpTo(1, now_);
+  EXPECT_EQ(spawner_.count(), 2);
+}
+
+TEST_F(WorkerSetTest, ForksAtOnceWhenAWorkerHasEndedThatHadAConnection) {
+  ForkReady(1);
+  set_.Assign(7, Connect(), now_, events_);
+  TakeOver(0);
+  End(101, FakeReaper::Killed(SIGSEGV));
+  set_.ForkUpTo(1, now_);
+  EXPECT_EQ(spawner_.count(), 2);
+}
+
+// F7: to be ready proves nothing. A set of workers that die at once, each after
+// it was ready: the forks of ten seconds.
+TEST_F(WorkerSetTest, BacksOffWhenWorkersDieRightAfterTheyAreReady) {
+  int logged = 0;
+  EventLog log({LogLevel::kInfo, LogFormat::kText, TimeStamp::kNone, "brood",
+                [&](const LogRecord& record) {
+                  logged += record.name == "worker-died-at-start" ? 1 : 0;
+                }});
+  StrategyEnvironment with_log = environment();
+  with_log.log = &log;
+  WorkerSet set(kSize, with_log,
+                [](WorkerSet::Index, net::HandoffQueue&) { return 0; });
+  const net::Instant end = net::After(now_, absl::Seconds(10));
+  while (now_ < end) {
+    set.ForkUpTo(kSize, now_);
+    MakeReady();
+    set.ForkUpTo(kSize, now_);
+    for (const pid_t pid : reaper_.pids()) {
+      reaper_.End(pid, FakeReaper::Exited(0));
+    }
+    for (const proc::Reaper::Ended& ended : reaper_.CleanupChildren(now_)) {
+      set.Ended(ChildTag::Unpack(ended.tag).index, ended, now_, events_);
+    }
+    now_ = net::After(now_, absl::Milliseconds(1));
+  }
+  EXPECT_LE(spawner_.count(), 30);
+  EXPECT_EQ(logged, spawner_.count());
 }
 
 TEST_F(WorkerSetTest, BacksOffWhenAWorkerDiesBeforeItIsReady) {
@@ -325,39 +375,6 @@ TEST_F(WorkerSetTest, ReportsNothingForAWorkerThatDiesIdle) {
   EXPECT_THAT(events_.Take(), ElementsAre("assigned 7 to 102"));
 }
 
-TEST_F(WorkerSetTest, AcceptsOnlyTheReportOfTheWorkerThatServes) {
-  ForkReady(2);
-  set_.Assign(7, Connect(), now_, events_);
-  TakeOver(1);
-  const uint32_t serial = 1;
-  const struct {
-    WorkerSet::Index index;
-    pid_t pid;
-    uint32_t serial;
-  } kFalse[] = {{9, 102, serial},
-                {0, 101, serial},
-                {0, 102, serial},
-                {1, 101, serial},
-                {1, 102, serial + 1}};
-  for (const auto& report : kFalse) {
-    EXPECT_FALSE(set_.Finished(report.index, report.pid, report.serial, false));
-  }
-  EXPECT_EQ(set_.Finished(1, 102, serial, false), Slot{7});
-  EXPECT_FALSE(set_.Finished(1, 102, serial, false)) << "each once";
-  EXPECT_EQ(set_.idle(), 2u);
-}
-
-TEST_F(WorkerSetTest, GivesNoConnectionToAWorkerThatLeaves) {
-  ForkReady(1);
-  set_.Assign(7, Connect(), now_, events_);
-  TakeOver(0);
-  EXPECT_EQ(set_.Finished(0, 101, 1, /*leaves=*/true), Slot{7});
-  EXPECT_FALSE(set_.Assign(8, Connect(), now_, events_));
-  events_.Take();
-  End(101, FakeReaper::Exited(0));
-  EXPECT_THAT(events_.Take(), IsEmpty()) << "its connection was accounted for";
-}
-
 TEST_F(WorkerSetTest, ReleasesOnlyWorkersThatTookTheirConnectionsOver) {
   ForkReady(2);
   set_.Assign(7, Connect(), now_, events_);
@@ -380,15 +397,22 @@ TEST_F(WorkerSetTest, TellsTheWorkersThatWereIdleLongestToLeave) {
   EXPECT_THAT(events_.Take(), ElementsAre("assigned 7 to 103"));
 }
 
-TEST_F(WorkerSetTest, GivesNothingToAnEarlierGeneration) {
-  ForkReady(2);
-  set_.Assign(7, Connect(), now_, events_);
-  TakeOver(1);
-  set_.BeginGeneration();
-  EXPECT_EQ(set_.idle(), 0u) << "the idle one leaves";
-  EXPECT_EQ(set_.Finished(1, 102, 1, false), Slot{7});
-  EXPECT_EQ(set_.idle(), 0u) << "the busy one leaves when it has finished";
+// It has not read what it was sent: it is stopped, or hangs in its preparation.
+TEST_F(WorkerSetTest, KillsAWorkerThatDoesNotLeaveAndOnlyOnceASecond) {
   ForkReady(1);
+  set_.DismissIdle(0);
+  EXPECT_LE(set_.next_end(), now_) << "its time begins with the next turn";
+  set_.EndOverdue(now_);
+  for (int seconds = 1; seconds <= 3; ++seconds) {
+    EXPECT_EQ(set_.next_end(), net::After(now_, WorkerSet::kLeaveTime));
+    EXPECT_THAT(reaper_.signals_to(101), SizeIs(seconds - 1));
+    now_ = set_.next_end();
+    set_.EndOverdue(now_);
+  }
+  EXPECT_THAT(reaper_.signals_to(101), ElementsAre(SIGKILL, SIGKILL, SIGKILL));
+  End(101, FakeReaper::Killed(SIGKILL));
+  set_.EndOverdue(set_.next_end());
+  EXPECT_EQ(set_.next_end(), net::Never());
 }
 
 }  // namespace

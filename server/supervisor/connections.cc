@@ -162,6 +162,7 @@ void Connections::Assigned(Slot slot, pid_t pid, Instant since, uint32_t page) {
 }
 
 void Connections::Started(Slot slot, pid_t pid, Instant since, uint32_t page) {
+  ++strategy_reports_;
   scoreboard_.Started(slot, pid, since, page);
   gate_.Succeeded();
   // The process may have become known only after the others were signalled.
@@ -174,6 +175,7 @@ void Connections::Ended(Slot slot, pid_t pid, const proc::ExitStatus& status,
                         Instant at) {
   // Copied: once retired, the slot may be claimed by another connection.
   const Scoreboard::Entry entry = scoreboard_.entry(slot);
+  ++strategy_reports_;
   SyncPoint("supervisor: about to retire");
   scoreboard_.Retire(slot, status);
   deadlines_->Forget(slot);
@@ -189,6 +191,7 @@ void Connections::Ended(Slot slot, pid_t pid, const proc::ExitStatus& status,
 
 void Connections::Returned(Slot slot, net::Connection connection, pid_t pid,
                            const proc::ExitStatus& status) {
+  ++strategy_reports_;
   proc::PrivateFdRegistration registration(connection.fd());
   waiting_.push_back(
       {slot, std::move(connection), std::move(registration), pid, status});
@@ -198,6 +201,7 @@ void Connections::Returned(Slot slot, net::Connection connection, pid_t pid,
 // accepted meanwhile, and the descriptor is the only thing that it holds.
 void Connections::Refused(Slot slot, net::Connection connection,
                           const absl::Status& why, Instant now) {
+  ++strategy_reports_;
   const Instant give_up_at =
       give_up_at_ == net::Never() ? net::After(now, kLongestWait) : give_up_at_;
   const bool is_shortage = !absl::IsFailedPrecondition(why);  // no threads
@@ -215,6 +219,7 @@ void Connections::Refused(Slot slot, net::Connection connection,
 }
 
 void Connections::Failed(Slot slot, const absl::Status& why, Instant now) {
+  ++strategy_reports_;
   const net::PeerAddress peer = scoreboard_.entry(slot).peer;
   scoreboard_.RetireUnforked(slot);
   deadlines_->Forget(slot);

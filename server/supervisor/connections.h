@@ -102,6 +102,8 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
   // Returns the number of connections that were accepted and have not ended.
   size_t running() const { return scoreboard_.running(); }
   const Totals& totals() const { return scoreboard_.totals(); }
+  // Returns how often the strategy has reported anything.
+  uint64_t strategy_reports() const { return strategy_reports_; }
 
   // Strategy::Events.
   void Serving(Slot slot, pid_t pid, net::Instant since) override;
@@ -114,6 +116,10 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
   void Refused(Slot slot, net::Connection connection, const absl::Status& why,
                net::Instant now) override;
   void Failed(Slot slot, const absl::Status& why, net::Instant now) override;
+  Remains RemainsOf(Slot slot) override {
+    const Deadlines::Remains remains = deadlines_->RemainsOf(slot);
+    return {remains.is_held, remains.until};
+  }
 
  private:
   // A connection that has no process. Children that are forked meanwhile do not
@@ -147,6 +153,7 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
   Scoreboard scoreboard_;
   const std::unique_ptr<Deadlines> deadlines_;
   bool terminating_ = false;
+  uint64_t strategy_reports_ = 0;
   // Whether the log has said that other code waits for children.
   bool status_was_taken_ = false;
   // The codes of the errors with which a signal was refused so far, a bit for

@@ -8,6 +8,7 @@
 #include <cstddef>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "absl/types/optional.h"
 #include "brood/net/instant.h"
 #include "brood/proc/memory/parent_only.h"
@@ -22,6 +23,10 @@ namespace brood::server {
 // with an event loop of its own waits for all of them by one descriptor
 // (ready_fd.h).
 //
+// No descriptor can keep the parent busy: one that was readable more than
+// kMostUnused times in kPeriod, and each time there was nothing to be done, is
+// not polled for kPeriod.
+//
 // Process: parent, in parent-only memory. Ownership: descriptors stay the
 // caller's. Errors: Wait() returns the errno of ppoll, Fd() the status of
 // ReadyFd::Create().
@@ -31,9 +36,14 @@ namespace brood::server {
 //   const size_t deaths = poll.Add();
 //   poll.Set(deaths, reaper.fd(), reaper.next_check());
 //   const int error = poll.Wait(now, net::Never());
-//   if (poll.Due(deaths, now)) reaper.CleanupChildren(now);
+//   if (poll.Due(deaths, now) && !reaper.CleanupChildren(now).empty()) {
+//     poll.Used(deaths);
+//   }
 class PollSet {
  public:
+  static constexpr int kMostUnused = 64;
+  static constexpr absl::Duration kPeriod = absl::Milliseconds(50);
+
   // Adds a source that has neither a descriptor nor an alarm yet. Returns its
   // index.
   size_t Add();
@@ -50,6 +60,11 @@ class PollSet {
   // passes. Returns 0, or ppoll's errno; after an error every polled source
   // counts as readable.
   int Wait(net::Instant now, net::Instant until);
+
+  // Records that there was something to be done for the source `index`.
+  void Used(size_t index) { idle_wakes_[index].count = 0; }
+  // Returns a source that the last wait stopped polling for kPeriod, if any.
+  absl::optional<size_t> paused() const { return paused_; }
 
   // Returns whether the last wait found the source readable.
   bool IsReadable(size_t index) const { return polled_[index].revents != 0; }
@@ -71,7 +86,18 @@ class PollSet {
   bool has_fd() const { return ready_fd_.has_value(); }
 
  private:
-  net::Instant NextAlarm() const;
+  // IdleWakes are those for which there was nothing to be done.
+  struct IdleWakes {
+    int count = 0;
+    net::Instant since = net::Instant::min();
+    net::Instant paused_until = net::Instant::min();
+  };
+
+  bool IsPolled(size_t index, net::Instant now) const {
+    return polled_[index].fd >= 0 && idle_wakes_[index].paused_until <= now;
+  }
+  void CountWake(size_t index, net::Instant now);
+  net::Instant NextAlarm(net::Instant now) const;
   int Poll(net::Instant now, net::Instant alarm);
 
   proc::ParentOnlyVector<pollfd> polled_;
@@ -79,6 +105,9 @@ class PollSet {
   // Those of polled_ that have a descriptor: the kernel counts the others
   // against RLIMIT_NOFILE.
   proc::ParentOnlyVector<pollfd> unmasked_;
+  proc::ParentOnlyVector<IdleWakes> idle_wakes_;
+  absl::optional<size_t> paused_;
+  net::Instant last_wait_ = net::Instant::min();
   bool timed_out_ = true;
   absl::optional<ReadyFd> ready_fd_;
 };

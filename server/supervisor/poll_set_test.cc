@@ -1,9 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/server/supervisor/poll_set.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -155,6 +159,71 @@ TEST_F(PollSetTest, HasADescriptorThatIsReadableWhenItsWaitWouldEnd) {
   poll_.Set(0, -1, net::Now());
   poll_.Publish();
   EXPECT_EQ(poll(&ready, 1, 10000), 1);
+}
+
+// A descriptor that stays readable, in error or hung up: a second of turns that
+// each find it, and nothing to do.
+TEST_F(PollSetTest, StopsPollingForAWhileWhatIsNeverOfUse) {
+  Ring(1);
+  int pipe_fds[2];
+  ASSERT_EQ(pipe2(pipe_fds, O_CLOEXEC), 0);
+  close(pipe_fds[1]);  // hung up for ever
+  poll_.Set(2, pipe_fds[0]);
+  net::Instant now = net::Now();
+  const net::Instant end = net::After(now, absl::Seconds(1));
+  int wakes = 0, pauses = 0;
+  while (now < end) {
+    EXPECT_EQ(poll_.Wait(now, now), 0);
+    const bool woke = poll_.IsReadable(1) || poll_.IsReadable(2);
+    wakes += woke ? 1 : 0;
+    pauses += poll_.paused().has_value() ? 1 : 0;
+    now = net::After(now, absl::Microseconds(woke ? 20 : 1000));
+  }
+  EXPECT_LE(wakes, 20 * 2 * (PollSet::kMostUnused + 1));
+  EXPECT_GE(pauses, 10);
+  close(pipe_fds[0]);
+}
+
+TEST_F(PollSetTest, GoesOnPollingWhatIsOfUse) {
+  Ring(1);
+  const net::Instant now = net::Now();
+  for (int i = 0; i < 1000; ++i) {
+    EXPECT_EQ(poll_.Wait(now, now), 0);
+    ASSERT_TRUE(poll_.IsReadable(1)) << i;
+    poll_.Used(1);
+  }
+}
+
+// Two programs that share a listener take connections from one another.
+TEST_F(PollSetTest, GoesOnPollingWhatIsSeldomOfNoUse) {
+  Ring(1);
+  net::Instant now = net::Now();
+  for (int i = 0; i < 1000; ++i) {
+    EXPECT_EQ(poll_.Wait(now, now), 0);
+    ASSERT_TRUE(poll_.IsReadable(1)) << i;
+    now = net::After(now, absl::Milliseconds(1));
+  }
+}
+
+TEST_F(PollSetTest, WakesForOthersWhileOneIsNotPolledAndForItsReturn) {
+  Ring(1);
+  const net::Instant now = net::Now();
+  while (!poll_.paused()) EXPECT_EQ(poll_.Wait(now, now), 0);
+  EXPECT_EQ(poll_.paused(), 1u);
+  ASSERT_THAT(poll_.Fd(), IsOk());
+  pollfd ready = {*poll_.Fd(), POLLIN, 0};
+  EXPECT_EQ(poll(&ready, 1, 0), 0);
+  Ring(0);
+  EXPECT_EQ(poll_.Wait(now, net::Never()), 0);
+  EXPECT_TRUE(poll_.IsReadable(0));
+  EXPECT_FALSE(poll_.IsReadable(1));
+  EXPECT_FALSE(poll_.paused());
+  poll_.Set(0, -1);
+  EXPECT_EQ(poll_.Wait(now, net::Never()), 0) << "its time comes";
+  poll_.Publish();
+  EXPECT_EQ(poll(&ready, 1, 10000), 1);
+  EXPECT_EQ(poll_.Wait(net::After(now, PollSet::kPeriod), net::Never()), 0);
+  EXPECT_TRUE(poll_.IsReadable(1));
 }
 
 }  // namespace

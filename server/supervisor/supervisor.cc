@@ -23,6 +23,11 @@ using proc::SyncPoint;
 // exits and the other listeners are looked at again.
 constexpr int kAcceptBatch = 16;
 
+// The fixed sources of the poll set, for the log.
+constexpr const char* kSourceNames[] = {
+    "signals", "requests",    "exits",    "deadlines", "lifecycle",
+    "upgrade", "generations", "strategy", "admission"};
+
 // How often everything is looked at when the kernel cannot say what is ready.
 constexpr absl::Duration kBlindPeriod = absl::Milliseconds(10);
 
@@ -132,6 +137,11 @@ Instant Supervisor::Wait(absl::Duration timeout) {
     log_.CallFailed("poll", error, now);
     absl::SleepFor(std::min(timeout, kBlindPeriod));
   }
+  if (const absl::optional<size_t> paused = poll_.paused()) {
+    log_.PollPaused(
+        *paused < kFirstListener ? kSourceNames[*paused] : "listener",
+        PollSet::kPeriod, now);
+  }
   return clock_();
 }
 
@@ -167,7 +177,12 @@ void Supervisor::TakeRequests(Instant now) {
   const bool signalled = poll_.IsReadable(kSignals) || signals_.IsWaiting();
   if (signalled) signals_.Forward();
   if (!signalled && !poll_.IsReadable(kRequests)) return;
-  const Requests::Taken taken = generations_->Route(requests_.Take());
+  const Requests::Taken asked = requests_.Take();
+  if (asked.drains > 0 || asked.upgrade) {
+    poll_.Used(kSignals);
+    poll_.Used(kRequests);
+  }
+  const Requests::Taken taken = generations_->Route(asked);
   SyncPoint("supervisor: requests taken");
   for (int i = 0; i < taken.drains; ++i) RequestStop(now);
   if (taken.upgrade) StartUpgrade(now);
@@ -185,6 +200,7 @@ void Supervisor::TakeEnds(Instant now) {
   // Slots that dead children keep matter when there is no other.
   reaper_->LookForHeld(killing_ || connections_.is_full());
   for (const proc::Reaper::Ended& ended : reaper_->CleanupChildren(now)) {
+    poll_.Used(kExits);
     const ChildTag tag = ChildTag::Unpack(ended.tag);
     if (tag.kind == ChildTag::Kind::kProgram) {
       ProgramEnded(ended, now);
@@ -208,7 +224,9 @@ void Supervisor::KillExpired(Instant now) {
 
 void Supervisor::MaintainStrategy(Instant now) {
   if (poll_.IsReadable(kStrategy) || poll_.IsMasked(kStrategy)) {
+    const uint64_t before = connections_.strategy_reports();
     strategy_->Attend(now, connections_);
+    if (connections_.strategy_reports() != before) poll_.Used(kStrategy);
   }
   strategy_->Maintain(now, poll_.timed_out(), connections_);
 }
@@ -254,6 +272,9 @@ bool Supervisor::AcceptOne(size_t index, Instant now) {
     return false;
   }
   net::Accepted accepted = listeners_.Accept(index);
+  if (accepted.verdict != net::AcceptVerdict::kNoneWaiting) {
+    poll_.Used(kFirstListener + index);
+  }
   switch (accepted.verdict) {
     case net::AcceptVerdict::kAccepted:
       failures.Succeeded();

@@ -18,6 +18,7 @@ using net::Instant;
 void Supervisor::AttendGenerations(Instant now) {
   if (!poll_.IsReadable(kGenerations)) return;
   const Generations::Messages messages = generations_->Attend();
+  if (messages.Any()) poll_.Used(kGenerations);
   if (messages.started) upgrade_->Started(*messages.started);
   if (!messages.not_started.ok()) upgrade_->NotStarted(messages.not_started);
   if (messages.ended) upgrade_->Ended(*messages.ended, now);
@@ -41,6 +42,7 @@ void Supervisor::StartUpgrade(Instant now) {
 // the same open files: its settings are replaced by those of this program.
 void Supervisor::StepUpgrade(Instant now) {
   const bool handed_over = poll_.Due(kUpgrade, now) && upgrade_->Step(now);
+  if (upgrade_->fd() < 0) poll_.Used(kUpgrade);
   const uint64_t failures = upgrade_->failures();
   if (std::exchange(upgrade_failures_seen_, failures) != failures) {
     listeners_.Configure(listener_settings_, &log_);

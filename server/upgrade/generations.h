@@ -77,6 +77,12 @@ class Generations {
     absl::optional<proc::ExitStatus> ended;
     // Says that the main process has ended, and this program is on its own.
     bool main_process_ended = false;
+
+    // Returns whether there is anything.
+    bool Any() const {
+      return stops > 0 || upgrade || started || !not_started.ok() || ended ||
+             main_process_ended;
+    }
   };
 
   // What a program was that has ended.

@@ -94,7 +94,7 @@ bool Upgrade::Step(Instant now) {
 }
 
 void Upgrade::TakeReadiness(Instant now) {
-  if (state_ != State::kStarting || !IsKnown() || ready_->Take() == 0) return;
+  if (!AwaitsReadiness() || ready_->Take() == 0) return;
   proc::SyncPoint("upgrade: ready");
   state_ = State::kProving;
   deadline_ = net::After(now, kProof);

@@ -88,9 +88,10 @@ class Upgrade {
   bool other_accepts() const { return state_ >= State::kProving; }
   // Returns whether the other program has taken over.
   bool handed_over() const { return state_ >= State::kHandedOver; }
-  // Returns a descriptor that is readable when Step() has something to do. A
-  // program that is not known yet may be ready already: that waits.
-  int fd() const { return IsKnown() ? ready_.fd() : -1; }
+  // Returns a descriptor that is readable when Step() has something to do, -1
+  // if there is none: what is polled is read. A program that is not known yet
+  // may be ready already, which waits; one that reports too late is not heard.
+  int fd() const { return AwaitsReadiness() ? ready_.fd() : -1; }
   net::Instant deadline() const { return deadline_; }
   uint64_t failures() const { return failures_; }
 
@@ -99,8 +100,10 @@ class Upgrade {
 
   Upgrade(const Options& options, net::EventFd ready, ServiceManager* manager,
           Generations* generations, EventLog* log);
-  // Returns whether the program that was asked for is known by its pid.
-  bool IsKnown() const { return state_ != State::kStarting || pid_ != 0; }
+  // Returns whether the new program is known by its pid, and not ready yet.
+  bool AwaitsReadiness() const {
+    return state_ == State::kStarting && pid_ != 0;
+  }
   void TakeReadiness(net::Instant now);
   bool TryHandOver(net::Instant now);
   // Notes why the new program is told to end.

@@ -1,13 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Children share some memory and some queues with the parent. Whatever they
 // write there, it costs nobody but themselves.
 
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
-#include <limits>
 #include <map>
 #include <random>
 #include <string>
@@ -22,14 +22,10 @@
 #include "brood/server/connection_report.h"
 #include "brood/server/handler.h"
 #include "brood/server/options.h"
-#include "brood/server/strategy/worker_reports.h"
 #include "brood/server/totals.h"
 #include "brood/testing/internal/proc_files.h"
-#include "brood/testing/server_fixture.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/strategies.h"
-#include "brood/testing/support/observe.h"
-#include "brood/testing/support/shared.h"
 #include "gtest/gtest.h"
 
 namespace brood::testing {
@@ -115,51 +111,6 @@ TEST_P(HostileChildrenTest, WhoScribblesOverSharedMemoryHarmsNobody) {
 
 INSTANTIATE_TEST_SUITE_P(With, HostileChildrenTest, EachStrategy(),
                          StrategyName());
-
-class HostileWorkerTest : public ServerTest {};
-
-struct Told {
-  int count = 0;
-  absl::Duration to_child[2], duration[2];
-};
-
-// As a client could have it do that has taken it over.
-TEST_F(HostileWorkerTest, WhoLiesAboutTheTimeIsBelievedNoneThatHasNotPassed) {
-  Shared<Told> told;
-  TestServer::Setup setup;
-  setup.options.strategy = server::StrategyKind::kPool;
-  setup.options.pool.workers = 1;
-  setup.options.on_connection_end = [&](const server::ConnectionReport& end) {
-    told->to_child[told->count % 2] = end.accept_to_child;
-    told->duration[told->count++ % 2] = end.duration;
-  };
-  setup.handler = [serial = uint32_t{0}](net::Connection&) mutable {
-    server::WorkerReports::Report lie = {};
-    lie.serial = ++serial;
-    lie.done_at = serial == 1 ? std::numeric_limits<int64_t>::min()
-                              : std::numeric_limits<int64_t>::max();
-    for (int fd : DescriptorsOf("self")) {
-      int type = 0;
-      socklen_t size = sizeof(type);
-      if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 &&
-          type == SOCK_SEQPACKET) {
-        send(fd, &lie, sizeof(lie), MSG_NOSIGNAL);
-      }
-    }
-    return ExitCode::kProtocolError;
-  };
-  const auto server = StartServer(std::move(setup));
-  for (int i = 0; i < 2; ++i) {
-    EXPECT_THAT(ConnectTo(*server).ExpectEof(), IsOk());
-  }
-  // They say that they have served, which is a lie too, and theirs.
-  EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 2u);
-  ASSERT_EQ(told->count, 2);
-  for (int i = 0; i < 2; ++i) {
-    EXPECT_GE(told->duration[i], told->to_child[i]);
-    EXPECT_LT(told->duration[i], absl::Seconds(10));
-  }
-}
 
 }  // namespace
 }  // namespace brood::testing

@@ -63,7 +63,10 @@ class RecordedEvents final : public server::Strategy::Events {
     lines_.push_back(absl::StrCat("failed ", slot, ": ", why.message()));
     last_time_ = now;
   }
+  Remains RemainsOf(server::Slot /*slot*/) override { return remains_; }
 
+  // Makes RemainsOf() return `remains` from now on.
+  void set_remains(const Remains& remains) { remains_ = remains; }
   // Returns the lines since the last call.
   std::vector<std::string> Take() { return std::exchange(lines_, {}); }
   // Returns the connections that came back.
@@ -76,6 +79,7 @@ class RecordedEvents final : public server::Strategy::Events {
  private:
   std::vector<std::string> lines_;
   std::vector<net::Connection> returned_;
+  Remains remains_;
   uint32_t last_page_ = 0;
   net::Instant last_time_;
 };

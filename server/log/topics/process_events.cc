@@ -65,4 +65,25 @@ void EventLog::LeftBehind(size_t count, absl::Span<const pid_t> pids) {
           .Add("brood.pids", text.text()));
 }
 
+void EventLog::PollPaused(const char* source, absl::Duration pause,
+                          net::Instant now) {
+  LogThrottled(kPollPaused, now,
+               Event(LogLevel::kError, "poll-paused",
+                     "poll reports {} again and again, and there is nothing to "
+                     "read; polling it again in {ms} ms ({} similar messages "
+                     "suppressed)")
+                   .Add("brood.source", source)
+                   .Add("brood.pause", pause));
+}
+
+void EventLog::WorkerKilled(pid_t pid, absl::string_view why,
+                            net::Instant now) {
+  LogThrottled(kWorkerKilled, now,
+               Event(LogLevel::kWarning, "worker-killed",
+                     "worker pid {} is killed: {} ({} similar messages "
+                     "suppressed)")
+                   .Add("brood.child.pid", pid)
+                   .Add("error.message", why));
+}
+
 }  // namespace brood::server
