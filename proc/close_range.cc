@@ -1,14 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/proc/close_range.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
 namespace brood::proc {
+namespace {
+
+// Up to how many numbers are tried one by one: that takes less time than to
+// open a directory.
+constexpr unsigned kFew = 32;
+
+// The head of an entry as getdents64 writes it; the name follows.
+struct EntryHead {
+  uint64_t inode;
+  int64_t offset;
+  uint16_t length;
+  unsigned char type;
+};
+constexpr size_t kNameOffset = 19;
+
+void CloseEach(unsigned first, unsigned last) {
+  for (unsigned fd = first; fd <= last; ++fd) close(static_cast<int>(fd));
+}
+
+// Returns the number that `name` is; -1 for "." and "..".
+int NumberOf(const char* name) {
+  int number = 0;
+  for (; *name != '\0'; ++name) {
+    if (*name < '0' || *name > '9') return -1;
+    number = 10 * number + (*name - '0');
+  }
+  return number;
+}
+
+// Opens the list of the descriptors of this process. If none is free for it,
+// one of those that are to be closed makes room.
+int OpenList(unsigned first, unsigned last) {
+  for (;;) {
+    const int list = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (list >= 0 || errno != EMFILE) return list;
+    // All numbers below the limit are in use, so the next one is near.
+    while (first <= last && close(static_cast<int>(first)) < 0) ++first;
+    if (first > last) return -1;
+  }
+}
+
+// Closes what /proc/self/fd lists. Returns false if it does not. By the system
+// call, for readdir() allocates. The kernel lists in the order of the numbers,
+// so what is closed meanwhile makes it skip nothing.
+bool CloseListed(unsigned first, unsigned last) {
+  const int list = OpenList(first, last);
+  if (list < 0) return false;
+  alignas(EntryHead) char entries[1024];
+  long size;
+  while ((size = syscall(SYS_getdents64, list, entries, sizeof(entries))) > 0) {
+    for (long at = 0; at < size;) {
+      EntryHead head;
+      std::memcpy(&head, entries + at, sizeof(head));
+      const int fd = NumberOf(entries + at + kNameOffset);
+      at += head.length;
+      if (fd < 0 || fd == list) continue;
+      if (first <= static_cast<unsigned>(fd) &&
+          static_cast<unsigned>(fd) <= last) {
+        close(fd);
+      }
+    }
+  }
+  close(list);
+  return size == 0;
+}
+
+}  // namespace
 
 void CloseRange(unsigned first, unsigned last) {
+  if (first > last) return;
   if (syscall(SYS_close_range, first, last, 0) == 0) return;
-  if (last == ~0U) last = static_cast<unsigned>(sysconf(_SC_OPEN_MAX));
-  for (unsigned fd = first; fd <= last; ++fd) close(static_cast<int>(fd));
+  if (last - first < kFew) {
+    CloseEach(first, last);
+    return;
+  }
+  if (CloseListed(first, last)) return;
+  const long limit = sysconf(_SC_OPEN_MAX);
+  if (limit > 0) last = std::min(last, static_cast<unsigned>(limit - 1));
+  CloseEach(first, last);
 }
 
 }  // namespace brood::proc

@@ -1,17 +1,23 @@
-// CloseRange: closes every descriptor from one number to another.
-//
-// In the child. By the kernel's close_range (Linux 5.9), or one by one where
-// that may not be called. Errors: none; a number that is free is left free.
-//
-// Example:
-//   CloseRange(7, ~0U);  // all above 6
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef BROOD_PROC_CLOSE_RANGE_H_
 #define BROOD_PROC_CLOSE_RANGE_H_
 
 namespace brood::proc {
 
-// `first` to `last`, both included; ~0U for the highest there is.
+// Closes every descriptor from `first` to `last`, both included; ~0U is the
+// highest there is. A number that is free is left free.
+//
+// Uses close_range (Linux 5.9). Where that may not be called, closes what
+// /proc/self/fd lists, so that the time depends on how many descriptors are
+// open and not on how many may be. Without /proc as well, tries each number up
+// to `last` or the soft limit of descriptors, whichever is lower: a descriptor
+// above a limit that was lowered since stays open.
+//
+// Called in a child. Allocates nothing. Reports no errors.
+//
+// Example:
+//   CloseRange(7, ~0U);  // all above 6
 void CloseRange(unsigned first, unsigned last);
 
 }  // namespace brood::proc

@@ -8,8 +8,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <cstdlib>
+#include <ctime>
+#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "brood/testing/leak_check.h"
@@ -23,23 +27,38 @@ constexpr unsigned kFirst = 500;
 constexpr unsigned kCount = 6;
 constexpr int kAll = 0b111111;
 
-// Its parameter tells whether there is a close_range, as on Linux since 5.9, or
-// it may not be called, as in some containers.
+// What a process has to close descriptors with.
+enum class Machine {
+  kWithTheCall,     // close_range, as on Linux since 5.9
+  kWithoutTheCall,  // some containers forbid it
+  kWithoutAList,    // and /proc is not mounted
+};
+
 class CloseRangeTest : public ::brood::testing::LeakCheck,
-                       public ::testing::WithParamInterface<bool> {
+                       public ::testing::WithParamInterface<Machine> {
  protected:
+  // Takes from this process what the machine does not have.
+  static void BecomeMachine() {
+    if (GetParam() == Machine::kWithTheCall) return;
+    std::vector<int> refused = {SYS_close_range};
+    if (GetParam() == Machine::kWithoutAList) {
+      refused.push_back(SYS_getdents64);
+    }
+    ::brood::testing::RefuseCalls(refused, ENOSYS);
+  }
+
   // Returns which of the descriptors kFirst to kFirst + kCount - 1 are open
   // after `body`, in a child in which all of them were open: a bit for each, 1
   // for the first.
   static int OpenAfter(absl::FunctionRef<void()> body) {
     const pid_t child = fork();
     if (child == 0) {
-      if (!GetParam()) {
+      if (GetParam() == Machine::kWithoutAList) {
         // One by one, up to the limit: which may be a million.
         const rlimit few = {kFirst + kCount, kFirst + kCount};
         if (setrlimit(RLIMIT_NOFILE, &few) < 0) std::abort();
-        ::brood::testing::RefuseCalls({SYS_close_range}, ENOSYS);
       }
+      BecomeMachine();
       for (unsigned i = 0; i < kCount; ++i) {
         dup2(STDERR_FILENO, static_cast<int>(kFirst + i));
       }
@@ -78,9 +97,72 @@ TEST_P(CloseRangeTest, ClosesUpToTheHighestThereIs) {
   EXPECT_EQ(OpenAfter([] { CloseRange(kFirst + 4, ~0U); }), 0b001111);
 }
 
-INSTANTIATE_TEST_SUITE_P(With, CloseRangeTest, ::testing::Bool(),
+// Of many numbers, most of them free.
+TEST_P(CloseRangeTest, ClosesTheFewThatAreOpenAmongMany) {
+  EXPECT_EQ(OpenAfter([] { CloseRange(100, kFirst + 2); }), 0b111000);
+}
+
+TEST_P(CloseRangeTest, ClosesAllIfNoDescriptorIsFree) {
+  EXPECT_EQ(OpenAfter([] {
+              const rlimit few = {kFirst + kCount, kFirst + kCount};
+              if (setrlimit(RLIMIT_NOFILE, &few) < 0) std::abort();
+              while (dup(STDERR_FILENO) >= 0) {
+              }
+              CloseRange(100, ~0U);
+            }),
+            0);
+}
+
+// The number of calls, and so the time, depends on the descriptors that are
+// open and not on the limit, which in a container may be 2^30.
+TEST_P(CloseRangeTest, TakesNoTimeForNumbersThatAreFree) {
+  if (GetParam() == Machine::kWithoutAList) {
+    GTEST_SKIP() << "there each number up to the limit is tried";
+  }
+  rlimit limit;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  const rlimit high = {std::max<rlim_t>(limit.rlim_max, 1 << 20),
+                       std::max<rlim_t>(limit.rlim_max, 1 << 20)};
+  if (setrlimit(RLIMIT_NOFILE, &high) < 0) {
+    GTEST_SKIP() << "the limit cannot be raised";
+  }
+  EXPECT_EQ(OpenAfter([] {
+              timespec before, after;
+              clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+              CloseRange(100, ~0U);
+              clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+              const int64_t used =
+                  (after.tv_sec - before.tv_sec) * 1'000'000'000 +
+                  after.tv_nsec - before.tv_nsec;
+              if (used > 5'000'000) std::abort();  // each number: 60 ms or more
+            }),
+            0);
+  EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+// One by one only the numbers below the limit are found.
+TEST_P(CloseRangeTest, ClosesWhatIsAboveALimitThatWasLowered) {
+  if (GetParam() == Machine::kWithoutAList) {
+    GTEST_SKIP() << "there no number above the limit is tried";
+  }
+  EXPECT_EQ(OpenAfter([] {
+              const rlimit few = {kFirst + 1, kFirst + 1};
+              if (setrlimit(RLIMIT_NOFILE, &few) < 0) std::abort();
+              CloseRange(100, ~0U);
+            }),
+            0);
+}
+
+INSTANTIATE_TEST_SUITE_P(With, CloseRangeTest,
+                         ::testing::Values(Machine::kWithTheCall,
+                                           Machine::kWithoutTheCall,
+                                           Machine::kWithoutAList),
                          [](const auto& info) {
-                           return info.param ? "TheCall" : "NoSuchCall";
+                           return info.param == Machine::kWithTheCall
+                                      ? "TheCall"
+                                  : info.param == Machine::kWithoutTheCall
+                                      ? "NoSuchCall"
+                                      : "NeitherCallNorList";
                          });
 
 }  // namespace
