@@ -300,9 +300,11 @@ pid_t CloneSpawner::CloneByWay(uint64_t flags, pid_t* spawned) const {
 }
 
 // From here on we are the child. noexcept is the wall that keeps an exception
-// of the body out of the parent's frames, which lie copied below this one.
-void CloneSpawner::RunChild(absl::FunctionRef<int()> body,
-                            absl::Span<const int> kept_fds) const noexcept {
+// of the body out of the parent's frames, which lie copied below this one: they
+// were entered with another canary, and so was this one.
+BROOD_NO_STACK_PROTECTOR void CloneSpawner::RunChild(
+    absl::FunctionRef<int()> body,
+    absl::Span<const int> kept_fds) const noexcept {
   spawned_pid = tid_address_ != nullptr ? *tid_address_ : getpid();
   ClosePrivateFds(kept_fds);
   if (robust_list_ != nullptr) {
@@ -316,6 +318,8 @@ void CloneSpawner::RunChild(absl::FunctionRef<int()> body,
   SetSignals();
   SyncPoint("spawn: born");
 
+  // The last step: whatever is called from here on has the new canary.
+  if (settings_.own_stack_canary) RenewStackCanary();
   Leave(body());
 }
 

@@ -7,6 +7,7 @@
 //   - no signal is blocked or handled, and only those are ignored that
 //     ChildSettings says
 //   - it runs in the process group that ChildSettings says
+//   - it has a stack canary of its own, if ChildSettings says so
 //   - the framework's descriptors (private_fds.h) are closed
 //   - gettid(), raise() and robust mutexes work: the C library's cached thread
 //     id and robust list are those of the child
@@ -56,6 +57,7 @@
 #include "absl/types/optional.h"
 #include "absl/types/span.h"
 #include "brood/proc/child.h"
+#include "brood/proc/hardening/stack_canary.h"
 
 namespace brood::proc {
 
@@ -78,6 +80,11 @@ struct ChildSettings {
   // is given so that one system call is enough: if it was lowered since, it
   // stays lowered.
   absl::optional<rlimit> descriptors;
+  // Whether the child has a stack canary of its own; see
+  // hardening/stack_canary.h. If not, it has that of the process that spawns,
+  // and the body may return into functions that were entered before, as a
+  // handler that resumes a coroutine of the parent does.
+  bool own_stack_canary = true;
 };
 
 // SpawnFallback says how children are created where that is not by clone3 with
@@ -173,8 +180,9 @@ class CloneSpawner final : public Spawner {
   pid_t Clone(uint64_t flags, pid_t* spawned) const;
   pid_t CloneByWay(uint64_t flags, pid_t* spawned) const;
   bool TryNextWay() const;
-  [[noreturn]] void RunChild(absl::FunctionRef<int()> body,
-                             absl::Span<const int> kept_fds) const noexcept;
+  [[noreturn]] BROOD_NO_STACK_PROTECTOR void RunChild(
+      absl::FunctionRef<int()> body,
+      absl::Span<const int> kept_fds) const noexcept;
   void JoinGroup() const;
   void LimitDescriptors() const;
   void SetSignals() const;

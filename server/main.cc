@@ -67,6 +67,17 @@ DEFINE_string(max_connections, "1000",
 DEFINE_bool(huge_text, true,
             "keep the program's code on huge pages, if the machine has any: "
             "children start and end faster");
+DEFINE_bool(stack_canary, true,
+            "give each child a stack canary of its own, which cannot be found "
+            "out in one child after the other");
+DEFINE_bool(dumpable, false,
+            "let processes of the same user read and trace the server and its "
+            "children, and let the kernel write core files");
+DEFINE_string(oom_score_adj, "500",
+              "how much more willingly than the server the kernel kills "
+              "spares, workers and children of a zygote when memory runs out");
+DEFINE_bool(oom_score_with_fork, false,
+            "do so for each child that is forked for a connection as well");
 DEFINE_string(max_size, "1024", "bytes read at a time by the echo handler");
 DEFINE_string(linger, "2s",
               "how long a child discards what its client still sends after "
@@ -189,6 +200,7 @@ int Main(int argc, char** argv) {
   if (task == Task::kCheckConfig) return PrintThatOptionsAreValid(*options);
   ProcessOptions process;
   process.descriptors = ProcessOptions::kUpToHardLimit;
+  process.dumpable = options->hardening.dumpable;
   const absl::Status prepared = PrepareProcess(process);
   if (!prepared.ok()) Fail(prepared, ExitCode::kSystemRefused);
   options->upgrade.command = CommandToRepeat(argc > 0 ? argv[0] : "", *given);

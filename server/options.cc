@@ -33,6 +33,7 @@ constexpr NamedValue<UnixDeadlines> kUnixDeadlinesNames[] = {
 };
 
 constexpr int kLargestSize = 16 << 20;
+constexpr int kHighestOomScore = 1000;
 constexpr int kMostConnections = 1000000;
 constexpr int kMostAhead = 100000;
 constexpr int kFastestLog = 1000000;
@@ -151,6 +152,8 @@ absl::Status Options::Validate() const {
                      kLongestTimeout),
         CheckUpgradeCommand(upgrade.command),
         CheckEnum("children", children),
+        CheckRange("hardening.oom_score_adj", hardening.oom_score_adj, 0,
+                   kHighestOomScore),
         CheckEnum("unix_deadlines", unix_deadlines),
         CheckEnum("on_parent_death", on_parent_death),
         CheckEnum("log.level", log.level),

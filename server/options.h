@@ -17,6 +17,7 @@
 #include "brood/server/connection_report.h"
 #include "brood/server/log_level.h"
 #include "brood/server/strategy_kind.h"
+#include "brood/server/vocabulary/hardening_options.h"
 
 namespace brood::server {
 
@@ -67,9 +68,8 @@ absl::StatusOr<UnixDeadlines> ParseUnixDeadlines(absl::string_view text);
 // be copied and owns no descriptor. What its functions refer to must outlive
 // the server.
 //
-// Durations and sizes have their units in their types and comments. A timeout
-// of zero is off. The flags of the standalone server set these fields; see
-// server/command_line/flags.h.
+// A timeout of zero is off. The flags of the standalone server set these
+// fields; see server/command_line/flags.h.
 //
 // Errors: Validate() names the first bad field as it is spelled here, its value
 // and what is allowed: "spares.min=0: must be 1 to 100000".
@@ -122,16 +122,14 @@ struct Options {
   // Default: 1000. Range: 1 to 1000000 children.
   int max_connections = 1000;
 
-  // Sets how many bytes a child reads from its client at a time: while it
-  // discards what the client still sends after the reply, and in the echo
-  // handler of the standalone server.
+  // Sets how many bytes a child reads at a time while it discards what a client
+  // sends after the reply, and in the standalone echo handler.
   //
   // Default: 1024. Range: 1 to 2^24 bytes.
   int max_size = 1024;
 
   // Limits how long a child discards what its client still sends after the
-  // handler has returned; see server/handler.h. Zero closes the connection at
-  // once.
+  // handler has returned; see server/handler.h. Zero closes at once.
   //
   // Default: 2 s. Range: 0 to 1 hour.
   absl::Duration linger = absl::Seconds(2);
@@ -157,8 +155,7 @@ struct Options {
   //
   // kInherit is for a program that a terminal controls together with its
   // children. Ctrl-C then ends the children at once, kill(0, ...) in a handler
-  // reaches the server, and a deadline ends the child alone. kSession costs
-  // about 35 us for each child.
+  // reaches the server, and a deadline ends the child alone. kSession: 35 us.
   //
   // Default: ChildGroup::kOwn.
   ChildGroup children = ChildGroup::kOwn;
@@ -169,6 +166,9 @@ struct Options {
   //
   // Default: does nothing.
   std::function<absl::Status()> prepare_child;
+
+  // Says how children are protected from each other, and the server from them.
+  HardeningOptions hardening;
 
   // --------------------------------------------------------------------------
   // Strategy kSpares

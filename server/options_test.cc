@@ -129,6 +129,8 @@ TEST(OptionsTest, NameABadFieldOfAGroupAsItIsSpelled) {
        "spares.max=3: must be 4 to 100000"},
       {[](Options& o) { o.pool.workers = 100001; },
        "pool.workers=100001: must be 1 to 100000"},
+      {[](Options& o) { o.hardening.oom_score_adj = 1001; },
+       "hardening.oom_score_adj=1001: must be 0 to 1000"},
       {[](Options& o) { o.pool.max_connections = 0; },
        "pool.max_connections=0: must be 1 to 1000000"},
       {[](Options& o) { o.deadlines.first_byte = -absl::Seconds(1); },

@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "brood/proc/hardening/exposure.h"
 #include "brood/proc/memory/huge_text.h"
 #include "brood/server/control/request_signals.h"
 #include "brood/server/process/inheritance.h"
@@ -148,6 +149,7 @@ absl::Status PrepareProcess(const ProcessOptions& options) {
   prepared.Update(opened);
   prepared.Update(RaisePendingSignals());
   prepared.Update(RaiseDescriptors(options.descriptors));
+  if (!options.dumpable) prepared.Update(proc::CloseToOthers());
   if (options.huge_text) prepared.Update(proc::MoveTextToHugePages());
   if (is_first) {
     for (std::string& phrase : inherited.Unusual()) {

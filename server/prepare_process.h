@@ -31,6 +31,16 @@ struct ProcessOptions {
   //
   // Default: false.
   bool huge_text = false;
+
+  // Leaves the process open to others of the same user. If false, none of them
+  // can read its memory, trace it or copy its descriptors, and the kernel
+  // writes no core file of it (PR_SET_DUMPABLE): neither can a child that was
+  // taken over. Signals are not affected. As another user than root, the
+  // process and its children then cannot read /proc/self/environ nor write
+  // /proc/self/oom_score_adj. A program that the process executes is open.
+  //
+  // Default: true, because the process is the program's.
+  bool dumpable = true;
 };
 
 // Prepares this process to be a server, whatever its starter left to it:

@@ -120,7 +120,8 @@ TcpServer::Impl::Impl(const Options& options, Requests requests,
       program_(std::move(handler),
                {static_cast<size_t>(options.max_size), options.linger},
                options.prepare_child, &log_, options.on_parent_death,
-               reports_.get(), options.child_stderr) {}
+               reports_.get(), options.child_stderr,
+               ChildHardening::For(options)) {}
 
 absl::StatusOr<std::unique_ptr<TcpServer::Impl>> TcpServer::Impl::Create(
     const Options& options, Handler handler,

@@ -4,30 +4,71 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/string_view.h"
+#include "brood/proc/hardening/exposure.h"
 #include "brood/proc/memory/child_pages.h"
 #include "brood/proc/parent_death.h"
 #include "brood/proc/sync_point.h"
 #include "brood/server/child/standard_error.h"
+#include "brood/server/strategy_kind.h"
 
 namespace brood::server {
+
+// Where children are forked ahead, one that is forked for its connection is the
+// exception, and its time is not what the strategy is chosen for.
+ChildHardening ChildHardening::For(const Options& options) {
+  constexpr int kHighest = 1000;
+  const HardeningOptions& asked = options.hardening;
+  ChildHardening hardening;
+  hardening.closes = !asked.dumpable;
+  if (asked.oom_score_adj > 0) {
+    hardening.oom_score =
+        std::min(kHighest, std::max(proc::OomScore(), 0) + asked.oom_score_adj);
+  }
+  hardening.oom_score_in_each = asked.oom_score_with_fork ||
+                                options.strategy == StrategyKind::kSpares ||
+                                options.strategy == StrategyKind::kPool;
+  return hardening;
+}
 
 ChildProgram::ChildProgram(Handler handler, const LingerSettings& settings,
                            std::function<absl::Status()> prepare, EventLog* log,
                            OnParentDeath on_parent_death,
                            const HandlerReports* reports,
-                           ChildStderr standard_error)
+                           ChildStderr standard_error,
+                           const ChildHardening& hardening)
     : handler_(std::move(handler)),
       settings_(settings),
       prepare_(std::move(prepare)),
       log_(log),
       die_with_(on_parent_death == OnParentDeath::kDie ? getpid() : 0),
       reports_(reports),
-      standard_error_(standard_error) {}
+      standard_error_(standard_error),
+      hardening_(hardening) {}
+
+void ChildProgram::HardenZygote() const {
+  Harden(/*sets_oom_score=*/true);
+  has_oom_score_ = true;
+}
 
 absl::optional<int> ChildProgram::Begin() const {
+  Harden(/*sets_oom_score=*/true);
+  return PrepareAndShareFate();
+}
+
+// In this order: a process that is closed cannot write to its files in /proc,
+// unless it is root's. TcpServer::Create() warns of what is refused.
+void ChildProgram::Harden(bool sets_oom_score) const {
+  if (sets_oom_score && hardening_.oom_score && !has_oom_score_) {
+    proc::SetOomScore(*hardening_.oom_score);
+  }
+  if (hardening_.closes) proc::CloseToOthers().IgnoreError();
+}
+
+absl::optional<int> ChildProgram::PrepareAndShareFate() const {
   absl::Status begun = SetStandardError(standard_error_);
   if (begun.ok()) begun = Prepare();
   // Last, for the step before may have changed the user, and then the kernel
@@ -83,9 +124,10 @@ int ChildProgram::ToExitCode(int code) {
 
 int ChildProgram::BeginAndServe(net::Connection& connection,
                                 uint32_t page) const {
+  Harden(hardening_.oom_score_in_each);
   // First, for the embedder's prepare_child may forbid system calls.
   if (const absl::optional<int> failed = EnterPage(page)) return *failed;
-  if (const absl::optional<int> failed = Begin()) return *failed;
+  if (const absl::optional<int> failed = PrepareAndShareFate()) return *failed;
   return Serve(connection);
 }
 

@@ -19,6 +19,21 @@
 
 namespace brood::server {
 
+// ChildHardening is what a child does to itself before anything else; see
+// HardeningOptions. The default does nothing.
+struct ChildHardening {
+  // Returns what `options` ask for. In the parent.
+  static ChildHardening For(const Options& options);
+
+  // Whether the process is closed to others of the same user.
+  bool closes = false;
+  // The oom_score_adj of a process that is created ahead of its connections;
+  // nothing if it is left as it is.
+  absl::optional<int> oom_score;
+  // Whether a child that is created for one connection has it, too.
+  bool oom_score_in_each = false;
+};
+
 // ChildProgram is what the children of a server do, however they are created.
 //
 // Created in the parent from the options of the embedder; runs in the child. A
@@ -38,11 +53,16 @@ class ChildProgram {
                std::function<absl::Status()> prepare, EventLog* log,
                OnParentDeath on_parent_death = OnParentDeath::kFinish,
                const HandlerReports* reports = nullptr,
-               ChildStderr standard_error = ChildStderr::kShared);
+               ChildStderr standard_error = ChildStderr::kShared,
+               const ChildHardening& hardening = {});
 
-  // Sets standard error, runs Options::prepare_child, and then arranges that
+  // Hardens this process, a zygote or its standby. What it forks is as hard.
+  void HardenZygote() const;
+  // Hardens this process, sets standard error, runs
+  // Options::prepare_child, and then arranges that
   // the process ends with the server, if it is to. Called once in a process
-  // that was just created. Returns nothing if the process can serve.
+  // that was just created ahead of its connections. Returns nothing if the
+  // process can serve.
   absl::optional<int> Begin() const;
   // Makes `page` the one to which this process reports, and takes all others
   // from it. Called once in a process, before Serve(). Returns nothing if the
@@ -60,6 +80,8 @@ class ChildProgram {
   static int ToExitCode(int code);
 
  private:
+  absl::optional<int> PrepareAndShareFate() const;
+  void Harden(bool sets_oom_score) const;
   absl::Status Prepare() const;
   absl::Status ShareFate() const;
 
@@ -70,6 +92,9 @@ class ChildProgram {
   const pid_t die_with_;  // 0 if the process outlives the server
   const HandlerReports* const reports_;
   const ChildStderr standard_error_;
+  const ChildHardening hardening_;
+  // Whether this process has its oom_score_adj from the zygote that forked it.
+  mutable bool has_oom_score_ = false;
 };
 
 }  // namespace brood::server

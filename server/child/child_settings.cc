@@ -24,6 +24,7 @@ proc::ChildSettings SettingsOfChildren(const Options& options) {
   settings.ignored = {SIGHUP, SIGUSR2};
   settings.ignored_as_in_parent = {SIGINT, SIGQUIT};
   settings.descriptors = Preparation::OfThisProcess().descriptors_before();
+  settings.own_stack_canary = options.hardening.stack_canary;
   return settings;
 }
 

@@ -12,7 +12,8 @@ namespace brood::server {
 // signals by which the server is asked for an upgrade. A signal that was
 // ignored when the program was started, as a shell does it for a job in the
 // background, stays ignored. A limit of descriptors that PrepareProcess() has
-// raised is what it was before.
+// raised is what it was before. Its stack canary is its own, unless the options
+// say otherwise.
 //
 // Runs in the parent, once for each server.
 //

@@ -57,10 +57,12 @@ std::map<std::string, std::string> DefinedFlags() {
 // Does not compile if there is a field that it does not know.
 std::map<std::string, std::string> FieldsOf(const Options& options) {
   const auto& [listen, unix_mode, backlog, strategy, max_connections, max_size,
-               linger, owns_all_children, init, children, prepare_child, spares,
-               pool, deadlines, unix_deadlines, drain_grace, on_parent_death,
-               take_signals, upgrade, log, child_stderr, notify_socket,
-               handler_reports, on_connection_end] = options;
+               linger, owns_all_children, init, children, prepare_child,
+               hardening, spares, pool, deadlines, unix_deadlines, drain_grace,
+               on_parent_death, take_signals, upgrade, log, child_stderr,
+               notify_socket, handler_reports, on_connection_end] = options;
+  const auto& [stack_canary, dumpable, oom_score_adj, oom_score_with_fork] =
+      hardening;
   const auto& [spares_min, spares_max] = spares;
   const auto& [pool_workers, pool_max_connections] = pool;
   const auto& [first_byte, idle, connection, peer] = deadlines;
@@ -83,6 +85,10 @@ std::map<std::string, std::string> FieldsOf(const Options& options) {
       {"init", text(init)},
       {"children", text(NameOf(children))},
       {"prepare_child", set(prepare_child)},
+      {"hardening.stack_canary", text(stack_canary)},
+      {"hardening.dumpable", text(dumpable)},
+      {"hardening.oom_score_adj", text(oom_score_adj)},
+      {"hardening.oom_score_with_fork", text(oom_score_with_fork)},
       {"spares.min", text(spares_min)},
       {"spares.max", text(spares_max)},
       {"pool.workers", text(pool_workers)},
@@ -125,6 +131,10 @@ const std::map<std::string, std::string>& OtherTexts() {
       {"workers", "7"},
       {"max_connections_per_worker", "7"},
       {"init", "true"},
+      {"stack_canary", "false"},
+      {"dumpable", "true"},
+      {"oom_score_adj", "7"},
+      {"oom_score_with_fork", "true"},
       {"children", "inherit"},
       {"first_byte_timeout", "7s"},
       {"idle_timeout", "7s"},
@@ -237,7 +247,7 @@ TEST(FlagsTest, NamesTheFlagOfAFieldThatIsOutOfItsRange) {
                          StartsWith(absl::StrCat("--", flag.name, "=-1"))));
     ++checked;
   }
-  EXPECT_EQ(checked, 14);
+  EXPECT_EQ(checked, 15);
 }
 
 TEST(FlagsTest, NamesEachFlagInAnError) {

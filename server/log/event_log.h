@@ -207,6 +207,15 @@ class EventLog {
   void PreforkFailed(const absl::Status& why, absl::Duration pause);
   // Logs which process is the zygote.
   void ZygoteServes(pid_t pid);
+  // Logs that the zygote has done nothing for long, while `waiting` connections
+  // waited for it, and is killed or made to go on.
+  void ZygoteStalled(pid_t pid, size_t waiting);
+  // Logs that the zygote is created anew, because `what` of this process is not
+  // the one with which it was created.
+  void ZygoteReplaced(absl::string_view what);
+  // Logs that `option`, a field of Options that hardens children, cannot be
+  // kept.
+  void HardeningRefused(absl::string_view option, const absl::Status& why);
   // Logs that the zygote ended.
   void ZygoteEnded(pid_t pid, const proc::ExitStatus& status);
 

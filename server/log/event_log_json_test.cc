@@ -103,7 +103,8 @@ TEST_F(EventLogJsonTest, NamesEachEvent) {
           "accept-paused", "accept-failed", "listener-closed", "no-deadline",
           "peer-timeout-left-to-kernel", "connections-not-visible",
           "call-failed", "poll-paused", "worker-died-at-start", "worker-killed",
-          "prefork-failed", "zygote-ready", "zygote-ended"));
+          "prefork-failed", "zygote-ready", "zygote-stalled", "zygote-replaced",
+          "hardening-refused", "zygote-ended"));
 }
 
 // The keys are an interface: a new key is added to the list, and none changes

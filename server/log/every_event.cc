@@ -139,6 +139,9 @@ void LogEveryEvent(EventLog& log) {
   log.WorkerKilled(4714, "it shut its queue down", LogTime());
   log.PreforkFailed(refused, kLogPause);
   log.ZygoteServes(4715);
+  log.ZygoteStalled(4715, 3);
+  log.ZygoteReplaced("the user id");
+  log.HardeningRefused("hardening.stack_canary", refused);
   log.ZygoteEnded(4715, KilledBy(SIGKILL));
 }
 

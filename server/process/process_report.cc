@@ -7,14 +7,42 @@
 #include <cstddef>
 #include <string>
 
+#include "absl/status/status.h"
+#include "brood/proc/hardening/exposure.h"
+#include "brood/proc/hardening/stack_canary.h"
 #include "brood/server/process/descriptor_budget.h"
 #include "brood/server/process/preparation.h"
+#include "brood/server/strategy_kind.h"
 
 namespace brood::server {
+namespace {
+
+// What a child of this process could not do to itself. A machine on which the
+// canary cannot be changed is in the documentation, and not in the log.
+void ReportHardening(const Options& options, EventLog* log) {
+  const HardeningOptions& asked = options.hardening;
+  if (asked.stack_canary) {
+    const absl::Status drawn = proc::CheckStackCanary();
+    if (!drawn.ok() && !absl::IsUnimplemented(drawn)) {
+      log->HardeningRefused("hardening.stack_canary", drawn);
+    }
+  }
+  if (asked.oom_score_adj > 0 &&
+      (asked.oom_score_with_fork || options.strategy != StrategyKind::kFork)) {
+    const absl::Status written = proc::CheckOomScore();
+    if (!written.ok()) {
+      log->HardeningRefused("hardening.oom_score_adj", written);
+    }
+  }
+}
+
+}  // namespace
 
 void ReportProcess(const Options& options, EventLog* log) {
   const std::string inherited = Preparation::OfThisProcess().TakeReport();
   if (!inherited.empty()) log->Inherited(inherited);
+
+  ReportHardening(options, log);
 
   // The kernel keeps the exits of children in a queue, and limits its length.
   rlimit limit;

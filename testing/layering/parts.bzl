@@ -101,7 +101,7 @@ def server_part_queries(name, everything, scope):
       find a path.
     """
     for package in SHIPPED_PACKAGES:
-        part = package[len("server/"):] if package.startswith("server/") else "vocabulary"
+        part = package.split("/")[1] if package.startswith("server/") else "vocabulary"
         if part not in _MAY_GO_TO and part not in ["text", "report"]:
             fail("//testing/layering does not know the part " + package)
     nothing = []
