@@ -1,9 +1,11 @@
 #include "brood/net/handoff_queue.h"
 
+#include <fcntl.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <chrono>  // NOLINT(build/c++11): the monotonic clock.
@@ -129,6 +131,10 @@ absl::Status SendPacket(const Socket& socket, absl::string_view bytes, int fd) {
   if (errno == EAGAIN) {
     return absl::UnavailableError("sendmsg: the queue is full");
   }
+  if (errno == ETOOMANYREFS) {
+    return absl::ResourceExhaustedError(
+        "sendmsg: too many descriptors are on their way");
+  }
   return absl::ErrnoToStatus(errno, "sendmsg");
 }
 
@@ -204,9 +210,13 @@ absl::Status HandoffQueue::Offer(Ticket ticket,
   return SendPacket(offering_, BytesOf(wire), connection.fd());
 }
 
-absl::Status HandoffQueue::Order(Ticket order) const {
-  const Wire wire = {kMagic, 0, order, 0, {}, {}};
-  return SendPacket(offering_, BytesOf(wire), -1);
+absl::Status HandoffQueue::Order(Ticket order, int fd) const {
+  Wire wire = {kMagic, 0, order, 0, {}, {}};
+  if (fd >= 0) {
+    wire.has_connection = 1;
+    wire.peer = wire.local_address = PeerAddress::Unix().ToBytes();
+  }
+  return SendPacket(offering_, BytesOf(wire), fd);
 }
 
 absl::StatusOr<absl::optional<HandoffQueue::Message>> HandoffQueue::TakeBack()
@@ -228,6 +238,11 @@ bool HandoffQueue::Discard() const {
     if (!Acknowledge()) return errno == EAGAIN;
   }
   return true;
+}
+
+bool HandoffQueue::ReplaceBy(HandoffQueue other) const {
+  return dup3(other.fd_to_await(), fd_to_await(), O_CLOEXEC) >= 0 &&
+         dup3(other.fd_to_offer(), fd_to_offer(), O_CLOEXEC) >= 0;
 }
 
 bool HandoffQueue::Empty() const {

@@ -22,8 +22,9 @@
 //
 // Errors, naming the call:
 //   Unavailable        Offer: the queue is full, for now
-//   ResourceExhausted  Await, TakeBack: no descriptor is free; the connection
-//                      stays in the queue
+//   ResourceExhausted  Offer: too many descriptors of this user are on their
+//                      way, in all sockets; Await, TakeBack: no descriptor is
+//                      free, and the connection stays in the queue
 //   OutOfRange         Await: the queue has ended
 //   InvalidArgument    the message is not one of Offer()'s; Acknowledge() it
 //   others             the errno of socketpair, sendmsg, recvmsg
@@ -122,7 +123,9 @@ class HandoffQueue {
   // In the parent. Neither blocks nor takes ownership: the queue gets a copy of
   // the connection, and the caller closes its own.
   absl::Status Offer(Ticket ticket, const Connection& connection) const;
-  absl::Status Order(Ticket order) const;
+  // With a copy of `fd`, unless that is -1; it arrives as the socket of a
+  // connection.
+  absl::Status Order(Ticket order, int fd = -1) const;
   // Removes the first message and gives it; nothing if there is none.
   absl::StatusOr<absl::optional<Message>> TakeBack() const;
   // Whether everything that was offered was acknowledged. (If the kernel does
@@ -130,6 +133,10 @@ class HandoffQueue {
   bool Empty() const;
   // Removes all there are; false if the kernel did not let it.
   bool Discard() const;
+  // Makes the numbers of both descriptors stand for those of `other`, and thus
+  // ends this process's part in the queue that they stood for. Returns false if
+  // the kernel refuses it.
+  bool ReplaceBy(HandoffQueue other) const;
 
   // In the child. Waits for the first message, which stays where it is,
   absl::StatusOr<Message> Await() const;

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
 #include "brood/proc/reaper.h"
@@ -41,6 +42,9 @@ class AutoStrategy : public Strategy {
   absl::StatusOr<Rehearsal> RehearseAtStart() override;
   absl::StatusOr<Rehearsal> RehearseToServe() override;
   absl::Status Prepare() override;
+  absl::Status IdentityChanged(absl::string_view what) override {
+    return chosen_->IdentityChanged(what);
+  }
   bool HasRoom() const override { return chosen_->HasRoom(); }
   void Dispatch(Slot slot, net::Connection connection, net::Instant now,
                 Events& events) override {

@@ -11,7 +11,7 @@
 #include "brood/server/strategy/pool.h"
 #include "brood/server/strategy/spares.h"
 #include "brood/server/strategy/worker_reports.h"
-#include "brood/server/strategy/zygote.h"
+#include "brood/server/strategy/zygote/zygote.h"
 #include "brood/server/strategy_kind.h"
 
 namespace brood::server {

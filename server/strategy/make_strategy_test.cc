@@ -17,7 +17,7 @@
 #include "brood/server/strategy/fork_per_connection.h"
 #include "brood/server/strategy/pool.h"
 #include "brood/server/strategy/spares.h"
-#include "brood/server/strategy/zygote.h"
+#include "brood/server/strategy/zygote/zygote.h"
 #include "brood/server/strategy_kind.h"
 #include "brood/testing/fakes/strategy_fixture.h"
 #include "brood/testing/status_matchers.h"

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
 #include "brood/proc/exit_status.h"
@@ -54,9 +55,9 @@ class Strategy {
  public:
   // Events reports progress to the owner of the connections' records, during
   // the calls below. For each slot: Serving or Assigned, then Ended; or Failed;
-  // each preceded by any number of Returned and Refused. An implementation must
-  // not call the strategy back: it collects what has to be done (see
-  // Connections).
+  // each preceded by any number of Returned, Refused and Deferred. An
+  // implementation must not call the strategy back: it collects what has to be
+  // done (see Connections).
   class Events {
    public:
     // Process `pid`, which was created for the connection, has owned it since
@@ -77,6 +78,10 @@ class Strategy {
     // can be dispatched again.
     virtual void Refused(Slot slot, net::Connection connection,
                          const absl::Status& why, net::Instant now) = 0;
+    // There is no room for the connection, for now. No byte was read; it can be
+    // dispatched again when HasRoom().
+    virtual void Deferred(Slot slot, net::Connection connection,
+                          const absl::Status& why, net::Instant now) = 0;
     // No process could be created. The connection has been closed.
     virtual void Failed(Slot slot, const absl::Status& why,
                         net::Instant now) = 0;
@@ -116,6 +121,14 @@ class Strategy {
   // before the first Dispatch(), and again whenever foreign code has run. Fails
   // if this process cannot create processes.
   virtual absl::Status Prepare() = 0;
+
+  // Notes that this process has other rights than when the server was created,
+  // or than at the last call: `what` differs, as ProcessIdentity has it. From
+  // then on, connections go to processes that have its rights, and are created
+  // from now on. Fails if that cannot be.
+  virtual absl::Status IdentityChanged(absl::string_view /*what*/) {
+    return BeginGeneration();
+  }
 
   // Returns whether a connection could be dispatched now. If not, none is
   // accepted until a readable fd() or an alarm() says to ask again.

@@ -60,7 +60,9 @@ void Connections::DispatchWaiting(Instant now, Strategy& strategy) {
   dispatched_again_.swap(waiting_);
   for (Waiting& waiting : dispatched_again_) {
     const bool is_refused = waiting.give_up_at != net::Never();
-    if (is_refused && paused && !terminating_ && !Expired(waiting.slot)) {
+    const bool waits =
+        (is_refused && paused) || (waiting.awaits_room && !strategy.HasRoom());
+    if (waits && !terminating_ && !Expired(waiting.slot)) {
       waiting_.push_back(std::move(waiting));
     } else {
       DispatchAgain(std::move(waiting), now, strategy);
@@ -218,6 +220,20 @@ void Connections::Refused(Slot slot, net::Connection connection,
   waiting_.push_back(std::move(waiting));
 }
 
+// For as long as its deadlines allow: the strategy makes room, or fails.
+void Connections::Deferred(Slot slot, net::Connection connection,
+                           const absl::Status& why, Instant now) {
+  if (waiting_.size() >= kMostWaiting || terminating_) {
+    connection.Close();
+    Failed(slot, why, now);
+    return;
+  }
+  proc::PrivateFdRegistration registration(connection.fd());
+  Waiting waiting = {slot, std::move(connection), std::move(registration)};
+  waiting.awaits_room = true;
+  waiting_.push_back(std::move(waiting));
+}
+
 void Connections::Failed(Slot slot, const absl::Status& why, Instant now) {
   ++strategy_reports_;
   const net::PeerAddress peer = scoreboard_.entry(slot).peer;
@@ -266,7 +282,7 @@ void Connections::AddTexts(const Scoreboard::Entry& entry, Instant ended_at,
 // Taken out first: the embedder's function may run another turn of this server.
 void Connections::SendReports() {
   if (reports_.empty()) return;
-  std::vector<ConnectionReport> reports;
+  proc::ParentOnlyVector<ConnectionReport> reports;
   reports.swap(reports_);
   for (const ConnectionReport& report : reports) {
     CallMustNotThrow("Options::on_connection_end",

@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -65,6 +64,8 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
   bool MayAccept(net::Instant now) const {
     return waiting_.empty() && gate_.Open(scoreboard_.running(), now);
   }
+  // Reports whether a connection waits to be given to a strategy again.
+  bool has_waiting() const { return !waiting_.empty(); }
   // Returns when MayAccept() changes by itself; Never() if it does not.
   net::Instant resume_at(net::Instant now) const {
     return gate_.resume_at(now);
@@ -78,7 +79,8 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
   // Gives connections that have no process to `strategy` again: those whose
   // process died before it took them over, and, when a pause is over, those for
   // which none could be created. One of the latter is closed kLongestWait after
-  // the first attempt.
+  // the first attempt. Those for which the strategy had no room wait until it
+  // has.
   void DispatchWaiting(net::Instant now, Strategy& strategy);
 
   // Kills the processes of connections whose deadline has passed.
@@ -115,6 +117,8 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
                 const proc::ExitStatus& status) override;
   void Refused(Slot slot, net::Connection connection, const absl::Status& why,
                net::Instant now) override;
+  void Deferred(Slot slot, net::Connection connection, const absl::Status& why,
+                net::Instant now) override;
   void Failed(Slot slot, const absl::Status& why, net::Instant now) override;
   Remains RemainsOf(Slot slot) override {
     const Deadlines::Remains remains = deadlines_->RemainsOf(slot);
@@ -134,6 +138,8 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
     proc::ExitStatus status = proc::ExitStatus::Unknown();
     // When to give up; Never() if a process has not been refused.
     net::Instant give_up_at = net::Never();
+    // Whether it waits until the strategy has room.
+    bool awaits_room = false;
   };
 
   bool Expired(Slot slot) const;
@@ -165,7 +171,7 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
   // Of the connection that is being dispatched again.
   net::Instant give_up_at_ = net::Never();
   // Filled while the strategy reports, and emptied by SendReports().
-  std::vector<ConnectionReport> reports_;
+  proc::ParentOnlyVector<ConnectionReport> reports_;
 };
 
 }  // namespace brood::server

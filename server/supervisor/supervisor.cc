@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <string>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -56,12 +57,14 @@ Supervisor::Supervisor(const Options& options, Parts parts)
 }
 
 absl::Status Supervisor::Start() {
+  identity_ = proc::ProcessIdentity::Look();
   absl::Status started = strategy_->Start();
   return started.ok() ? Rehearse(strategy_->RehearseAtStart()) : started;
 }
 
 absl::Status Supervisor::PrepareToServe() {
   absl::Status ready = strategy_->Prepare();
+  if (ready.ok()) ready = FollowIdentity();
   if (!ready.ok() || reported_ready_) return ready;
   ready = Rehearse(strategy_->RehearseToServe());
   if (!ready.ok()) return ready;
@@ -72,6 +75,18 @@ absl::Status Supervisor::PrepareToServe() {
   handshake_.ReportReady();
   service_manager_->Ready();
   return absl::OkStatus();
+}
+
+// Handlers run with the rights that this process has when it calls Run() or
+// Step(), and not with those of a process that was created before: a program
+// may open its port as root, and then give that up.
+absl::Status Supervisor::FollowIdentity() {
+  proc::ProcessIdentity now = proc::ProcessIdentity::Look();
+  const std::string changed = identity_.DifferenceTo(now);
+  if (changed.empty()) return absl::OkStatus();
+  absl::Status followed = strategy_->IdentityChanged(changed);
+  if (followed.ok()) identity_ = std::move(now);
+  return followed;
 }
 
 absl::Status Supervisor::Run() {
@@ -111,6 +126,7 @@ bool Supervisor::Turn(absl::Duration timeout) {
     Take(&Supervisor::StepUpgrade, now);
     Take(&Supervisor::MaintainStrategy, now);
     Take(&Supervisor::DispatchWaiting, now);
+    CloseStrategy();
     Take(&Supervisor::AcceptBatch, now);
   }
   connections_.SendReports();
@@ -353,8 +369,15 @@ void Supervisor::CloseListener(size_t index) {
 
 // No connection will come any more.
 void Supervisor::ListenersClosed() {
-  strategy_->Close();
+  all_accepted_ = true;
+  CloseStrategy();
   upgrade_->ListenersClosed();
+}
+
+// Those that wait for a process are to be dispatched first.
+void Supervisor::CloseStrategy() {
+  if (!all_accepted_ || connections_.has_waiting()) return;
+  if (!std::exchange(strategy_closed_, true)) strategy_->Close();
 }
 
 }  // namespace brood::server

@@ -14,6 +14,7 @@
 #include "absl/types/optional.h"
 #include "brood/net/instant.h"
 #include "brood/proc/exit_status.h"
+#include "brood/proc/hardening/process_identity.h"
 #include "brood/proc/memory/parent_only.h"
 #include "brood/proc/reaper.h"
 #include "brood/server/admission/accept_failures.h"
@@ -127,6 +128,7 @@ class Supervisor final : public proc::ParentOnly {
   };
 
   absl::Status PrepareToServe();
+  absl::Status FollowIdentity();
   absl::Status Rehearse(const absl::StatusOr<Rehearsal>& rehearsal);
   void AwaitRehearsal(pid_t pid);
   void RehearsalEnded(const proc::Reaper::Ended& ended);
@@ -151,6 +153,7 @@ class Supervisor final : public proc::ParentOnly {
   bool MayAccept(net::Instant now) const;
   bool AcceptOne(size_t index, net::Instant now);
   void CountLeftInQueue();
+  void CloseStrategy();
   void CloseListeners();
   void CloseListener(size_t index);
   void ListenersClosed();
@@ -193,6 +196,12 @@ class Supervisor final : public proc::ParentOnly {
   pid_t rehearsed_pid_ = 0;
   // Whether the way in which children are created was logged.
   bool fallback_logged_ = false;
+  // With which handlers run.
+  proc::ProcessIdentity identity_;
+  // Whether no connection will be accepted any more.
+  bool all_accepted_ = false;
+  // Whether the strategy knows that.
+  bool strategy_closed_ = false;
   // Whether the server was told to stop.
   bool stopping_ = false;
   // Whether children are being sent SIGKILL because the server stops.

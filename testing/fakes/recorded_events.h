@@ -58,6 +58,12 @@ class RecordedEvents final : public server::Strategy::Events {
     returned_.push_back(std::move(connection));
     last_time_ = now;
   }
+  void Deferred(server::Slot slot, net::Connection connection,
+                const absl::Status& why, net::Instant now) override {
+    lines_.push_back(absl::StrCat("deferred ", slot, ": ", why.message()));
+    returned_.push_back(std::move(connection));
+    last_time_ = now;
+  }
   void Failed(server::Slot slot, const absl::Status& why,
               net::Instant now) override {
     lines_.push_back(absl::StrCat("failed ", slot, ": ", why.message()));

@@ -51,7 +51,7 @@ rule 'the time of day is not for decisions' \
 rule 'no code sleeps' \
   '\b(u?sleep|(clock_)?nanosleep|sleep_for|sleep_until|SleepFor)\s*\(' \
   '  usleep(1000);' \
-  server/strategy/zygote_process.cc net/unix_listener.cc `# with nothing else to do` \
+  server/strategy/zygote/zygote_process.cc net/unix_listener.cc `# with nothing else to do` \
   server/supervisor/supervisor.cc # when its poll fails
 rule 'two handlers of signals: one does nothing, one notes a request' \
   '\b(sigaction|sigset|(bsd_)?signal)\s*\(\s*[^)\s]' \

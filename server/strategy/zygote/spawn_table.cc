@@ -1,4 +1,6 @@
-#include "brood/server/strategy/spawn_table.h"
+// SPDX-License-Identifier: Apache-2.0
+
+#include "brood/server/strategy/zygote/spawn_table.h"
 
 #include <sys/mman.h>
 
@@ -32,9 +34,10 @@ SpawnTable::~SpawnTable() {
 }
 
 pid_t* SpawnTable::Begin(uint32_t slot, uint32_t serial) {
+  if (slot >= count_) return nullptr;
   Cell& cell = cells_[slot];
   if (cell.serial != serial) {
-    // In this order: whoever sees the new number sees no old pid.
+    // In this order: a reader that sees the new number sees no old pid.
     cell.pid = 0;
     cell.error = 0;
     cell.at = 0;
@@ -49,6 +52,7 @@ void SpawnTable::Complete(uint32_t slot, int64_t at) { cells_[slot].at = at; }
 void SpawnTable::Fail(uint32_t slot, int error) { cells_[slot].error = error; }
 
 SpawnTable::Record SpawnTable::Read(uint32_t slot, uint32_t serial) const {
+  if (slot >= count_) return {0, 0, 0};
   const Cell& cell = cells_[slot];
   if (cell.serial != serial) return {0, 0, 0};
   return {cell.pid, cell.error, cell.at};

@@ -1,27 +1,7 @@
-// SpawnTable: which process a zygote made for which slot.
-//
-// Memory that the zygote and the supervisor share, a cell for each slot. It is
-// the kernel that writes a newborn's pid into it, before the newborn runs; so
-// there is no moment at which a child lives and the table does not say so,
-// even if the zygote is killed while it makes one. A zygote that takes over can
-// tell from it what the one before had finished.
-//
-// Written in the zygote, read in the supervisor; children do not get it. Each
-// entry names the serial number of what it was made for: one of another number
-// is an old one.
-//
-// Errors: Create() names the call.
-//
-// Example:
-//   absl::StatusOr<SpawnTable> table = SpawnTable::Create(slots);
-//   ... in the zygote:
-//   if (pid_t* pid = table->Begin(slot, serial)) spawner.SpawnSibling(body,
-//   pid);
-//   ... in the supervisor:
-//   SpawnTable::Record birth = table->Read(slot, serial);
+// SPDX-License-Identifier: Apache-2.0
 
-#ifndef BROOD_SERVER_STRATEGY_SPAWN_TABLE_H_
-#define BROOD_SERVER_STRATEGY_SPAWN_TABLE_H_
+#ifndef BROOD_SERVER_STRATEGY_ZYGOTE_SPAWN_TABLE_H_
+#define BROOD_SERVER_STRATEGY_ZYGOTE_SPAWN_TABLE_H_
 
 #include <sys/types.h>
 
@@ -34,38 +14,69 @@
 
 namespace brood::server {
 
+// SpawnTable is which process a zygote created for which slot.
+//
+// It is memory that the zygote and the supervisor share, with a cell for each
+// slot. The kernel writes the pid of a new process into it, before that process
+// runs. So there is no moment at which a child lives and the table does not say
+// so, even if the zygote is killed while it creates one. A zygote that takes
+// over sees in it what the one before had finished.
+//
+// Written in the zygote, read in the supervisor; children do not get it. Each
+// record names the serial number for which the process was created: one of
+// another number is an old one. A slot that comes from a message may have any
+// value: one without a cell has no record.
+//
+// Errors: Create() names the call.
+//
+// Example:
+//   absl::StatusOr<SpawnTable> table = SpawnTable::Create(slots);
+//   ... in the zygote:
+//   if (pid_t* pid = table->Begin(slot, serial)) {
+//     spawner.SpawnSibling(body, pid);
+//   }
+//   ... in the supervisor:
+//   SpawnTable::Record created = table->Read(slot, serial);
 class SpawnTable {
  public:
-  // pid: of the process that was made; error: the errno if none could be. Both
-  // zero: not yet. at: when it was made, in nanoseconds of the monotonic clock;
-  // zero if the zygote had no time to say.
+  // What is known about a process that was asked for. All fields are zero if
+  // nothing is.
   struct Record {
+    // The process; 0 if there is none, or none yet.
     pid_t pid;
+    // The errno with which it could not be created; 0 if it could.
     int error;
+    // When it was created, in nanoseconds of the monotonic clock; 0 if the
+    // zygote had no time to say.
     int64_t at;
   };
 
+  // Maps a table of `cells` cells, which processes that are forked do not get.
   static absl::StatusOr<SpawnTable> Create(size_t cells);
   SpawnTable(SpawnTable&& other) noexcept;
   SpawnTable& operator=(SpawnTable&&) = delete;
   ~SpawnTable();
 
-  // In the zygote: where the pid goes of the process to be made for number
-  // `serial` in `slot`. Null if that was made, or given up, already.
+  // Returns where the pid goes of the process that is to be created for number
+  // `serial` in `slot`. Returns null if it was created, or given up, already,
+  // or there is no such slot. In the zygote.
   pid_t* Begin(uint32_t slot, uint32_t serial);
+  // Records when the process of `slot` was created. In the zygote.
   void Complete(uint32_t slot, int64_t at);
+  // Records the errno with which it could not be created. In the zygote.
   void Fail(uint32_t slot, int error);
 
   // Returns the number of cells.
   uint32_t size() const { return static_cast<uint32_t>(count_); }
 
-  // In the supervisor.
+  // Returns the record for number `serial` in `slot`. In the supervisor.
   Record Read(uint32_t slot, uint32_t serial) const;
 
-  // Whether processes forked from now on get it. At first they do not. To share
-  // it can fail, and whoever is forked without it must not touch it; not to
-  // share it no more is but thrift.
+  // Gives the table to processes that are forked from now on. A process that
+  // was forked without it must not touch it. Fails with the errno of madvise.
   absl::Status ShareWithChildren() const;
+  // Keeps the table from processes that are forked from now on, if the kernel
+  // can.
   void HideFromChildren() const;
 
  private:
@@ -85,4 +96,4 @@ class SpawnTable {
 
 }  // namespace brood::server
 
-#endif  // BROOD_SERVER_STRATEGY_SPAWN_TABLE_H_
+#endif  // BROOD_SERVER_STRATEGY_ZYGOTE_SPAWN_TABLE_H_

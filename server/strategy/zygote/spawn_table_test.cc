@@ -1,4 +1,4 @@
-#include "brood/server/strategy/spawn_table.h"
+#include "brood/server/strategy/zygote/spawn_table.h"
 
 #include <sys/wait.h>
 #include <unistd.h>

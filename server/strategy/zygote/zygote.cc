@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "brood/server/strategy/zygote.h"
+#include "brood/server/strategy/zygote/zygote.h"
 
 #include <poll.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>  // NOLINT(build/c++11): the monotonic clock.
+#include <csignal>
 #include <cstring>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -15,6 +17,7 @@
 #include "brood/proc/child.h"
 #include "brood/proc/errors/errno_status.h"
 #include "brood/proc/sync_point.h"
+#include "brood/server/strategy/fork_per_connection.h"
 
 namespace brood::server {
 namespace {
@@ -80,6 +83,7 @@ absl::Status Zygote::SpawnMissing() {
   absl::Status ready = environment_.spawner->Prepare();
   if (ready.ok()) ready = process_->table().ShareWithChildren();
   if (!ready.ok()) return ready;
+  identity_ = proc::ProcessIdentity::Look();
   if (zygote_pid_ == 0) {
     const absl::StatusOr<pid_t> zygote = Spawn(ChildTag::Zygote());
     ready = zygote.status();
@@ -146,30 +150,52 @@ void Zygote::Dispatch(Slot slot, net::Connection connection, net::Instant now,
                       Events& events) {
   batching_.Dispatched(now);
   const uint32_t serial = NextSerial();
-  const absl::Status offered = queue_->Offer({slot, serial}, connection);
+  absl::Status offered = absl::UnavailableError("the zygote is leaving");
+  if (!dismissed_ && !pending_.full()) {
+    offered = queue_->Offer({slot, serial}, connection);
+  }
   if (!offered.ok()) {
-    events.Refused(slot, std::move(connection), offered, now);
+    QueueRefuses(slot, std::move(connection), offered, now, events);
     return;
   }
   proc::SyncPoint("zygote: offered");
-  pending(pending_count_++) = {slot, serial, {0, 0, 0}};
+  refused_since_ = net::Never();
+  if (pending_.empty()) progress_at_ = now;
+  pending_.Add(slot, serial);
+}
+
+// How much the queue holds is the kernel's answer: it depends on the limits of
+// sockets (net.core.wmem_default), and on how many descriptors of this user are
+// on their way in all sockets. The supervisor keeps the connection until it can
+// be queued. If that lasts, and is not for the zygote to end, this process
+// forks for it, unless it has threads.
+void Zygote::QueueRefuses(Slot slot, net::Connection connection,
+                          const absl::Status& why, net::Instant now,
+                          Events& events) {
+  refused_since_ = std::min(refused_since_, now);
+  const bool is_full = absl::IsUnavailable(why) && !pending_.empty();
+  if (dismissed_ ||
+      (!is_full && now >= net::After(refused_since_, kLongestRefusal))) {
+    ForkPerConnection direct(environment_.spawner, environment_.reaper,
+                             environment_.program);
+    if (direct.Prepare().ok()) {
+      direct.Dispatch(slot, std::move(connection), now, events);
+      return;
+    }
+  }
+  queue_refuses_ = true;
+  retry_at_ = net::After(now, kRetryPeriod);
+  events.Deferred(slot, std::move(connection), why, now);
 }
 
 // Registers the processes that the zygote created, without announcing them.
 void Zygote::AdoptSpawned() {
   if (process_ == nullptr) return;
   proc::SyncPoint("zygote: about to read births");
-  const SpawnTable& table = process_->table();
-  for (; known_ < pending_count_; ++known_) {
-    Pending& next = pending(known_);
-    next.record = table.Read(next.slot, next.serial);
-    if (next.record.pid != 0) {
-      environment_.reaper->Adopt(proc::Child::Adopt(next.record.pid),
-                                 ChildTag::Connection(next.slot).Pack());
-    } else if (next.record.error == 0) {
-      break;  // the zygote works in this order
-    }
-  }
+  pending_.Read(process_->table(), [this](pid_t pid, Slot slot) {
+    environment_.reaper->Adopt(proc::Child::Adopt(pid),
+                               ChildTag::Connection(slot).Pack());
+  });
   const pid_t standby = TakeSpawned(process_->standby_cell(), &standby_serial_,
                                     ChildTag::Standby());
   if (standby != 0) standby_pid_ = standby;
@@ -192,11 +218,16 @@ pid_t Zygote::TakeSpawned(uint32_t cell, uint32_t* serial, ChildTag tag) {
 }
 
 void Zygote::Announce(net::Instant now, Events& events) {
-  while (known_ > 0) {
-    const Pending first = pending(0);
-    PopPending();
-    --known_;
-    if (first.record.pid != 0) {
+  while (!pending_.empty() && pending_.first().is_known()) {
+    const PendingChildren::Entry first = pending_.first();
+    pending_.RemoveFirst();
+    progress_at_ = now;
+    queue_refuses_ = false;
+    if (first.is_lost) {
+      events.Failed(first.slot,
+                    absl::AbortedError("the queue of the zygote has lost it"),
+                    now);
+    } else if (first.record.pid != 0) {
       const net::Instant started_at{std::chrono::nanoseconds(first.record.at)};
       events.Serving(first.slot, first.record.pid,
                      first.record.at != 0 ? started_at : now);
@@ -208,11 +239,6 @@ void Zygote::Announce(net::Instant now, Events& events) {
   }
 }
 
-void Zygote::PopPending() {
-  first_pending_ = (first_pending_ + 1) % kMostQueued;
-  --pending_count_;
-}
-
 // By pid where a standby may have become the zygote since its end was reaped.
 void Zygote::ChildEnded(ChildTag tag, const proc::Reaper::Ended& ended,
                         net::Instant now, Events& events) {
@@ -222,34 +248,15 @@ void Zygote::ChildEnded(ChildTag tag, const proc::Reaper::Ended& ended,
     events.Ended(tag.index, ended.pid, ended.status, now);
   } else if (ended.pid == zygote_pid_) {
     if (!dismissed_) environment_.log->ZygoteEnded(ended.pid, ended.status);
-    ZygoteEnded();
+    ZygoteEnded(now);
   } else if (ended.pid == standby_pid_) {
     standby_pid_ = 0;
   }
 }
 
-// The last process that the zygote created must be known first: it may have
-// been a standby.
-void Zygote::ZygoteEnded() {
-  zygote_pid_ = 0;
-  AdoptSpawned();
-  if (dismissed_) return;
-  // A command that the old zygote did not live to read is not for the next
-  // standby.
-  if (!standby_queue_->Discard() || standby_pid_ == 0) return;
-  PromoteStandby();
-}
-
-// The standby goes on where the zygote was interrupted.
-void Zygote::PromoteStandby() {
-  if (!standby_queue_->Order({kTakeOver, 0}).ok()) return;
-  zygote_pid_ = std::exchange(standby_pid_, 0);
-  environment_.reaper->Retag(zygote_pid_, ChildTag::Zygote().Pack());
-  environment_.log->ZygoteServes(zygote_pid_);
-}
-
 bool Zygote::Complete() const {
-  return zygote_pid_ != 0 && (standby_pid_ != 0 || standby_serial_ != 0);
+  return zygote_pid_ != 0 && !must_replace_ &&
+         (standby_pid_ != 0 || standby_serial_ != 0);
 }
 
 absl::Status Zygote::RequestStandby() {
@@ -267,26 +274,36 @@ void Zygote::Attend(net::Instant now, Events& events) {
 }
 
 void Zygote::Maintain(net::Instant now, bool /*idle*/, Events& events) {
-  if (dismissed_) return;
-  if (closed_ && pending_count_ == 0) {
-    Dismiss();
+  if (dismissed_) {
+    KillDismissed(now);
+    return;
+  }
+  if (now >= retry_at_) {
+    queue_refuses_ = false;
+    retry_at_ = net::Never();
+  }
+  // What was found to be lost has no doorbell.
+  Announce(now, events);
+  if (closed_ && pending_.empty()) {
+    Dismiss(now);
   } else if (!Complete() && now >= next_repair_) {
     Repair(now, events);
   }
-}
-
-// The connections that waited have been served: both processes may exit.
-void Zygote::Dismiss() {
-  dismissed_ = true;
-  for (const auto* queue : {&*queue_, &*standby_queue_}) {
-    queue->Order({kExit, 0}).IgnoreError();
-  }
+  if (now >= stalled_at()) KillStalled(now);
 }
 
 void Zygote::Repair(net::Instant now, Events& events) {
   next_repair_ = net::After(now, kRepairPeriod);
-  const absl::Status repaired =
-      zygote_pid_ == 0 ? SpawnMissing() : RequestStandby();
+  absl::Status repaired;
+  if (zygote_pid_ == 0 && Succeed(now)) return;
+  if (must_replace_) {
+    repaired = Replace();
+  } else if (zygote_pid_ == 0) {
+    progress_at_ = now;
+    repaired = SpawnMissing();
+  } else {
+    repaired = RequestStandby();
+  }
   if (!repaired.ok()) environment_.log->PreforkFailed(repaired, kRepairPeriod);
   if (closed_ && zygote_pid_ == 0) GiveUpQueue(now, events);
 }
@@ -294,25 +311,13 @@ void Zygote::Repair(net::Instant now, Events& events) {
 net::Instant Zygote::alarm(net::Instant now) const {
   const net::Instant events_due =
       EventsWait(now) ? batching_.due(now) : net::Never();
-  return std::min(events_due, repair_alarm());
+  return std::min({events_due, repair_alarm(), stalled_at(), retry_at_});
 }
 
 net::Instant Zygote::repair_alarm() const {
-  if (dismissed_) return net::Never();
-  if (closed_ && pending_count_ == 0) return net::Instant::min();
+  if (dismissed_) return kill_dismissed_at_;
+  if (closed_ && pending_.empty()) return net::Instant::min();
   return Complete() ? net::Never() : next_repair_;
-}
-
-// No process is left to serve the connections that wait, and the server is
-// about to stop. Children that were created are no longer among them.
-void Zygote::GiveUpQueue(net::Instant now, Events& events) {
-  Announce(now, events);
-  queue_->Discard();
-  while (pending_count_ > 0) {
-    const Slot slot = pending(0).slot;
-    PopPending();
-    events.Failed(slot, absl::UnavailableError("the zygote has ended"), now);
-  }
 }
 
 absl::Status Zygote::BeginGeneration() {

@@ -1,27 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#ifndef BROOD_SERVER_STRATEGY_ZYGOTE_H_
-#define BROOD_SERVER_STRATEGY_ZYGOTE_H_
+#ifndef BROOD_SERVER_STRATEGY_ZYGOTE_ZYGOTE_H_
+#define BROOD_SERVER_STRATEGY_ZYGOTE_ZYGOTE_H_
 
 #include <sys/types.h>
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "brood/net/connection.h"
 #include "brood/net/handoff_queue.h"
 #include "brood/net/instant.h"
+#include "brood/proc/hardening/process_identity.h"
 #include "brood/proc/memory/parent_only.h"
 #include "brood/proc/private_fds.h"
 #include "brood/proc/reaper.h"
 #include "brood/server/strategy/event_batching.h"
-#include "brood/server/strategy/spawn_table.h"
 #include "brood/server/strategy/strategy.h"
-#include "brood/server/strategy/zygote_process.h"
+#include "brood/server/strategy/zygote/pending_children.h"
+#include "brood/server/strategy/zygote/zygote_process.h"
 
 namespace brood::server {
 
@@ -34,9 +36,12 @@ namespace brood::server {
 //        └────────────── exit notice, by the kernel ◀─────────┘
 //
 // The children are the supervisor's own (CLONE_PARENT): it reaps and signals
-// them, and they outlive the zygote. If the zygote is killed, the standby takes
-// over and finds the queue as it was. If both are gone, the supervisor creates
-// new ones while it is single-threaded, and accepts nothing until then.
+// them, and they outlive the zygote. If the zygote ends, the standby takes over
+// with a new queue, into which the supervisor puts what was left in the old
+// one; if both are gone, the supervisor creates new ones while it is
+// single-threaded, and accepts nothing until then. A zygote that does nothing
+// for kLongestStall while connections wait is killed. One that has another
+// identity than this process (see process_identity.h) is given no connection.
 //
 // Where the kernel or a policy refuses CLONE_PARENT, RehearseAtStart() returns
 // Unimplemented.
@@ -52,9 +57,13 @@ namespace brood::server {
 //   zygote.Dispatch(slot, std::move(connection), now, events);
 class Zygote : public Strategy, public proc::ParentOnly {
  public:
-  // How many connections may wait for the zygote; more stay in the kernel's
-  // queue.
-  static constexpr size_t kMostQueued = 64;
+  // How long the zygote may do nothing while connections wait for it. It forks
+  // in less than a millisecond, or, with gigabytes of memory, in some tens.
+  static constexpr absl::Duration kLongestStall = absl::Seconds(1);
+  // How soon a connection that the queue has refused is tried again.
+  static constexpr absl::Duration kRetryPeriod = absl::Milliseconds(20);
+  // For how long the queue may refuse it until this process forks for it.
+  static constexpr absl::Duration kLongestRefusal = absl::Milliseconds(100);
 
   // For slots 0 to `slots - 1`.
   Zygote(size_t slots, const StrategyEnvironment& environment);
@@ -62,8 +71,12 @@ class Zygote : public Strategy, public proc::ParentOnly {
   absl::Status Start() override;
   absl::StatusOr<Rehearsal> RehearseAtStart() override;
   absl::Status Prepare() override { return absl::OkStatus(); }
+  // Replaces both processes, which have the old identity. Errors:
+  // FailedPrecondition if this process has threads.
+  absl::Status IdentityChanged(absl::string_view what) override;
   bool HasRoom() const override {
-    return zygote_pid_ != 0 && pending_count_ < kMostQueued;
+    return zygote_pid_ != 0 && !pending_.full() && !queue_refuses_ &&
+           !must_replace_;
   }
   void Dispatch(Slot slot, net::Connection connection, net::Instant now,
                 Events& events) override;
@@ -82,36 +95,35 @@ class Zygote : public Strategy, public proc::ParentOnly {
 
   // Returns what runs in the zygote, so that a test can run it step by step.
   ZygoteProcess& process() { return *process_; }
+  // Returns the queue of the zygote, for a test.
+  const net::HandoffQueue& queue() const { return *queue_; }
 
  private:
-  // A connection that was given to the zygote.
-  struct Pending {
-    Slot slot;
-    uint32_t serial;
-    SpawnTable::Record record;
-  };
-
   absl::Status Open();
   absl::Status SpawnMissing();
   absl::StatusOr<pid_t> Spawn(ChildTag tag);
   pid_t TakeSpawned(uint32_t cell, uint32_t* serial, ChildTag tag);
   void Announce(net::Instant now, Events& events);
-  void ZygoteEnded();
-  void PromoteStandby();
+  void ZygoteEnded(net::Instant now);
+  bool Succeed(net::Instant now);
+  bool RenewQueue();
+  void MoveMessages(const net::HandoffQueue& from, const net::HandoffQueue& to);
   bool Complete() const;
   absl::Status RequestStandby();
   void Repair(net::Instant now, Events& events);
-  void Dismiss();
+  absl::Status Replace();
+  void Dismiss(net::Instant now);
+  void KillStalled(net::Instant now);
+  void KillDismissed(net::Instant now);
   void GiveUpQueue(net::Instant now, Events& events);
+  void QueueRefuses(Slot slot, net::Connection connection,
+                    const absl::Status& why, net::Instant now, Events& events);
   uint32_t NextSerial();
   bool EventsWait(net::Instant now) const {
     return batching_.Waits(now) && HasRoom();
   }
+  net::Instant stalled_at() const;
   net::Instant repair_alarm() const;
-  Pending& pending(size_t place) {
-    return pending_[(first_pending_ + place) % kMostQueued];
-  }
-  void PopPending();
 
   const size_t slots_;
   const StrategyEnvironment environment_;
@@ -127,20 +139,35 @@ class Zygote : public Strategy, public proc::ParentOnly {
   uint32_t standby_serial_ = 0;    // of the standby that was requested last
   uint32_t rehearsal_serial_ = 0;  // of the rehearsal, while it is awaited
 
-  // Connections that were given to the zygote and not announced yet, in this
-  // order; the records of the first known_ of them are complete.
-  std::array<Pending, kMostQueued> pending_;
-  size_t first_pending_ = 0;
-  size_t pending_count_ = 0;
-  size_t known_ = 0;
+  // With which both processes were created.
+  proc::ProcessIdentity identity_;
+
+  PendingChildren pending_;
+  // When the zygote has last done something, or the first of the connections
+  // that wait was given to it.
+  net::Instant progress_at_ = net::Instant::min();
+  // Whether the zygote was killed, and has not ended yet.
+  bool is_killed_ = false;
+
+  // Whether the queue has no room, until something leaves it or retry_at_.
+  bool queue_refuses_ = false;
+  net::Instant retry_at_ = net::Never();
+  // Since when it has taken no connection; Never() if it has taken the last.
+  net::Instant refused_since_ = net::Never();
 
   EventBatching batching_;
   net::Instant next_repair_ = net::Instant::min();
   bool closed_ = false;
+  // Whether both processes are to be replaced, once no connection waits.
+  bool must_replace_ = false;
+  // Whether the queue is that of a zygote that has ended.
+  bool must_renew_ = false;
   // Whether the zygote was told to exit, or does not exist yet.
   bool dismissed_ = true;
+  // When those are killed that were told to exit.
+  net::Instant kill_dismissed_at_ = net::Never();
 };
 
 }  // namespace brood::server
 
-#endif  // BROOD_SERVER_STRATEGY_ZYGOTE_H_
+#endif  // BROOD_SERVER_STRATEGY_ZYGOTE_ZYGOTE_H_

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "brood/server/strategy/zygote_process.h"
+#include "brood/server/strategy/zygote/zygote_process.h"
+
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -53,6 +56,7 @@ ZygoteProcess::ZygoteProcess(int queue_fd, int standby_fd,
 
 // The zygote's own children must have none of its descriptors.
 int ZygoteProcess::RunZygote() {
+  program_->HardenZygote();
   table_.HideFromChildren();
   if (!spawner_->Prepare().ok()) return static_cast<int>(ExitCode::kBug);
   std::array<proc::PrivateFdRegistration, 3> registrations;
@@ -67,13 +71,21 @@ int ZygoteProcess::RunZygote() {
   return static_cast<int>(ExitCode::kServed);
 }
 
+// The queue of the zygote before it, which another process may have a copy of,
+// is replaced by a new one: under the same number, which this process keeps.
 int ZygoteProcess::RunStandby() {
+  program_->HardenZygote();
   const net::HandoffQueue commands =
       net::HandoffQueue::AdoptAwaiting(standby_fd_);
-  const absl::StatusOr<net::HandoffQueue::Message> command = commands.Await();
+  absl::StatusOr<net::HandoffQueue::Message> command = commands.Await();
   if (!command.ok() || command->ticket.slot != kTakeOver) {
     return static_cast<int>(ExitCode::kServed);
   }
+  if (command->connection &&
+      dup3(command->connection->fd(), queue_fd_, O_CLOEXEC) < 0) {
+    return static_cast<int>(ExitCode::kSystemRefused);
+  }
+  command->connection.reset();  // children must not have it
   commands.Acknowledge();
   return RunZygote();
 }
@@ -108,6 +120,7 @@ bool ZygoteProcess::HandleNextMessage(const net::HandoffQueue& queue) {
 
 void ZygoteProcess::CreateChild(const net::HandoffQueue::Message& message) {
   const uint32_t slot = message.ticket.slot;
+  if (slot >= rehearsal_cell()) return;  // not the slot of a connection
   pid_t* spawned = table_.Begin(slot, message.ticket.serial);
   if (spawned == nullptr) return;
   const auto try_once = [&] {

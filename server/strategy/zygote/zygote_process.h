@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#ifndef BROOD_SERVER_STRATEGY_ZYGOTE_PROCESS_H_
-#define BROOD_SERVER_STRATEGY_ZYGOTE_PROCESS_H_
+#ifndef BROOD_SERVER_STRATEGY_ZYGOTE_ZYGOTE_PROCESS_H_
+#define BROOD_SERVER_STRATEGY_ZYGOTE_ZYGOTE_PROCESS_H_
 
 #include <sys/types.h>
 
@@ -13,7 +13,7 @@
 #include "brood/proc/private_fds.h"
 #include "brood/proc/spawn.h"
 #include "brood/server/child/child_program.h"
-#include "brood/server/strategy/spawn_table.h"
+#include "brood/server/strategy/zygote/spawn_table.h"
 
 namespace brood::server {
 
@@ -79,4 +79,4 @@ class ZygoteProcess {
 
 }  // namespace brood::server
 
-#endif  // BROOD_SERVER_STRATEGY_ZYGOTE_PROCESS_H_
+#endif  // BROOD_SERVER_STRATEGY_ZYGOTE_ZYGOTE_PROCESS_H_

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "brood/server/strategy/zygote_process.h"
+#include "brood/server/strategy/zygote/zygote_process.h"
 
 #include <fcntl.h>
 #include <poll.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "brood/server/strategy/zygote.h"
+#include "brood/server/strategy/zygote/zygote.h"
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -18,6 +18,7 @@
 #include "absl/types/optional.h"
 #include "brood/net/handoff_queue.h"
 #include "brood/net/instant.h"
+#include "brood/server/strategy/zygote/zygote_fixture.h"
 #include "brood/server/vocabulary/child_tag.h"
 #include "brood/testing/fakes/fake_reaper.h"
 #include "brood/testing/fakes/strategy_fixture.h"
@@ -28,67 +29,14 @@
 namespace brood::server {
 namespace {
 
+using ZygoteTest = ZygoteFixture;
+
 using ::brood::testing::FakeReaper;
 using ::brood::testing::IsOk;
 using ::brood::testing::StatusIs;
-using ::brood::testing::StrategyFixture;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
-
-constexpr pid_t kZygotePid = 101;
-constexpr pid_t kStandbyPid = 102;
-constexpr pid_t kFirstChild = 103;
-constexpr size_t kSlots = 100;
-
-// The supervisor's side. The test runs the zygote's steps in its own process,
-// one message at a time; no process is created.
-class ZygoteTest : public StrategyFixture {
- protected:
-  ZygoteTest() { EXPECT_THAT(zygote_->Start(), IsOk()); }
-
-  void Dispatch(Slot slot) {
-    zygote_->Dispatch(slot, Connect(), now_, events_);
-  }
-
-  // One message. Returns whether the zygote would go on.
-  bool RunZygoteStep() {
-    const net::HandoffQueue queue =
-        net::HandoffQueue::AdoptAwaiting(dup(zygote_->process().queue_fd()));
-    // The zygote would wait for one.
-    if (!queue.TryAwait()->has_value()) {
-      ADD_FAILURE() << "there is no message";
-      return false;
-    }
-    return zygote_->process().HandleNextMessage(queue);
-  }
-
-  // Returns the command that waits for the standby; nothing if none does.
-  absl::optional<uint32_t> CommandToStandby() {
-    const ZygoteProcess& process = zygote_->process();
-    for (const int fd : process.kept_fds()) {
-      if (fd == process.queue_fd() || fd == process.doorbell().fd()) continue;
-      const auto message = net::HandoffQueue::AdoptAwaiting(dup(fd)).TryAwait();
-      EXPECT_THAT(message, IsOk());
-      if (*message) return (*message)->ticket.slot;
-    }
-    return absl::nullopt;
-  }
-
-  bool DoorbellRings() {
-    pollfd doorbell = {zygote_->process().doorbell().fd(), POLLIN, 0};
-    return poll(&doorbell, 1, 0) == 1;
-  }
-
-  void End(pid_t pid, const proc::ExitStatus& status) {
-    StrategyFixture::End(pid, status, *zygote_);
-  }
-
-  void Maintain() { zygote_->Maintain(now_, /*idle=*/true, events_); }
-
-  std::unique_ptr<Zygote> zygote_ =
-      std::make_unique<Zygote>(kSlots, environment());
-};
 
 TEST_F(ZygoteTest, StartsAZygoteAndAStandby) {
   EXPECT_EQ(reaper_.tag_of(kZygotePid), ChildTag::Zygote().Pack());
@@ -144,7 +92,7 @@ TEST_F(ZygoteTest, ReportsAConnectionForWhichTheZygoteCouldNotFork) {
 }
 
 TEST_F(ZygoteTest, HasNoRoomForMoreThanItsQueueHolds) {
-  for (Slot slot = 0; slot < Zygote::kMostQueued; ++slot) {
+  for (Slot slot = 0; slot < PendingChildren::kMost; ++slot) {
     ASSERT_TRUE(zygote_->HasRoom()) << slot;
     Dispatch(slot);
   }

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef BROOD_SERVER_STRATEGY_ZYGOTE_PENDING_CHILDREN_H_
+#define BROOD_SERVER_STRATEGY_ZYGOTE_PENDING_CHILDREN_H_
+
+#include <sys/types.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/functional/function_ref.h"
+#include "brood/net/handoff_queue.h"
+#include "brood/server/strategy/zygote/spawn_table.h"
+#include "brood/server/vocabulary/slot.h"
+
+namespace brood::server {
+
+// PendingChildren is the line of connections that were given to the zygote and
+// whose children have not been announced yet, in this order.
+//
+// The zygote works in the same order, and each message leaves a record in the
+// table before the next one is looked at. So a connection without a record,
+// behind which another one has a record, is lost: its message was removed from
+// the queue by another process. No number of the table is believed for more
+// than that.
+//
+// Process: supervisor, in parent-only memory. Allocates nothing. No errors.
+//
+// Example:
+//   PendingChildren pending;
+//   pending.Add(slot, serial);
+//   pending.Read(table, [&](pid_t pid, Slot slot) { Adopt(pid, slot); });
+//   while (!pending.empty() && pending.first().is_known()) {
+//     Announce(pending.first());
+//     pending.RemoveFirst();
+//   }
+class PendingChildren {
+ public:
+  // The most connections that may be in the line.
+  static constexpr size_t kMost = 64;
+
+  // A connection of the line.
+  struct Entry {
+    Slot slot;
+    uint32_t serial;
+    // What became of it; of no child if `is_lost`.
+    SpawnTable::Record record;
+    bool is_lost;
+    // Whether it was put into another queue; see MarkRequeued().
+    bool is_requeued;
+
+    // Reports whether it is known what became of the connection.
+    bool is_known() const {
+      return is_lost || record.pid != 0 || record.error != 0;
+    }
+  };
+
+  size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  bool full() const { return size_ == kMost; }
+  // Returns the first connection. REQUIRES: not empty().
+  const Entry& first() const { return entries_[first_]; }
+
+  // Adds a connection at the end. REQUIRES: not full().
+  void Add(Slot slot, uint32_t serial) {
+    at(size_++) = {slot, serial, {0, 0, 0}, false, false};
+  }
+  // Removes the first connection. REQUIRES: not empty().
+  void RemoveFirst() {
+    first_ = (first_ + 1) % kMost;
+    --size_;
+  }
+
+  // Reads the records of the connections that are not known yet, and calls
+  // `born` for each child that has become known.
+  void Read(const SpawnTable& table,
+            absl::FunctionRef<void(pid_t, Slot)> born) {
+    for (size_t place = 0; place < size_; ++place) {
+      if (!ReadOne(at(place), table, born)) continue;
+      for (size_t before = 0; before < place; ++before) {
+        // A second time: it may have got its record since the first.
+        Entry& earlier = at(before);
+        if (earlier.is_known() || ReadOne(earlier, table, born)) continue;
+        earlier.is_lost = true;
+      }
+    }
+  }
+
+  // Marks the connection of `ticket`, which is in another queue now. Returns
+  // false if there is no such connection, or it is known already.
+  bool MarkRequeued(const net::HandoffQueue::Ticket& ticket) {
+    for (size_t place = 0; place < size_; ++place) {
+      Entry& entry = at(place);
+      if (entry.slot != ticket.slot || entry.serial != ticket.serial) continue;
+      return !entry.is_known() && (entry.is_requeued = true);
+    }
+    return false;
+  }
+  // Gives up every connection that is neither known nor marked, and removes the
+  // marks.
+  void LoseOthers() {
+    for (size_t place = 0; place < size_; ++place) {
+      Entry& entry = at(place);
+      if (!entry.is_known() && !entry.is_requeued) entry.is_lost = true;
+      entry.is_requeued = false;
+    }
+  }
+
+ private:
+  Entry& at(size_t place) { return entries_[(first_ + place) % kMost]; }
+
+  // Returns whether a record of `entry` was found that was not known before.
+  static bool ReadOne(Entry& entry, const SpawnTable& table,
+                      absl::FunctionRef<void(pid_t, Slot)> born) {
+    if (entry.is_known()) return false;
+    entry.record = table.Read(entry.slot, entry.serial);
+    if (entry.record.pid != 0) born(entry.record.pid, entry.slot);
+    return entry.is_known();
+  }
+
+  std::array<Entry, kMost> entries_;
+  size_t first_ = 0;
+  size_t size_ = 0;
+};
+
+}  // namespace brood::server
+
+#endif  // BROOD_SERVER_STRATEGY_ZYGOTE_PENDING_CHILDREN_H_

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// What the supervisor does about a zygote that has ended, that does nothing, or
+// that must not serve any more.
+
+#include <csignal>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/optional.h"
+#include "brood/net/connection.h"
+#include "brood/net/handoff_queue.h"
+#include "brood/net/instant.h"
+#include "brood/proc/hardening/process_identity.h"
+#include "brood/server/strategy/zygote/pending_children.h"
+#include "brood/server/strategy/zygote/zygote.h"
+
+namespace brood::server {
+
+// The last process that the zygote created must be known first: it may have
+// been a standby.
+void Zygote::ZygoteEnded(net::Instant now) {
+  zygote_pid_ = 0;
+  is_killed_ = false;
+  AdoptSpawned();
+  if (dismissed_) return;
+  must_renew_ = true;
+  Succeed(now);
+}
+
+// Lets the standby take over. Returns false if none can.
+bool Zygote::Succeed(net::Instant now) {
+  if (must_renew_ && !RenewQueue()) return false;
+  must_renew_ = false;
+  // A command that the old zygote did not live to read is not for the next
+  // standby.
+  if (!standby_queue_->Discard() || standby_pid_ == 0) return false;
+  // Foreign code may have given up rights since the standby was created.
+  must_replace_ =
+      must_replace_ ||
+      !identity_.DifferenceTo(proc::ProcessIdentity::Look()).empty();
+  if (must_replace_ ||
+      !standby_queue_->Order({kTakeOver, 0}, queue_->fd_to_await()).ok()) {
+    return false;
+  }
+  zygote_pid_ = std::exchange(standby_pid_, 0);
+  progress_at_ = now;
+  environment_.reaper->Retag(zygote_pid_, ChildTag::Zygote().Pack());
+  environment_.log->ZygoteServes(zygote_pid_);
+  return true;
+}
+
+// Puts what the ended zygote has left into a new queue, which no other process
+// has. Returns false if there is no new queue for now.
+bool Zygote::RenewQueue() {
+  absl::StatusOr<net::HandoffQueue> renewed = net::HandoffQueue::Create();
+  if (!renewed.ok()) return false;
+  MoveMessages(*queue_, *renewed);
+  // Commands were for the old zygote.
+  standby_serial_ = 0;
+  rehearsal_serial_ = 0;
+  return queue_->ReplaceBy(*std::move(renewed));
+}
+
+// No other process reads the old queue: its zygote has ended, and what a
+// standby has of it is replaced before the standby reads. So what is missing
+// there was removed by a process that had no right to, and is given up.
+void Zygote::MoveMessages(const net::HandoffQueue& from,
+                          const net::HandoffQueue& to) {
+  // More than there can be are not messages of this server.
+  for (size_t i = 0; i < 2 * PendingChildren::kMost; ++i) {
+    auto message = from.TakeBack();
+    if (!message.ok()) {
+      if (!from.Acknowledge()) break;
+      continue;
+    }
+    if (!*message) break;
+    const absl::optional<net::Connection>& connection = (*message)->connection;
+    if (connection && to.Offer((*message)->ticket, *connection).ok()) {
+      pending_.MarkRequeued((*message)->ticket);
+    }
+  }
+  pending_.LoseOthers();
+}
+
+// Returns when the zygote has done nothing for too long, although connections
+// wait for it.
+net::Instant Zygote::stalled_at() const {
+  if (pending_.empty() || zygote_pid_ == 0 || is_killed_) return net::Never();
+  return net::After(progress_at_, kLongestStall);
+}
+
+// The zygote is stopped, or waits for something, or a message was removed from
+// its queue. What it has not done is done by the standby; see ZygoteEnded().
+// Without a process that could take over, all that can be done is to let a
+// stopped zygote go on.
+void Zygote::KillStalled(net::Instant now) {
+  progress_at_ = now;
+  AdoptSpawned();
+  if (pending_.first().is_known()) return;  // it is this process that was late
+  const bool is_replaceable =
+      standby_pid_ != 0 || closed_ || environment_.spawner->Prepare().ok();
+  environment_.log->ZygoteStalled(zygote_pid_, pending_.size());
+  is_killed_ = environment_.reaper
+                   ->Signal(zygote_pid_, is_replaceable ? SIGKILL : SIGCONT)
+                   .ok() &&
+               is_replaceable;
+}
+
+// The connections that waited have been served: both processes may exit.
+void Zygote::Dismiss(net::Instant now) {
+  dismissed_ = true;
+  kill_dismissed_at_ = net::After(now, kLongestStall);
+  for (const auto* queue : {&*queue_, &*standby_queue_}) {
+    queue->Order({kExit, 0}).IgnoreError();
+  }
+}
+
+// One that is stopped does not read that it is to exit.
+void Zygote::KillDismissed(net::Instant now) {
+  if (now < kill_dismissed_at_) return;
+  kill_dismissed_at_ = net::Never();
+  for (const pid_t pid : {zygote_pid_, standby_pid_}) {
+    if (pid != 0) environment_.reaper->Signal(pid, SIGKILL).IgnoreError();
+  }
+}
+
+absl::Status Zygote::IdentityChanged(absl::string_view what) {
+  if (dismissed_) return absl::OkStatus();
+  const absl::Status alone = environment_.spawner->Prepare();
+  if (!alone.ok()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "strategy=zygote: ", what,
+        " of this process is not the one with which the server was created, "
+        "and handlers would have the old one (",
+        alone.message(), "); create the server after the change"));
+  }
+  environment_.log->ZygoteReplaced(what);
+  must_replace_ = true;
+  return Replace();
+}
+
+// Creates both processes anew. The old ones cannot always be killed: root may
+// have created them for a process that is another user's now. So they get no
+// message any more, and end because their queues do. One that has a connection
+// in its queue is asked for no more first, unless it has ended.
+absl::Status Zygote::Replace() {
+  if (!pending_.empty() && zygote_pid_ != 0) return absl::OkStatus();
+  proc::Private<net::HandoffQueue> old_queue = std::move(queue_);
+  absl::Status opened = Open();
+  if (!opened.ok()) {
+    queue_ = std::move(old_queue);
+    return opened;
+  }
+  MoveMessages(*old_queue, *queue_);
+  must_replace_ = must_renew_ = false;
+  zygote_pid_ = standby_pid_ = 0;
+  standby_serial_ = rehearsal_serial_ = 0;
+  is_killed_ = queue_refuses_ = false;
+  return SpawnMissing();
+}
+
+// No process is left to serve the connections that wait, and the server is
+// about to stop. Children that were created are no longer among them.
+void Zygote::GiveUpQueue(net::Instant now, Events& events) {
+  Announce(now, events);
+  queue_->Discard();
+  while (!pending_.empty()) {
+    const Slot slot = pending_.first().slot;
+    pending_.RemoveFirst();
+    events.Failed(slot, absl::UnavailableError("the zygote has ended"), now);
+  }
+}
+
+}  // namespace brood::server
