@@ -37,6 +37,7 @@ TESTING_PACKAGES = [
     "testing",
     "testing/accepting",
     "testing/api",
+    "testing/attacks",
     "testing/children",
     "testing/endurance",
     "testing/environments",

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#ifndef BROOD_TESTING_ATTACKS_ATTACK_FIXTURE_H_
+#define BROOD_TESTING_ATTACKS_ATTACK_FIXTURE_H_
+
+#include <sys/types.h>
+
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/time/time.h"
+#include "brood/net/instant.h"
+#include "brood/testing/attacks/taken_over_child.h"
+#include "brood/testing/strategies.h"
+#include "brood/testing/support/subreaper.h"
+#include "brood/testing/test_client.h"
+#include "brood/testing/test_server.h"
+#include "gtest/gtest.h"
+
+namespace brood::testing {
+
+// AttackTest is the fixture of the attacks on a server by a child that its
+// client has taken over. Each test attacks a server and then calls
+// ExpectHarmless(), which claims what holds after every attack: all other
+// clients are served, the parent is not busy, a stop ends in time, and nothing
+// is left behind. It prints the figures of the attack in one line.
+//
+// The server runs with the rights of one user who is not root, whatever the
+// user of the test is; SetupAsRoot() is for attacks that only root can make.
+// Processes that an attack leaves behind become children of the test, which
+// ends them. Lives in the test process; errors fail the test.
+//
+// Example:
+//   TEST_P(ChannelAttacksTest, ShutsDownItsSockets) {
+//     const auto server = StartVictim("A1 shutdown");
+//     TakenOverChild child = TakeOver(*server);
+//     for (int fd : child.UnixSockets()) child.Syscall(SYS_shutdown, fd, 1);
+//     child.Exit(0);
+//     ExpectHarmless(*server);
+//   }
+class AttackTest : public StrategyTest {
+ protected:
+  // kWorkers is how many workers a pool has, and how many spares wait.
+  static constexpr int kWorkers = 4;
+  // kClients is how many clients connect after an attack.
+  static constexpr int kClients = 40;
+  // kGrace is the grace of a stop.
+  static constexpr absl::Duration kGrace = absl::Milliseconds(300);
+
+  ~AttackTest() override;
+
+  // Returns the setup of a server that obeys the clients of TakeOver() and
+  // echoes to others. It has no right that the user root has.
+  static TestServer::Setup AttackSetup();
+  // Returns the same, but with the rights that the test has.
+  static TestServer::Setup SetupAsRoot();
+  // Makes this process one without any right that another user has not, and
+  // dumpable, as a program is that such a user has started.
+  static void BecomeUnprivileged();
+
+  // Starts a server, and begins to measure. `attack` names the attack in what
+  // is printed, by its row of docs/threat_model.md.
+  std::unique_ptr<TestServer> StartVictim(
+      const std::string& attack, TestServer::Setup setup = AttackSetup());
+  // Connects a client and takes its child over.
+  TakenOverChild TakeOver(const TestServer& server);
+  // Takes the child of `client` over, which has connected and sent nothing.
+  static TakenOverChild TakeOver(TestClient client);
+  // Does so `count` times, at the same time.
+  std::vector<TakenOverChild> TakeOverMany(const TestServer& server, int count);
+  // Connects a client that is served, and stays. `pid` is its process.
+  TestClient ConnectHonest(const TestServer& server, pid_t* pid);
+  // Has `client`, which has sent nothing, served. Returns the pid of the
+  // process that has served it, or 0 if none has.
+  static pid_t Serve(TestClient& client);
+  // Has all workers of a pool, or as many children, do `attack` and exit.
+  void AttackByAll(const TestServer& server,
+                   absl::FunctionRef<void(TakenOverChild&)> attack);
+
+  // Connects clients one after the other, each of which sends and expects a
+  // reply. Returns how many were served. Gives up after three that were not.
+  int ServeClients(const TestServer& server, int count = kClients);
+  // Returns the processes that have served them.
+  const std::set<pid_t>& processes() const { return processes_; }
+  // Begins to measure anew: for an attack that gives the parent work to do, and
+  // is over.
+  void MeasureFromNow(const TestServer& server);
+  // Returns when the parent has been measured for a second since StartVictim()
+  // or MeasureFromNow(), and expects that it used less than 5 % of a processor.
+  void ExpectNotBusy(const TestServer& server);
+  // Stops the server, and expects that this takes the grace and 200 ms.
+  TestServer::Report StopInTime(TestServer& server);
+  // Does all of it, and expects that `count` clients are served, half of them
+  // while the parent is measured, that the server ends in order, and that
+  // nothing is left behind.
+  TestServer::Report ExpectHarmless(TestServer& server, int count = kClients);
+  // Kills and reaps all descendants of the test: what was left behind, when
+  // there is no server any more.
+  void EndOrphans();
+
+ private:
+  const Subreaper subreaper_;
+  std::string attack_;
+  net::Instant begun_at_;
+  absl::Duration processor_time_;
+  std::set<pid_t> processes_;
+  int served_ = 0, clients_ = 0;
+  double busy_percent_ = 0;
+  bool is_measured_ = false;
+};
+
+// Returns the rows of the strategies that attacks are run for: "auto" comes to
+// one of the others.
+std::vector<StrategyRow> AttackedStrategies();
+
+}  // namespace brood::testing
+
+#endif  // BROOD_TESTING_ATTACKS_ATTACK_FIXTURE_H_

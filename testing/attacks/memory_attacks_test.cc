@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a child learns from its memory, and whom a lack of memory ends: rows A6
+// and A11.
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <iostream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "brood/net/endpoint.h"
+#include "brood/net/socket.h"
+#include "brood/server/options.h"
+#include "brood/testing/attacks/attack_fixture.h"
+#include "brood/testing/attacks/taken_over_child.h"
+#include "brood/testing/internal/proc_files.h"
+#include "brood/testing/status_matchers.h"
+#include "brood/testing/support/observe.h"
+#include "gtest/gtest.h"
+
+namespace brood::testing {
+namespace {
+
+class MemoryAttacksTest : public AttackTest {};
+
+INSTANTIATE_TEST_SUITE_P(With, MemoryAttacksTest,
+                         ::testing::ValuesIn(AttackedStrategies()),
+                         StrategyName());
+
+int ScoreOf(pid_t pid) {
+  int score = -1;
+  EXPECT_TRUE(absl::SimpleAtoi(
+      ReadProcFile(absl::StrCat("/proc/", pid, "/oom_score_adj")), &score));
+  return score;
+}
+
+// The kernel ends the process with the highest score. A child that fills files
+// in memory or buffers of sockets has no more memory of its own than the
+// server, so its score must be higher by itself. Where a child is made when its
+// connection has come, that costs too much, and is an option.
+TEST_P(MemoryAttacksTest, AreEndedBeforeTheServerIs) {
+  if (row().made_after_accept && row().forks_itself) {
+    GTEST_SKIP() << "an option, which is off";
+  }
+  const auto server = StartVictim("A6 oom_score_adj");
+  std::vector<TakenOverChild> children = TakeOverMany(*server, 3);
+  for (TakenOverChild& child : children) {
+    EXPECT_GT(ScoreOf(child.pid()), ScoreOf(server->pid()));
+    // It cannot take that back.
+    const TakenOverChild::Result file =
+        child.Open("/proc/self/oom_score_adj", 1);
+    if (file.ok()) {
+      child.Syscall(SYS_write, file.value, child.Put("-1000"), 5);
+      child.Syscall(SYS_write, file.value, child.Put("0"), 1);
+    }
+    EXPECT_GT(ScoreOf(child.pid()), ScoreOf(server->pid()));
+  }
+  ExpectHarmless(*server);
+}
+
+// Returns the address of the client `number`. It is computed, because a
+// constant would be in the memory of the program.
+uint32_t AddressOf(uint32_t number) {
+  const uint32_t last = 100 + number;
+  return (127u << 24) | ((last + 1) << 16) | ((last + 2) << 8) | last;
+}
+
+std::string TextOf(uint32_t address) {
+  return absl::StrCat("127.", (address >> 16) & 255, ".", (address >> 8) & 255,
+                      ".", address & 255);
+}
+
+// Returns `address` as it is in a socket address.
+std::string BytesOf(uint32_t address) {
+  const uint32_t bytes = htonl(address);
+  return {reinterpret_cast<const char*>(&bytes), sizeof(bytes)};
+}
+
+// Connects a client from an address that is in no process of the server yet.
+TestClient ConnectFrom(const TestServer& server, uint32_t address) {
+  sockaddr_in from = {};
+  from.sin_family = AF_INET;
+  from.sin_addr.s_addr = htonl(address);
+  net::Socket socket =
+      net::Socket::Adopt(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  EXPECT_EQ(bind(socket.fd(), reinterpret_cast<sockaddr*>(&from), sizeof(from)),
+            0);
+  sockaddr_in to = {};
+  to.sin_family = AF_INET;
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  to.sin_port = htons(server.endpoint().port());
+  EXPECT_EQ(connect(socket.fd(), reinterpret_cast<sockaddr*>(&to), sizeof(to)),
+            0);
+  return TestClient::Adopt(std::move(socket));
+}
+
+// Returns how often `bytes` occurs in `memory`.
+int CountOf(const std::string& memory, const std::string& bytes) {
+  int count = 0;
+  for (size_t at = memory.find(bytes); at != std::string::npos;
+       at = memory.find(bytes, at + 1)) {
+    ++count;
+  }
+  return count;
+}
+
+// Returns the content of the memory that `child` may write, and of what it may
+// read and no file has.
+std::string MemoryOf(TakenOverChild& child) {
+  std::string memory;
+  const std::string maps = child.ReadFile("/proc/self/maps");
+  for (const absl::string_view line : absl::StrSplit(maps, '\n')) {
+    unsigned long begin, end;
+    char access[8] = "";
+    if (std::sscanf(std::string(line).c_str(), "%lx-%lx %7s", &begin, &end,
+                    access) != 3 ||
+        access[0] != 'r' ||
+        (access[1] != 'w' && absl::StrContains(line, "/"))) {
+      continue;
+    }
+    for (; begin < end; begin += 1 << 20) {
+      memory += child.Get(begin, std::min(end - begin, 1ul << 20));
+    }
+  }
+  return memory;
+}
+
+// The parent reads and logs the address of each client.
+TEST_P(MemoryAttacksTest, DoNotFindTheAddressOfTheClientBefore) {
+  if (kCostOfFork > 1) GTEST_SKIP() << "a sanitizer keeps what was freed";
+  TestServer::Setup setup = AttackSetup();
+  setup.options.log.level = server::LogLevel::kInfo;
+  setup.options.pool.workers = 2;
+  setup.options.spares.min = 2;
+  const auto server = StartVictim("A11 the client before", std::move(setup));
+  constexpr uint32_t kTries = 10;
+  uint32_t found_bytes = 0, found_text = 0, found_own = 0;
+  for (uint32_t i = 0; i < kTries; ++i) {
+    TestClient before = ConnectFrom(*server, AddressOf(i));
+    EXPECT_GT(Serve(before), 0);
+    TakenOverChild child = TakeOver(ConnectFrom(*server, AddressOf(50 + i)));
+    const std::string memory = MemoryOf(child);
+    if (CountOf(memory, BytesOf(AddressOf(i))) > 0) ++found_bytes;
+    if (CountOf(memory, TextOf(AddressOf(i))) > 0) ++found_text;
+    if (CountOf(memory, BytesOf(AddressOf(50 + i))) > 0) ++found_own;
+    child.Exit(0);
+  }
+  EXPECT_EQ(found_bytes, 0u);
+  EXPECT_EQ(found_text, 0u);
+  // What is looked for is found where it may be.
+  EXPECT_EQ(found_own, kTries);
+  std::cout << "A11 " << row().name() << ": address as bytes in " << found_bytes
+            << " of " << kTries << ", as text in " << found_text << "\n";
+  ExpectHarmless(*server);
+}
+
+}  // namespace
+}  // namespace brood::testing
