@@ -49,15 +49,6 @@ constexpr absl::Duration kTimeout = absl::Seconds(4);
 constexpr absl::Duration kStopMargin = absl::Milliseconds(200);
 constexpr absl::Duration kBusyMachine = absl::Milliseconds(800);
 
-ExitCode ObeyOrEcho(net::Connection& connection) {
-  char kind;
-  if (!net::ReadFull(connection.socket(), absl::MakeSpan(&kind, 1)).ok()) {
-    return ExitCode::kServed;
-  }
-  return kind == kObey ? SystemCallProxy(connection)
-                       : AnswerWithPid(connection);
-}
-
 // Returns the pid of the process that has replied to `client`, or 0.
 pid_t AskForPid(TestClient& client) {
   if (!client.Send(kQuestion).ok()) return 0;
@@ -104,6 +95,15 @@ void AttackTest::BecomeUnprivileged() {
   // A change of the user turns both off.
   prctl(PR_SET_DUMPABLE, 1);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+ExitCode AttackTest::ObeyOrEcho(net::Connection& connection) {
+  char kind;
+  if (!net::ReadFull(connection.socket(), absl::MakeSpan(&kind, 1)).ok()) {
+    return ExitCode::kServed;
+  }
+  return kind == kObey ? SystemCallProxy(connection)
+                       : AnswerWithPid(connection);
 }
 
 TestServer::Setup AttackTest::SetupAsRoot() {

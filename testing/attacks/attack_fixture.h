@@ -12,7 +12,9 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/time/time.h"
+#include "brood/net/connection.h"
 #include "brood/net/instant.h"
+#include "brood/server/handler.h"
 #include "brood/testing/attacks/taken_over_child.h"
 #include "brood/testing/strategies.h"
 #include "brood/testing/support/subreaper.h"
@@ -57,6 +59,8 @@ class AttackTest : public StrategyTest {
   static TestServer::Setup AttackSetup();
   // Returns the same, but with the rights that the test has.
   static TestServer::Setup SetupAsRoot();
+  // Handles a connection of either kind.
+  static server::ExitCode ObeyOrEcho(net::Connection& connection);
   // Makes this process one without any right that another user has not, and
   // dumpable, as a program is that such a user has started.
   static void BecomeUnprivileged();

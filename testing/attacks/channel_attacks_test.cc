@@ -18,7 +18,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "brood/testing/attacks/attack_fixture.h"
-#include "brood/testing/attacks/shared_report.h"
+#include "brood/testing/attacks/forged_report.h"
 #include "brood/testing/attacks/taken_over_child.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/support/observe.h"
@@ -132,7 +132,7 @@ TEST_P(ChannelAttacksTest, ReportsInTheNameOfASiblingAsRoot) {
   TakenOverChild child = TakeOver(*server);
   for (const int fd : child.UnixSockets()) {
     for (uint32_t index = 0; index < kWorkers; ++index) {
-      const SharedReport report = {index, 1, 0, 0, 0, {}};
+      const ForgedReport report = {index, 1, 0, 0, 0, {}};
       child.SendAs(fd, sibling,
                    {reinterpret_cast<const char*>(&report), sizeof(report)});
     }

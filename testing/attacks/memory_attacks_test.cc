@@ -116,27 +116,6 @@ int CountOf(const std::string& memory, const std::string& bytes) {
   return count;
 }
 
-// Returns the content of the memory that `child` may write, and of what it may
-// read and no file has.
-std::string MemoryOf(TakenOverChild& child) {
-  std::string memory;
-  const std::string maps = child.ReadFile("/proc/self/maps");
-  for (const absl::string_view line : absl::StrSplit(maps, '\n')) {
-    unsigned long begin, end;
-    char access[8] = "";
-    if (std::sscanf(std::string(line).c_str(), "%lx-%lx %7s", &begin, &end,
-                    access) != 3 ||
-        access[0] != 'r' ||
-        (access[1] != 'w' && absl::StrContains(line, "/"))) {
-      continue;
-    }
-    for (; begin < end; begin += 1 << 20) {
-      memory += child.Get(begin, std::min(end - begin, 1ul << 20));
-    }
-  }
-  return memory;
-}
-
 // The parent reads and logs the address of each client.
 TEST_P(MemoryAttacksTest, DoNotFindTheAddressOfTheClientBefore) {
   if (kCostOfFork > 1) GTEST_SKIP() << "a sanitizer keeps what was freed";
@@ -151,7 +130,7 @@ TEST_P(MemoryAttacksTest, DoNotFindTheAddressOfTheClientBefore) {
     TestClient before = ConnectFrom(*server, AddressOf(i));
     EXPECT_GT(Serve(before), 0);
     TakenOverChild child = TakeOver(ConnectFrom(*server, AddressOf(50 + i)));
-    const std::string memory = MemoryOf(child);
+    const std::string memory = child.Memory();
     if (CountOf(memory, BytesOf(AddressOf(i))) > 0) ++found_bytes;
     if (CountOf(memory, TextOf(AddressOf(i))) > 0) ++found_text;
     if (CountOf(memory, BytesOf(AddressOf(50 + i))) > 0) ++found_own;

@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <functional>
 #include <iostream>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,7 +24,7 @@
 #include "absl/time/time.h"
 #include "brood/net/instant.h"
 #include "brood/testing/attacks/attack_fixture.h"
-#include "brood/testing/attacks/shared_report.h"
+#include "brood/testing/attacks/forged_report.h"
 #include "brood/testing/attacks/taken_over_child.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/support/observe.h"
@@ -168,6 +169,10 @@ class GreedyWorkerTest : public AttackTest {
     setup.options.deadlines.connection = absl::Seconds(1);
     return setup;
   }
+  // Has one child report again and again that it is done, with each of `firsts`
+  // at the beginning of a report.
+  void ReportAtOnce(const std::string& name,
+                    const std::vector<uint32_t>& firsts);
 };
 
 INSTANTIATE_TEST_SUITE_P(With, GreedyWorkerTest,
@@ -215,19 +220,20 @@ TEST_P(GreedyWorkerTest, KeepsItsConnectionNoLongerThanTheDeadline) {
   }
 }
 
-// The child reports that it is done, in the form that workers once used, and
-// does not take what it is then given. The serial numbers begin with 1.
-TEST_P(GreedyWorkerTest, ServesNoMoreThanItsShare) {
+// The child reports that it is done, in one of the forms that reports have had,
+// and does not take what it is then given. The serial numbers begin with 1.
+void GreedyWorkerTest::ReportAtOnce(const std::string& name,
+                                    const std::vector<uint32_t>& firsts) {
   constexpr int kTries = 4 * kShare;
-  const auto server = StartVictim("A13 done at once", PoolSetup());
+  const auto server = StartVictim(name, PoolSetup());
   TakenOverChild child = TakeOver(*server);
   const std::vector<int> sockets = child.UnixSockets();
   int unanswered = 0;
   std::vector<TestClient> clients;
   for (uint32_t serial = 1; serial <= kTries; ++serial) {
     for (const int fd : sockets) {
-      for (uint32_t index = 0; index < kWorkers; ++index) {
-        const SharedReport report = {index, serial, 0, 0, 0, {}};
+      for (const uint32_t first : firsts) {
+        const ForgedReport report = {first, serial, 0, 0, 0, {}};
         child.Syscall(SYS_sendto, fd, child.PutValue(report), sizeof(report),
                       MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
       }
@@ -238,10 +244,21 @@ TEST_P(GreedyWorkerTest, ServesNoMoreThanItsShare) {
   }
   // A worker's share varies by a quarter.
   EXPECT_LE(unanswered, kShare + kShare / 4);
-  std::cout << "A13 done at once " << row().name() << ": " << unanswered
-            << " of " << kTries << " later clients taken by one child\n";
+  std::cout << name << " " << row().name() << ": " << unanswered << " of "
+            << kTries << " later clients taken by one child\n";
+  // Nor for longer than the deadline.
+  for (TestClient& held : clients) {
+    EXPECT_TRUE(Await([&] { return !held.Send("x").ok(); }));
+  }
   clients.clear();
   ExpectHarmless(*server);
+}
+
+TEST_P(GreedyWorkerTest, TakesNoMoreThanItsShare) {
+  std::vector<uint32_t> numbers(kWorkers);
+  std::iota(numbers.begin(), numbers.end(), 0u);
+  ReportAtOnce("A13 done at once, by number", numbers);
+  ReportAtOnce("A13 done at once, by mark", {ForgedReport::kMark});
 }
 
 }  // namespace

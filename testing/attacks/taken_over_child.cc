@@ -10,9 +10,12 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_split.h"
 
 namespace brood::testing {
 namespace {
@@ -97,6 +100,26 @@ std::string TakenOverChild::ReadFile(absl::string_view path) {
   }
   Syscall(SYS_close, fd.value);
   return content;
+}
+
+std::string TakenOverChild::Memory() {
+  constexpr unsigned long kPiece = 1 << 20;
+  std::string memory;
+  const std::string maps = ReadFile("/proc/self/maps");
+  for (const absl::string_view line : absl::StrSplit(maps, '\n')) {
+    unsigned long begin, end;
+    char access[8] = "";
+    if (std::sscanf(std::string(line).c_str(), "%lx-%lx %7s", &begin, &end,
+                    access) != 3 ||
+        access[0] != 'r' ||
+        (access[1] != 'w' && absl::StrContains(line, "/"))) {
+      continue;
+    }
+    for (; begin < end; begin += kPiece) {
+      memory += Get(begin, std::min(end - begin, kPiece));
+    }
+  }
+  return memory;
 }
 
 std::vector<int> TakenOverChild::Descriptors() {

@@ -104,6 +104,9 @@ class TakenOverChild {
   // Returns the content of a file that the child can read, such as
   // "/proc/self/maps"; empty if it cannot.
   std::string ReadFile(absl::string_view path);
+  // Returns the content of the memory that the child may write, and of what it
+  // may read and no file has.
+  std::string Memory();
   // Opens `path` with `flags` of open(2) and returns the descriptor.
   Result Open(absl::string_view path, int flags);
 
