@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/net/unix_listener.h"
 
 #include <fcntl.h>
@@ -23,7 +25,7 @@
 namespace brood::net {
 namespace {
 
-constexpr absl::Duration kLockPatience = absl::Seconds(1);
+constexpr absl::Duration kLockTimeout = absl::Seconds(1);
 constexpr absl::Duration kLockPause = absl::Milliseconds(10);
 // The default of net.core.somaxconn.
 constexpr int kUsualQueue = 4096;
@@ -34,25 +36,25 @@ absl::Status ErrorAt(absl::string_view call, const Endpoint& endpoint) {
                              absl::StrCat(call, " ", endpoint.ToString()));
 }
 
-// The lock is given back when the descriptor is closed.
-absl::StatusOr<UniqueFd> LockDirectoryOf(const std::string& path) {
+// Returns the lock of the directory of `path`, which ends with the descriptor;
+// one that is not valid if it cannot be had. Servers that start at once take
+// turns by it. Any process that may read the directory can hold it without
+// limit, so it is not waited for without limit, and a server whose user may not
+// read the directory has none.
+absl::StatusOr<UniqueFd> TryToLockDirectoryOf(const std::string& path) {
   const std::string directory = path.substr(0, path.rfind('/') + 1);
   UniqueFd locked = UniqueFd::Adopt(
       open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!locked.valid()) {
+  if (!locked.valid() && errno != EACCES) {
     return absl::ErrnoToStatus(errno, absl::StrCat("open ", directory));
   }
-  // Nobody tells when a lock is given back but to one who waits without end,
-  // and whoever may read the directory could make us do that.
-  const Instant deadline = After(Now(), kLockPatience);
-  while (flock(locked.fd(), LOCK_EX | LOCK_NB) < 0) {
-    if (errno != EWOULDBLOCK && errno != EINTR) {
-      return absl::ErrnoToStatus(errno, absl::StrCat("flock ", directory));
-    }
-    if (Now() >= deadline) {
-      return absl::DeadlineExceededError(absl::StrCat(
-          "flock ", directory, ": another program has held the lock for ",
-          absl::FormatDuration(kLockPatience)));
+  // The kernel notifies only a process that waits without limit.
+  const Instant deadline = After(Now(), kLockTimeout);
+  while (locked.valid() && flock(locked.fd(), LOCK_EX | LOCK_NB) < 0) {
+    const bool is_held = errno == EWOULDBLOCK || errno == EINTR;
+    if (!is_held || Now() >= deadline) {
+      locked.Close();
+      break;
     }
     const timespec pause = absl::ToTimespec(kLockPause);
     nanosleep(&pause, nullptr);
@@ -86,7 +88,8 @@ absl::Status CheckNobodyAnswers(const Endpoint& endpoint) {
                    absl::ErrnoToStatus(error, "connect").message(), ")"));
 }
 
-// Removes a socket's file that was left behind. Under the lock.
+// Removes a socket's file that was left behind. Under the lock, if there is
+// one.
 absl::Status RemoveStale(const std::string& path, const Endpoint& endpoint) {
   struct stat file;
   if (lstat(path.c_str(), &file) < 0) {
@@ -119,7 +122,7 @@ absl::Status ListenOnUnix(const Socket& socket, const Endpoint& endpoint,
   // Held until it is listened on, or the file would look as if left behind.
   UniqueFd lock;
   if (!path.empty()) {
-    absl::StatusOr<UniqueFd> locked = LockDirectoryOf(path);
+    absl::StatusOr<UniqueFd> locked = TryToLockDirectoryOf(path);
     if (!locked.ok()) return locked.status();
     lock = *std::move(locked);
     // The file that bind() makes has this mode, less the umask, from birth.

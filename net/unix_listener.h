@@ -10,8 +10,9 @@
 //
 // Errors, naming the call and the endpoint: AlreadyExists if the file is not a
 // socket, which is never removed; the errno of EADDRINUSE if somebody answers
-// there (who sees a connection that ends at once); DeadlineExceeded if somebody
-// else has the directory's lock for a second; that of any other call.
+// there (who sees a connection that ends at once); that of any other call. If
+// another process has the directory's lock for a second, or this one may not
+// read the directory, the socket is bound without it.
 //
 // Example:
 //   Socket socket = Socket::Adopt(socket(AF_UNIX, SOCK_STREAM, 0));

@@ -20,6 +20,7 @@ constexpr NamedValue<LogFormat> kFormats[] = {
 };
 
 constexpr NamedValue<ChildStderr> kChildStderrNames[] = {
+    {ChildStderr::kAhead, "ahead"},
     {ChildStderr::kOwn, "own"},
     {ChildStderr::kShared, "shared"},
     {ChildStderr::kNull, "null"},

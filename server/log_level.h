@@ -124,6 +124,9 @@ struct LogOptions {
 
 // ChildStderr is what descriptor 2 of a child is.
 enum class ChildStderr {
+  // kOwn in children that are forked ahead of their connection (spares, pool),
+  // where no client waits for it, and kShared in the others.
+  kAhead,
   // The file of the server's, opened again for each child, so that the flags
   // and the position that a child sets are its own. A socket, and a file that
   // was not opened to append, cannot be opened again: they are shared.
@@ -134,7 +137,7 @@ enum class ChildStderr {
   kNull,
 };
 
-// Returns "own", "shared" or "null".
+// Returns "ahead", "own", "shared" or "null".
 absl::string_view NameOf(ChildStderr choice);
 // Returns the choice whose name is exactly `text`. Returns InvalidArgument,
 // with the names that are allowed, if there is none.

@@ -125,9 +125,10 @@ DEFINE_bool(log_time, true,
 DEFINE_int32(log_rate, 1000,
              "how many info lines about connections are written in a second, "
              "five times as many in a burst; 0 for no limit");
-DEFINE_string(child_stderr, "own",
+DEFINE_string(child_stderr, "ahead",
               "standard error of children: own (the log, opened again for each "
-              "child), shared or null (/dev/null)");
+              "child), shared, ahead (own with spares and a pool, else shared) "
+              "or null (/dev/null)");
 
 namespace brood::server {
 namespace {
@@ -229,7 +230,14 @@ int Main(int argc, char** argv) {
   // The first child shows that there can be others, before that is announced.
   const absl::StatusOr<bool> first = (*server)->Step(absl::ZeroDuration());
   if (!first.ok()) Fail(first.status(), ExitCode::kSystemRefused);
-  AnnounceReadiness((*server)->endpoints(), STDOUT_FILENO);
+  const size_t lost = AnnounceReadiness((*server)->endpoints(), STDOUT_FILENO);
+  if (lost > 0) {
+    std::fputs(absl::StrCat("brood: warning: ", lost,
+                            " lines that begin with \"listening\" could not be "
+                            "written to standard output\n")
+                   .c_str(),
+               stderr);
+  }
   const absl::Status stopped = (*server)->Run();
   const absl::optional<proc::ExitStatus> last =
       (*server)->last_generation_status();

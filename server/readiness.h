@@ -1,28 +1,31 @@
-// Readiness: tells the world that connections are accepted.
-//
-// Called in the parent, once every listener listens: from that moment on the
-// kernel completes connections, so whoever reads the line may connect. Writes
-//
-//   listening 127.0.0.1:7000
-//
-// for each endpoint, in the order of the options; with port 0 this is how a
-// script or a test learns the port. Like the log it never waits for a reader:
-// what can't be written at once is lost, and that is no error. `fd` stays the
-// caller's.
-//
-// Example:
-//   AnnounceReadiness((*server)->endpoints(), STDOUT_FILENO);
+// SPDX-License-Identifier: Apache-2.0
 
 #ifndef BROOD_SERVER_READINESS_H_
 #define BROOD_SERVER_READINESS_H_
 
+#include <cstddef>
 #include <vector>
 
 #include "brood/net/endpoint.h"
 
 namespace brood::server {
 
-void AnnounceReadiness(const std::vector<net::Endpoint>& endpoints, int fd);
+// Writes that connections are accepted, for scripts and tests:
+//
+//   listening 127.0.0.1:7000
+//
+// for each endpoint, in the order of the options; with port 0 this is how a
+// script learns the port. Called in the parent, once every listener listens:
+// from that moment on the kernel completes connections, so a reader of the line
+// may connect.
+//
+// A line that does not fit, because the reader is slow, is kept and written
+// again as soon as there is room, for at most a second altogether. Returns how
+// many lines could not be written by then. `fd` stays the caller's.
+//
+// Example:
+//   if (AnnounceReadiness((*server)->endpoints(), STDOUT_FILENO) > 0) ...
+size_t AnnounceReadiness(const std::vector<net::Endpoint>& endpoints, int fd);
 
 }  // namespace brood::server
 

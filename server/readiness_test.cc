@@ -1,9 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/server/readiness.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <string>
+#include <vector>
 
 #include "brood/testing/leak_check.h"
 #include "gtest/gtest.h"
@@ -54,14 +59,47 @@ TEST_F(ReadinessTest, DoesNotWaitForAReaderThatIsAsleep) {
   while (write(fds_[1], fill.data(), fill.size()) > 0) {
   }
   ASSERT_EQ(fcntl(fds_[1], F_SETFL, 0), 0);
-  AnnounceReadiness({std::begin(kEndpoints), std::end(kEndpoints)}, fds_[1]);
+  EXPECT_EQ(AnnounceReadiness({std::begin(kEndpoints), std::end(kEndpoints)},
+                              fds_[1]),
+            3u);
+}
+
+// F27a. 157 of 300 lines fitted into a pipe of a page.
+TEST_F(ReadinessTest, WritesEachLineToAReaderThatIsSlow) {
+  ASSERT_GE(fcntl(fds_[1], F_SETPIPE_SZ, 4096), 4096);
+  ASSERT_EQ(fcntl(fds_[0], F_SETFL, 0), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    close(fds_[0]);
+    const std::vector<net::Endpoint> many(300, kEndpoints[0]);
+    _exit(static_cast<int>(AnnounceReadiness(many, fds_[1])));
+  }
+  const std::string line = "listening 127.0.0.1:7001\n";
+  for (size_t left = 300 * line.size(); left > 0;) {
+    pollfd readable = {fds_[0], POLLIN, 0};
+    ASSERT_EQ(poll(&readable, 1, 10000), 1) << left << " bytes did not come";
+    left -= Read().size();
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+}
+
+TEST_F(ReadinessTest, CountsWhatADeviceRefuses) {
+  const int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+  EXPECT_EQ(
+      AnnounceReadiness({std::begin(kEndpoints), std::end(kEndpoints)}, full),
+      3u);
+  close(full);
 }
 
 // SIGPIPE would end this process.
 TEST_F(ReadinessTest, SurvivesAReaderThatHasGone) {
   close(fds_[0]);
   fds_[0] = -1;
-  AnnounceReadiness({std::begin(kEndpoints), std::end(kEndpoints)}, fds_[1]);
+  EXPECT_EQ(AnnounceReadiness({std::begin(kEndpoints), std::end(kEndpoints)},
+                              fds_[1]),
+            3u);
 }
 
 }  // namespace

@@ -2,12 +2,10 @@
 
 #include "brood/server/tcp_server.h"
 
-#include <sys/prctl.h>
 #include <sys/types.h>
 #include <unistd.h>
 
 #include <atomic>
-#include <cerrno>
 #include <cstddef>
 #include <exception>
 #include <new>
@@ -27,11 +25,13 @@
 #include "brood/server/control/requests.h"
 #include "brood/server/control/service_manager.h"
 #include "brood/server/deadlines/deadlines.h"
+#include "brood/server/listening/descriptor_guard.h"
 #include "brood/server/listening/open_listeners.h"
 #include "brood/server/log/event_log.h"
 #include "brood/server/log/event_writer.h"
 #include "brood/server/process/child_budget.h"
 #include "brood/server/process/process_report.h"
+#include "brood/server/process/subreaper_claim.h"
 #include "brood/server/report/handler_report.h"
 #include "brood/server/strategy/make_strategy.h"
 #include "brood/server/strategy/strategy.h"
@@ -103,6 +103,7 @@ class TcpServer::Impl final {
   const std::unique_ptr<HandlerReports> reports_;
   const ChildProgram program_;
   absl::optional<UpgradeClaim> upgrade_claim_;
+  std::unique_ptr<SubreaperClaim> subreaper_claim_;
   std::unique_ptr<proc::Spawner> spawner_;
   std::vector<net::Endpoint> endpoints_;
   // Ends early: its children use all of the above.
@@ -132,6 +133,10 @@ absl::StatusOr<std::unique_ptr<TcpServer::Impl>> TcpServer::Impl::Create(
     return absl::InvalidArgumentError(
         "handler: must be a function, and is empty");
   }
+  // Ends last, if something fails: the descriptors are closed by then.
+  absl::StatusOr<DescriptorGuard> guard =
+      DescriptorGuard::Create(options, inherited);
+  if (!guard.ok()) return guard.status();
   absl::StatusOr<Requests> requests = Requests::Create();
   if (!requests.ok()) return requests.status();
   // Before the first process is created.
@@ -146,6 +151,7 @@ absl::StatusOr<std::unique_ptr<TcpServer::Impl>> TcpServer::Impl::Create(
   absl::Status assembled = impl->Assemble(options, std::move(inherited));
   if (!assembled.ok()) return assembled;
   for (net::NewSocketFile& file : impl->new_files_) file.Keep();
+  guard->Keep();
   return impl;
 }
 
@@ -196,8 +202,9 @@ absl::Status TcpServer::Impl::TakeSignals(const Options& options,
 
 absl::Status TcpServer::Impl::OwnChildren(const Options& options,
                                           Supervisor::Parts* parts) {
-  if (options.init && prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
-    return absl::ErrnoToStatus(errno, "prctl PR_SET_CHILD_SUBREAPER");
+  if (options.init) {
+    absl::Status claimed = Keep(SubreaperClaim::Make(), &subreaper_claim_);
+    if (!claimed.ok()) return claimed;
   }
   return Keep(proc::Reaper::Create(options.owns_all_children || options.init
                                        ? proc::Reaper::Ownership::kEveryChild
@@ -289,7 +296,8 @@ absl::StatusOr<std::unique_ptr<TcpServer>> TcpServer::Create(
     if (!impl.ok()) return impl.status();
     return std::unique_ptr<TcpServer>(new TcpServer(*std::move(impl)));
   } catch (const std::bad_alloc&) {
-    return absl::ResourceExhaustedError("mmap: no memory for a server");
+    return absl::ResourceExhaustedError(
+        "mmap or madvise: no memory for a server");
   } catch (const std::exception& exception) {
     // Nothing of Brood's throws another one.
     return absl::InternalError(absl::StrCat(

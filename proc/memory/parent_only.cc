@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <new>
 
 namespace brood::proc {
@@ -21,8 +22,12 @@ void* AllocateParentOnly(size_t size) {
                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
   // Not on every system can pages be left out of a fork (an emulator may not
-  // know how); they are then copied like others.
-  madvise(memory, length, MADV_DONTFORK);
+  // know how); they are then copied like others. A shortage is an error: what
+  // children must not read would be in them.
+  if (madvise(memory, length, MADV_DONTFORK) < 0 && errno != EINVAL) {
+    munmap(memory, length);
+    throw std::bad_alloc();
+  }
   return memory;
 }
 

@@ -56,7 +56,7 @@ void ChildProgram::HardenZygote() const {
 
 absl::optional<int> ChildProgram::Begin() const {
   Harden(/*sets_oom_score=*/true);
-  return PrepareAndShareFate();
+  return PrepareAndShareFate(/*is_ahead=*/true);
 }
 
 // In this order: a process that is closed cannot write to its files in /proc,
@@ -68,8 +68,8 @@ void ChildProgram::Harden(bool sets_oom_score) const {
   if (hardening_.closes) proc::CloseToOthers().IgnoreError();
 }
 
-absl::optional<int> ChildProgram::PrepareAndShareFate() const {
-  absl::Status begun = SetStandardError(standard_error_);
+absl::optional<int> ChildProgram::PrepareAndShareFate(bool is_ahead) const {
+  absl::Status begun = SetStandardError(standard_error_, is_ahead);
   if (begun.ok()) begun = Prepare();
   // Last, for the step before may have changed the user, and then the kernel
   // has forgotten whatever it was told.
@@ -127,7 +127,9 @@ int ChildProgram::BeginAndServe(net::Connection& connection,
   Harden(hardening_.oom_score_in_each);
   // First, for the embedder's prepare_child may forbid system calls.
   if (const absl::optional<int> failed = EnterPage(page)) return *failed;
-  if (const absl::optional<int> failed = PrepareAndShareFate()) return *failed;
+  if (const auto failed = PrepareAndShareFate(/*is_ahead=*/false)) {
+    return *failed;
+  }
   return Serve(connection);
 }
 

@@ -80,7 +80,9 @@ class ChildProgram {
   static int ToExitCode(int code);
 
  private:
-  absl::optional<int> PrepareAndShareFate() const;
+  // Sets standard error and does the rest of Begin(), in a process that was
+  // created ahead of its connection if `is_ahead`.
+  absl::optional<int> PrepareAndShareFate(bool is_ahead) const;
   void Harden(bool sets_oom_score) const;
   absl::Status Prepare() const;
   absl::Status ShareFate() const;

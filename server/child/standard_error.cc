@@ -40,8 +40,11 @@ void OpenAgain() {
 
 }  // namespace
 
-absl::Status SetStandardError(ChildStderr choice) {
+absl::Status SetStandardError(ChildStderr choice, bool is_ahead) {
   switch (choice) {
+    case ChildStderr::kAhead:
+      if (is_ahead) OpenAgain();
+      break;
     case ChildStderr::kShared:
       break;
     case ChildStderr::kOwn:

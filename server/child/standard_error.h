@@ -8,15 +8,17 @@
 
 namespace brood::server {
 
-// Makes descriptor 2 of this process what `choice` says. Where it cannot be
-// opened again it stays shared: another user's pipe, a chroot without /proc.
+// Makes descriptor 2 of this process what `choice` says, which may depend on
+// whether the process was created ahead of its connection (`is_ahead`). Where
+// it cannot be opened again it stays shared: another user's pipe, a chroot
+// without /proc.
 //
 // Runs in a child, before the code of the embedder. Returns the error of open
 // for /dev/null.
 //
 // Example:
-//   absl::Status set = SetStandardError(ChildStderr::kNull);
-absl::Status SetStandardError(ChildStderr choice);
+//   absl::Status set = SetStandardError(ChildStderr::kNull, false);
+absl::Status SetStandardError(ChildStderr choice, bool is_ahead);
 
 }  // namespace brood::server
 

@@ -28,7 +28,7 @@ class StandardErrorTest : public ::brood::testing::LeakCheck {
     const pid_t child = fork();
     if (child == 0) {
       dup2(fd, STDERR_FILENO);
-      _exit(SetStandardError(choice).ok() && body() ? 0 : 1);
+      _exit(SetStandardError(choice, false).ok() && body() ? 0 : 1);
     }
     int status = -1;
     ASSERT_EQ(waitpid(child, &status, 0), child);
@@ -58,6 +58,19 @@ TEST_F(StandardErrorTest, IsAnOpenFileOfItsOwn) {
            (fcntl(STDERR_FILENO, F_GETFL) & O_APPEND) != 0 && IsBlocking();
   });
   unlink(path.c_str());
+}
+
+TEST_F(StandardErrorTest, IsOwnAheadOfAConnectionAlone) {
+  for (const bool is_ahead : {false, true}) {
+    int fds[2];
+    ASSERT_EQ(pipe2(fds, O_CLOEXEC), 0);
+    ExpectInChild(fds[1], ChildStderr::kShared, [&] {
+      if (!SetStandardError(ChildStderr::kAhead, is_ahead).ok()) return false;
+      fcntl(STDERR_FILENO, F_SETFL, O_NONBLOCK);
+      return ((fcntl(fds[1], F_GETFL) & O_NONBLOCK) == 0) == is_ahead;
+    });
+    close(fds[0]);
+  }
 }
 
 // What waits still waits, and what does not still does not.
@@ -97,7 +110,7 @@ TEST_F(StandardErrorTest, SharesWhatCannotBeOpenedAgain) {
 TEST_F(StandardErrorTest, StaysClosed) {
   ExpectInChild(dup(STDIN_FILENO), ChildStderr::kShared, [] {
     close(STDERR_FILENO);
-    return SetStandardError(ChildStderr::kOwn).ok() &&
+    return SetStandardError(ChildStderr::kOwn, false).ok() &&
            fcntl(STDERR_FILENO, F_GETFD) < 0;
   });
 }

@@ -91,6 +91,11 @@ absl::Status Parse(const Flag& /*flag*/, const std::string& text,
 }
 
 absl::Status Parse(const Flag& /*flag*/, const std::string& text,
+                   ChildStderr* choice) {
+  return Store(ParseChildStderr(text), choice);
+}
+
+absl::Status Parse(const Flag& /*flag*/, const std::string& text,
                    LogLevel* level) {
   return Store(ParseLogLevel(text), level);
 }
