@@ -63,7 +63,8 @@ class LogAttacksTest : public AttackTest {
                     UniqueFd write_end, const Attack& attack);
   // Expects that all but one of `kLogged` connections are in `lines`: the last
   // may not have ended. The others end before the next one begins.
-  static void ExpectEndsIn(const std::string& name, const std::string& lines);
+  static void ExpectEndsIn(const std::string& name, const std::string& lines,
+                           bool may_have_holes = false);
 
   static constexpr int kLogged = 10;
 };
@@ -84,13 +85,16 @@ std::string ReadAll(int fd) {
 }
 
 void LogAttacksTest::ExpectEndsIn(const std::string& name,
-                                  const std::string& lines) {
+                                  const std::string& lines,
+                                  bool may_have_holes) {
   int ends = 0;
   for (const absl::string_view line : absl::StrSplit(lines, '\n')) {
     if (LoggedEvent::IsLineOf("ended", line)) ++ends;
   }
   EXPECT_GE(ends, kLogged) << name;
-  EXPECT_EQ(lines.find('\0'), std::string::npos) << name;
+  if (!may_have_holes) {
+    EXPECT_EQ(lines.find('\0'), std::string::npos) << name;
+  }
   std::cout << name << " " << row().name() << ": " << ends << " of " << kLogged
             << " ends logged after it\n";
 }
@@ -118,7 +122,8 @@ void LogAttacksTest::AttackFile(const std::string& name, int flags,
   const ssize_t length =
       pread(log.fd(), lines.data(), lines.size(), before.st_size);
   lines.resize(static_cast<size_t>(std::max<ssize_t>(length, 0)));
-  ExpectEndsIn(name, lines);
+  // The server's position is its own, where it does not append.
+  ExpectEndsIn(name, lines, (flags & O_APPEND) == 0);
   unlink(path.c_str());
 }
 
@@ -291,30 +296,34 @@ bool IsWriting(pid_t pid) {
                           absl::StrCat(SYS_write, " "));
 }
 
-// Reads 4096 bytes of `fd` each 100 ms, in a process of its own, for ever.
+// Reads 4096 bytes of `fd` each 20 ms, in a process of its own, for ever.
 void ReadSlowly(int fd) {
   const pid_t pid = fork();
   if (pid != 0) return;
   char bytes[4096];
-  while (read(fd, bytes, sizeof(bytes)) >= 0) LetPass(absl::Milliseconds(100));
+  while (read(fd, bytes, sizeof(bytes)) >= 0) LetPass(absl::Milliseconds(20));
   _exit(0);
 }
 
 // The server cannot open the pipe for itself, as if it were another user's.
 // What is free in it is filled at once by children that wait for that.
 TEST_P(LogAttacksTest, FillThePipeThatIsReadSlowly) {
-  constexpr int kWriters = 20;
+  constexpr int kWriters = 20, kBusy = 4;
   Ends ends = Pipe();
   ASSERT_EQ(fchmod(ends.write_end.fd(), 0), 0);
   TestServer::Setup setup = LogTo(ends.write_end.fd());
-  setup.options.pool.workers = kWriters + kWorkers;
+  setup.options.pool.workers = kWriters + kBusy + kWorkers;
   const auto server =
       StartVictim("A10 slow reader, children write", std::move(setup));
   std::vector<TakenOverChild> writers = TakeOverMany(*server, kWriters);
   for (TakenOverChild& writer : writers) {
-    const uint64_t bytes = writer.Put(std::string(200, 'x'));
-    writer.Flood(SYS_write, STDERR_FILENO, bytes, 200);
+    const uint64_t bytes = writer.Put(std::string(4096, 'x'));
+    writer.Flood(SYS_write, STDERR_FILENO, bytes, 4096);
   }
+  // They delay the writers, so that the server finds room that is not there any
+  // more when it writes.
+  std::vector<TakenOverChild> busy = TakeOverMany(*server, kBusy);
+  for (TakenOverChild& child : busy) child.Flood(SYS_getpid);
   ReadSlowly(ends.read_end.fd());
   MeasureFromNow(*server);
   // Its children log as well, and a client may wait for its own. So this looks
@@ -336,6 +345,7 @@ TEST_P(LogAttacksTest, FillThePipeThatIsReadSlowly) {
   // running.
   EXPECT_LT(longest, absl::Milliseconds(90));
   writers.clear();
+  busy.clear();
   ExpectClean(StopInTime(*server));
 }
 

@@ -239,7 +239,8 @@ void GreedyWorkerTest::ReportAtOnce(const std::string& name,
       }
     }
     TestClient client = ConnectTo(*server, absl::Milliseconds(500));
-    if (Serve(client) == 0) ++unanswered;
+    if (Serve(client) != 0) continue;
+    ++unanswered;
     clients.push_back(std::move(client));
   }
   // A worker's share varies by a quarter.

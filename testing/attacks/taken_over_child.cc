@@ -49,8 +49,15 @@ TakenOverChild::Result TakenOverChild::Ask(const ProxyCommand& command,
 }
 
 pid_t TakenOverChild::pid() {
-  if (pid_ == 0) pid_ = static_cast<pid_t>(Syscall(SYS_getpid).value);
+  if (pid_ == 0) {
+    pid_ = static_cast<pid_t>(std::max<int64_t>(Syscall(SYS_getpid).value, 0));
+  }
   return pid_;
+}
+
+void TakenOverChild::Kill() {
+  const pid_t known = pid();
+  if (known > 1) kill(known, SIGKILL);
 }
 
 uint64_t TakenOverChild::Put(absl::string_view bytes) {

@@ -79,7 +79,7 @@ class TakenOverChild {
         MakeCommand(ProxyCommand::Kind::kCallInChild, number, arguments...));
   }
 
-  // Returns the pid of the process that obeys.
+  // Returns the pid of the process that obeys, or 0 if it does not answer.
   pid_t pid();
   // Stores `bytes` in the child and returns their address.
   uint64_t Put(absl::string_view bytes);
@@ -134,6 +134,9 @@ class TakenOverChild {
   // with `code` and leaves it an orphan. The value is the pid of the new one.
   Result ForkAndExit(int code);
 
+  // Sends SIGKILL to the process that obeys, from the test. Does nothing if its
+  // pid is not known: kill() takes -1 for every process of the machine.
+  void Kill();
   // Returns from the handler with `code`.
   void Return(server::ExitCode code = server::ExitCode::kServed);
   // Exits at once, without a return to the server's code.
