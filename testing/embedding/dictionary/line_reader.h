@@ -1,18 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// LineReader: what a client sends, line by line.
-//
-// Lives in the child. The socket stays the caller's and must outlive it; bytes
-// that are no whole line yet are kept here. Lines end with "\n" or "\r\n",
-// which is taken off. Not thread-safe.
-//
-// Errors: those of brood::net::ReadSome(), and ResourceExhausted for a line
-// with more than kLongest bytes.
-//
-// Example:
-//   LineReader reader(connection.socket());
-//   absl::StatusOr<absl::optional<std::string>> line = reader.Next(deadline);
-
 #ifndef DICTIONARY_LINE_READER_H_
 #define DICTIONARY_LINE_READER_H_
 
@@ -26,14 +13,28 @@
 
 namespace embedder {
 
+// LineReader returns what a client sends, line by line.
+//
+// Lives in the child. The socket stays the caller's and must outlive the
+// object, which keeps bytes that are no whole line yet. Lines end with "\n" or
+// "\r\n", which is removed. Not thread-safe.
+//
+// Errors: those of brood::net::ReadSome(), and ResourceExhausted for a line
+// with more than kLongest bytes.
+//
+// Example:
+//   LineReader reader(connection.socket());
+//   absl::StatusOr<absl::optional<std::string>> line = reader.Next(deadline);
 class LineReader {
  public:
+  // Limits how many bytes a line has.
   static constexpr size_t kLongest = 512;
 
+  // Reads from `socket`.
   explicit LineReader(const brood::net::Socket& socket) : socket_(socket) {}
 
-  // Nothing once the client has ended its side; a line that it left unended is
-  // lost.
+  // Returns the next line, or nothing when the client has ended its side: a
+  // line without its end is then lost.
   absl::StatusOr<absl::optional<std::string>> Next(
       brood::net::Instant deadline);
 

@@ -1,0 +1,62 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# class_comments.sh NOT_YET FILE...
+#
+# In each FILE that is a header, each class, struct and enum of a namespace has its
+# comment directly above it, of at most 20 lines, and no comment stands before the include
+# guard but the licence: an editor shows what stands above the class. NOT_YET lists the
+# headers that are not in this form yet, one path a line; what follows # is a comment.
+
+set -euo pipefail
+
+not_yet="$1"
+shift
+headers=()
+for file in "$@"; do
+  [[ ${file} != *.h ]] || headers+=("${file}")
+done
+((${#headers[@]} > 0)) || { echo 'no header was given' >&2; exit 1; }
+
+awk -v not_yet="${not_yet}" -v most=20 '
+  function complain(what) {
+    if (FILENAME in excused) {
+      waiting[FILENAME] = 1
+    } else {
+      print FILENAME ":" FNR ": " what > "/dev/stderr"
+      failed = 1
+    }
+  }
+  BEGIN {
+    while ((getline path < not_yet) > 0) {
+      sub(/ *#.*/, "", path)
+      if (path != "") excused[path] = 1
+    }
+  }
+  FNR == 1 { files++; above = 0; guarded = 0; banner = 0 }
+  /^\/\/ SPDX-License-Identifier/ && FNR == 1 { next }
+  /^#ifndef/ && !guarded {
+    guarded = 1
+    if (banner > 0) complain("a comment of " banner " lines stands before the include guard")
+  }
+  !guarded && /^\/\// { banner++ }
+  /^\/\// { above++; next }
+  # What may stand between the comment and the class.
+  /^template <.*>$/ { next }
+  /^(class|struct|enum class|enum) / && (/{/ || !/;[ \t]*(\/\/.*)?$/) {
+    name = $0
+    sub(/^(enum class|enum|class|struct) /, "", name)
+    sub(/[^A-Za-z0-9_].*/, "", name)
+    classes++
+    if (above == 0) complain(name " has no comment directly above it")
+    if (above > most) complain("the comment of " name " has " above " lines, more than " most)
+  }
+  { above = 0 }
+  END {
+    for (path in waiting) count++
+    for (path in excused) if (!(path in waiting)) needless = needless " " path
+    if (needless != "") print "not needed any more:" needless
+    printf "%d classes in %d headers were read, %d headers are not in this form yet\n",
+      classes, files, count
+    exit failed
+  }' "${headers[@]}"

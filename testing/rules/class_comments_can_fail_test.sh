@@ -1,0 +1,49 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# class_comments_can_fail_test.sh CHECK: that the check of the comments of classes finds
+# what it is for.
+
+set -euo pipefail
+
+check="${PWD}/$1"
+cd "${TEST_TMPDIR}"
+: >not_yet
+failed=0
+
+# expect VERDICT WORDS TEXT: of a header that has this below its include guard.
+expect() {
+  local wanted="$1" words="$2" verdict=fails said
+  printf '%b' "${before-}#ifndef X_H_\n#define X_H_\n\n$3\n#endif  // X_H_\n" >x.h
+  if said="$("${check}" not_yet x.h 2>&1)"; then
+    verdict=passes
+  fi
+  if [[ ${verdict} != "${wanted}" || ${said} != *"${words}"* ]]; then
+    echo "line ${BASH_LINENO[0]}: it ${verdict}, and says: ${said}" >&2
+    failed=1
+  fi
+}
+
+twenty="$(printf '// line\\n%.0s' {1..20})"
+expect passes '1 classes' '// X is.\nclass X {\n};\n'
+expect passes '1 classes' "${twenty}class X final : public Y {\n};\n"
+expect passes '0 classes' 'class X;\nstruct Y;\n'
+expect passes '1 classes' '// X is.\ntemplate <typename T>\nstruct X {\n};\n'
+expect passes '2 classes' '// X is.\nenum class X {\n};\n\n// Y is.\nstruct Y { int z; };\n'
+expect fails 'X has no comment' 'class X {\n};\n'
+expect fails 'X has no comment' '// X is.\n\nclass X {\n};\n'
+expect fails 'X has no comment' 'enum class X {\n};\n'
+expect fails 'more than 20' "${twenty}// more\nclass X {\n};\n"
+before='// SPDX-License-Identifier: Apache-2.0\n\n'
+expect passes '1 classes' '// X is.\nclass X {\n};\n'
+before='// SPDX-License-Identifier: Apache-2.0\n\n// X is.\n\n'
+expect fails 'a comment of 1 lines stands before' '// X is.\nclass X {\n};\n'
+echo 'x.h' >not_yet
+expect passes '1 headers are not' 'class X {\n};\n'
+before=''
+expect passes 'not needed any more: x.h' '// X is.\nclass X {\n};\n'
+if "${check}" not_yet not_yet >/dev/null 2>&1; then
+  echo 'it passes without a header' >&2
+  failed=1
+fi
+exit "${failed}"
