@@ -43,16 +43,15 @@ uint64_t SetOf(Has has) {
 
 }  // namespace
 
-ProcessIdentity ProcessIdentity::Look() {
-  ProcessIdentity now;
-  getresuid(&now.users_[0], &now.users_[1], &now.users_[2]);
-  getresgid(&now.groups_[0], &now.groups_[1], &now.groups_[2]);
-  now.users_[3] = static_cast<uid_t>(setfsuid(kNoChange));
-  now.groups_[3] = static_cast<gid_t>(setfsgid(kNoChange));
+void ProcessIdentity::LookAtRights() {
+  getresuid(&users_[0], &users_[1], &users_[2]);
+  getresgid(&groups_[0], &groups_[1], &groups_[2]);
+  users_[3] = static_cast<uid_t>(setfsuid(kNoChange));
+  groups_[3] = static_cast<gid_t>(setfsgid(kNoChange));
   const int count = getgroups(0, nullptr);
-  now.supplementary_.resize(static_cast<size_t>(std::max(count, 0)));
-  if (count > 0) getgroups(count, now.supplementary_.data());
-  std::sort(now.supplementary_.begin(), now.supplementary_.end());
+  supplementary_.resize(static_cast<size_t>(std::max(count, 0)));
+  if (count > 0) getgroups(count, supplementary_.data());
+  std::sort(supplementary_.begin(), supplementary_.end());
 
   __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
@@ -60,31 +59,42 @@ ProcessIdentity ProcessIdentity::Look() {
     const auto joined = [&](auto field) {
       return data[0].*field | uint64_t{data[1].*field} << 32;
     };
-    now.capabilities_ = {joined(&__user_cap_data_struct::effective),
-                         joined(&__user_cap_data_struct::permitted),
-                         joined(&__user_cap_data_struct::inheritable)};
+    capabilities_ = {joined(&__user_cap_data_struct::effective),
+                     joined(&__user_cap_data_struct::permitted),
+                     joined(&__user_cap_data_struct::inheritable)};
   }
+  no_new_privs_ = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0);
+  secure_bits_ = prctl(PR_GET_SECUREBITS, 0, 0, 0, 0);
+  seccomp_ = prctl(PR_GET_SECCOMP, 0, 0, 0, 0);
+  root_ = PlaceOf("/");
+}
+
+ProcessIdentity::Place ProcessIdentity::PlaceOf(const char* path) {
+  struct stat status;
+  if (stat(path, &status) < 0) return Place();
+  return Place{status.st_dev, status.st_ino};
+}
+
+ProcessIdentity ProcessIdentity::Look() {
+  ProcessIdentity now;
+  now.LookAtRights();
   now.bounding_ = SetOf([](int capability) {
     return prctl(PR_CAPBSET_READ, capability, 0, 0, 0) == 1;
   });
   now.ambient_ = SetOf([](int capability) {
     return prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, capability, 0, 0) == 1;
   });
-  now.no_new_privs_ = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0);
-  now.secure_bits_ = prctl(PR_GET_SECUREBITS, 0, 0, 0, 0);
-  now.seccomp_ = prctl(PR_GET_SECCOMP, 0, 0, 0, 0);
-
-  const auto place_of = [](const char* path) {
-    struct stat status;
-    if (stat(path, &status) < 0) return Place();
-    return Place{status.st_dev, status.st_ino};
-  };
-  now.root_ = place_of("/");
   static_assert(std::size(kNamespacePaths) == kNamespaces,
                 "one place for each");
   for (size_t i = 0; i < now.namespaces_.size(); ++i) {
-    now.namespaces_[i] = place_of(kNamespacePaths[i]);
+    now.namespaces_[i] = PlaceOf(kNamespacePaths[i]);
   }
+  return now;
+}
+
+ProcessIdentity ProcessIdentity::LookAgain() const {
+  ProcessIdentity now = *this;
+  now.LookAtRights();
   return now;
 }
 

@@ -130,6 +130,28 @@ INSTANTIATE_TEST_SUITE_P(Of, ProcessIdentityTest, ::testing::ValuesIn(kChanges),
                            return std::string(info.param.name);
                          });
 
+// A loop looks at rights alone.
+TEST_P(ProcessIdentityTest, IsSeenInALoopIfItIsARightOfThisProcess) {
+  const Change& change = GetParam();
+  const std::string phrase = change.phrase;
+  if (phrase == "a namespace" ||
+      std::string(change.name) == "BoundingCapability") {
+    GTEST_SKIP() << "of what it executes, or of what it opens anew";
+  }
+  const pid_t child = fork();
+  if (child == 0) {
+    const ProcessIdentity before = ProcessIdentity::Look();
+    if (!before.DifferenceTo(before.LookAgain()).empty()) _exit(1);
+    if (!change.apply()) _exit(2);
+    _exit(before.DifferenceTo(before.LookAgain()) == phrase ? 0 : 3);
+  }
+  int status = -1;
+  ASSERT_EQ(TEMP_FAILURE_RETRY(waitpid(child, &status, 0)), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == 2) GTEST_SKIP() << "not allowed here";
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
 TEST(ProcessIdentityAloneTest, IsNotChangedByTheDirectoryAndTheMask) {
   const pid_t child = fork();
   if (child == 0) {

@@ -81,7 +81,8 @@ absl::Status Supervisor::PrepareToServe() {
 // Step(), and not with those of a process that was created before: a program
 // may open its port as root, and then give that up.
 absl::Status Supervisor::FollowIdentity() {
-  proc::ProcessIdentity now = proc::ProcessIdentity::Look();
+  proc::ProcessIdentity now =
+      reported_ready_ ? identity_.LookAgain() : proc::ProcessIdentity::Look();
   const std::string changed = identity_.DifferenceTo(now);
   if (changed.empty()) return absl::OkStatus();
   absl::Status followed = strategy_->IdentityChanged(changed);
@@ -244,6 +245,8 @@ void Supervisor::MaintainStrategy(Instant now) {
     strategy_->Attend(now, connections_);
     if (connections_.strategy_reports() != before) poll_.Used(kStrategy);
   }
+  // A child gets the stack as well: nothing of another client may be there.
+  proc::WipeStackPage();
   strategy_->Maintain(now, poll_.timed_out(), connections_);
 }
 
@@ -254,7 +257,10 @@ void Supervisor::AcceptBatch(Instant now) {
   listeners_.InTurn([&](size_t i) {
     const bool ready = poll_.IsReadable(kFirstListener + i);
     if (!ready && !lifecycle_.draining()) return;
-    for (int n = 0; n < kAcceptBatch && AcceptOne(i, now); ++n) {
+    // Each child gets the stack, on which the client before it may be.
+    for (int n = 0; n < kAcceptBatch; ++n) {
+      proc::WipeStackPage();
+      if (!AcceptOne(i, now)) break;
     }
   });
   if (!listeners_.all_closed()) return;
