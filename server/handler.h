@@ -47,6 +47,10 @@ absl::string_view Meaning(ExitCode code);
 // children do. (With the strategy "pool" a process serves more than one
 // connection, one after the other.)
 //
+// It has a stack canary of its own, and not that of the parent: it must not
+// return into functions that the parent has entered, as one does that resumes a
+// coroutine of the parent, unless Options::hardening.stack_canary is off.
+//
 // The connection is lent for the call. A class with a call operator is a
 // handler as well as a lambda; it is copied before the first fork, with its
 // state.

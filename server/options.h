@@ -17,7 +17,6 @@
 #include "brood/server/connection_report.h"
 #include "brood/server/log_level.h"
 #include "brood/server/strategy_kind.h"
-#include "brood/server/vocabulary/hardening_options.h"
 
 namespace brood::server {
 

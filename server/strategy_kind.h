@@ -47,6 +47,54 @@ absl::StatusOr<StrategyKind> ParseStrategyKind(absl::string_view text);
 // Returns every kind, in the order of the enumerators.
 std::vector<StrategyKind> AllStrategyKinds();
 
+// HardeningOptions is what makes a child that an attacker has taken over, or
+// tries to, less dangerous to its siblings and to the server.
+//
+// A value; see Options::hardening. Each field has its cost for a child, as
+// docs/decisions/hardening.md measures it. What the machine refuses is one
+// warning in the log.
+//
+// Example:
+//   Options options;
+//   options.hardening.dumpable = true;  // for a debugger, and for core files
+struct HardeningOptions {
+  // Gives each child a stack canary of its own, so that it cannot be found out
+  // byte by byte in one child after the other. 1 us. On x86-64 only.
+  //
+  // Turn it off if a handler returns into functions that the server's process
+  // has entered before, as one that resumes a coroutine of the parent does.
+  //
+  // Default: true.
+  bool stack_canary = true;
+
+  // Lets processes of the same user read the memory of children, trace them and
+  // copy their descriptors, and lets the kernel write core files of them
+  // (PR_SET_DUMPABLE). Programs that a child executes can be read in any case.
+  // The process of the server itself is closed by PrepareProcess().
+  //
+  // If false, a child that is not root's cannot read /proc/self/environ, nor
+  // write /proc/self/oom_score_adj or, for a user namespace, uid_map. 0.2 us.
+  //
+  // Default: false.
+  bool dumpable = false;
+
+  // Says by how much more willingly than the server the kernel kills a child
+  // when memory runs out (oom_score_adj): it is added to that of the server, or
+  // to 0 if that is negative, once for each spare, worker and zygote. Zero
+  // leaves children as the server is.
+  //
+  // Has no effect in a process that is closed to others and is not root's.
+  //
+  // Default: 500. Range: 0 to 1000.
+  int oom_score_adj = 500;
+
+  // Applies oom_score_adj with the strategies kFork and kAuto as well, to each
+  // child that the server forks for a connection. 25 to 30 us.
+  //
+  // Default: false.
+  bool oom_score_with_fork = false;
+};
+
 }  // namespace brood::server
 
 #endif  // BROOD_SERVER_STRATEGY_KIND_H_

@@ -50,7 +50,9 @@ void ProcessIdentity::LookAtRights() {
   groups_[3] = static_cast<gid_t>(setfsgid(kNoChange));
   const int count = getgroups(0, nullptr);
   supplementary_.resize(static_cast<size_t>(std::max(count, 0)));
-  if (count > 0) getgroups(count, supplementary_.data());
+  if (count > 0 && getgroups(count, supplementary_.data()) < 0) {
+    supplementary_.clear();
+  }
   std::sort(supplementary_.begin(), supplementary_.end());
 
   __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 namespace brood::proc {
 namespace {
@@ -22,5 +23,35 @@ __attribute__((noinline)) void OnOwnStackPage(absl::FunctionRef<void()> body) {
   rest[0] = 0;
   body();
 }
+
+// Not inlined: its frame is where those of other calls have been.
+__attribute__((noinline)) void WipeStack(size_t size) {
+  auto* const left = static_cast<char*>(alloca(size));
+  std::memset(left, 0, size);
+  // Or the compiler would leave it out.
+  asm volatile("" : : "r"(left) : "memory");
+}
+
+#if defined(__x86_64__)
+// Has no frame, so that nothing is left where one would be: all below the
+// return address is zero.
+__attribute__((naked, noinline)) void WipeStackPage() {
+  asm("mov %rsp, %rdi\n\t"
+      "and $-4096, %rdi\n\t"
+      "mov %rsp, %rcx\n\t"
+      "sub %rdi, %rcx\n\t"
+      "xor %eax, %eax\n\t"
+      "rep stosb\n\t"
+      "ret");
+}
+#else
+__attribute__((noinline)) void WipeStackPage() {
+  // What the frames of these functions need themselves.
+  constexpr uintptr_t kOwnFrames = 192;
+  const auto here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+  const uintptr_t left = here % kPageSize;
+  if (left > kOwnFrames) WipeStack(left - kOwnFrames);
+}
+#endif
 
 }  // namespace brood::proc

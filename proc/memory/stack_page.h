@@ -3,6 +3,8 @@
 #ifndef BROOD_PROC_MEMORY_STACK_PAGE_H_
 #define BROOD_PROC_MEMORY_STACK_PAGE_H_
 
+#include <cstddef>
+
 #include "absl/functional/function_ref.h"
 
 namespace brood::proc {
@@ -24,6 +26,16 @@ namespace brood::proc {
 //     }
 //   });
 void OnOwnStackPage(absl::FunctionRef<void()> body);
+
+// Overwrites what calls that have returned have left on the stack of this
+// thread, below the frame of the caller: to the end of the page, so that a page
+// which a fork shares is not touched. A child that is forked next gets none of
+// it. Called by a loop that forks, after the last call that has seen the
+// address of a client.
+void WipeStackPage();
+
+// Does so for the `size` bytes below the frame of the caller.
+void WipeStack(size_t size);
 
 }  // namespace brood::proc
 

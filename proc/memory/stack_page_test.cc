@@ -1,7 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/proc/memory/stack_page.h"
 
 #include <alloca.h>
 
+#include <cstddef>
 #include <cstdint>
 
 #include "absl/base/config.h"
@@ -35,6 +38,41 @@ TEST(StackPageTest, ABodyHasAlmostAWholePageWhereverItIsCalled) {
     EXPECT_GT(LeftBelow(offset), kPageSize - kTaken) << offset;
   }
 }
+
+// Leaves a pattern on the stack. Returns where.
+__attribute__((noinline)) uintptr_t LeavePattern(size_t size) {
+  auto* const left = static_cast<volatile char*>(alloca(size));
+  for (size_t i = 0; i < size; ++i) left[i] = 0x5a;
+  return reinterpret_cast<uintptr_t>(left);
+}
+
+#ifndef ABSL_HAVE_ADDRESS_SANITIZER
+// Counts what is left of the pattern, from `begin` to the end of its page or
+// for `size` bytes. No call between it and the pattern: it would overwrite it.
+size_t CountPattern(uintptr_t begin, size_t size) {
+  size_t count = 0;
+  for (size_t i = 0; i < size; ++i) {
+    if (reinterpret_cast<const volatile char*>(begin)[i] == 0x5a) ++count;
+  }
+  return count;
+}
+
+TEST(StackPageTest, WhatCallsHaveLeftIsOverwritten) {
+  constexpr size_t kSize = 3000;
+  const uintptr_t begin = LeavePattern(kSize);
+  WipeStack(kSize + 512);
+  EXPECT_LT(CountPattern(begin, kSize), 8u);
+}
+
+TEST(StackPageTest, WhatCallsHaveLeftIsOverwrittenToTheEndOfThePage) {
+  OnOwnStackPage([] {
+    constexpr size_t kSize = 2500;
+    const uintptr_t begin = LeavePattern(kSize);
+    WipeStackPage();
+    EXPECT_LT(CountPattern(begin, kSize), 8u);
+  });
+}
+#endif
 
 }  // namespace
 }  // namespace brood::proc

@@ -219,6 +219,10 @@ class EventLog {
   // Logs that the zygote ended.
   void ZygoteEnded(pid_t pid, const proc::ExitStatus& status);
 
+  // Returns whether the parent has logged an event since the last call. What
+  // the line was made of, such as addresses of clients, is still on the stack
+  // below its caller.
+  bool TakeHasWritten() { return writer_.TakeHasWritten(); }
   // Returns the number of lines that could not be written, by this process and
   // its children, or were left out.
   uint64_t dropped() const { return writer_.dropped(); }

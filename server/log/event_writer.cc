@@ -13,6 +13,7 @@
 #include "absl/types/optional.h"
 #include "absl/types/span.h"
 #include "brood/net/instant.h"
+#include "brood/proc/memory/parent_only.h"
 #include "brood/server/log/flat_fields.h"
 #include "brood/server/log/journal.h"
 #include "brood/server/log/json_format.h"
@@ -78,9 +79,14 @@ EventWriter::EventWriter(LogSettings settings)
                    proc::PrivateFdRegistration(writer_.own_fds()[1]),
                    proc::PrivateFdRegistration(writer_.own_fds()[2])},
       budget_(std::make_unique<LogBudget>(settings_.rate)),
-      shared_(SharedCounts::Create(ChildrenLog())) {}
+      shared_(SharedCounts::Create(ChildrenLog())),
+      has_written_(static_cast<bool*>(proc::AllocateParentOnly(sizeof(bool)))) {
+}
 
-EventWriter::~EventWriter() { munmap(shared_, sizeof(SharedCounts)); }
+EventWriter::~EventWriter() {
+  munmap(shared_, sizeof(SharedCounts));
+  proc::FreeParentOnly(has_written_, sizeof(bool));
+}
 
 uint64_t EventWriter::dropped() const { return shared_->dropped; }
 
@@ -112,6 +118,15 @@ void EventWriter::WriteLeftOut(uint64_t count) {
                  "{} lines about connections were left out, because there were "
                  "more than Options::log.rate")
                .Add("brood.suppressed", count));
+}
+
+bool EventWriter::WriteNow(const Event& event) {
+  *has_written_ = true;
+  return Write(settings_.sink ? nullptr : &writer_, event);
+}
+
+bool EventWriter::TakeHasWritten() {
+  return std::exchange(*has_written_, false);
 }
 
 // The parent's own descriptor of the log is closed in a child.

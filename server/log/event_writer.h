@@ -72,6 +72,9 @@ class EventWriter {
   // Writes an event of a child to standard error, if it Wants() it.
   void WriteInChild(const Event& event);
 
+  // Returns whether an event was written since the last call. In the parent.
+  bool TakeHasWritten();
+
   // Returns the number of lines that could not be written, by this process and
   // its children, or were left out.
   uint64_t dropped() const;
@@ -83,9 +86,7 @@ class EventWriter {
   struct SharedCounts;
 
   // Writes an event that has room.
-  bool WriteNow(const Event& event) {
-    return Write(settings_.sink ? nullptr : &writer_, event);
-  }
+  bool WriteNow(const Event& event);
   // Writes that `count` lines were left out.
   void WriteLeftOut(uint64_t count);
   // Writes an event, preceded by the number of dropped lines, or passes it to
@@ -101,6 +102,8 @@ class EventWriter {
   const std::array<proc::PrivateFdRegistration, 3> private_fds_;
   const std::unique_ptr<LogBudget> budget_;
   SharedCounts* const shared_;
+  // In parent-only memory, as what is written for each connection is.
+  bool* const has_written_;
 };
 
 }  // namespace brood::server

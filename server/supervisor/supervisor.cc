@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <string>
+#include <csignal>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -28,6 +29,8 @@ constexpr int kAcceptBatch = 16;
 constexpr const char* kSourceNames[] = {
     "signals", "requests",    "exits",    "deadlines", "lifecycle",
     "upgrade", "generations", "strategy", "admission"};
+// How far down the stack an event of the log may reach.
+constexpr size_t kDepthOfLog = 12 << 10;
 
 // How often everything is looked at when the kernel cannot say what is ready.
 constexpr absl::Duration kBlindPeriod = absl::Milliseconds(10);
@@ -75,19 +78,6 @@ absl::Status Supervisor::PrepareToServe() {
   handshake_.ReportReady();
   service_manager_->Ready();
   return absl::OkStatus();
-}
-
-// Handlers run with the rights that this process has when it calls Run() or
-// Step(), and not with those of a process that was created before: a program
-// may open its port as root, and then give that up.
-absl::Status Supervisor::FollowIdentity() {
-  proc::ProcessIdentity now =
-      reported_ready_ ? identity_.LookAgain() : proc::ProcessIdentity::Look();
-  const std::string changed = identity_.DifferenceTo(now);
-  if (changed.empty()) return absl::OkStatus();
-  absl::Status followed = strategy_->IdentityChanged(changed);
-  if (followed.ok()) identity_ = std::move(now);
-  return followed;
 }
 
 absl::Status Supervisor::Run() {
@@ -245,7 +235,9 @@ void Supervisor::MaintainStrategy(Instant now) {
     strategy_->Attend(now, connections_);
     if (connections_.strategy_reports() != before) poll_.Used(kStrategy);
   }
-  // A child gets the stack as well: nothing of another client may be there.
+  // A child that is created next gets the stack as well: nothing of a client
+  // before its own may be there. The last call has no frame of its own.
+  if (log_.TakeHasWritten()) proc::WipeStack(kDepthOfLog);
   proc::WipeStackPage();
   strategy_->Maintain(now, poll_.timed_out(), connections_);
 }
@@ -257,8 +249,8 @@ void Supervisor::AcceptBatch(Instant now) {
   listeners_.InTurn([&](size_t i) {
     const bool ready = poll_.IsReadable(kFirstListener + i);
     if (!ready && !lifecycle_.draining()) return;
-    // Each child gets the stack, on which the client before it may be.
     for (int n = 0; n < kAcceptBatch; ++n) {
+      if (log_.TakeHasWritten()) proc::WipeStack(kDepthOfLog);
       proc::WipeStackPage();
       if (!AcceptOne(i, now)) break;
     }

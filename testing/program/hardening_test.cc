@@ -148,6 +148,12 @@ TEST_F(HardeningTest, OurOwnCodeIsFortified) {
   EXPECT_GE(__USE_FORTIFY_LEVEL, 2);
 }
 
+TEST_F(HardeningTest, ContainersCheckTheirIndices) {
+#ifndef _GLIBCXX_ASSERTIONS
+  ADD_FAILURE() << "_GLIBCXX_ASSERTIONS is not defined";
+#endif
+}
+
 #ifdef __x86_64__
 // What reads the text of addresses compares the guard, which is at %fs:0x28.
 TEST_F(HardeningTest, OurOwnCodeHasStackProtectors) {
@@ -156,6 +162,21 @@ TEST_F(HardeningTest, OurOwnCodeHasStackProtectors) {
   EXPECT_NE(code.find(std::string("\x25\x28\x00\x00\x00", 5)),
             std::string::npos)
       << "Endpoint::Parse() does not look at %fs:0x28";
+}
+
+TEST_F(HardeningTest, OurOwnFunctionsBeginWithALandingPad) {
+  const std::string code = Code("_ZN5brood3net8Endpoint5ParseE");
+  EXPECT_TRUE(absl::StartsWith(code, "\xf3\x0f\x1e\xfa"))
+      << "Endpoint::Parse() does not begin with endbr64";
+}
+
+// What has a buffer of a page, and so could step over a guard page.
+TEST_F(HardeningTest, LargeFramesTouchEachOfTheirPages) {
+  const std::string code = Code("_ZN5brood6server12_GLOBAL__N_19WriteJsonE");
+  ASSERT_NE(code, "") << "no symbol of WriteJson";
+  EXPECT_NE(code.find(std::string("\x48\x83\x0c\x24\x00", 5)),
+            std::string::npos)
+      << "WriteJson() does not touch its pages: or $0, (%rsp)";
 }
 #endif
 #endif

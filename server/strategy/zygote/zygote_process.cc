@@ -65,8 +65,10 @@ int ZygoteProcess::RunZygote() {
   }
   const net::HandoffQueue queue = net::HandoffQueue::AdoptAwaiting(queue_fd_);
   proc::OnOwnStackPage([&] {
-    while (HandleNextMessage(queue)) {
-    }
+    // Each child gets the stack, on which the client before it may be.
+    do {
+      proc::WipeStackPage();
+    } while (HandleNextMessage(queue));
   });
   return static_cast<int>(ExitCode::kServed);
 }
