@@ -101,7 +101,8 @@ class QueueReaper final : public Reaper, public ParentOnly {
   void SweepAny();
   void SweepUnknown();
   void SweepHeld(Instant now);
-  bool MayBeHeld(Entry* entry, Instant now) const;
+  void SweepKilled(Instant now);
+  void ReturnIfHeld(Entry* entry);
   uint32_t TicksAt(Instant now) const;
   void ReturnGivenUp();
 

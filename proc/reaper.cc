@@ -267,9 +267,7 @@ bool QueueReaper::HasOnlyUnkillable() {
     const Entry* const entry = table_.At(cell);
     if (entry->is_returned || entry->was_refused) continue;
     if (!entry->was_killed) return false;
-    const absl::optional<ProcessStat> stat =
-        ReadProcessStat(entry->child.pid());
-    if (!stat || stat->state != 'D') return false;
+    if (LookAtDeath(entry->child.pid()) != Death::kStuck) return false;
   }
   return true;
 }

@@ -101,8 +101,8 @@ class Reaper {
   // after SIGKILL, and reaped when the tracer lets it go.
   virtual absl::Span<const Ended> CleanupChildren(Instant now) = 0;
   // Looks for dead children that a tracer holds also among those that were not
-  // killed, as long as `everywhere` is true: at most 32 every 50 ms, which
-  // costs a hundredth of a processor.
+  // killed: at 32 of them every 50 ms as long as `everywhere` is true, which
+  // costs a hundredth of a processor, and at one otherwise.
   virtual void LookForHeld(bool everywhere) = 0;
 
   // Forgets the pids that the last CleanupChildren() did not know. Must be

@@ -21,7 +21,7 @@ constexpr std::chrono::microseconds kCheckPeriodPerChild(20);
 constexpr size_t kChildrenPerSweep = 4096;
 // How many children one sweep looks at that may be held by a tracer, at some 15
 // microseconds each, and how long after SIGKILL.
-constexpr int kHeldPerSweep = 32;
+constexpr size_t kHeldPerSweep = 32;
 constexpr uint32_t kHeldAfter = 10;  // tenths of a second
 
 // Returns the end of time when that is earlier: a caller may stand there.
@@ -109,33 +109,42 @@ void QueueReaper::SweepUnknown() {
 
 // Returns children that are dead, and that cannot be reaped because another
 // process traces them: their slots are free, whenever that lets them go. The
-// tracer is not signalled: it may be any process.
+// tracer is not signalled: it may be any process. One child is looked at in any
+// case, so that each is in the end.
 void QueueReaper::SweepHeld(Instant now) {
-  if (killed_ == 0 && !looks_everywhere_) return;
-  int looks = kHeldPerSweep;
-  for (size_t left = table_.size(); left > 0 && looks > 0 && !full(); --left) {
+  const size_t looks = looks_everywhere_ ? kHeldPerSweep : 1;
+  for (size_t i = 0; i < std::min(looks, table_.size()) && !full(); ++i) {
     held_cursor_ = table_.NextUsed(held_cursor_);
-    if (held_cursor_ >= table_.cell_count()) {
-      held_cursor_ = table_.NextUsed(0);
-      if (held_cursor_ >= table_.cell_count()) return;
-    }
-    Entry* const entry = table_.At(held_cursor_++);
-    if (!MayBeHeld(entry, now)) continue;
+    if (held_cursor_ >= table_.cell_count()) held_cursor_ = table_.NextUsed(0);
+    ReturnIfHeld(table_.At(held_cursor_++));
+  }
+  if (killed_ > 0) SweepKilled(now);
+}
+
+// Looks at children that were killed a second ago.
+void QueueReaper::SweepKilled(Instant now) {
+  size_t looks = kHeldPerSweep;
+  const uint32_t ticks = TicksAt(now);
+  for (size_t cell = table_.NextUsed(0);
+       cell < table_.cell_count() && looks > 0 && !full();
+       cell = table_.NextUsed(cell + 1)) {
+    Entry* const entry = table_.At(cell);
+    if (!entry->was_killed || entry->is_returned) continue;
+    if (entry->killed_at == 0) entry->killed_at = ticks;
+    if (ticks - entry->killed_at < kHeldAfter) continue;
     --looks;
-    if (!HasEveryThreadEnded(entry->child.pid())) continue;
-    // It may have ended since it was asked for.
-    if (AppendIfEnded(entry) || table_.IsCrowded()) continue;
-    ReturnUnreaped(entry, ExitStatus::Held());
+    // Not again before another second is over: others come first.
+    entry->killed_at = ticks;
+    ReturnIfHeld(entry);
   }
 }
 
-bool QueueReaper::MayBeHeld(Entry* entry, Instant now) const {
-  if (entry->is_returned) return false;
-  if (looks_everywhere_) return true;
-  if (!entry->was_killed) return false;
-  const uint32_t ticks = TicksAt(now);
-  if (entry->killed_at == 0) entry->killed_at = ticks;
-  return ticks - entry->killed_at >= kHeldAfter;
+void QueueReaper::ReturnIfHeld(Entry* entry) {
+  if (entry->is_returned) return;
+  if (LookAtDeath(entry->child.pid()) != Death::kDead) return;
+  // It may have ended since it was asked for.
+  if (AppendIfEnded(entry) || table_.IsCrowded()) return;
+  ReturnUnreaped(entry, ExitStatus::Held());
 }
 
 // Never 0.

@@ -16,6 +16,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -361,6 +362,22 @@ TEST_F(TcpServerTest, FailsWithoutMemoryForItsTables) {
 #endif
 
 // Whatever the strategy created ahead ends with the server.
+TEST_F(TcpServerTest, ReturnsWhatACopyOfAnOptionThrows) {
+  struct Thrower {
+    explicit Thrower(const bool* is_armed) : armed(is_armed) {}
+    Thrower(const Thrower& other) : armed(other.armed) {
+      if (*armed) throw std::runtime_error("no copy");
+    }
+    void operator()(const ConnectionReport& /*report*/) const {}
+    const bool* armed;
+  };
+  bool armed = false;
+  options_.on_connection_end = Thrower(&armed);
+  armed = true;
+  EXPECT_THAT(Create(),
+              StatusIs(absl::StatusCode::kInternal, HasSubstr("no copy")));
+}
+
 TEST_F(TcpServerTest, CreatesAndDestroysEveryStrategy) {
   for (const StrategyKind kind : AllStrategyKinds()) {
     options_.strategy = kind;

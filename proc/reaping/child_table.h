@@ -37,8 +37,8 @@ class ChildTable {
   struct Entry {
     Child child;
     uint32_t tag = 0;
-    // When it was seen first after it had been killed, in tenths of a second of
-    // a clock of the reaper's; 0 if it was not.
+    // When it was seen first after it had been killed, or looked at last, in
+    // tenths of a second of a clock of the reaper's; 0 if it was not.
     uint32_t killed_at = 0;
     // How often it has stopped because this process traces it.
     uint8_t stops = 0;

@@ -16,7 +16,9 @@ namespace {
 
 constexpr int kExitSignalField = 38;
 
-bool HasEnded(char state) { return state == 'Z' || state == 'X'; }
+bool IsDeadOrStuck(char state) {
+  return state == 'Z' || state == 'X' || state == 'D';
+}
 
 absl::optional<ProcessStat> ReadStat(const char* path) {
   const int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -50,25 +52,29 @@ absl::optional<ProcessStat> ReadProcessStat(pid_t pid) {
   return ReadStat(path);
 }
 
-// The list is opened only for a process whose first thread has ended.
-bool HasEveryThreadEnded(pid_t pid) {
+// The list is opened only for a process whose first thread is not alive.
+Death LookAtDeath(pid_t pid) {
   const absl::optional<ProcessStat> first = ReadProcessStat(pid);
-  if (!first || !HasEnded(first->state)) return false;
+  if (!first || !IsDeadOrStuck(first->state)) return Death::kNone;
   char path[320];
   std::snprintf(path, sizeof(path), "/proc/%d/task", static_cast<int>(pid));
   DIR* const list = opendir(path);
-  if (list == nullptr) return false;
-  bool all_ended = true;
+  if (list == nullptr) return Death::kNone;
+  Death death = Death::kDead;
   while (const dirent* const entry = readdir(list)) {
     if (entry->d_name[0] == '.') continue;
     std::snprintf(path, sizeof(path), "/proc/%d/task/%s/stat",
                   static_cast<int>(pid), entry->d_name);
     const absl::optional<ProcessStat> thread = ReadStat(path);
-    // One that is not there any more has ended.
-    if (thread && !HasEnded(thread->state)) all_ended = false;
+    if (!thread) continue;  // one that is not there any more has ended
+    if (!IsDeadOrStuck(thread->state)) {
+      death = Death::kNone;
+      break;
+    }
+    if (thread->state == 'D') death = Death::kStuck;
   }
   closedir(list);
-  return all_ended;
+  return death;
 }
 
 }  // namespace brood::proc

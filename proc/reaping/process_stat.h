@@ -25,10 +25,16 @@ struct ProcessStat {
 // or where this process may not see the other one. Allocates nothing.
 absl::optional<ProcessStat> ReadProcessStat(pid_t pid);
 
-// Returns whether every thread of `pid` has ended. A child of which that is
-// true, and which cannot be reaped, is held by a tracer. Returns false if it
-// cannot be read.
-bool HasEveryThreadEnded(pid_t pid);
+// Death is how far a process has come that was killed.
+enum class Death {
+  kNone,   // a thread of it can run
+  kStuck,  // each thread that has not ended sleeps uninterruptibly
+  kDead,   // each thread has ended
+};
+
+// Looks at the threads of `pid`. A child that is dead and cannot be reaped is
+// held by a tracer. Returns kNone if they cannot be seen.
+Death LookAtDeath(pid_t pid);
 
 }  // namespace brood::proc
 

@@ -3,6 +3,7 @@
 #include "brood/proc/reaping/process_stat.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -31,13 +32,13 @@ TEST_F(ProcessStatTest, ReadsThisProcess) {
   ASSERT_TRUE(stat);
   EXPECT_EQ(stat->state, 'R');
   EXPECT_EQ(stat->parent, getppid());
-  EXPECT_FALSE(HasEveryThreadEnded(getpid()));
+  EXPECT_EQ(LookAtDeath(getpid()), Death::kNone);
 }
 
 TEST_F(ProcessStatTest, ReadsNothingOfWhatIsNoProcess) {
   for (const pid_t none : {0, -1, 5000001}) {
     EXPECT_FALSE(ReadProcessStat(none)) << none;
-    EXPECT_FALSE(HasEveryThreadEnded(none)) << none;
+    EXPECT_EQ(LookAtDeath(none), Death::kNone) << none;
   }
 }
 
@@ -57,7 +58,7 @@ TEST_F(ProcessStatTest, ReadsAChildThatHasEnded) {
     EXPECT_EQ(stat->state, 'Z');
     EXPECT_EQ(stat->parent, getpid());
     EXPECT_EQ(stat->exit_signal, exit_signal);
-    EXPECT_TRUE(HasEveryThreadEnded(pid));
+    EXPECT_EQ(LookAtDeath(pid), Death::kDead);
     waitpid(pid, nullptr, __WALL);
     signal(SIGRTMAX - 3, SIG_DFL);
   }
@@ -84,10 +85,36 @@ TEST_F(ProcessStatTest, DoesNotTakeALiveProcessForAnEndedOne) {
   char byte;
   ASSERT_EQ(read(ready[0], &byte, 1), 1);
   EXPECT_EQ(ReadProcessStat(pid)->state, 'Z');
-  EXPECT_FALSE(HasEveryThreadEnded(pid));
+  EXPECT_EQ(LookAtDeath(pid), Death::kNone);
   kill(pid, SIGKILL);
   waitpid(pid, nullptr, 0);
   for (const int fd : ready) close(fd);
+}
+
+// Between vfork() and the end of its child a process sleeps as it does when it
+// waits for a device that does not answer.
+TEST_F(ProcessStatTest, SeesAProcessThatSleepsUninterruptibly) {
+  int ready[2], end[2];
+  ASSERT_EQ(pipe(ready), 0);
+  ASSERT_EQ(pipe(end), 0);
+  const pid_t pid = fork();
+  if (pid == 0) {
+    close(end[1]);
+    // As vfork(), without its name, which tools forbid.
+    if (syscall(SYS_clone, CLONE_VFORK | SIGCHLD, nullptr, nullptr, nullptr,
+                nullptr) == 0) {
+      char byte;
+      (void)!write(ready[1], "x", 1);
+      (void)!read(end[0], &byte, 1);
+    }
+    _exit(0);
+  }
+  char byte;
+  ASSERT_EQ(read(ready[0], &byte, 1), 1);
+  while (ReadProcessStat(pid)->state != 'D') sched_yield();
+  EXPECT_EQ(LookAtDeath(pid), Death::kStuck);
+  for (const int fd : {ready[0], ready[1], end[0], end[1]}) close(fd);
+  waitpid(pid, nullptr, 0);
 }
 
 }  // namespace

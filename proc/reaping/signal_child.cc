@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <csignal>
 
+#include "absl/types/optional.h"
 #include "brood/proc/reaping/wait_for_end.h"
 
 namespace brood::proc {
@@ -52,11 +53,11 @@ int SignalChild(pid_t pid, int signal) {
   if (pidfd < 0) {
     if (errno == ESRCH) return ESRCH;
   } else {
-    const bool is_ours = IsUnreapedChildOfPidfd(pidfd);
-    const int error = is_ours ? SendByPidfd(pidfd, pid, signal) : errno;
+    const absl::optional<bool> is_ours = IsUnreapedChildOfPidfd(pidfd);
+    const int error =
+        is_ours.value_or(false) ? SendByPidfd(pidfd, pid, signal) : ESRCH;
     close(pidfd);
-    // Otherwise the kernel cannot wait by descriptor (before Linux 5.4).
-    if (is_ours || error == ECHILD) return is_ours ? error : ESRCH;
+    if (is_ours) return error;
   }
   return IsUnreapedChild(pid) ? SendByPid(pid, signal) : ESRCH;
 }

@@ -84,11 +84,14 @@ WaitResult AwaitEnd(pid_t pid) {
 }
 
 bool IsUnreapedChild(pid_t pid) {
-  return pid > 0 && Look(P_PID, static_cast<id_t>(pid), kAnyKind) >= 0;
+  return pid > 0 && (Look(P_PID, static_cast<id_t>(pid), kAnyKind) >= 0 ||
+                     errno != ECHILD);
 }
 
-bool IsUnreapedChildOfPidfd(int pidfd) {
-  return Look(kByPidfd, static_cast<id_t>(pidfd), kAnyKind) >= 0;
+absl::optional<bool> IsUnreapedChildOfPidfd(int pidfd) {
+  if (Look(kByPidfd, static_cast<id_t>(pidfd), kAnyKind) >= 0) return true;
+  if (errno == ECHILD) return false;
+  return absl::nullopt;
 }
 
 bool IsEndedCloneChild(pid_t pid) {
@@ -99,7 +102,5 @@ pid_t AnyEndedCloneChild() {
   const pid_t pid = Look(P_ALL, 0, __WCLONE);
   return pid > 0 ? pid : 0;
 }
-
-bool HasChild() { return Look(P_ALL, 0, kAnyKind) >= 0; }
 
 }  // namespace brood::proc

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include "absl/functional/function_ref.h"
+#include "absl/types/optional.h"
 #include "brood/proc/exit_status.h"
 
 namespace brood::proc {
@@ -51,12 +52,12 @@ WaitResult AwaitEnd(pid_t pid);
 
 // Returns whether `pid` is a child of this process that was not reaped,
 // whether it lives or has ended. Until it is reaped no other process has this
-// pid. Reaps nothing.
+// pid. Returns true also if the kernel cannot tell. Reaps nothing.
 bool IsUnreapedChild(pid_t pid);
 
-// Does the same for the process of the pidfd `pidfd`. Returns false, with the
-// errno of the call, also if the kernel cannot tell: EINVAL before Linux 5.4.
-bool IsUnreapedChildOfPidfd(int pidfd);
+// Does the same for the process of the pidfd `pidfd`. Returns nothing if the
+// kernel cannot tell (before Linux 5.4).
+absl::optional<bool> IsUnreapedChildOfPidfd(int pidfd);
 
 // Returns whether `pid` is a child that has ended, can be reaped, and was
 // created with another exit signal than SIGCHLD. Reaps nothing.
@@ -64,9 +65,6 @@ bool IsEndedCloneChild(pid_t pid);
 
 // Returns a child of the kind of IsEndedCloneChild(); 0 if there is none.
 pid_t AnyEndedCloneChild();
-
-// Returns whether this process has a child, whether it lives or has ended.
-bool HasChild();
 
 }  // namespace brood::proc
 

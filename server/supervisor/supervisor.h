@@ -164,7 +164,7 @@ class Supervisor final : public proc::ParentOnly {
   void DrainListeners(net::Instant now);
   size_t LiveChildren() const;
   void Kill(net::Instant now);
-  void GiveUp();
+  void GiveUpChildren();
   bool HasListenersToItself();
 
   const OnParentDeath on_parent_death_;
@@ -208,8 +208,8 @@ class Supervisor final : public proc::ParentOnly {
   bool killing_ = false;
   // How often in a row no child was left that can be killed.
   int unkillable_looks_ = 0;
-  // Whether the server, which stops, waits for children and other programs no
-  // longer.
+  // Whether the server, which stops, waits no longer for connections that have
+  // no child, or for programs that are not its children.
   bool gave_up_ = false;
   // Why Run() ended, unless it was asked to.
   absl::Status status_;

@@ -50,7 +50,8 @@ void Supervisor::StepLifecycle(Instant now) {
         Kill(now);
         break;
       case Lifecycle::Action::kGiveUp:
-        GiveUp();
+        gave_up_ = true;
+        GiveUpChildren();
         break;
     }
   }
@@ -64,14 +65,13 @@ void Supervisor::Kill(Instant now) {
   connections_.SignalChildren(SIGKILL);
   generations_->KillAll(now);
   unkillable_looks_ = reaper_->HasOnlyUnkillable() ? unkillable_looks_ + 1 : 0;
-  if (unkillable_looks_ >= Lifecycle::kLooks) GiveUp();
+  if (unkillable_looks_ >= Lifecycle::kLooks) GiveUpChildren();
 }
 
 // The next turn, which comes at once, gets their ends from the reaper.
-void Supervisor::GiveUp() {
+void Supervisor::GiveUpChildren() {
   std::array<pid_t, kMostNamed> pids;
   const size_t count = reaper_->GiveUp(absl::MakeSpan(pids));
-  gave_up_ = true;
   if (count == 0) return;
   log_.LeftBehind(count,
                   absl::MakeSpan(pids).first(std::min(count, kMostNamed)));

@@ -1,7 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+//
 // The parent allocates nothing for a connection, at any log level: what it
 // needs it has before the first one, so memory that runs out later can't hurt
 // it.
 
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -12,6 +18,10 @@
 #include "absl/base/config.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "brood/net/connection.h"
+#include "brood/net/io.h"
+#include "brood/server/connection_report.h"
 #include "brood/server/echo_handler.h"
 #include "brood/server/handler.h"
 #include "brood/server/options.h"
@@ -19,6 +29,7 @@
 #include "brood/testing/leak_check.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/strategies.h"
+#include "brood/testing/support/handlers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -29,7 +40,13 @@ namespace {
 uint64_t allocations = 0;
 uint64_t failing = 0;  // which of them fails; 0 for none
 
-bool Fails() { return ++allocations == failing; }
+// The process in which each of them fails; 0 for none.
+pid_t all_fail_in = 0;
+
+bool Fails() {
+  if (all_fail_in != 0 && all_fail_in == getpid()) return true;
+  return ++allocations == failing;
+}
 }  // namespace
 
 // In the place of the C library's, which C++'s operator new calls too.
@@ -97,6 +114,55 @@ TEST_P(AllocationTest, ParentAllocatesNothingForAConnection) {
 
 TEST_P(AllocationTest, ParentAllocatesNothingForAConnectionThatItLogs) {
   CountWithLogLevel(server::LogLevel::kInfo);
+}
+
+// Memory that is used up ends neither the server nor a connection: what creates
+// children ahead, replaces workers and reports ends has what it needs, and an
+// upgrade, which has not, is put off.
+TEST_P(AllocationTest, ParentGoesOnWhenEveryAllocationFails) {
+  TestServer::Setup setup;
+  setup.options.max_connections = 8;
+  setup.options.spares.min = 2;
+  setup.options.spares.max = 4;
+  setup.options.pool.workers = 2;
+  setup.options.pool.max_connections = 5;
+  setup.options.upgrade.command = {"/bin/true"};
+  setup.options.handler_reports = true;
+  uint64_t reports = 0;
+  setup.options.on_connection_end = [&](const server::ConnectionReport&) {
+    ++reports;
+  };
+  // Every fifth client makes its process crash.
+  setup.handler = [](net::Connection& connection) {
+    char byte = 0;
+    if (!net::ReadFull(connection.socket(), absl::MakeSpan(&byte, 1)).ok()) {
+      return server::ExitCode::kPeerLost;
+    }
+    if (byte == 'c') raise(SIGKILL);
+    return Reply(connection, "a text that fits into no small string at all");
+  };
+  setup.run = [&](server::TcpServer& server) {
+    ServeUntil(server, kWarmUp);
+    all_fail_in = getpid();
+    ServeUntil(server, 2 * kWarmUp);
+    server.RequestUpgrade();
+    ServeUntil(server, 3 * kWarmUp);
+    all_fail_in = 0;
+    EXPECT_EQ(server.upgrades_failed(), 0u) << "it was not even begun";
+    const absl::Status ran = server.Run();
+    EXPECT_EQ(reports, server.totals().accepted);
+    return ran;
+  };
+  auto server = StartServer(std::move(setup));
+  for (uint64_t i = 0; i < 4 * kWarmUp; ++i) {
+    TestClient client = ConnectTo(*server);
+    ASSERT_THAT(client.Send(i % 5 == 0 ? "c" : "q"), IsOk());
+    EXPECT_THAT(client.ReadUntilEof(), IsOk());
+  }
+  EXPECT_THAT(server->AwaitEvent("call-failed"), IsOk());
+  const TestServer::Report report = StopAndExpectClean(*server);
+  EXPECT_EQ(report.totals.accepted, 4 * kWarmUp);
+  EXPECT_EQ(report.totals.ended_ok, 4 * kWarmUp * 4 / 5);
 }
 
 // It throws, or says why not, and takes back what it had begun: descriptors,

@@ -80,7 +80,7 @@ class TracedChildrenTest : public StrategyTest {
     setup.handler = DoAsTold;
     return StartServer(std::move(setup));
   }
-  static std::string Tell(const TestServer& server, absl::string_view what) {
+  std::string Tell(const TestServer& server, absl::string_view what) {
     TestClient client = ConnectTo(server);
     EXPECT_THAT(client.Send(what), IsOk());
     const absl::StatusOr<std::string> reply = client.ReadUntilEof();

@@ -115,7 +115,11 @@ const std::map<std::string, Errors>& Table() {
       {"rt_sigaction", {ForGood(EINVAL)}},
       {"prctl", {ForGood(EINVAL), ForGood(EPERM)}},
       {"wait4", {ForGood(ECHILD), Passing(EINTR)}},
+      {"waitid", {ForGood(EINVAL), Passing(EINTR)}},
+      {"ptrace", {ForGood(ESRCH)}},
       {"kill", {ForGood(EPERM), ForGood(ESRCH)}},
+      {"pidfd_open", {ForGood(EMFILE), ForGood(ENFILE), ForGood(ENOMEM)}},
+      {"pidfd_send_signal", {ForGood(EPERM), ForGood(EINVAL)}},
       {"sigaction", {ForGood(EINVAL)}},
       {"sigprocmask", {ForGood(EINVAL)}},
       {"sigpending", {ForGood(EFAULT)}},
@@ -152,6 +156,10 @@ std::string NameOfSyscall(int64_t number) {
       return "get_robust_list";
     case SYS_rt_sigaction:
       return "rt_sigaction";
+    case SYS_pidfd_open:
+      return "pidfd_open";
+    case SYS_pidfd_send_signal:
+      return "pidfd_send_signal";
     case SYS_close_range:
       return "close_range";
     default:

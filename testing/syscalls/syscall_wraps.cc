@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -339,6 +340,18 @@ int __wrap_prctl(int what, ...) {
   if (SyscallTable::Fails(BROOD_CALLER)) return -1;
   return __real_prctl(what, arguments[0], arguments[1], arguments[2],
                       arguments[3]);
+}
+
+long __real_ptrace(enum __ptrace_request what, ...);
+long __wrap_ptrace(enum __ptrace_request what, ...) {
+  va_list rest;
+  va_start(rest, what);
+  const pid_t pid = va_arg(rest, pid_t);
+  auto* const at = va_arg(rest, void*);
+  auto* const data = va_arg(rest, void*);
+  va_end(rest);
+  if (SyscallTable::Fails(BROOD_CALLER)) return -1;
+  return __real_ptrace(what, pid, at, data);
 }
 
 // These give the error, and leave errno alone.
