@@ -157,6 +157,8 @@ TEST_P(RandomCallsTest, HarmNoOtherClient) {
     if (!row().one_each || i % 2 == 0) child.Kill();
     child.client().Close();
     served += ServeClients(*server, 1);
+    // Enough was seen if it serves none.
+    if (served + 3 < static_cast<int>(i)) break;
   }
   std::cout << "random calls, " << row().name() << ": " << made << " calls by "
             << children << " children, " << served << " of " << children
