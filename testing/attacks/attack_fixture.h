@@ -101,6 +101,9 @@ class AttackTest : public StrategyTest {
   // while the parent is measured, that the server ends in order, and that
   // nothing is left behind.
   TestServer::Report ExpectHarmless(TestServer& server, int count = kClients);
+  // Allows the server of this test to leave zombies behind, which another
+  // process traces: the kernel keeps them among its children.
+  void AllowTracedZombies() { may_leave_zombies_ = true; }
   // Kills and reaps all descendants of the test: what was left behind, when
   // there is no server any more.
   void EndOrphans();
@@ -114,6 +117,7 @@ class AttackTest : public StrategyTest {
   int served_ = 0, clients_ = 0;
   double busy_percent_ = 0;
   bool is_measured_ = false;
+  bool may_leave_zombies_ = false;
 };
 
 // Returns the rows of the strategies that attacks are run for: "auto" comes to

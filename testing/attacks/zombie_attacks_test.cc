@@ -47,8 +47,8 @@ void ZombieAttacksTest::TraceByAnOrphan(int request, bool owns_all_children) {
   setup.options.owns_all_children = owns_all_children;
   // A child that was attached to is stopped, and ends by the deadline alone.
   setup.options.deadlines.connection = absl::Seconds(2);
-  // The kernel keeps the zombies among the server's children.
   setup.may_leave_traces = true;
+  AllowTracedZombies();
   const auto server = StartVictim(
       absl::StrCat("A7 ", request == PTRACE_SEIZE ? "PTRACE_SEIZE" : "ATTACH",
                    owns_all_children ? ", owns all" : ""),
@@ -79,6 +79,7 @@ TEST_P(ZombieAttacksTest, AreTracedByAnOrphan) {
 TEST_P(ZombieAttacksTest, AreTracedByAnOrphanWhenTheServerStops) {
   TestServer::Setup setup = AttackSetup();
   setup.may_leave_traces = true;
+  AllowTracedZombies();
   const auto server = StartVictim("A7 one at a stop", std::move(setup));
   TakenOverChild tracer = TakeOver(*server);
   EXPECT_TRUE(tracer.ForkAndExit(0).ok());
