@@ -7,7 +7,9 @@
 #   # Decisions: topic
 #   ## A decision
 #   *date...*
-#   **Decision.** ...
+#   **Decision.** ...       (or **Measurement.**, or a table of figures)
+#
+# A page may also be one decision, without the second line.
 
 function complain(what) {
   print what > "/dev/stderr"
@@ -16,7 +18,7 @@ function complain(what) {
 function end_decision() {
   if (decision == "") return
   if (!dated) complain(page ": \"" decision "\" has no date in its first line")
-  if (!decided) complain(page ": \"" decision "\" has no paragraph that begins with **Decision.**")
+  if (!decided) complain(page ": \"" decision "\" has neither **Decision.** nor **Measurement.** nor a table")
   decision = ""
 }
 
@@ -62,7 +64,8 @@ page == "README.md" {
   next
 }
 decision != "" && FNR <= line + 2 && /^\*20[0-9][0-9]-[01][0-9]-[0-3][0-9]/ { dated = 1 }
-decision != "" && /^\*\*Decision\.\*\*/ { decided = 1 }
+/^\*\*Decision\./ { whole[page] = 1 }
+decision != "" && /^(\*\*(Decision|Measurement)\.|\|)/ { decided = 1 }
 
 END {
   end_decision()
@@ -70,8 +73,10 @@ END {
   for (i = 1; i <= pages; ++i) {
     page = order[i]
     if (!(page in there)) complain("README.md: there is no " page)
-    if (decisions[page] == "") complain(page ": it has no decision")
-    printf "%s\n\n%s%s", title[page], decisions[page], (i < pages ? "\n" : "")
+    if (decisions[page] == "" && !(page in whole)) complain(page ": it has no decision")
+    printf "%s\n", title[page]
+    if (decisions[page] != "") printf "\n%s", decisions[page]
+    if (i < pages) print ""
   }
   exit failed
 }

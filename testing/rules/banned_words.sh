@@ -1,9 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# To be sourced. banned_words GLOSSARY: prints what stands in the third columns of the
+# To be sourced.
+#
+# banned_words GLOSSARY: prints what stands in the third columns of the
 # glossary's tables, but for what is in parentheses, one term a line, in lower case and
 # without punctuation.
+#
+# allowed_phrases GLOSSARY: prints, in the same form, what the paragraph that begins with
+# "The user of the system" has between backticks: phrases in which a term is allowed.
 
 banned_words() {
   awk -F' *\\| *' '
@@ -17,4 +22,20 @@ banned_words() {
         if (term != "") print term
       }
     }' "$1" | sort -u
+}
+
+allowed_phrases() {
+  awk '
+    /^The user of the system/ { on = 1 }
+    /^$/ { on = 0 }
+    on {
+      count = split($0, parts, "`")
+      for (i = 2; i <= count; i += 2) {
+        gsub(/[A-Z]/, " &", parts[i])
+        phrase = tolower(parts[i])
+        gsub(/[^a-z0-9]+/, " ", phrase)
+        gsub(/^ +| +$/, "", phrase)
+        print phrase
+      }
+    }' "$1"
 }

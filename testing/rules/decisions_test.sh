@@ -12,7 +12,7 @@ script="$1"
 shift
 readonly readme=docs/decisions/README.md
 pages=() failed=0
-for file in "$@"; do
+for file in "${@#./}"; do
   [[ ${file} != docs/decisions/*.md || ${file} == "${readme}" ]] || pages+=("${file}")
 done
 ((${#pages[@]} >= 16)) || { echo "only ${#pages[@]} pages were given" >&2; exit 1; }
@@ -35,11 +35,19 @@ refused() {
     failed=1
   fi
 }
+# accepted PAGE
+accepted() {
+  refused 'passes: ' "$1"
+}
 readonly good='# Decisions: a topic\n\n## One\n\n*2026-11-22*\n\n**Decision.** It is so.\n'
 refused $'passes: # Decisions\n\n## [A](page.md)\n\n- One' "${good}"
 refused 'has no date' "${good/'*2026-11-22*'/}"
-refused 'has no paragraph' "${good/'**Decision.**'/'**Context.**'}"
-refused 'has no paragraph' "${good}\n## Two\n\n*2026-11-22*\n"
+refused 'has neither' "${good/'**Decision.**'/'**Context.**'}"
+accepted "${good/'**Decision.** It is so.'/'**Decision. It is so.**'}"
+accepted "${good/'**Decision.**'/'**Measurement.**'}"
+accepted "${good}\n## The cost\n\n*2026-11-22*\n\n| a | b |\n"
+accepted '# Decisions: a topic\n\n*2026-11-22*\n\n**Decision.** It is so.\n'
+refused 'has neither' "${good}\n## Two\n\n*2026-11-22*\n"
 refused 'first line' "${good/'# Decisions: a'/'# A'}"
 refused 'it has no decision' '# Decisions: a topic\n'
 exit "${failed}"

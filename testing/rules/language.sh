@@ -17,6 +17,7 @@ shift 2
 
 banned="$(banned_words "${glossary}" | paste -sd '|')"
 [[ -n ${banned} ]] || { echo "${glossary} bans nothing" >&2; exit 1; }
+allowed="$(allowed_phrases "${glossary}" | paste -sd '|')"
 (($# > 0)) || { echo 'no file was given' >&2; exit 1; }
 
 # PATH<tab>LINE<tab>TEXT, the path itself being line 0.
@@ -28,7 +29,8 @@ awk '
   }
   { print path "\t" FNR "\t" $0 }
 ' "$@" | sed -E 's/([a-z0-9])([A-Z])/\1 \2/g' |
-  awk -F'\t' -v banned="${banned}" -v not_yet="${not_yet}" -v glossary="${glossary}" '
+  awk -F'\t' -v banned="${banned}" -v not_yet="${not_yet}" -v glossary="${glossary}" \
+    -v allowed="${allowed}" '
     BEGIN {
       while ((getline path < not_yet) > 0) {
         sub(/ *#.*/, "", path)
@@ -40,7 +42,12 @@ awk '
       text = tolower(text)
       gsub(/[^a-z0-9]+/, " ", text)
       gsub(/^ +| +$/, "", text)
-      return " " text " "
+      text = " " text " "
+      # A phrase in which a term is allowed is no text.
+      while (allowed != "" && match(text, " (" allowed ") ")) {
+        text = substr(text, 1, RSTART) "_ " substr(text, RSTART + RLENGTH)
+      }
+      return text
     }
     {
       path = $1

@@ -20,6 +20,8 @@ cat >glossary.md <<'END'
 | `Table` | pids | great book |
 | client | | |
 
+The user of the system with that name is allowed: `user overlord`, `kOverlord`.
+
 Text with overlord | in it | is no row | overlord |
 END
 : >not_yet
@@ -44,7 +46,7 @@ expect passes '1 files were read' 'a great deal of books, a greatbook\n'
 expect passes '1 files were read' 'overlordx xoverlord\n'
 expect fails 'some/file.cc:2: "overlord"' 'Fine.\n// The overlord.\n'
 expect fails '"overlord"' 'OVERLORD'
-expect fails '"overlord"' 'int kOverlordTag;\n'
+expect fails '"overlord"' 'int sOverlordTag;\n'
 expect fails '"overlord"' 'int overlord_tag_;\n'
 expect fails '"overlord"' 'TEST(OverlordTest, X) {\n'
 expect fails '"overlord"' "the overlord's\n"
@@ -53,6 +55,10 @@ expect fails '"great book"' 'class GreatBook;\n'
 expect fails '"great book"' '#include "great_book.h"\n'
 expect fails 'some/file.cc:2: "great book"' '// This is a great\n// book, is it not?\n'
 expect fails 'some/overlord.cc:0: "overlord"' 'int x;\n' some/overlord.cc
+# What the glossary allows.
+expect passes '1 files' 'the user overlord, as in kOverlord and kOverlord\n'
+expect fails '"overlord"' 'the user overlord and an overlord\n'
+expect fails '"overlord"' 'mOverlord\n'
 # A file that is excused is counted; one that no longer needs it is named.
 echo 'some/file.cc  # later' >not_yet
 expect passes '1 of them are not in this form yet, 1 lines' 'overlord\n'

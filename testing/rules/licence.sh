@@ -26,7 +26,7 @@ for file in "${@#./}"; do
   } <"${file}" 2>/dev/null
   case "${file}" in
     *.cc | *.h | *.java) [[ ${first} == "// ${line}" ]] && named=1 || named=0 ;;
-    *.sh | *.bzl | *.py | *.pl | *.awk | BUILD | */BUILD | WORKSPACE | *.bazel | tools/* | .ci/*)
+    *.sh | *.bzl | *.py | *.pl | *.awk | BUILD | */BUILD | WORKSPACE | *.bazel)
       [[ ${first} == "# ${line}" || (${first} == '#!'* && ${second} == "# ${line}") ]] && named=1 || named=0
       ;;
     *)
