@@ -55,6 +55,7 @@ TESTING_PACKAGES = [
     "testing/shutdown",
     "testing/support",
     "testing/support/network",
+    "testing/support/tracing",
     "testing/syscalls",
     "testing/timeouts",
     "testing/upgrades",

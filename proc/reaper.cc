@@ -66,6 +66,12 @@ Reaper::Instant QueueReaper::next_check() const {
 // server's table is read: then the pid is among the unclaimed ones.
 void QueueReaper::Adopt(Child child, uint32_t tag) {
   SyncPoint("reaper: about to adopt");
+  // The number comes from another process, if that is a fork server. To wait
+  // and kill, one that is no pid means a group, or all processes.
+  if (child.pid() <= 0) {
+    late_.push_back({std::move(child).Release(), tag, ExitStatus::Unknown()});
+    return;
+  }
   // The kernel has given the number to a new child: the one that had it was
   // reaped elsewhere.
   if (Entry* const before = table_.Find(child.pid())) {

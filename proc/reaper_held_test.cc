@@ -25,7 +25,7 @@
 #include "brood/testing/leak_check.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/support/reaper_harness.h"
-#include "brood/testing/support/tracer.h"
+#include "brood/testing/support/tracing/tracer.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 

@@ -153,6 +153,30 @@ TEST_P(ReaperLostEndsTest, AdoptsAChildWhosePidAnEarlierOneHad) {
   EXPECT_EQ((*reaper)->live(), 0u);
 }
 
+// As a fork server may report it that was taken over.
+TEST_P(ReaperLostEndsTest, ReturnsWhatIsNoPidAsUnknown) {
+  absl::StatusOr<std::unique_ptr<Reaper>> reaper =
+      Reaper::Create(GetParam(), 4);
+  ASSERT_THAT(reaper, IsOk());
+  // A group that a wait for it would reap.
+  const pid_t pid = fork();
+  if (pid == 0) {
+    setpgid(0, 0);
+    _exit(0);
+  }
+  ReaperHarness::AwaitZombie(pid);
+  (*reaper)->Adopt(Child::Adopt(-pid), /*tag=*/3);
+  EXPECT_FALSE((*reaper)->Signal(-pid, SIGKILL).ok());
+  const absl::Span<const Reaper::Ended> ended =
+      (*reaper)->CleanupChildren(Instant::min());
+  ASSERT_THAT(ended, SizeIs(1));
+  EXPECT_EQ(ended[0].tag, 3u);
+  EXPECT_TRUE(ended[0].status.unknown());
+  // A reaper of every child reaps it as an orphan.
+  const bool is_left = GetParam() == Ownership::kOursAlone;
+  EXPECT_EQ(waitpid(pid, nullptr, 0), is_left ? pid : -1);
+}
+
 TEST_P(ReaperLostEndsTest, ReapsChildrenThatAHandlerCreated) {
   ReaperHarness harness(GetParam());
   LeaveSiblings(harness, 20);

@@ -251,9 +251,8 @@ void Connections::LogAndReport(const Scoreboard::Entry& entry, pid_t pid,
   report.pid = pid;
   report.status = status;
   report.signalled_by_us = entry.signalled_by_us;
-  report.accept_to_child =
-      absl::FromChrono(entry.started_at - entry.accepted_at);
-  report.duration = absl::FromChrono(ended_at - entry.accepted_at);
+  report.accept_to_child = net::TimeUntil(entry.started_at, entry.accepted_at);
+  report.duration = net::TimeUntil(ended_at, entry.accepted_at);
   report.local = entry.local;
   report.number = entry.number;
   report.started = entry.started;

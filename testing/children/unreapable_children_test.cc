@@ -24,7 +24,7 @@
 #include "brood/testing/strategies.h"
 #include "brood/testing/support/handlers.h"
 #include "brood/testing/support/observe.h"
-#include "brood/testing/support/tracer.h"
+#include "brood/testing/support/tracing/tracer.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#ifndef BROOD_TESTING_SUPPORT_TRACER_H_
-#define BROOD_TESTING_SUPPORT_TRACER_H_
+#ifndef BROOD_TESTING_SUPPORT_TRACING_TRACER_H_
+#define BROOD_TESTING_SUPPORT_TRACING_TRACER_H_
 
 #include <sys/types.h>
 
@@ -42,4 +42,4 @@ class Tracer {
 
 }  // namespace brood::testing
 
-#endif  // BROOD_TESTING_SUPPORT_TRACER_H_
+#endif  // BROOD_TESTING_SUPPORT_TRACING_TRACER_H_

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "brood/testing/support/tracer.h"
+#include "brood/testing/support/tracing/tracer.h"
 
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
