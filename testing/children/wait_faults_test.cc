@@ -114,11 +114,8 @@ TEST_P(WaitFaultsTest, AChildThatSomebodyElseReapedHasAnUnknownFate) {
   EXPECT_EQ(report.totals.accepted, 20u);
   EXPECT_EQ(report.totals.ended_ok + report.totals.unknown, 20u);
   EXPECT_LE(report.totals.unknown, 1u);
-  // One that waits for any child may find it later, and bury it as an orphan.
+  // A sweep finds it later, and reaps it as a child that it does not know.
   EXPECT_LE(left_over(), static_cast<int>(report.totals.unknown));
-  if (GetParam() == Owns::kItsOwn) {
-    EXPECT_EQ(left_over(), 1);
-  }
 }
 
 TEST_P(WaitFaultsTest, IfNoChildIsEverFoundEverySlotIsFreedAllTheSame) {
