@@ -224,13 +224,17 @@ absl::StatusOr<absl::optional<HandoffQueue::Message>> HandoffQueue::TakeBack()
   // Looked at first: what could not be received whole, for want of a descriptor
   // perhaps, would be lost once it was removed. From its beginning: a process
   // that has awaited may have let the kernel look beyond it.
-  const int none = -1;
-  setsockopt(awaiting_.fd(), SOL_SOCKET, SO_PEEK_OFF, &none, sizeof(none));
+  AwaitFromTheStart();
   absl::StatusOr<absl::optional<Message>> message = TryAwait();
   if (message.ok() && message->has_value() && !Acknowledge()) {
     return absl::ErrnoToStatus(errno, "recv");
   }
   return message;
+}
+
+void HandoffQueue::AwaitFromTheStart() const {
+  const int none = -1;
+  setsockopt(awaiting_.fd(), SOL_SOCKET, SO_PEEK_OFF, &none, sizeof(none));
 }
 
 bool HandoffQueue::Discard() const {

@@ -146,6 +146,10 @@ class HandoffQueue {
   // let it.
   bool Acknowledge() const;
 
+  // Undoes what a handler that had this end of the queue may have set on it:
+  // what is awaited next is its first message.
+  void AwaitFromTheStart() const;
+
   // Reports whether there is a queue.
   bool valid() const { return awaiting_.valid(); }
   // Lends both descriptors.

@@ -201,8 +201,8 @@ class EventLog {
   // `pause`.
   void WorkerDiedAtStart(pid_t pid, const proc::ExitStatus& status,
                          absl::Duration pause);
-  // Logs that a worker is killed, because of what it did.
-  void WorkerKilled(pid_t pid, absl::string_view why, net::Instant now);
+  // Logs that a worker has to end, because of what it did.
+  void WorkerDismissed(pid_t pid, absl::string_view why, net::Instant now);
   // Logs that no process could be forked ahead; the next try is after `pause`.
   void PreforkFailed(const absl::Status& why, absl::Duration pause);
   // Logs which process is the zygote.
@@ -241,7 +241,7 @@ class EventLog {
     kNotVisible,
     kHeldByTracer,
     kPollPaused,
-    kWorkerKilled
+    kWorkerDismissed
   };
   static constexpr size_t kFloods = 9;
 

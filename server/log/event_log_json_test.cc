@@ -102,9 +102,10 @@ TEST_F(EventLogJsonTest, NamesEachEvent) {
           "main-process-ended", "waiting", "fork-delayed", "fork-failed",
           "accept-paused", "accept-failed", "listener-closed", "no-deadline",
           "peer-timeout-left-to-kernel", "connections-not-visible",
-          "call-failed", "poll-paused", "worker-died-at-start", "worker-killed",
-          "prefork-failed", "zygote-ready", "zygote-stalled", "zygote-replaced",
-          "hardening-refused", "zygote-ended"));
+          "call-failed", "poll-paused", "worker-died-at-start",
+          "worker-dismissed", "worker-killed", "prefork-failed", "zygote-ready",
+          "zygote-stalled", "zygote-replaced", "hardening-refused",
+          "zygote-ended"));
 }
 
 // The keys are an interface: a new key is added to the list, and none changes

@@ -136,7 +136,7 @@ void LogEveryEvent(EventLog& log) {
   log.PollPaused("exits", kLogPause, LogTime());
 
   log.WorkerDiedAtStart(4714, Exited(111), kLogPause);
-  log.WorkerKilled(4714, "it shut its queue down", LogTime());
+  log.WorkerDismissed(4714, "it shut its queue down", LogTime());
   log.PreforkFailed(refused, kLogPause);
   log.ZygoteServes(4715);
   log.ZygoteStalled(4715, 3);

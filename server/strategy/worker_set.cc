@@ -3,9 +3,11 @@
 #include "brood/server/strategy/worker_set.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <csignal>
 #include <iterator>
 #include <utility>
@@ -126,6 +128,12 @@ absl::Status WorkerSet::OpenQueue(Index index) {
   is_short_ = !queue.ok();
   if (!queue.ok()) return queue.status();
   if (settings_.reports != nullptr) {
+    // Otherwise a handler may have the kernel drop connections unseen.
+    const int on = 1;
+    if (setsockopt(queue->fd_to_await(), SOL_SOCKET, SO_LOCK_FILTER, &on,
+                   sizeof(on)) < 0) {
+      return absl::ErrnoToStatus(errno, "setsockopt SO_LOCK_FILTER");
+    }
     absl::Status watched =
         settings_.reports->Watch(queue->fd_to_offer(), index);
     if (!watched.ok()) return watched;
@@ -156,6 +164,7 @@ int WorkerSet::Join(const ChildProgram& program, const Body& body, Index index,
 
 absl::optional<net::HandoffQueue::Message> WorkerSet::AwaitConnection(
     const net::HandoffQueue& queue) {
+  queue.AwaitFromTheStart();
   absl::StatusOr<net::HandoffQueue::Message> message = queue.Await();
   proc::SyncPoint("worker set: worker sees a message");
   // The end of the queue is the end of the parent; a command says to leave.

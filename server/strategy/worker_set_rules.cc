@@ -59,7 +59,7 @@ void WorkerSet::Bound(Index index, net::Instant until, bool is_held,
                       net::Instant now) {
   Worker& worker = workers_[index];
   if (is_held) {
-    environment_.log->WorkerKilled(
+    environment_.log->WorkerDismissed(
         worker.pid, "a connection that it reported as finished is open", now);
     if (worker.state == State::kIdle) Dismiss(index);
     until = std::min(until, net::After(now, kLeaveTime));
@@ -73,7 +73,7 @@ void WorkerSet::Bound(Index index, net::Instant until, bool is_held,
 void WorkerSet::Condemn(Index index, absl::string_view why, net::Instant now) {
   Worker& worker = workers_[index];
   worker.is_condemned = true;
-  environment_.log->WorkerKilled(worker.pid, why, now);
+  environment_.log->WorkerDismissed(worker.pid, why, now);
   if (settings_.reports != nullptr) {
     settings_.reports->Unwatch(worker.queue->fd_to_offer());
   }

@@ -369,5 +369,22 @@ TEST_F(WorkerSetRulesTest, GivesNothingToAnEarlierGeneration) {
   EXPECT_EQ(set_.idle(), 0u) << "the busy one leaves when it has finished";
 }
 
+// It has not read what it was sent: it is stopped, or hangs in its preparation.
+TEST_F(WorkerSetRulesTest, KillsAWorkerThatDoesNotLeaveAndOnlyOnceASecond) {
+  set_.DismissIdle(1);
+  EXPECT_LE(set_.next_end(), now_) << "its time begins with the next turn";
+  set_.EndOverdue(now_);
+  for (size_t seconds = 1; seconds <= 3; ++seconds) {
+    EXPECT_EQ(set_.next_end(), net::After(now_, WorkerSet::kLeaveTime));
+    EXPECT_EQ(SignalsTo(101).size(), seconds - 1);
+    now_ = set_.next_end();
+    set_.EndOverdue(now_);
+  }
+  EXPECT_THAT(SignalsTo(101), ElementsAre(SIGKILL, SIGKILL, SIGKILL));
+  End(101, FakeReaper::Killed(SIGKILL));
+  set_.EndOverdue(set_.next_end());
+  EXPECT_EQ(set_.next_end(), net::Never());
+}
+
 }  // namespace
 }  // namespace brood::server

@@ -252,7 +252,6 @@ TEST_F(WorkerSetTest, ClosesAQueueThatNoWorkerUsesAtOnce) {
   EXPECT_THAT(events_.Take(), IsEmpty());
 }
 
-// A spare closes its end before its handler begins, so its queue is as new.
 TEST_F(WorkerSetTest, UsesAQueueAgainThatNoHandlerHasHeldAndNoOther) {
   ForkReady(1);
   const int queue = spawner_.kept_fds().back();
@@ -395,24 +394,6 @@ TEST_F(WorkerSetTest, TellsTheWorkersThatWereIdleLongestToLeave) {
   EXPECT_FALSE(MessageTo(1).connection);
   EXPECT_TRUE(set_.Assign(7, Connect(), now_, events_));
   EXPECT_THAT(events_.Take(), ElementsAre("assigned 7 to 103"));
-}
-
-// It has not read what it was sent: it is stopped, or hangs in its preparation.
-TEST_F(WorkerSetTest, KillsAWorkerThatDoesNotLeaveAndOnlyOnceASecond) {
-  ForkReady(1);
-  set_.DismissIdle(0);
-  EXPECT_LE(set_.next_end(), now_) << "its time begins with the next turn";
-  set_.EndOverdue(now_);
-  for (int seconds = 1; seconds <= 3; ++seconds) {
-    EXPECT_EQ(set_.next_end(), net::After(now_, WorkerSet::kLeaveTime));
-    EXPECT_THAT(reaper_.signals_to(101), SizeIs(seconds - 1));
-    now_ = set_.next_end();
-    set_.EndOverdue(now_);
-  }
-  EXPECT_THAT(reaper_.signals_to(101), ElementsAre(SIGKILL, SIGKILL, SIGKILL));
-  End(101, FakeReaper::Killed(SIGKILL));
-  set_.EndOverdue(set_.next_end());
-  EXPECT_EQ(set_.next_end(), net::Never());
 }
 
 }  // namespace

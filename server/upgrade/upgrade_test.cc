@@ -194,11 +194,28 @@ TEST_F(UpgradeTest, IsNotHandedToAProgramThatHasEnded) {
 
 TEST_F(UpgradeTest, IgnoresAReadinessThatCameTooLate) {
   Start();
+  const int notices = upgrade_->fd();
   End(FakeReaper::Exited(1));
-  ReportReady();  // of the one that has ended
+  EXPECT_EQ(upgrade_->fd(), -1);
+  eventfd_write(notices, 1);  // of the one that has ended
   Start();
   Step();
   EXPECT_FALSE(upgrade_->other_accepts());
+}
+
+// F10: a late notice would be readable for ever.
+TEST_F(UpgradeTest, IsPolledOnlyWhileANoticeIsAwaited) {
+  EXPECT_EQ(upgrade_->fd(), -1);
+  Start();
+  const int notices = upgrade_->fd();
+  EXPECT_GE(notices, 0);
+  ReportReady();
+  Step();
+  EXPECT_EQ(upgrade_->fd(), -1) << "it is proving itself";
+  eventfd_write(notices, 1);
+  Advance(Upgrade::kProof);
+  EXPECT_TRUE(Step());
+  EXPECT_EQ(upgrade_->fd(), -1) << "it has taken over";
 }
 
 TEST_F(UpgradeTest, RunsOneAtATime) {

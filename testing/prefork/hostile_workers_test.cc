@@ -4,6 +4,7 @@
 // worker, and the connection that it serves.
 
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -93,6 +94,13 @@ const Attack kAttacks[] = {
     {"LooksBeyondTheEnd", [](auto&) { SetOption(SO_PEEK_OFF, 1 << 20); }},
     {"HasNoRoomToReceive", [](auto&) { SetOption(SO_RCVBUF, 1); }},
     {"HasNoRoomToSend", [](auto&) { SetOption(SO_SNDBUF, 1); }},
+    {"DropsAllByAFilter",
+     [](auto&) {
+       sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
+       const sock_fprog filter = {1, &drop};
+       setsockopt(OwnQueue(), SOL_SOCKET, SO_ATTACH_FILTER, &filter,
+                  sizeof(filter));
+     }},
     {"SendsGarbage",
      [](auto&) { send(OwnQueue(), "garbage", 7, MSG_NOSIGNAL); }},
     {"SendsNothing", [](auto&) { send(OwnQueue(), "", 0, MSG_NOSIGNAL); }},

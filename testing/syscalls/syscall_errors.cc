@@ -62,6 +62,7 @@ const std::map<std::string, Errors>& Table() {
       {"ppoll", {ForGood(ENOMEM), ForGood(EINVAL), Passing(EINTR)}},
       {"epoll_create1", NoDescriptor()},
       {"epoll_ctl", {ForGood(ENOMEM), ForGood(ENOSPC), ForGood(EPERM)}},
+      {"epoll_wait", {ForGood(EINVAL), Passing(EINTR)}},
       {"eventfd", NoDescriptor()},
       {"eventfd_read", {Passing(EAGAIN), Passing(EINTR)}},
       {"eventfd_write", {Passing(EAGAIN)}},

@@ -84,6 +84,9 @@ BROOD_DIVERT(int, ppoll,
 BROOD_DIVERT(int, epoll_create1, (int flags), (flags), -1)
 BROOD_DIVERT(int, epoll_ctl, (int epoll, int what, int fd, epoll_event* event),
              (epoll, what, fd, event), -1)
+BROOD_DIVERT(int, epoll_wait,
+             (int epoll, epoll_event* events, int most, int timeout),
+             (epoll, events, most, timeout), -1)
 BROOD_DIVERT(int, eventfd, (unsigned value, int flags), (value, flags), -1)
 BROOD_DIVERT(int, eventfd_read, (int fd, eventfd_t* value), (fd, value), -1)
 

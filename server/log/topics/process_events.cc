@@ -76,11 +76,11 @@ void EventLog::PollPaused(const char* source, absl::Duration pause,
                    .Add("brood.pause", pause));
 }
 
-void EventLog::WorkerKilled(pid_t pid, absl::string_view why,
-                            net::Instant now) {
-  LogThrottled(kWorkerKilled, now,
-               Event(LogLevel::kWarning, "worker-killed",
-                     "worker pid {} is killed: {} ({} similar messages "
+void EventLog::WorkerDismissed(pid_t pid, absl::string_view why,
+                               net::Instant now) {
+  LogThrottled(kWorkerDismissed, now,
+               Event(LogLevel::kWarning, "worker-dismissed",
+                     "worker pid {} is dismissed: {} ({} similar messages "
                      "suppressed)")
                    .Add("brood.child.pid", pid)
                    .Add("error.message", why));
