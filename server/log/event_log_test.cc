@@ -180,7 +180,8 @@ TEST_F(EventLogTest, SaysEachEventInOneLineByOneWrite) {
               "suppressed)\n"),
           Own("error: worker pid 4714 exited with code 111 before it was "
               "ready; the next fork is in 20 ms\n"),
-          Own("warning: worker pid 4714 is killed: it shut its queue down (0 "
+          Own("warning: worker pid 4714 is dismissed: it shut its queue down "
+              "(0 "
               "similar messages suppressed)\n"),
           Own("error: prefork failed: clone: try again; the next attempt is in "
               "20 ms\n"),

@@ -89,6 +89,8 @@ class SupervisorPollTest
         stuck.Replace(requests_->fd());
         break;
       case kGenerations:
+        requests_->AskToUpgrade();
+        Turn();
         stuck.Replace(generations_->fd());
         break;
       case kUpgrade:
@@ -104,7 +106,6 @@ class SupervisorPollTest
 // waits for a millisecond.
 TEST_P(SupervisorPollTest, IsNotBusyForIt) {
   const auto [source, condition] = GetParam();
-  if (source == kGenerations && generations_->fd() < 0) GTEST_SKIP();
   Turn();
   StuckDescriptor stuck(condition);
   Break(source, stuck);

@@ -65,7 +65,8 @@ TEST_P(ParentDescriptorsTest, KeepNoParentBusyWhateverIsDoneToThem) {
     const absl::Duration busy_before = CpuTimeOf(server->pid());
     LetPass(absl::Milliseconds(600));  // the claim is about a length of time
     EXPECT_LT(CpuTimeOf(server->pid()) - busy_before, absl::Milliseconds(30));
-    for (int i = 0; i < 10; ++i) {
+    // A zygote has one queue, and what was in it is lost with it.
+    for (int i = 0; i < (row().forks_itself ? 10 : 0); ++i) {
       TestClient client = ConnectTo(*server);
       EXPECT_THAT(client.Echo("hello"), IsOk());
     }
