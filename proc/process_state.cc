@@ -4,11 +4,12 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -53,16 +54,6 @@ constexpr absl::string_view kWatchedLines[] = {"CapAmb:",
                                                "Uid:",
                                                "VmLck:"};
 
-// The user namespace comes first: every process may change that one.
-constexpr const char* kNamespaceNames[] = {"user",
-                                           "cgroup",
-                                           "ipc",
-                                           "mnt",
-                                           "net",
-                                           "pid_for_children",
-                                           "time_for_children",
-                                           "uts"};
-
 // What F_SETFL can put back.
 constexpr int kSettableFlags =
     O_APPEND | O_ASYNC | O_DIRECT | O_NOATIME | O_NONBLOCK;
@@ -90,14 +81,10 @@ constexpr int kIoPriorityOfProcess = 1;
 constexpr int kGetKeyringId = 0;
 constexpr int kSessionKeyring = -3;
 
-// Returns whether `status`, lines of /proc/self/status, contains `key` with the
-// bit `bit` in its value, which has `base`.
-bool HasBit(absl::string_view status, absl::string_view key, int base,
-            int bit) {
-  const size_t at = status.find(key);
-  if (at == absl::string_view::npos) return false;
-  const std::string value(status.substr(at + key.size(), 24));
-  return (std::strtoull(value.c_str(), nullptr, base) >> bit & 1) != 0;
+// Returns whether `status`, lines of /proc/self/status, says that a filter of
+// system calls is in force.
+bool HasFilter(const std::string& status) {
+  return status.find("Seccomp:\t2") != std::string::npos;
 }
 
 // Returns what a prctl that stores a number stores.
@@ -138,15 +125,22 @@ bool IsRunning(int timer) {
 
 }  // namespace
 
+// In another mount namespace the same directory is in another mount.
 ProcessState::File ProcessState::FileAt(const char* path) {
-  struct stat status;
-  return stat(path, &status) == 0 ? File::From(status) : File();
+  struct statx status = {};
+  if (statx(AT_FDCWD, path, 0, STATX_INO | STATX_MNT_ID, &status) < 0) {
+    return File();
+  }
+  return {makedev(status.stx_dev_major, status.stx_dev_minor), status.stx_ino,
+          status.stx_mnt_id};
 }
 
+// Of descriptors above the standard ones only what matters to this process.
 ProcessState::OpenFile ProcessState::Look(unsigned fd, const File& file) {
   const int number = static_cast<int>(fd);
-  return {fd, file, fcntl(number, F_GETFD), fcntl(number, F_GETFL),
-          fcntl(number, F_GETOWN)};
+  const bool is_standard = number <= STDERR_FILENO;
+  return {fd, file, is_standard ? fcntl(number, F_GETFD) : 0,
+          fcntl(number, F_GETFL), is_standard ? fcntl(number, F_GETOWN) : 0};
 }
 
 // What 0, 1 and 2 stand for is shared with other processes, and put back for
@@ -166,7 +160,6 @@ bool ProcessState::PutBack(const OpenFile& known) {
 ProcessState::ProcessState()
     : status_fd_(open("/proc/self/status", O_RDONLY | O_CLOEXEC)),
       fd_list_fd_(open("/proc/self/fd", O_PATH | O_CLOEXEC)),
-      namespaces_fd_(open("/proc/self/ns", O_PATH | O_CLOEXEC)),
       oom_score_fd_(open("/proc/self/oom_score_adj", O_RDONLY | O_CLOEXEC)),
       environ_(environ) {
   if (DIR* list = opendir("/proc/self/fd")) {
@@ -198,9 +191,7 @@ ProcessState::ProcessState()
   sigprocmask(SIG_BLOCK, nullptr, &mask_);
   leaves_zombies_ = LeavesZombies();
   status_ = Status();
-  has_filter_ = HasBit(status_, "Seccomp:", 10, 1);
-  is_admin_ = HasBit(status_, "CapEff:", 16, CAP_SYS_ADMIN);
-  namespaces_ = Namespaces();
+  has_filter_ = HasFilter(status_);
   numbers_ = Numbers();
   next_timer_id_ = NextTimerId();
   for (size_t i = 0; i < limits_.size(); ++i) {
@@ -211,7 +202,6 @@ ProcessState::ProcessState()
 ProcessState::~ProcessState() {
   if (status_fd_ >= 0) close(status_fd_);
   if (fd_list_fd_ >= 0) close(fd_list_fd_);
-  if (namespaces_fd_ >= 0) close(namespaces_fd_);
   if (oom_score_fd_ >= 0) close(oom_score_fd_);
 }
 
@@ -225,8 +215,7 @@ bool ProcessState::Restore() {
          FileAt("/") == root_ && getpriority(PRIO_PROCESS, 0) == nice_ &&
          SameEnvironment() && NoTimers() && SameLimits() && !HasChildren() &&
          LeavesZombies() == leaves_zombies_ && !status_.empty() &&
-         Status() == status_ && Namespaces() == namespaces_ &&
-         Numbers() == numbers_;
+         Status() == status_ && Numbers() == numbers_;
 }
 
 // The watched lines of /proc/self/status; empty if it cannot be read.
@@ -243,21 +232,6 @@ std::string ProcessState::Status() const {
     rest.remove_prefix(length);
   }
   return watched;
-}
-
-// A process that has no right to enter another namespace gets it by a user
-// namespace of its own, which is looked at in any case.
-std::array<ProcessState::File, ProcessState::kNamespaces>
-ProcessState::Namespaces() const {
-  std::array<File, kNamespaces> namespaces;
-  const size_t count = is_admin_ ? kNamespaces : 1;
-  for (size_t i = 0; i < count; ++i) {
-    struct stat status;
-    if (fstatat(namespaces_fd_, kNamespaceNames[i], &status, 0) == 0) {
-      namespaces[i] = File::From(status);
-    }
-  }
-  return namespaces;
 }
 
 // What one system call each reports. What the kernel does not know is the same

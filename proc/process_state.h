@@ -30,7 +30,7 @@ namespace brood::proc {
 // only those calls are made that were made before that table grew: the filter
 // may kill for another one.
 //
-// Process: the one that it describes, which is single-threaded; keeps four
+// Process: the one that it describes, which is single-threaded; keeps three
 // descriptors open there. Errors: what cannot be looked at counts as changed.
 //
 // Example:
@@ -55,12 +55,13 @@ class ProcessState {
   struct File {
     dev_t device = 0;
     ino_t inode = 0;
+    uint64_t mount = 0;  // of a directory
 
     static File From(const struct stat& status) {
-      return {status.st_dev, status.st_ino};
+      return {status.st_dev, status.st_ino, 0};
     }
     friend bool operator==(const File& a, const File& b) {
-      return a.device == b.device && a.inode == b.inode;
+      return a.device == b.device && a.inode == b.inode && a.mount == b.mount;
     }
   };
   // OpenFile is a descriptor, with what can be changed about it.
@@ -71,7 +72,6 @@ class ProcessState {
     int status_flags;
     int owner;
   };
-  static constexpr size_t kNamespaces = 8;
   static constexpr size_t kNumbers = 16;
 
   // Returns nothing in particular if it cannot be told.
@@ -82,16 +82,14 @@ class ProcessState {
   bool DescriptorsRestored() const;
   bool SameDescriptors() const;
   std::string Status() const;
-  std::array<File, kNamespaces> Namespaces() const;
   std::array<int64_t, kNumbers> Numbers() const;
   bool SameEnvironment() const;
   bool NoTimers();
   bool SameLimits() const;
 
-  // /proc/self/status, fd, ns and oom_score_adj; -1 if there is no such file.
+  // /proc/self/status, fd and oom_score_adj; -1 if there is no such file.
   int status_fd_;
   int fd_list_fd_;
-  int namespaces_fd_;
   int oom_score_fd_;
   bool descriptors_listed_ = false;
   std::vector<OpenFile> descriptors_;  // in ascending order
@@ -106,8 +104,6 @@ class ProcessState {
   bool leaves_zombies_;
   std::string status_;       // the lines of /proc/self/status that are watched
   bool has_filter_ = false;  // of system calls
-  bool is_admin_ = false;    // and can enter namespaces of every kind
-  std::array<File, kNamespaces> namespaces_;
   std::array<int64_t, kNumbers> numbers_;
   int next_timer_id_ = -1;
   std::array<rlimit, RLIM_NLIMITS> limits_ = {};

@@ -62,7 +62,7 @@ const std::vector<StrategyRow>& Strategies() {
        /*refuses_threads=*/true,
        /*waiting=*/WorkersNotBusy,
        /*most_waiting=*/AllWorkers,
-       /*own_descriptors=*/5,
+       /*own_descriptors=*/4,
        /*own_lines=*/0},
       {server::StrategyKind::kZygote,
        /*one_each=*/true,

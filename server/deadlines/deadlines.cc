@@ -8,7 +8,6 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "brood/net/endpoint.h"
-#include "brood/server/strategy_kind.h"
 
 namespace brood::server {
 namespace {
@@ -53,16 +52,13 @@ absl::StatusOr<std::unique_ptr<Deadlines>> Deadlines::Create(
       }
     }
   }
-  // To see whether a worker that says so has finished with a connection.
-  const bool verifies =
-      lengths.connection != none && options.strategy == StrategyKind::kPool;
   ActivitySources sources;
   for (const net::Listener* listener : listeners) {
     // Of a unix socket the kernel reports nothing, and the options say what
     // that means.
-    if (!(asks || verifies) || listener->endpoint().is_unix()) continue;
+    if (!asks || listener->endpoint().is_unix()) continue;
     const absl::Status visible = sources.Add(*listener);
-    if (visible.ok() || !asks) continue;
+    if (visible.ok()) continue;
     if (lengths.first_byte != none) {
       return Refuse("deadlines.first_byte", lengths.first_byte,
                     listener->endpoint(), visible);
@@ -95,7 +91,6 @@ void Deadlines::Watch(Slot slot, const net::Connection& connection) {
   Watched& watched = watched_[slot];
   watched.accepted_at = connection.accepted_at();
   watched.first_byte_came = first_byte_ == none;
-  watched.is_closed = false;
   // The peers of unix sockets are on this machine.
   watched.activity =
       connection.peer().is_unix() ? nullptr : sources_.Find(connection.fd());
@@ -113,23 +108,6 @@ void Deadlines::Watch(Slot slot, const net::Connection& connection) {
         std::min(watched.ask_at, net::After(watched.accepted_at, wait));
   }
   SetAlarm(slot);
-}
-
-Deadlines::Remains Deadlines::RemainsOf(Slot slot) const {
-  using Meaning = net::TcpActivity::Meaning;
-  if (connection_ == absl::ZeroDuration()) return {};
-  const Watched& watched = watched_[slot];
-  Remains remains;
-  if (watched.is_closed) return remains;
-  if (watched.activity != nullptr) {
-    const Meaning means = watched.activity->Ask(watched.id).means;
-    if (means == Meaning::kClosed || means == Meaning::kAnotherSocket) {
-      return remains;
-    }
-    remains.is_held = means == Meaning::kAlive;
-  }
-  remains.until = net::After(watched.accepted_at, connection_);
-  return remains;
 }
 
 void Deadlines::SetAlarm(Slot slot) {
@@ -180,7 +158,6 @@ Deadlines::Verdict Deadlines::JudgeActivity(Watched& watched,
     case Meaning::kClosed:
     case Meaning::kAnotherSocket:
       // The child closed it, and does something else.
-      watched.is_closed = true;
       watched.activity = nullptr;
       return absl::nullopt;
     case Meaning::kNotVisible:

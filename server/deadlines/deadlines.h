@@ -75,18 +75,13 @@ class Deadlines : public proc::ParentOnly {
   void Forget(Slot slot) {
     if (active_) wheel_.Cancel(slot);
   }
-  // What remains of a connection after its process said that it has finished.
-  struct Remains {
-    // Says whether the kernel reports that a process still holds it. If not, it
-    // was not able to tell.
-    bool is_held = false;
-    // When deadlines.connection ends; Never() without it, or if no process
-    // holds the connection.
-    net::Instant until = net::Never();
-  };
-  // Returns what remains of the connection in `slot`, for a process that serves
-  // more than one: what it says does not end a deadline.
-  Remains RemainsOf(Slot slot) const;
+  // Returns when deadlines.connection ends the connection in `slot`; Never()
+  // without it.
+  net::Instant EndOf(Slot slot) const {
+    return connection_ == absl::ZeroDuration()
+               ? net::Never()
+               : net::After(watched_[slot].accepted_at, connection_);
+  }
   // Returns how much processor time the process of a connection has used.
   using ProcessorTimeOf = absl::FunctionRef<absl::Duration(Slot)>;
   // Calls `expired` for each connection whose deadline has passed, and again
@@ -103,7 +98,6 @@ class Deadlines : public proc::ParentOnly {
     const net::TcpActivity* activity = nullptr;
     net::Instant accepted_at;
     bool first_byte_came = false;
-    bool is_closed = false;  // by each process that held it
     net::Instant ask_at;
     IdleWatch idle;
     // What is sent to the client waits for it at least since then, or Never();

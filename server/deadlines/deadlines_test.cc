@@ -1,19 +1,13 @@
-// SPDX-License-Identifier: Apache-2.0
-
 #include "brood/server/deadlines/deadlines.h"
-
-#include <unistd.h>
 
 #include "absl/time/time.h"
 #include "brood/net/endpoint.h"
 #include "brood/net/instant.h"
 #include "brood/net/listener.h"
-#include "brood/net/socket.h"
 #include "brood/server/deadlines/timer_wheel.h"
 #include "brood/server/log/event_log.h"
 #include "brood/server/log_level.h"
 #include "brood/server/options.h"
-#include "brood/server/strategy_kind.h"
 #include "brood/testing/connection_pair.h"
 #include "brood/testing/leak_check.h"
 #include "brood/testing/status_matchers.h"
@@ -60,61 +54,20 @@ TEST_F(WatchedConnectionTest, IsNotAskedAboutBeforeItCanBeLateNorAfterItsEnd) {
   }
 }
 
-// What a worker of a pool reports does not end its deadline: the kernel says
-// whether the connection is over.
-TEST_F(WatchedConnectionTest, RemainsUntilItsDeadlineWhileAProcessHoldsIt) {
-  const net::Listener listener = *net::Listener::Listen(
-      *net::Endpoint::Parse("127.0.0.1:0"), /*backlog=*/1);
+// For a process that serves more than one connection: what it reports does not
+// end this one.
+TEST_F(WatchedConnectionTest, EndsAtItsOwnDeadline) {
   EventLog log(LogLevel::kOff);
-  Options options;
-  options.strategy = StrategyKind::kPool;
-  options.deadlines.connection = absl::Seconds(5);
-  const auto created =
-      Deadlines::Create(options, 1, net::Now(), {&listener}, &log);
-  ASSERT_THAT(created, IsOk());
-  Deadlines& deadlines = **created;
-  deadlines.Watch(0, pair_.connection);
-  const net::Instant until =
-      net::After(pair_.connection.accepted_at(), absl::Seconds(5));
-  EXPECT_TRUE(deadlines.RemainsOf(0).is_held);
-  EXPECT_EQ(deadlines.RemainsOf(0).until, until);
-  const net::Socket copy = net::Socket::Adopt(dup(pair_.connection.fd()));
-  pair_.connection.Close();
-  EXPECT_TRUE(deadlines.RemainsOf(0).is_held) << "a copy is enough";
-}
-
-TEST_F(WatchedConnectionTest, DoesNotRemainWhenNoProcessHoldsIt) {
-  const net::Listener listener = *net::Listener::Listen(
-      *net::Endpoint::Parse("127.0.0.1:0"), /*backlog=*/1);
-  EventLog log(LogLevel::kOff);
-  Options options;
-  options.strategy = StrategyKind::kPool;
-  options.deadlines.connection = absl::Seconds(5);
-  const auto created =
-      Deadlines::Create(options, 1, net::Now(), {&listener}, &log);
-  ASSERT_THAT(created, IsOk());
-  (*created)->Watch(0, pair_.connection);
-  pair_.connection.Close();
-  EXPECT_FALSE((*created)->RemainsOf(0).is_held);
-  EXPECT_EQ((*created)->RemainsOf(0).until, net::Never());
-}
-
-// The kernel was not asked whether it sees the connections of the listener.
-TEST_F(WatchedConnectionTest, MayRemainUntilItsDeadlineIfTheKernelCannotTell) {
-  EventLog log(LogLevel::kOff);
-  Options options;
-  options.strategy = StrategyKind::kPool;
   for (const int seconds : {0, 5}) {
+    Options options;
     options.deadlines.connection = absl::Seconds(seconds);
     const auto created = Deadlines::Create(options, 1, net::Now(), {}, &log);
     ASSERT_THAT(created, IsOk());
     (*created)->Watch(0, pair_.connection);
-    const Deadlines::Remains remains = (*created)->RemainsOf(0);
-    EXPECT_FALSE(remains.is_held);
-    EXPECT_EQ(remains.until, seconds == 0
-                                 ? net::Never()
-                                 : net::After(pair_.connection.accepted_at(),
-                                              absl::Seconds(seconds)));
+    EXPECT_EQ((*created)->EndOf(0),
+              seconds == 0 ? net::Never()
+                           : net::After(pair_.connection.accepted_at(),
+                                        absl::Seconds(seconds)));
   }
 }
 

@@ -171,10 +171,7 @@ void Pool::TakeReport(WorkerSet::Index index, net::Instant now,
       workers_.TakeReport(index, now);
   if (!finished) return;
   const WorkerReports::Received& received = finished->received;
-  const Events::Remains remains = events.RemainsOf(finished->slot);
-  if (remains.until != net::Never()) {
-    workers_.Bound(index, remains.until, remains.is_held, now);
-  }
+  workers_.Bound(index, events.DeadlineOf(finished->slot));
   const int code = ChildProgram::ToExitCode(received.report.exit_code);
   events.Ended(finished->slot, finished->pid,
                proc::ExitStatus::Exited(code, received.report.usage),

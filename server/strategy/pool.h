@@ -28,7 +28,7 @@ namespace brood::server {
 // or if the handler failed. Memory is not restored: a handler for pools is
 // written to be called more than once. A worker serves about a given number of
 // connections; while workers are missing, a connection is forked for. What a
-// worker reports ends a connection, and no deadline: see Events::Remains().
+// worker reports ends a connection, and no deadline: see Events::DeadlineOf().
 //
 // Process: supervisor, which must be single-threaded, in parent-only memory;
 // PoolWorker, in pool.cc, is what runs in a worker. Tags: kWorker, and

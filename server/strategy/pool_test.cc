@@ -158,16 +158,14 @@ TEST_F(PoolTest, EndsAWorkerThatReportsAConnectionThatItDoesNotHave) {
 }
 
 // What its deadline ends is not ended by its report.
-TEST_F(PoolTest, GivesNoOtherConnectionToAWorkerThatHoldsTheLastOne) {
+TEST_F(PoolTest, EndsAWorkerAtTheDeadlineOfWhatItHasFinished) {
   Maintain();
   Dispatch(7);
   events_.Take();
-  events_.set_remains({true, net::After(now_, absl::Milliseconds(300))});
+  events_.set_deadline(net::After(now_, absl::Milliseconds(300)));
   Report(/*serial=*/1);
   pool_->Attend(now_, events_);
   EXPECT_THAT(events_.Take(), ::testing::SizeIs(1));
-  Dispatch(8);
-  EXPECT_THAT(direct_->Take(), ElementsAre("dispatch 8"));
   Maintain();
   Advance(absl::Milliseconds(300));
   EXPECT_LE(pool_->alarm(now_), now_);

@@ -86,19 +86,10 @@ class Strategy {
     virtual void Failed(Slot slot, const absl::Status& why,
                         net::Instant now) = 0;
 
-    // What remains of a connection after its process said that it has finished
-    // with it.
-    struct Remains {
-      // Says whether the kernel reports that a process still holds it. If not,
-      // it was not able to tell.
-      bool is_held = false;
-      // When its deadline ends the connection, whatever a process says; Never()
-      // if it has none, or if no process holds it.
-      net::Instant until = net::Never();
-    };
-    // Returns what remains of the connection in `slot`, which has not been
-    // reported as ended yet.
-    virtual Remains RemainsOf(Slot slot) = 0;
+    // Returns when deadlines.connection ends the connection in `slot`, whatever
+    // its process says; Never() without it. Not after the connection was
+    // reported as ended.
+    virtual net::Instant DeadlineOf(Slot slot) = 0;
 
    protected:
     ~Events() = default;

@@ -98,10 +98,10 @@ class WorkerSet : public proc::ParentOnly {
   // finished, or nothing: if it has sent nothing, or anything else, which is
   // the end of that worker.
   absl::optional<Finished> TakeReport(Index index, net::Instant now);
-  // Bounds the life of worker `index`, which still holds a connection that it
-  // has finished, or may do so: it must have ended at `until`. If `is_held`, it
-  // is given no other one.
-  void Bound(Index index, net::Instant until, bool is_held, net::Instant now);
+  // Bounds the life of worker `index`, which may still hold a connection that
+  // it has finished, by the deadline of that connection. One that serves
+  // another one at that time may finish it.
+  void Bound(Index index, net::Instant deadline);
   // Retags workers that took their connections over: their ends will be
   // returned as those of connections, and their places are free.
   void ReleaseThoseServing();

@@ -55,16 +55,10 @@ absl::string_view WorkerSet::Complaint(const Worker& worker,
   return "";
 }
 
-void WorkerSet::Bound(Index index, net::Instant until, bool is_held,
-                      net::Instant now) {
+// By the first deadline of all its connections.
+void WorkerSet::Bound(Index index, net::Instant deadline) {
   Worker& worker = workers_[index];
-  if (is_held) {
-    environment_.log->WorkerDismissed(
-        worker.pid, "a connection that it reported as finished is open", now);
-    if (worker.state == State::kIdle) Dismiss(index);
-    until = std::min(until, net::After(now, kLeaveTime));
-  }
-  worker.end_at = std::min(worker.end_at, until);
+  worker.end_at = std::min(worker.end_at, deadline);
   next_end_ = std::min(next_end_, worker.end_at);
 }
 

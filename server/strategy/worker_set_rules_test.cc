@@ -293,30 +293,14 @@ TEST_F(WorkerSetRulesTest, KillsAWorkerThatSaysItLeavesAndStays) {
   EXPECT_THAT(SignalsTo(102), ElementsAre(SIGKILL));
 }
 
-// A13: the deadline of a connection that is open is kept by the worker's end.
-TEST_F(WorkerSetRulesTest, EndsAWorkerThatHoldsWhatItHasFinished) {
-  Give(7, 1);
-  Report(1, 1);
-  EXPECT_THAT(Take(), ElementsAre(7));
-  const net::Instant until = net::After(now_, absl::Milliseconds(300));
-  set_.Bound(1, until, /*is_held=*/true, now_);
-  EXPECT_EQ(set_.idle(), 1u) << "it gets no other connection";
-  set_.EndOverdue(now_);
-  EXPECT_EQ(set_.next_end(), until);
-  EXPECT_THAT(SignalsTo(102), IsEmpty()) << "it may leave by itself";
-  set_.EndOverdue(until);
-  EXPECT_THAT(SignalsTo(102), ElementsAre(SIGKILL));
-}
-
-// Where the kernel cannot be asked: as long as the first deadline allows.
+// A13: what it has reported as finished may be open.
 TEST_F(WorkerSetRulesTest, EndsAWorkerThatMayHoldSomethingAtTheFirstDeadline) {
   const net::Instant first = net::After(now_, absl::Seconds(2));
   for (uint32_t serial = 1; serial <= 2; ++serial) {
     Give(serial, 1);
     Report(1, serial);
     EXPECT_THAT(Take(), ElementsAre(serial));
-    set_.Bound(1, net::After(first, absl::Seconds(serial - 1)),
-               /*is_held=*/false, now_);
+    set_.Bound(1, net::After(first, absl::Seconds(serial - 1)));
   }
   EXPECT_EQ(set_.idle(), 2u);
   EXPECT_EQ(set_.next_end(), first);
@@ -331,7 +315,7 @@ TEST_F(WorkerSetRulesTest, LetsAWorkerFinishThatServesAtTheFirstDeadline) {
   Give(7, 1);
   Report(1, 1);
   EXPECT_THAT(Take(), ElementsAre(7));
-  set_.Bound(1, first, /*is_held=*/false, now_);
+  set_.Bound(1, first);
   Give(8, 1);
   now_ = net::After(first, absl::Seconds(1));
   set_.EndOverdue(now_);

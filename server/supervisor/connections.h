@@ -120,9 +120,8 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
   void Deferred(Slot slot, net::Connection connection, const absl::Status& why,
                 net::Instant now) override;
   void Failed(Slot slot, const absl::Status& why, net::Instant now) override;
-  Remains RemainsOf(Slot slot) override {
-    const Deadlines::Remains remains = deadlines_->RemainsOf(slot);
-    return {remains.is_held, remains.until};
+  net::Instant DeadlineOf(Slot slot) override {
+    return deadlines_->EndOf(slot);
   }
 
  private:

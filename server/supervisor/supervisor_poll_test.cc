@@ -77,6 +77,11 @@ class SupervisorPollTest
     : public SupervisorFixture,
       public ::testing::WithParamInterface<std::tuple<Source, Condition>> {
  protected:
+  SupervisorPollTest() {
+    options_.upgrade.command = {"/program"};
+    Create();
+  }
+
   void Break(Source source, StuckDescriptor& stuck) {
     switch (source) {
       case kStrategy:

@@ -69,10 +69,10 @@ class RecordedEvents final : public server::Strategy::Events {
     lines_.push_back(absl::StrCat("failed ", slot, ": ", why.message()));
     last_time_ = now;
   }
-  Remains RemainsOf(server::Slot /*slot*/) override { return remains_; }
+  net::Instant DeadlineOf(server::Slot /*slot*/) override { return deadline_; }
 
-  // Makes RemainsOf() return `remains` from now on.
-  void set_remains(const Remains& remains) { remains_ = remains; }
+  // Makes DeadlineOf() return `deadline` from now on.
+  void set_deadline(net::Instant deadline) { deadline_ = deadline; }
   // Returns the lines since the last call.
   std::vector<std::string> Take() { return std::exchange(lines_, {}); }
   // Returns the connections that came back.
@@ -85,7 +85,7 @@ class RecordedEvents final : public server::Strategy::Events {
  private:
   std::vector<std::string> lines_;
   std::vector<net::Connection> returned_;
-  Remains remains_;
+  net::Instant deadline_ = net::Never();
   uint32_t last_page_ = 0;
   net::Instant last_time_;
 };

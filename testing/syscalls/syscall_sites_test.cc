@@ -46,7 +46,7 @@ const std::set<std::string>& Harmless() {
       // What a child does at its start, which can fail in no new process.
       "setpgid", "setsid",
       // What a worker asks about itself.
-      "personality", "sigaltstack",
+      "personality", "sigaltstack", "statx",
       // How to start a program: these say EINVAL at most, or nothing.
       "posix_spawn_file_actions_destroy", "posix_spawnattr_destroy",
       "posix_spawnattr_setflags", "posix_spawnattr_setsigdefault",
@@ -59,10 +59,9 @@ const std::set<std::string>& Harmless() {
       "_Unwind_Resume", "__cxa_allocate_exception", "__cxa_free_exception",
       "__cxa_begin_catch", "__cxa_end_catch", "__cxa_rethrow", "__cxa_throw",
       "__cxa_call_terminate", "__cxa_get_exception_ptr", "strtol",
-      "__isoc23_strtol", "strtoull", "__isoc23_strtoull", "__cxa_guard_abort",
-      "__cxa_guard_acquire", "__cxa_guard_release", "__cxa_pure_virtual",
-      "__gxx_personality_v0", "__dso_handle", "__tls_get_addr",
-      "_GLOBAL_OFFSET_TABLE_"};
+      "__isoc23_strtol", "__cxa_guard_abort", "__cxa_guard_acquire",
+      "__cxa_guard_release", "__cxa_pure_virtual", "__gxx_personality_v0",
+      "__dso_handle", "__tls_get_addr", "_GLOBAL_OFFSET_TABLE_"};
   return *harmless;
 }
 
