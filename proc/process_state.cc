@@ -126,7 +126,11 @@ bool IsRunning(int timer) {
 }  // namespace
 
 // In another mount namespace the same directory is in another mount.
-ProcessState::File ProcessState::FileAt(const char* path) {
+ProcessState::File ProcessState::FileAt(const char* path) const {
+  if (has_filter_) {
+    struct stat status;
+    return stat(path, &status) == 0 ? File::From(status) : File();
+  }
   struct statx status = {};
   if (statx(AT_FDCWD, path, 0, STATX_INO | STATX_MNT_ID, &status) < 0) {
     return File();
@@ -178,6 +182,8 @@ ProcessState::ProcessState()
   }
   std::sort(descriptors_.begin(), descriptors_.end(),
             [](const OpenFile& a, const OpenFile& b) { return a.fd < b.fd; });
+  status_ = Status();
+  has_filter_ = HasFilter(status_);
   directory_ = FileAt(".");
   root_ = FileAt("/");
   nice_ = getpriority(PRIO_PROCESS, 0);
@@ -190,8 +196,6 @@ ProcessState::ProcessState()
   }
   sigprocmask(SIG_BLOCK, nullptr, &mask_);
   leaves_zombies_ = LeavesZombies();
-  status_ = Status();
-  has_filter_ = HasFilter(status_);
   numbers_ = Numbers();
   next_timer_id_ = NextTimerId();
   for (size_t i = 0; i < limits_.size(); ++i) {

@@ -75,7 +75,7 @@ class ProcessState {
   static constexpr size_t kNumbers = 16;
 
   // Returns nothing in particular if it cannot be told.
-  static File FileAt(const char* path);
+  File FileAt(const char* path) const;
   static OpenFile Look(unsigned fd, const File& file);
   // Returns whether `known` is what it was, now that its flags are put back.
   static bool PutBack(const OpenFile& known);
