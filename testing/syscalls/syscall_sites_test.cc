@@ -41,8 +41,9 @@ const std::set<std::string>& Harmless() {
       // What a process knows of itself, and leaves to others.
       "sched_yield", "getpid", "getppid", "getenv", "unsetenv", "sysconf",
       "umask", "environ", "dl_iterate_phdr", "dirfd", "__errno_location",
-      "geteuid", "gnu_dev_major", "gnu_dev_minor", "__libc_single_threaded",
-      "access", "stderr", "stdout", "__fpending", "__fpurge",
+      "geteuid", "gnu_dev_major", "gnu_dev_makedev", "gnu_dev_minor",
+      "__libc_single_threaded", "access", "stderr", "stdout", "__fpending",
+      "__fpurge",
       // What a child does at its start, which can fail in no new process.
       "setpgid", "setsid",
       // What a worker asks about itself.
