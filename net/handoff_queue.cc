@@ -1,11 +1,9 @@
 #include "brood/net/handoff_queue.h"
 
-#include <fcntl.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <chrono>  // NOLINT(build/c++11): the monotonic clock.
@@ -242,11 +240,6 @@ bool HandoffQueue::Discard() const {
     if (!Acknowledge()) return errno == EAGAIN;
   }
   return true;
-}
-
-bool HandoffQueue::ReplaceBy(HandoffQueue other) const {
-  return dup3(other.fd_to_await(), fd_to_await(), O_CLOEXEC) >= 0 &&
-         dup3(other.fd_to_offer(), fd_to_offer(), O_CLOEXEC) >= 0;
 }
 
 bool HandoffQueue::Empty() const {

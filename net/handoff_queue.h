@@ -133,10 +133,6 @@ class HandoffQueue {
   bool Empty() const;
   // Removes all there are; false if the kernel did not let it.
   bool Discard() const;
-  // Makes the numbers of both descriptors stand for those of `other`, and thus
-  // ends this process's part in the queue that they stood for. Returns false if
-  // the kernel refuses it.
-  bool ReplaceBy(HandoffQueue other) const;
 
   // In the child. Waits for the first message, which stays where it is,
   absl::StatusOr<Message> Await() const;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// How much a queue holds, and what it says when it holds no more; and queues
-// that take the place of others.
+// How much a queue holds, and what it says when it holds no more.
 
 #include <linux/capability.h>
 #include <sys/resource.h>
@@ -11,7 +10,6 @@
 #include <unistd.h>
 
 #include <cstddef>
-#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -81,19 +79,6 @@ TEST_F(HandoffQueueLimitsTest, SendsADescriptorWithAnOrder) {
   EXPECT_EQ(message->ticket.slot, 7u);
   ASSERT_TRUE(message->connection);
   EXPECT_GE(message->connection->fd(), 0);
-}
-
-TEST_F(HandoffQueueLimitsTest, IsReplacedUnderTheSameNumbers) {
-  const int awaiting = queue_.fd_to_await();
-  EXPECT_THAT(queue_.Order({1, 1}), IsOk());
-  absl::StatusOr<HandoffQueue> other = HandoffQueue::Create();
-  ASSERT_THAT(other, IsOk());
-  EXPECT_THAT(other->Order({2, 2}), IsOk());
-  EXPECT_TRUE(queue_.ReplaceBy(*std::move(other)));
-  EXPECT_EQ(queue_.fd_to_await(), awaiting);
-  const absl::StatusOr<HandoffQueue::Message> message = queue_.Await();
-  ASSERT_THAT(message, IsOk());
-  EXPECT_EQ(message->ticket.slot, 2u);
 }
 
 }  // namespace

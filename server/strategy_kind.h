@@ -53,10 +53,6 @@ std::vector<StrategyKind> AllStrategyKinds();
 // A value; see Options::hardening. Each field has its cost for a child, as
 // docs/decisions/hardening.md measures it. What the machine refuses is one
 // warning in the log.
-//
-// Example:
-//   Options options;
-//   options.hardening.dumpable = true;  // for a debugger, and for core files
 struct HardeningOptions {
   // Gives each child a stack canary of its own, so that it cannot be found out
   // byte by byte in one child after the other. 1 us. On x86-64 only.
@@ -73,7 +69,7 @@ struct HardeningOptions {
   // The process of the server itself is closed by PrepareProcess().
   //
   // If false, a child that is not root's cannot read /proc/self/environ, nor
-  // write /proc/self/oom_score_adj or, for a user namespace, uid_map. 0.2 us.
+  // write /proc/self/oom_score_adj or, for a user namespace, uid_map. 1 us.
   //
   // Default: false.
   bool dumpable = false;
@@ -89,7 +85,7 @@ struct HardeningOptions {
   int oom_score_adj = 500;
 
   // Applies oom_score_adj with the strategies kFork and kAuto as well, to each
-  // child that the server forks for a connection. 25 to 30 us.
+  // child that the server forks for a connection. 22 us.
   //
   // Default: false.
   bool oom_score_with_fork = false;

@@ -63,7 +63,7 @@ TEST_F(ExposureTest, KeepsOthersFromReadingMemory) {
   });
 }
 
-TEST_F(ExposureTest, LetsDescriptorsBeOpenedAnew) {
+TEST_F(ExposureTest, LetsDescriptorsBeOpenedAgain) {
   if (geteuid() != 0) GTEST_SKIP() << "not root";
   ExpectInChild([] {
     if (setresuid(kNobody, kNobody, kNobody) != 0) return false;

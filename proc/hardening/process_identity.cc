@@ -31,7 +31,7 @@ constexpr const char* kNamespacePaths[] = {
     "/proc/self/ns/uts",
 };
 
-// The bits whose numbers `has` knows, in one word.
+// The bits whose numbers `has` knows, in one number.
 template <typename Has>
 uint64_t SetOf(Has has) {
   uint64_t set = 0;

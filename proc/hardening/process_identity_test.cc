@@ -136,7 +136,7 @@ TEST_P(ProcessIdentityTest, IsSeenInALoopIfItIsARightOfThisProcess) {
   const std::string phrase = change.phrase;
   if (phrase == "a namespace" ||
       std::string(change.name) == "BoundingCapability") {
-    GTEST_SKIP() << "of what it executes, or of what it opens anew";
+    GTEST_SKIP() << "of what it executes, or of what it opens again";
   }
   const pid_t child = fork();
   if (child == 0) {

@@ -210,7 +210,7 @@ class EventLog {
   // Logs that the zygote has done nothing for long, while `waiting` connections
   // waited for it, and is killed or made to go on.
   void ZygoteStalled(pid_t pid, size_t waiting);
-  // Logs that the zygote is created anew, because `what` of this process is not
+  // Logs that the zygote is replaced, because `what` of this process is not
   // the one with which it was created.
   void ZygoteReplaced(absl::string_view what);
   // Logs that `option`, a field of Options that hardens children, cannot be

@@ -188,8 +188,8 @@ TEST_F(EventLogTest, SaysEachEventInOneLineByOneWrite) {
           Own("info: zygote is pid 4715\n"),
           Own("error: zygote pid 4715 does nothing while 3 connections "
               "wait\n"),
-          Own("info: the zygote is created anew: the user id of this process "
-              "has changed\n"),
+          Own("info: the zygote is replaced: the user id of this process has "
+              "changed\n"),
           Own("warning: hardening.stack_canary has no effect on children: "
               "clone: try again\n"),
           Own("warning: zygote pid 4715 killed by SIGKILL (Killed)\n")));

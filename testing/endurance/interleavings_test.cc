@@ -109,7 +109,7 @@ constexpr Place kPlaces[] = {
     {"zygote", "spawn: about to clone a sibling"},
     {"zygote", "spawn: cloned a sibling"},
     {"zygote", "zygote: about to acknowledge"},
-    {"zygote", "zygote: about to read births"},
+    {"zygote", "zygote: about to read records"},
     {"zygote", "spawn: born"},
     {"zygote", "reaper: reaped"},
 };

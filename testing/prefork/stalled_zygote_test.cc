@@ -63,7 +63,7 @@ TEST_F(StalledZygoteTest, IsReplacedByItsStandbyAndLosesNoClient) {
   EXPECT_EQ(report.totals.ended_ok, 10u);
 }
 
-TEST_F(StalledZygoteTest, IsCreatedAnewIfItsStandbyDoesNothingEither) {
+TEST_F(StalledZygoteTest, IsReplacedIfItsStandbyDoesNothingEither) {
   const auto server = StartServer(ZygoteSetup());
   FreezeBoth(*server);
   ExpectServed(*server);

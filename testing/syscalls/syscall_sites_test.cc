@@ -43,7 +43,7 @@ const std::set<std::string>& Harmless() {
       "umask", "environ", "dl_iterate_phdr", "dirfd", "__errno_location",
       "geteuid", "gnu_dev_major", "gnu_dev_makedev", "gnu_dev_minor",
       "__libc_single_threaded", "access", "stderr", "stdout", "__fpending",
-      "__fpurge",
+      "__fpurge", "getresuid", "getresgid", "setfsuid", "setfsgid", "getgroups",
       // What a child does at its start, which can fail in no new process.
       "setpgid", "setsid",
       // What a worker asks about itself.

@@ -16,7 +16,7 @@ void EventLog::ZygoteStalled(pid_t pid, size_t waiting) {
 
 void EventLog::ZygoteReplaced(absl::string_view what) {
   Log(Event(LogLevel::kInfo, "zygote-replaced",
-            "the zygote is created anew: {} of this process has changed")
+            "the zygote is replaced: {} of this process has changed")
           .Add("brood.changed", what));
 }
 

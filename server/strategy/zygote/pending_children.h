@@ -44,13 +44,13 @@ class PendingChildren {
   struct Entry {
     Slot slot;
     uint32_t serial;
-    // What became of it; of no child if `is_lost`.
+    // What the table has about it; nothing if `is_lost`.
     SpawnTable::Record record;
     bool is_lost;
     // Whether it was put into another queue; see MarkRequeued().
     bool is_requeued;
 
-    // Reports whether it is known what became of the connection.
+    // Reports whether the connection is settled.
     bool is_known() const {
       return is_lost || record.pid != 0 || record.error != 0;
     }
@@ -73,15 +73,15 @@ class PendingChildren {
   }
 
   // Reads the records of the connections that are not known yet, and calls
-  // `born` for each child that has become known.
+  // `on_child` for each child that has become known.
   void Read(const SpawnTable& table,
-            absl::FunctionRef<void(pid_t, Slot)> born) {
+            absl::FunctionRef<void(pid_t, Slot)> on_child) {
     for (size_t place = 0; place < size_; ++place) {
-      if (!ReadOne(at(place), table, born)) continue;
+      if (!ReadOne(at(place), table, on_child)) continue;
       for (size_t before = 0; before < place; ++before) {
         // A second time: it may have got its record since the first.
         Entry& earlier = at(before);
-        if (earlier.is_known() || ReadOne(earlier, table, born)) continue;
+        if (earlier.is_known() || ReadOne(earlier, table, on_child)) continue;
         earlier.is_lost = true;
       }
     }
@@ -112,10 +112,10 @@ class PendingChildren {
 
   // Returns whether a record of `entry` was found that was not known before.
   static bool ReadOne(Entry& entry, const SpawnTable& table,
-                      absl::FunctionRef<void(pid_t, Slot)> born) {
+                      absl::FunctionRef<void(pid_t, Slot)> on_child) {
     if (entry.is_known()) return false;
     entry.record = table.Read(entry.slot, entry.serial);
-    if (entry.record.pid != 0) born(entry.record.pid, entry.slot);
+    if (entry.record.pid != 0) on_child(entry.record.pid, entry.slot);
     return entry.is_known();
   }
 

@@ -29,10 +29,11 @@ class PendingChildrenTest : public ::brood::testing::LeakCheck {
 
   // Reads the table. Returns the children that have become known.
   std::vector<std::pair<pid_t, Slot>> Read() {
-    std::vector<std::pair<pid_t, Slot>> born;
-    pending_.Read(table_,
-                  [&](pid_t pid, Slot slot) { born.emplace_back(pid, slot); });
-    return born;
+    std::vector<std::pair<pid_t, Slot>> children;
+    pending_.Read(table_, [&](pid_t pid, Slot slot) {
+      children.emplace_back(pid, slot);
+    });
+    return children;
   }
 
   SpawnTable table_ = *SpawnTable::Create(100);

@@ -19,15 +19,11 @@ namespace brood::server {
 // It is memory that the zygote and the supervisor share, with a cell for each
 // slot. The kernel writes the pid of a new process into it, before that process
 // runs. So there is no moment at which a child lives and the table does not say
-// so, even if the zygote is killed while it creates one. A zygote that takes
-// over sees in it what the one before had finished.
+// so, and a zygote that takes over sees what the one before had finished.
 //
-// Written in the zygote, read in the supervisor; children do not get it. Each
-// record names the serial number for which the process was created: one of
-// another number is an old one. A slot that comes from a message may have any
-// value: one without a cell has no record.
-//
-// Errors: Create() names the call.
+// Written in the zygote, read in the supervisor; children do not get it. A
+// record of another serial number is an old one. A slot may have any value: one
+// without a cell has no record. Errors: Create() names the call.
 //
 // Example:
 //   absl::StatusOr<SpawnTable> table = SpawnTable::Create(slots);

@@ -22,10 +22,10 @@ class SpawnTableTest : public ::brood::testing::LeakCheck {
  protected:
   SpawnTableTest() : spawn_table_(*SpawnTable::Create(4)) {}
 
-  void ExpectBirth(uint32_t slot, uint32_t serial, pid_t pid, int error) {
-    const SpawnTable::Record birth = spawn_table_.Read(slot, serial);
-    EXPECT_EQ(birth.pid, pid);
-    EXPECT_EQ(birth.error, error);
+  void ExpectRecord(uint32_t slot, uint32_t serial, pid_t pid, int error) {
+    const SpawnTable::Record record = spawn_table_.Read(slot, serial);
+    EXPECT_EQ(record.pid, pid);
+    EXPECT_EQ(record.error, error);
   }
   // How a child that touches it ends.
   int StatusOfChildThatReads() {
@@ -42,30 +42,30 @@ class SpawnTableTest : public ::brood::testing::LeakCheck {
   SpawnTable spawn_table_;
 };
 
-TEST_F(SpawnTableTest, KnowsOfNobodyAtFirst) {
-  for (uint32_t slot = 0; slot < 4; ++slot) ExpectBirth(slot, 1, 0, 0);
+TEST_F(SpawnTableTest, KnowsOfNoProcessAtFirst) {
+  for (uint32_t slot = 0; slot < 4; ++slot) ExpectRecord(slot, 1, 0, 0);
 }
 
-TEST_F(SpawnTableTest, SaysWhoWasBornInWhichSlot) {
+TEST_F(SpawnTableTest, SaysWhichProcessWasCreatedForWhichSlot) {
   *spawn_table_.Begin(0, 1) = 4711;
   *spawn_table_.Begin(3, 2) = 4712;
-  ExpectBirth(0, 1, 4711, 0);
-  ExpectBirth(1, 1, 0, 0);
-  ExpectBirth(3, 2, 4712, 0);
+  ExpectRecord(0, 1, 4711, 0);
+  ExpectRecord(1, 1, 0, 0);
+  ExpectRecord(3, 2, 4712, 0);
 }
 
-TEST_F(SpawnTableTest, SaysWhyNobodyWasBorn) {
+TEST_F(SpawnTableTest, SaysWhyNoProcessWasCreated) {
   ASSERT_NE(spawn_table_.Begin(2, 5), nullptr);
   spawn_table_.Fail(2, static_cast<int>(absl::StatusCode::kUnavailable));
-  ExpectBirth(2, 5, 0, static_cast<int>(absl::StatusCode::kUnavailable));
+  ExpectRecord(2, 5, 0, static_cast<int>(absl::StatusCode::kUnavailable));
 }
 
 // A zygote that takes over asks again for what the last one was asked.
 TEST_F(SpawnTableTest, IsOpenForEachNumberUntilThatIsDoneWith) {
-  pid_t* const born = spawn_table_.Begin(1, 7);
-  ASSERT_NE(born, nullptr);
-  EXPECT_EQ(spawn_table_.Begin(1, 7), born);
-  *born = 4711;
+  pid_t* const created = spawn_table_.Begin(1, 7);
+  ASSERT_NE(created, nullptr);
+  EXPECT_EQ(spawn_table_.Begin(1, 7), created);
+  *created = 4711;
   EXPECT_EQ(spawn_table_.Begin(1, 7), nullptr);
   ASSERT_NE(spawn_table_.Begin(1, 8), nullptr);
   spawn_table_.Fail(1, 14);
@@ -73,21 +73,21 @@ TEST_F(SpawnTableTest, IsOpenForEachNumberUntilThatIsDoneWith) {
   EXPECT_NE(spawn_table_.Begin(1, 9), nullptr);
 }
 
-TEST_F(SpawnTableTest, TakesNoOldEntryForANewOneNorTheOtherWayRound) {
+TEST_F(SpawnTableTest, TakesNoOldEntryForTheNextOneNorTheOtherWayRound) {
   *spawn_table_.Begin(0, 1) = 4711;
-  ExpectBirth(0, 2, 0, 0);
+  ExpectRecord(0, 2, 0, 0);
   ASSERT_NE(spawn_table_.Begin(0, 2), nullptr);
-  ExpectBirth(0, 1, 0, 0);
-  ExpectBirth(0, 2, 0, 0);
+  ExpectRecord(0, 1, 0, 0);
+  ExpectRecord(0, 2, 0, 0);
   spawn_table_.Fail(0, 14);
   ASSERT_NE(spawn_table_.Begin(0, 3), nullptr);
-  ExpectBirth(0, 3, 0, 0);
+  ExpectRecord(0, 3, 0, 0);
 }
 
 TEST_F(SpawnTableTest, StaysWhereItIsWhenMoved) {
-  pid_t* const born = spawn_table_.Begin(0, 1);
+  pid_t* const created = spawn_table_.Begin(0, 1);
   const SpawnTable moved = std::move(spawn_table_);
-  *born = 4711;
+  *created = 4711;
   EXPECT_EQ(moved.Read(0, 1).pid, 4711);
 }
 
@@ -102,8 +102,8 @@ TEST_F(SpawnTableTest, IsNotSharedWithChildrenUnlessAsked) {
   EXPECT_FALSE(WIFEXITED(StatusOfChildThatReads()));
 }
 
-// The kernel writes it: before the newborn runs, and before the zygote, which
-// may be killed meanwhile, could.
+// The kernel writes it: before the new process runs, and before the zygote,
+// which may be killed meanwhile, could.
 TEST_F(SpawnTableTest, NamesASiblingBeforeThatRuns) {
   ASSERT_THAT(spawn_table_.ShareWithChildren(), IsOk());
   brood::testing::Shared<SpawnTable::Record> seen;

@@ -191,7 +191,7 @@ void Zygote::QueueRefuses(Slot slot, net::Connection connection,
 // Registers the processes that the zygote created, without announcing them.
 void Zygote::AdoptSpawned() {
   if (process_ == nullptr) return;
-  proc::SyncPoint("zygote: about to read births");
+  proc::SyncPoint("zygote: about to read records");
   pending_.Read(process_->table(), [this](pid_t pid, Slot slot) {
     environment_.reaper->Adopt(proc::Child::Adopt(pid),
                                ChildTag::Connection(slot).Pack());

@@ -29,26 +29,18 @@ namespace brood::server {
 
 // Zygote gives connections to a small process that was created with the server
 // and that forks a child for each: for programs with threads or much memory.
+// docs/decisions/zygote.md has the picture.
 //
-//   supervisor ──connection──▶ [queue] ──▶ zygote ──fork──▶ child
-//        ▲                                   │ (doorbell)     │
-//        ├───────────── spawn table ◀────────┘                │
-//        └────────────── exit notice, by the kernel ◀─────────┘
+// The children are the supervisor's own (CLONE_PARENT), and outlive the zygote.
+// When it ends, the standby takes over with a new queue and what was left in
+// the old one; if both are gone, new ones are created while this process is
+// single-threaded. A zygote that does nothing for kLongestStall while some wait
+// is killed; one with other rights than this process is given none.
 //
-// The children are the supervisor's own (CLONE_PARENT): it reaps and signals
-// them, and they outlive the zygote. If the zygote ends, the standby takes over
-// with a new queue, into which the supervisor puts what was left in the old
-// one; if both are gone, the supervisor creates new ones while it is
-// single-threaded, and accepts nothing until then. A zygote that does nothing
-// for kLongestStall while connections wait is killed. One that has another
-// identity than this process (see process_identity.h) is given no connection.
-//
-// Where the kernel or a policy refuses CLONE_PARENT, RehearseAtStart() returns
+// Process: supervisor, in parent-only memory; zygote_process.h runs in the
+// zygote. Tags: kConnection, kZygote, kStandby. Errors: those of the queues and
+// of Spawner::Spawn; where CLONE_PARENT is refused, RehearseAtStart() returns
 // Unimplemented.
-//
-// Process: supervisor, which may have threads, in parent-only memory;
-// zygote_process.h is what runs in the zygote. Tags: kConnection, kZygote,
-// kStandby. Errors: those of the queues and of Spawner::Spawn.
 //
 // Example:
 //   Zygote zygote(1000, environment);

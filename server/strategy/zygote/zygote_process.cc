@@ -54,6 +54,11 @@ ZygoteProcess::ZygoteProcess(int queue_fd, int standby_fd,
       spawner_(spawner),
       program_(program) {}
 
+void ZygoteProcess::UseQueue(int fd) {
+  queue_fd_ = fd;
+  kept_fds_ = Sorted({queue_fd_, standby_fd_, doorbell_.fd()});
+}
+
 // The zygote's own children must have none of its descriptors.
 int ZygoteProcess::RunZygote() {
   program_->HardenZygote();
@@ -74,7 +79,7 @@ int ZygoteProcess::RunZygote() {
 }
 
 // The queue of the zygote before it, which another process may have a copy of,
-// is replaced by a new one: under the same number, which this process keeps.
+// is replaced by the one that comes with the command.
 int ZygoteProcess::RunStandby() {
   program_->HardenZygote();
   const net::HandoffQueue commands =
@@ -83,9 +88,12 @@ int ZygoteProcess::RunStandby() {
   if (!command.ok() || command->ticket.slot != kTakeOver) {
     return static_cast<int>(ExitCode::kServed);
   }
-  if (command->connection &&
-      dup3(command->connection->fd(), queue_fd_, O_CLOEXEC) < 0) {
-    return static_cast<int>(ExitCode::kSystemRefused);
+  if (command->connection) {
+    const int renewed =
+        fcntl(command->connection->fd(), F_DUPFD_CLOEXEC, queue_fd_);
+    if (renewed < 0) return static_cast<int>(ExitCode::kSystemRefused);
+    close(queue_fd_);
+    UseQueue(renewed);
   }
   command->connection.reset();  // children must not have it
   commands.Acknowledge();

@@ -53,6 +53,9 @@ class ZygoteProcess {
   int queue_fd() const { return queue_fd_; }
   // Returns what is rung when a message was processed.
   const net::EventFd& doorbell() const { return *doorbell_; }
+  // Makes `fd` the queue from which messages come. Has an effect on this
+  // process, and on those that it forks from then on.
+  void UseQueue(int fd);
   // Returns the private descriptors that both processes keep, in ascending
   // order.
   const std::array<int, 3>& kept_fds() const { return kept_fds_; }
@@ -68,10 +71,10 @@ class ZygoteProcess {
   void CreateStandby(uint32_t serial);
   void Rehearse(uint32_t serial);
 
-  const int queue_fd_;
+  int queue_fd_;
   const int standby_fd_;
   const proc::Private<net::EventFd> doorbell_;
-  const std::array<int, 3> kept_fds_;
+  std::array<int, 3> kept_fds_;
   SpawnTable table_;
   proc::Spawner* const spawner_;
   const ChildProgram* const program_;

@@ -54,7 +54,8 @@ bool Zygote::Succeed(net::Instant now) {
 }
 
 // Puts what the ended zygote has left into a new queue, which no other process
-// has. Returns false if there is no new queue for now.
+// has. Returns false if there is no new queue for now; nothing has changed
+// then.
 bool Zygote::RenewQueue() {
   absl::StatusOr<net::HandoffQueue> renewed = net::HandoffQueue::Create();
   if (!renewed.ok()) return false;
@@ -62,7 +63,9 @@ bool Zygote::RenewQueue() {
   // Commands were for the old zygote.
   standby_serial_ = 0;
   rehearsal_serial_ = 0;
-  return queue_->ReplaceBy(*std::move(renewed));
+  queue_ = proc::Private<net::HandoffQueue>(*std::move(renewed));
+  process_->UseQueue(queue_->fd_to_await());
+  return true;
 }
 
 // No other process reads the old queue: its zygote has ended, and what a
@@ -143,7 +146,7 @@ absl::Status Zygote::IdentityChanged(absl::string_view what) {
   return Replace();
 }
 
-// Creates both processes anew. The old ones cannot always be killed: root may
+// Replaces both processes. The old ones cannot always be killed: root may
 // have created them for a process that is another user's now. So they get no
 // message any more, and end because their queues do. One that has a connection
 // in its queue is asked for no more first, unless it has ended.

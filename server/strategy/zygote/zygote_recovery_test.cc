@@ -252,7 +252,7 @@ TEST_F(ZygoteRecoveryTest, ForksItselfForWhatComesAfterTheZygoteHasLeft) {
   EXPECT_THAT(events_.Take(), ElementsAre("serving 7 by 103"));
 }
 
-TEST_F(ZygoteRecoveryTest, IsCreatedAnewForAProcessWithOtherRights) {
+TEST_F(ZygoteRecoveryTest, IsReplacedForAProcessWithOtherRights) {
   EXPECT_THAT(zygote_->IdentityChanged("the user id"), IsOk());
   EXPECT_EQ(reaper_.tag_of(103), ChildTag::Zygote().Pack());
   EXPECT_EQ(reaper_.tag_of(104), ChildTag::Standby().Pack());

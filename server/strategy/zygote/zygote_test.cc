@@ -143,7 +143,7 @@ TEST_F(ZygoteTest, PromotesAStandbyThatTheZygoteCreatedLast) {
   EXPECT_EQ(CommandToStandby(), kTakeOver);
 }
 
-TEST_F(ZygoteTest, RequestsANewStandbyWhenTheStandbyEnds) {
+TEST_F(ZygoteTest, RequestsAnotherStandbyWhenTheStandbyEnds) {
   End(kStandbyPid, FakeReaper::Killed(SIGKILL));
   ASSERT_LE(zygote_->alarm(now_), now_);
   Maintain();
