@@ -24,6 +24,9 @@
 namespace brood::server {
 namespace {
 
+// The process that has created a writer.
+pid_t creator = 0;
+
 // Only one of the two buffers is in a stack frame.
 ABSL_ATTRIBUTE_NOINLINE bool WriteText(LineWriter& writer, const Event& event,
                                        const LineOrigin& origin,
@@ -81,6 +84,7 @@ EventWriter::EventWriter(LogSettings settings)
       budget_(std::make_unique<LogBudget>(settings_.rate)),
       shared_(SharedCounts::Create(ChildrenLog())),
       has_written_(static_cast<bool*>(proc::AllocateParentOnly(sizeof(bool)))) {
+  creator = getpid();
 }
 
 EventWriter::~EventWriter() {
@@ -121,7 +125,8 @@ void EventWriter::WriteLeftOut(uint64_t count) {
 }
 
 bool EventWriter::WriteNow(const Event& event) {
-  *has_written_ = true;
+  // A process that was forked since does not have it.
+  if (getpid() == creator) *has_written_ = true;
   return Write(settings_.sink ? nullptr : &writer_, event);
 }
 
