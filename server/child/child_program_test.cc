@@ -139,14 +139,14 @@ TEST_F(ChildProgramTest, RecordsACodeThatIsNoExitCodeAsABug) {
     int returned, recorded;
   } codes[] = {{255, 255},     {256, 101},     {-1, 101},
                {1 << 16, 101}, {INT_MAX, 101}, {INT_MIN, 101}};
-  log_.emplace(LogLevel::kInfo, LogFormat::kJson);
   for (const auto& [returned, recorded] : codes) {
+    CaptureStderr();  // before the log, which is the file that it finds
+    log_.emplace(LogLevel::kInfo, LogFormat::kJson);
     const ChildProgram program(
         [code = returned](net::Connection& /*connection*/) {
           return static_cast<ExitCode>(code);
         },
         kNoLinger, nullptr, &*log_);
-    CaptureStderr();
     EXPECT_EQ(program.BeginAndServe(pair_.connection, 0), recorded);
     EXPECT_THAT(EventsOf(GetCapturedStderr(), "bad-exit-code",
                          {{"brood.exit.code", returned}}),
@@ -155,13 +155,13 @@ TEST_F(ChildProgramTest, RecordsACodeThatIsNoExitCodeAsABug) {
 }
 
 TEST_F(ChildProgramTest, LogsWhatAnExceptionOfTheHandlerSays) {
+  CaptureStderr();
   log_.emplace(LogLevel::kWarning, LogFormat::kJson);
   const ChildProgram program(
       [](net::Connection& /*connection*/) -> ExitCode {
         throw std::runtime_error("no such table");
       },
       kNoLinger, nullptr, &*log_);
-  CaptureStderr();
   EXPECT_EQ(program.BeginAndServe(pair_.connection, 0), 1);
   EXPECT_THAT(EventsOf(GetCapturedStderr(), "handler-threw",
                        {{"exception.message", "no such table"},

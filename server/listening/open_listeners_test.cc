@@ -259,7 +259,8 @@ TEST_F(OpenListenersTest, RefusesADescriptorForTwo) {
 
 // The number that a listener gets as it is bound is nobody's to name.
 TEST_F(OpenListenersTest, LooksAtEveryDescriptorBeforeItBinds) {
-  const int next = dup(STDIN_FILENO);
+  // One that the log does not take.
+  const int next = fcntl(STDIN_FILENO, F_DUPFD, 500);
   close(next);
   options_.listen = {"127.0.0.1:0", absl::StrCat("fd:", next)};
   EXPECT_THAT(Open(), StatusIs(absl::ErrnoToStatusCode(EBADF),
