@@ -13,6 +13,8 @@
 #include <csignal>
 #include <cstdio>
 
+#include "absl/functional/function_ref.h"
+
 namespace brood::server {
 namespace {
 
@@ -27,8 +29,8 @@ bool HasRoom(int fd) {
 // for a file that has reached the limit of the process. So the signal is
 // blocked, and taken back if it came of this write; one that was pending before
 // is not ours to take.
-template <typename Write>
-ssize_t WithoutSignal(int signal, int error, Write write) {
+ssize_t WithoutSignal(int signal, int error,
+                      absl::FunctionRef<ssize_t()> write) {
   sigset_t one, before, pending;
   sigemptyset(&one);
   sigaddset(&one, signal);

@@ -74,6 +74,7 @@ const std::map<std::string, Errors>& Table() {
         Passing(EINTR)}},
       {"pwritev2",
        {ForGood(EAGAIN), ForGood(EOPNOTSUPP), ForGood(EPIPE), Passing(EINTR)}},
+      {"pipe2", NoDescriptor()},
       {"splice", {ForGood(EAGAIN), ForGood(EPIPE), Passing(EINTR)}},
       // Files.
       {"open",

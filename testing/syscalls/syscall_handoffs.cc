@@ -108,7 +108,7 @@ Scenario UnixSockets(const ShortDir& dir) {
 Scenario LockedDirectory(const ShortDir& dir) {
   Scenario scenario = UnixSockets(dir);
   scenario.name = "unix sockets, in a directory that is locked for a moment";
-  scenario.always_fail = {{"LockDirectoryOf flock", EWOULDBLOCK, 2}};
+  scenario.always_fail = {{"TryToLockDirectoryOf flock", EWOULDBLOCK, 2}};
   return scenario;
 }
 
