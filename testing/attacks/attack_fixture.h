@@ -65,7 +65,7 @@ class AttackTest : public StrategyTest {
   // dumpable, as a program is that such a user has started.
   static void BecomeUnprivileged();
 
-  // Starts a server, and begins to measure. `attack` names the attack in what
+  // Starts a server. `attack` names the attack in what
   // is printed, by its row of docs/threat_model.md.
   std::unique_ptr<TestServer> StartVictim(
       const std::string& attack, TestServer::Setup setup = AttackSetup());
@@ -89,16 +89,13 @@ class AttackTest : public StrategyTest {
   int ServeClients(const TestServer& server, int count = kClients);
   // Returns the processes that have served them.
   const std::set<pid_t>& processes() const { return processes_; }
-  // Begins to measure anew: for an attack that gives the parent work to do, and
-  // is over.
-  void MeasureFromNow(const TestServer& server);
-  // Returns when the parent has been measured for a second since StartVictim()
-  // or MeasureFromNow(), and expects that it used less than 5 % of a processor.
+  // Leaves the parent without clients for half a second, and expects that it
+  // uses less than 5 % of a processor: what clients cost is not the attack's.
   void ExpectNotBusy(const TestServer& server);
   // Stops the server, and expects that this takes the grace and 200 ms.
   TestServer::Report StopInTime(TestServer& server);
   // Does all of it, and expects that `count` clients are served, half of them
-  // while the parent is measured, that the server ends in order, and that
+  // before the parent is measured, that the server ends in order, and that
   // nothing is left behind.
   TestServer::Report ExpectHarmless(TestServer& server, int count = kClients);
   // Allows the server of this test to leave zombies behind, which another
@@ -111,8 +108,6 @@ class AttackTest : public StrategyTest {
  private:
   const Subreaper subreaper_;
   std::string attack_;
-  net::Instant begun_at_;
-  absl::Duration processor_time_;
   std::set<pid_t> processes_;
   int served_ = 0, clients_ = 0;
   double busy_percent_ = 0;

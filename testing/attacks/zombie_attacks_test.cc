@@ -111,7 +111,6 @@ TEST_P(ZombieAttacksTest, AreUnknownChildrenOfTheServer) {
       TakenOverChild last = TakeOver(*server);
       EXPECT_TRUE(last.CloneAndExit(CLONE_PARENT | exit_signal, 200).ok());
       last.Exit(0);
-      MeasureFromNow(*server);
       EXPECT_TRUE(
           Await([&] { return server->zombies().empty(); }, absl::Seconds(2)))
           << server->zombies().size() << " zombies at rest";
