@@ -299,10 +299,13 @@ TEST_F(TcpServerTest, ReapsChildrenOfOthersOnlyIfItOwnsAllChildren) {
 TEST_F(TcpServerTest, AdoptsOrphansOnlyIfItIsToDoSo) {
   for (const bool init : {false, true}) {
     options_.init = init;
-    ASSERT_THAT(Create(), IsOk());
-    EXPECT_EQ(IsSubreaper(), init);
+    {
+      const auto server = TcpServer::Create(options_, Serve);
+      ASSERT_THAT(server, IsOk());
+      EXPECT_EQ(IsSubreaper(), init);
+    }
+    EXPECT_FALSE(IsSubreaper()) << "it is given back";
   }
-  prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 
 // A child whose end finds the queue full is reaped late.
