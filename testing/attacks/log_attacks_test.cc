@@ -119,8 +119,11 @@ void LogAttacksTest::AttackFile(const std::string& name, int flags,
   ExpectHarmless(*server);
   // One that the child has emptied has nothing else.
   std::string lines(1 << 20, ' ');
+  // Not by `log`, whose flags the child may have changed.
+  const UniqueFd reader =
+      UniqueFd::Adopt(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   const ssize_t length =
-      pread(log.fd(), lines.data(), lines.size(), before.st_size);
+      pread(reader.fd(), lines.data(), lines.size(), before.st_size);
   lines.resize(static_cast<size_t>(std::max<ssize_t>(length, 0)));
   // The server's position is its own, where it does not append.
   ExpectEndsIn(name, lines, (flags & O_APPEND) == 0);
