@@ -62,7 +62,7 @@ void WorkerSet::Bound(Index index, net::Instant deadline) {
   next_end_ = std::min(next_end_, worker.end_at);
 }
 
-// What breaks a rule once may break it for ever: its channel is not looked at
+// What breaks a rule once may break it for good: its channel is not looked at
 // again, so the parent has no work by it.
 void WorkerSet::Condemn(Index index, absl::string_view why, net::Instant now) {
   Worker& worker = workers_[index];

@@ -167,7 +167,7 @@ TEST_F(PollSetTest, StopsPollingForAWhileWhatIsNeverOfUse) {
   Ring(1);
   int pipe_fds[2];
   ASSERT_EQ(pipe2(pipe_fds, O_CLOEXEC), 0);
-  close(pipe_fds[1]);  // hung up for ever
+  close(pipe_fds[1]);  // hung up for good
   poll_.Set(2, pipe_fds[0]);
   net::Instant now = net::Now();
   const net::Instant end = net::After(now, absl::Seconds(1));

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <string>
 #include <csignal>
+#include <string>
 #include <utility>
 
 #include "absl/time/clock.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // No descriptor that the supervisor polls keeps it busy, whatever becomes of
-// it: readable, hung up or in error for ever.
+// it: readable, hung up or in error for good.
 
 #include <fcntl.h>
 #include <sys/epoll.h>

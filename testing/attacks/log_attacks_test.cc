@@ -317,7 +317,7 @@ bool IsWriting(pid_t pid) {
                           absl::StrCat(SYS_write, " "));
 }
 
-// Reads 4096 bytes of `fd` each 20 ms, in a process of its own, for ever.
+// Reads 4096 bytes of `fd` each 20 ms, in a process of its own, for good.
 void ReadSlowly(int fd) {
   const pid_t pid = fork();
   if (pid != 0) return;

@@ -22,7 +22,7 @@ struct ProxyCommand {
     // Calls it until it has failed or was called `size` times, with no bytes
     // after the command. The answer has the number of calls that succeeded.
     kRepeat,
-    // Calls it for ever. There is no answer.
+    // Calls it for good. There is no answer.
     kFlood,
     // Calls it in a child of this process. The answer is that of the call.
     kCallInChild,
@@ -34,7 +34,7 @@ struct ProxyCommand {
     // The new process exits at once. `arguments[0]` is how often. The answer
     // has the pid of the last one.
     kCloneAndExit,
-    // Clones it in the same way, once, and the new process waits for ever.
+    // Clones it in the same way, once, and the new process waits for good.
     kCloneAndWait,
     // Clones it in the same way. The new process obeys the client from now on,
     // and answers; the old one exits with the code `arguments[0]`, without a

@@ -67,7 +67,7 @@ class TakenOverChild {
     command.size = count;
     return Ask(command);
   }
-  // Begins to call it for ever, and returns at once.
+  // Begins to call it for good, and returns at once.
   template <typename... Arguments>
   void Flood(long number, Arguments... arguments) {
     Tell(MakeCommand(ProxyCommand::Kind::kFlood, number, arguments...));
@@ -128,7 +128,7 @@ class TakenOverChild {
   // Clones the child `count` times with `flags` of clone(2), among which is the
   // exit signal. The new processes exit at once.
   Result CloneAndExit(uint64_t flags, uint64_t count);
-  // Clones the child once. The new process waits for ever.
+  // Clones the child once. The new process waits for good.
   Result CloneAndWait(uint64_t flags);
   // Forks the child. The new process obeys from now on, and the old one exits
   // with `code` and leaves it an orphan. The value is the pid of the new one.

@@ -57,7 +57,7 @@ ExitCode DoAsTold(net::Connection& connection) {
     case 'c':  // a crash
       raise(SIGSEGV);
       break;
-    case 'f':  // stops for ever
+    case 'f':  // stops for good
       std::signal(SIGUSR1, SIG_IGN);
       for (;;) {
         raise(SIGUSR1);

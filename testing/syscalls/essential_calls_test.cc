@@ -44,14 +44,6 @@ constexpr absl::Duration kWindow = absl::Milliseconds(400);
 // that is busy.
 constexpr absl::Duration kBusyMachine = absl::Milliseconds(1500);
 
-// Reports whether another test has the claims about a site: a child that cannot
-// be signalled lives on when the server gives up on it (F5), and the socket
-// that all workers of a pool share is read again and again.
-bool IsElsewhere(absl::string_view site) {
-  return absl::StrContains(site, "Child::Signal kill") ||
-         site == "server::WorkerReports::TryReceive recvmsg";
-}
-
 // Returns how much processor time the process has used.
 absl::Duration ProcessorTimeOf(pid_t pid) {
   clockid_t clock;
@@ -148,7 +140,6 @@ TEST_P(EssentialCallsTest, FailForGoodAndTheServerServesOnAndStops) {
   const char* const chosen = std::getenv("BROOD_FAULT_SITES");
   for (const auto& [site, call] : FindCalls()) {
     if (chosen != nullptr && !absl::StrContains(site, chosen)) continue;
-    if (IsElsewhere(site)) continue;
     for (const SyscallError& error : ErrorsOf(call)) {
       if (error.passes) continue;
       FailForGood(site, error.error);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A server that clients of other machines can keep busy for ever says so when
+// A server that clients of other machines can keep busy for good says so when
 // it starts.
 
 #include <string>
