@@ -24,7 +24,7 @@ namespace brood::server {
 // many lines could not be written by then. `fd` stays the caller's.
 //
 // Example:
-//   if (AnnounceReadiness((*server)->endpoints(), STDOUT_FILENO) > 0) ...
+//   size_t lost = AnnounceReadiness((*server)->endpoints(), STDOUT_FILENO);
 size_t AnnounceReadiness(const std::vector<net::Endpoint>& endpoints, int fd);
 
 }  // namespace brood::server

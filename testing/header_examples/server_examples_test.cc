@@ -153,8 +153,9 @@ TEST_F(ServerExamplesTest, EchoHandlerIsServedAndAnnounced) {
   ASSERT_THAT(server, IsOk());
   ::testing::internal::CaptureStdout();
   // Example of server/readiness.h.
-  AnnounceReadiness((*server)->endpoints(), STDOUT_FILENO);
+  size_t lost = AnnounceReadiness((*server)->endpoints(), STDOUT_FILENO);
   // End of the example.
+  EXPECT_EQ(lost, 0u);
   EXPECT_THAT(::testing::internal::GetCapturedStdout(),
               HasSubstr("listening 127.0.0.1:"));
 }
