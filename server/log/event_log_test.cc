@@ -343,17 +343,6 @@ TEST_F(EventLogTest, WritesAFailedPreparationOfAChildAtEveryLevel) {
   }
 }
 
-TEST_F(EventLogTest, SurvivesWithoutAReader) {
-  EventLog* log;
-  absl::optional<EventLog> kept;
-  {
-    const StderrCapture captured = StderrCapture::ToPipe();
-    log = &kept.emplace(LogLevel::kInfo);
-  }
-  log->Killing(1);  // to its own descriptor of a pipe without a reader
-  EXPECT_EQ(log->dropped(), 1u);
-}
-
 TEST_F(EventLogTest, SaysWhatComesInFloodsOnceASecond) {
   const StderrCapture captured = StderrCapture::ToPackets();
   const auto suppressed = [](int count) {

@@ -12,6 +12,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/time/time.h"
+#include "absl/types/optional.h"
 #include "brood/server/log/event_log.h"
 #include "brood/server/log/event_writer.h"
 #include "brood/server/log/every_event.h"
@@ -118,6 +119,17 @@ TEST_F(LeftOutTest, LeavesOutNothingWithoutALimit) {
   EventLog log(std::move(settings));
   Fork(log, 100);
   EXPECT_EQ(Count(captured.Writes(), "forked pid"), 100);
+}
+
+TEST_F(LeftOutTest, SurvivesWithoutAReader) {
+  EventLog* log;
+  absl::optional<EventLog> kept;
+  {
+    const StderrCapture captured = StderrCapture::ToPipe();
+    log = &kept.emplace(LogLevel::kInfo);
+  }
+  log->Killing(1);  // to its own descriptor of a pipe without a reader
+  EXPECT_EQ(log->dropped(), 1u);
 }
 
 }  // namespace

@@ -113,6 +113,8 @@ const std::map<std::string, Errors>& Table() {
       {"clone3", {ForGood(EAGAIN), ForGood(ENOMEM), ForGood(EPERM)}},
       {"clone", {ForGood(EAGAIN), ForGood(ENOMEM), ForGood(EPERM)}},
       {"_Fork", {ForGood(EAGAIN), ForGood(ENOMEM), ForGood(EPERM)}},
+      {"capget", {ForGood(EINVAL), ForGood(EPERM)}},
+      {"getrandom", {ForGood(ENOSYS), ForGood(EPERM), Passing(EAGAIN)}},
       {"get_robust_list", {ForGood(EPERM), ForGood(ENOSYS)}},
       {"rt_sigaction", {ForGood(EINVAL)}},
       {"prctl", {ForGood(EINVAL), ForGood(EPERM)}},
@@ -154,6 +156,10 @@ std::string NameOfSyscall(int64_t number) {
       return "clone";
     case SYS_clone3:
       return "clone3";
+    case SYS_capget:
+      return "capget";
+    case SYS_getrandom:
+      return "getrandom";
     case SYS_get_robust_list:
       return "get_robust_list";
     case SYS_rt_sigaction:

@@ -379,17 +379,6 @@ int __wrap_posix_spawn(pid_t* pid, const char* path,
   if (SyscallTable::Fails(BROOD_CALLER)) return errno;
   return __real_posix_spawn(pid, path, actions, attributes, argv, environment);
 }
-int __real_posix_spawnp(pid_t* pid, const char* file,
-                        const posix_spawn_file_actions_t* actions,
-                        const posix_spawnattr_t* attributes, char* const* argv,
-                        char* const* environment);
-int __wrap_posix_spawnp(pid_t* pid, const char* file,
-                        const posix_spawn_file_actions_t* actions,
-                        const posix_spawnattr_t* attributes, char* const* argv,
-                        char* const* environment) {
-  if (SyscallTable::Fails(BROOD_CALLER)) return errno;
-  return __real_posix_spawnp(pid, file, actions, attributes, argv, environment);
-}
 
 // All others, by number. A clone comes back twice: from the C library's own,
 // once in each process. As the C library does, this takes six arguments,

@@ -150,10 +150,11 @@ void Zygote::Dispatch(Slot slot, net::Connection connection, net::Instant now,
                       Events& events) {
   batching_.Dispatched(now);
   const uint32_t serial = NextSerial();
-  absl::Status offered = absl::UnavailableError("the zygote is leaving");
-  if (!dismissed_ && !pending_.full()) {
-    offered = queue_->Offer({slot, serial}, connection);
-  }
+  const bool has_room = !dismissed_ && !pending_.full();
+  // Made only if it is needed, because it allocates.
+  const absl::Status offered =
+      has_room ? queue_->Offer({slot, serial}, connection)
+               : absl::UnavailableError("the zygote is leaving");
   if (!offered.ok()) {
     QueueRefuses(slot, std::move(connection), offered, now, events);
     return;
