@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -52,12 +53,19 @@ absl::optional<ProcessStat> ReadProcessStat(pid_t pid) {
   return ReadStat(path);
 }
 
-// The list is opened only for a process whose first thread is not alive.
+// The list is opened only for a process whose first thread is not alive and
+// that has others: opendir() allocates, and a child may be met at any time when
+// it has ended and was not reaped yet.
 Death LookAtDeath(pid_t pid) {
   const absl::optional<ProcessStat> first = ReadProcessStat(pid);
   if (!first || !IsDeadOrStuck(first->state)) return Death::kNone;
   char path[320];
   std::snprintf(path, sizeof(path), "/proc/%d/task", static_cast<int>(pid));
+  // A directory has one link for each directory in it, plus "." and "..".
+  struct stat tasks;
+  if (stat(path, &tasks) == 0 && tasks.st_nlink == 3) {
+    return first->state == 'D' ? Death::kStuck : Death::kDead;
+  }
   DIR* const list = opendir(path);
   if (list == nullptr) return Death::kNone;
   Death death = Death::kDead;

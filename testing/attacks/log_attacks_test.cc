@@ -91,8 +91,8 @@ void LogAttacksTest::ExpectEndsIn(const std::string& name,
   for (const absl::string_view line : absl::StrSplit(lines, '\n')) {
     if (LoggedEvent::IsLineOf("ended", line)) ++ends;
   }
-  // A buffer that a child has made small holds few lines while nobody reads:
-  // the others are dropped and counted.
+  // A buffer that a child has made small holds few lines while it is not
+  // read: the others are dropped and counted.
   EXPECT_GE(ends, kLogged / 2) << name;
   if (!may_have_holes) {
     EXPECT_EQ(lines.find('\0'), std::string::npos) << name;
