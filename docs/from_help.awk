@@ -5,7 +5,7 @@
 #   awk -v form=tables -f from_help.awk          for docs/flags.md
 #   awk -v form=man -v version=0.2.0 -f ...      the man page brood-server(8)
 #
-# So the text of a flag exists once, in server/main.cc.
+# So the text of a flag exists once, in server/command_line/main.cc.
 
 function complain(what) {
   print "from_help.awk: line " NR ": " what > "/dev/stderr"
@@ -63,7 +63,17 @@ BEGIN {
 
 # What comes before the flags: a line of usage, and a paragraph.
 part == "" && /^usage:/ { next }
-part == "" && /^[A-Z][a-z ]+$/ && before == "" {
+part == "" && /^Examples$/ {
+  part = "Examples"
+  if (form == "man") print ".SH EXAMPLES\n.nf"
+  next
+}
+part == "Examples" && !/^[A-Z]/ {
+  if (form == "man" && $0 != "") print roff(substr($0, 3))
+  next
+}
+(part == "" || part == "Examples") && /^[A-Z][a-z ]+$/ && (before == "" || part == "Examples") {
+  if (form == "man" && part == "Examples") print ".fi"
   part = "flags"
   if (form == "man") print ".SH OPTIONS"
   begin_group($0)

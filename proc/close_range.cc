@@ -29,6 +29,10 @@ struct EntryHead {
 };
 constexpr size_t kNameOffset = 19;
 
+#ifndef CLOSE_RANGE_CLOEXEC
+#define CLOSE_RANGE_CLOEXEC (1U << 2)  // Linux 5.11
+#endif
+
 void CloseEach(unsigned first, unsigned last) {
   for (unsigned fd = first; fd <= last; ++fd) close(static_cast<int>(fd));
 }
@@ -55,11 +59,12 @@ int OpenList(unsigned first, unsigned last) {
   }
 }
 
-// Closes what /proc/self/fd lists. Returns false if it does not. By the system
-// call, for readdir() allocates. The kernel lists in the order of the numbers,
-// so what is closed meanwhile makes it skip nothing.
-bool CloseListed(unsigned first, unsigned last) {
-  const int list = OpenList(first, last);
+// Calls `act` for what /proc/self/fd lists, by its descriptor `list`, which is
+// closed. Returns false if it cannot be read. By the system call, for readdir()
+// allocates. The kernel lists in the order of the numbers, so what is closed
+// meanwhile makes it skip nothing.
+template <typename Act>
+bool ForEachListed(int list, unsigned first, unsigned last, Act act) {
   if (list < 0) return false;
   alignas(EntryHead) char entries[1024];
   long size;
@@ -72,7 +77,7 @@ bool CloseListed(unsigned first, unsigned last) {
       if (fd < 0 || fd == list) continue;
       if (first <= static_cast<unsigned>(fd) &&
           static_cast<unsigned>(fd) <= last) {
-        close(fd);
+        act(fd);
       }
     }
   }
@@ -89,10 +94,22 @@ void CloseRange(unsigned first, unsigned last) {
     CloseEach(first, last);
     return;
   }
-  if (CloseListed(first, last)) return;
+  if (ForEachListed(OpenList(first, last), first, last,
+                    [](int fd) { close(fd); })) {
+    return;
+  }
   const long limit = sysconf(_SC_OPEN_MAX);
   if (limit > 0) last = std::min(last, static_cast<unsigned>(limit - 1));
   CloseEach(first, last);
+}
+
+void CloseRangeOnExec(unsigned first) {
+  if (syscall(SYS_close_range, first, ~0U, CLOSE_RANGE_CLOEXEC) == 0) return;
+  const auto mark = [](int fd) { fcntl(fd, F_SETFD, FD_CLOEXEC); };
+  const int list = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (ForEachListed(list, first, ~0U, mark)) return;
+  const long limit = sysconf(_SC_OPEN_MAX);
+  for (long fd = first; fd < limit; ++fd) mark(static_cast<int>(fd));
 }
 
 }  // namespace brood::proc

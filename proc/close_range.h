@@ -20,6 +20,10 @@ namespace brood::proc {
 //   CloseRange(7, ~0U);  // all above 6
 void CloseRange(unsigned first, unsigned last);
 
+// Makes execve() close every descriptor from `first` on; until then they stay
+// open.
+void CloseRangeOnExec(unsigned first);
+
 }  // namespace brood::proc
 
 #endif  // BROOD_PROC_CLOSE_RANGE_H_

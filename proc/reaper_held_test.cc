@@ -145,6 +145,7 @@ TEST_P(ReaperHeldTest, FindsAChildOfWhichOneThreadIsTraced) {
   Tracer tracer({tid});
   ASSERT_THAT(harness.reaper().Signal(pid, SIGKILL), IsOk());
   Tracer::AwaitDeath(pid);
+  Tracer::AwaitDeath(tid);  // may be later
   const std::vector<Reaper::Ended> ended =
       CleanupFor(harness, Instant::clock::now(), milliseconds(1500));
   ASSERT_THAT(ended, SizeIs(1));

@@ -25,6 +25,7 @@
 #include "brood/server/control/requests.h"
 #include "brood/server/control/service_manager.h"
 #include "brood/server/deadlines/deadlines.h"
+#include "brood/server/exec_handler.h"
 #include "brood/server/listening/descriptor_guard.h"
 #include "brood/server/listening/open_listeners.h"
 #include "brood/server/log/event_log.h"
@@ -115,7 +116,9 @@ class TcpServer::Impl final {
 
 TcpServer::Impl::Impl(const Options& options, Requests requests,
                       std::unique_ptr<HandlerReports> reports, Handler handler)
-    : log_(LogSettings::From(options.log)),
+    : log_(LogSettings::From(options.log),
+           handler.target<ExecHandler>() != nullptr ? ExitCodes::kOfPrograms
+                                                    : ExitCodes::kOfHandlers),
       requests_(std::move(requests)),
       reports_(std::move(reports)),
       program_(std::move(handler),
@@ -132,6 +135,10 @@ absl::StatusOr<std::unique_ptr<TcpServer::Impl>> TcpServer::Impl::Create(
   if (handler == nullptr) {
     return absl::InvalidArgumentError(
         "handler: must be a function, and is empty");
+  }
+  if (const auto* program = handler.target<ExecHandler>()) {
+    valid = program->CheckServer(options);
+    if (!valid.ok()) return valid;
   }
   // Ends last, if something fails: the descriptors are closed by then.
   absl::StatusOr<DescriptorGuard> guard =

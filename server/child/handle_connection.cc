@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "brood/net/io.h"
+#include "brood/server/child/system_refused.h"
 #include "brood/server/report/handler_report.h"
 
 namespace brood::server {
@@ -19,6 +20,9 @@ ExitCode CallHandler(net::Connection& connection, const Handler& handler,
                      OnException on_exception) {
   try {
     return handler(connection);
+  } catch (const SystemRefused& refused) {
+    on_exception(refused.what());
+    return ExitCode::kSystemRefused;
   } catch (const std::exception& exception) {
     on_exception(exception.what());
   } catch (...) {

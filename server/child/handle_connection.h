@@ -27,7 +27,8 @@ struct LingerSettings {
 // discarded until the client closes its side. Runs in the child.
 //
 // Returns the code of the handler, whatever it is. If the handler throws, calls
-// `on_exception` with what the exception says and returns kHandlerFailed. The
+// `on_exception` with what the exception says and returns kHandlerFailed, or
+// kSystemRefused for one that says so (see system_refused.h). The
 // times and the exception are reported, too; see server/report. A client that
 // is gone, or that never closes, changes nothing about the code.
 //

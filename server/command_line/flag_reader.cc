@@ -85,6 +85,7 @@ class Reader {
   // Finds the switch that "--noNAME" turns off.
   const KnownFlag* FindNegated(absl::string_view name) const;
 
+  absl::Status ReadProgram(absl::Span<const std::string> program);
   absl::Status ReadFlag(absl::string_view flag, const Place& place);
   absl::Status ReadBool(const KnownFlag& known, const Parts& parts,
                         const Place& place);
@@ -128,13 +129,8 @@ absl::Status Reader::ReadArguments(absl::Span<const std::string> arguments) {
   const Place command_line;
   for (size_t i = 0; i < arguments.size() && !is_answered_; ++i) {
     std::string argument = arguments[i];
-    const bool ends = argument == "--";
-    if (ends) {
-      given_.arguments.push_back(argument);
-      if (++i == arguments.size()) break;
-      argument = arguments[i];
-    }
-    if (ends || argument == "-" || !absl::StartsWith(argument, "-")) {
+    if (argument == "--") return ReadProgram(arguments.subspan(i + 1));
+    if (argument == "-" || !absl::StartsWith(argument, "-")) {
       return absl::InvalidArgumentError(
           absl::StrCat("\"", Quoted(argument),
                        "\" is not a flag; --help lists what is allowed"));
@@ -149,6 +145,18 @@ absl::Status Reader::ReadArguments(absl::Span<const std::string> arguments) {
     absl::Status read = ReadFlag(argument, command_line);
     if (!read.ok()) return read;
   }
+  return absl::OkStatus();
+}
+
+absl::Status Reader::ReadProgram(absl::Span<const std::string> program) {
+  if (program.empty()) {
+    return absl::InvalidArgumentError(
+        "--: must be followed by a program, which serves the connections");
+  }
+  given_.program.assign(program.begin(), program.end());
+  given_.arguments.push_back("--");
+  given_.arguments.insert(given_.arguments.end(), program.begin(),
+                          program.end());
   return absl::OkStatus();
 }
 

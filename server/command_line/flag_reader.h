@@ -51,6 +51,10 @@ struct GivenFlags {
   // flags: those that were read, but for a file that cannot be read again (a
   // pipe) its flags. A regular file is named, so that changes of it count.
   std::vector<std::string> arguments;
+
+  // Holds what follows "--": a program and its arguments. Empty if there is
+  // none.
+  std::vector<std::string> program;
 };
 
 // Reads `arguments` (without the name of the program) and each file that a
@@ -58,13 +62,14 @@ struct GivenFlags {
 //
 // A line of a file is blank, a comment (#) or one flag; white space around it
 // is ignored, and a line may end in CR LF. A file may name files, but no pipes.
-// "--" ends the flags, and nothing may follow it yet.
+// "--" ends the flags; the rest of the command line is a program.
 //
 // Runs in the parent, before there is a server.
 //
-// Returns InvalidArgument for what is not a flag of `known`, for a value that
-// is missing or not allowed for its kind, and for a file that cannot be read.
-// The message begins with "FILE:LINE: " if the reason is in a file.
+// Returns InvalidArgument for "--" without a program, for what is not a flag of
+// `known`, for a value that is missing or not allowed for its kind, and for a
+// file that cannot be read. The message begins with "FILE:LINE: " if the reason
+// is in a file.
 //
 // Example:
 //   absl::StatusOr<GivenFlags> given =

@@ -145,6 +145,7 @@ absl::Status SetUnixMode(const Flag& flag, const std::string& text,
 
 constexpr char kListening[] = "Listening";
 constexpr char kProcesses[] = "Processes";
+constexpr char kPrograms[] = "Programs";
 constexpr char kDeadlines[] = "Deadlines";
 constexpr char kStopping[] = "Stopping and upgrading";
 constexpr char kLogging[] = "Logging";
@@ -178,6 +179,8 @@ constexpr Flag kFlags[] = {
      SetIn<&O::hardening, &HardeningOptions::oom_score_with_fork>},
     {kProcesses, "huge_text", "", nullptr},
     {kProcesses, "init", "init", Set<&O::init>},
+    {kPrograms, "exec_style", "", nullptr},
+    {kPrograms, "env", "", nullptr},
     {kDeadlines, "first_byte_timeout", "deadlines.first_byte",
      SetIn<&O::deadlines, &O::Deadlines::first_byte>},
     {kDeadlines, "idle_timeout", "deadlines.idle",

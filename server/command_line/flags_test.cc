@@ -169,7 +169,7 @@ TEST(FlagsTest, HasAFieldForEachFlagButThoseOfTheProgram) {
     EXPECT_EQ(flag.set == nullptr, *flag.field == '\0') << flag.name;
     if (flag.set == nullptr) of_program.insert(flag.name);
   }
-  EXPECT_THAT(of_program, ElementsAre("huge_text"));
+  EXPECT_THAT(of_program, ElementsAre("env", "exec_style", "huge_text"));
 }
 
 TEST(FlagsTest, HasAFlagForEachFieldButThoseOfTheEmbedder) {
@@ -281,7 +281,7 @@ TEST(FlagsTest, KnowsOrRefusesEachFlagOfGflags) {
 TEST(FlagsTest, ChoosesTheTaskThatIsAskedFor) {
   EXPECT_EQ(TaskOf({}), Task::kServe);
   const auto task = [](const char* name) {
-    return TaskOf({{{"listen", ":1", ""}, {name, "", ""}}, {}});
+    return TaskOf({{{"listen", ":1", ""}, {name, "", ""}}, {}, {}});
   };
   EXPECT_EQ(task("linger"), Task::kServe);
   EXPECT_EQ(task("check_config"), Task::kCheckConfig);

@@ -12,11 +12,22 @@ namespace brood::server {
 namespace {
 
 constexpr absl::string_view kUsage =
-    "usage: server [--FLAG=VALUE ...]\n"
+    "usage: server [--FLAG=VALUE ...] [-- PROGRAM [ARG ...]]\n"
     "\n"
-    "Serves TCP connections, each in a process of its own. The handler of\n"
-    "this program gives every byte back. Prints \"listening ADDRESS:PORT\"\n"
-    "for each listener once connections are accepted.\n";
+    "Serves TCP connections, each in a process of its own. Each connection is\n"
+    "the standard input and output of a PROGRAM; without one the server gives\n"
+    "every byte back. Prints \"listening ADDRESS:PORT\" for each listener "
+    "once\n"
+    "connections are accepted.\n"
+    "\n"
+    "Examples\n"
+    "  server --listen=:7000 -- cat\n"
+    "  server --listen=:9418 --max_connections=64 -- \\\n"
+    "      git daemon --inetd --export-all --base-path=/srv/git\n"
+    "  server --listen=:2222 --exec_style=inetd -- /usr/sbin/sshd -i\n"
+    "  server --listen=:8000 --idle_timeout=30s --env=MODE=test -- \\\n"
+    "      sh -c 'echo \"$TCPREMOTEIP $MODE\"'\n"
+    "  server --listen=unix:/run/time.sock --strategy=spares -- date -u\n";
 
 // The flags that are no settings of a server.
 constexpr struct {

@@ -29,7 +29,8 @@ Event HasProcess(absl::string_view name, absl::string_view text, pid_t pid,
 EventLog::EventLog(LogLevel level, LogFormat format, TimeStamp stamp)
     : EventLog(LogSettings{level, format, stamp, "brood", nullptr, 0}) {}
 
-EventLog::EventLog(LogSettings settings) : writer_(std::move(settings)) {}
+EventLog::EventLog(LogSettings settings, ExitCodes exit_codes)
+    : exit_codes_(exit_codes), writer_(std::move(settings)) {}
 
 void EventLog::SpawnFallback(absl::string_view way, absl::string_view why) {
   Log(Event(LogLevel::kInfo, "spawn-fallback",
@@ -142,9 +143,9 @@ void EventLog::BadExitCode(const net::PeerAddress& peer, int code) {
 
 void EventLog::Ended(const ConnectionReport& report, size_t running,
                      size_t cap) {
-  const LogLevel level = LevelOf(report);
+  const LogLevel level = LevelOf(report, exit_codes_);
   if (!Wants(level)) return;  // ExitText prints
-  const ExitText how = ExitText::OfHandler(report.status);
+  const ExitText how = ExitText::OfHandler(report.status, exit_codes_);
   Event event(level, "ended",
               report.annotation.empty()
                   ? "pid {} handling {} {} after {.6} s ({} of {})"

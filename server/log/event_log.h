@@ -20,6 +20,7 @@
 #include "brood/server/connection_report.h"
 #include "brood/server/log/event.h"
 #include "brood/server/log/event_writer.h"
+#include "brood/server/log/exit_fields.h"
 #include "brood/server/log/text_format.h"
 #include "brood/server/log_level.h"
 #include "brood/server/totals.h"
@@ -45,8 +46,10 @@ class EventLog {
   // Writes the events whose level is at least `level`.
   explicit EventLog(LogLevel level, LogFormat format = LogFormat::kText,
                     TimeStamp stamp = TimeStamp::kNone);
-  // Writes events as `settings` says.
-  explicit EventLog(LogSettings settings);
+  // Writes events as `settings` says, and exit codes with the meaning that
+  // `exit_codes` gives them.
+  explicit EventLog(LogSettings settings,
+                    ExitCodes exit_codes = ExitCodes::kOfHandlers);
   EventLog(const EventLog&) = delete;
   EventLog& operator=(const EventLog&) = delete;
 
@@ -259,6 +262,7 @@ class EventLog {
   // number of those that were suppressed since the last one as the last field.
   void LogThrottled(Flood flood, net::Instant now, Event& event);
 
+  const ExitCodes exit_codes_;
   EventWriter writer_;
   std::array<Throttle, kFloods> throttles_;
 };

@@ -103,7 +103,7 @@ TEST_F(EventLogJsonTest, NamesEachEvent) {
           "accept-paused", "accept-failed", "listener-closed", "no-deadline",
           "peer-timeout-left-to-kernel", "connections-not-visible",
           "call-failed", "poll-paused", "worker-died-at-start",
-          "worker-dismissed", "worker-killed", "prefork-failed", "zygote-ready",
+          "worker-dismissed", "prefork-failed", "zygote-ready",
           "zygote-stalled", "zygote-replaced", "hardening-refused",
           "zygote-ended"));
 }

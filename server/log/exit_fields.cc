@@ -11,9 +11,9 @@
 
 namespace brood::server {
 
-ExitText ExitText::OfHandler(const proc::ExitStatus& status) {
+ExitText ExitText::OfHandler(const proc::ExitStatus& status, ExitCodes codes) {
   ExitText how(status);
-  if (!status.exited()) return how;
+  if (!status.exited() || codes == ExitCodes::kOfPrograms) return how;
   const absl::string_view meaning =
       Meaning(static_cast<ExitCode>(status.code()));
   if (meaning.empty()) return how;
@@ -39,14 +39,15 @@ absl::string_view KillReasonName(KillReason reason) {
   return "connection";
 }
 
-LogLevel LevelOf(const ConnectionReport& report) {
+LogLevel LevelOf(const ConnectionReport& report, ExitCodes codes) {
   const proc::ExitStatus& status = report.status;
   bool failed = true;
   if (status.unknown()) {
     failed = false;  // StatusTaken() warns, once for all
   } else if (status.exited()) {
     const auto code = static_cast<ExitCode>(status.code());
-    failed = code == ExitCode::kHandlerFailed || code == ExitCode::kBug;
+    failed = codes == ExitCodes::kOfHandlers &&
+             (code == ExitCode::kHandlerFailed || code == ExitCode::kBug);
   } else if (status.killed() && report.kill_reason) {
     failed = *report.kill_reason != KillReason::kStop;
   }

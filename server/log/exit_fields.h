@@ -11,6 +11,13 @@
 
 namespace brood::server {
 
+// ExitCodes says whose numbers the exit codes of children are.
+enum class ExitCodes {
+  kOfHandlers,  // those of ExitCode
+  kOfPrograms,  // of a program that a child has executed: sshd ends a session
+                // that went well with 255
+};
+
 // ExitText is how a process ended, as a phrase: "exited with code 0 (served)".
 //
 // It owns the phrase and allocates nothing.
@@ -21,8 +28,9 @@ class ExitText {
     status.Print(text_, sizeof(text_));
   }
   // Returns the phrase of a process that handled a connection, which includes
-  // the meaning of its exit code.
-  static ExitText OfHandler(const proc::ExitStatus& status);
+  // the meaning of its exit code if `codes` have one.
+  static ExitText OfHandler(const proc::ExitStatus& status,
+                            ExitCodes codes = ExitCodes::kOfHandlers);
 
   // Returns the phrase, which lives as long as this object.
   absl::string_view text() const { return text_; }
@@ -35,8 +43,10 @@ class ExitText {
 absl::string_view KillReasonName(KillReason reason);
 
 // Returns how important the end of a connection is. What its client did, and
-// what the server does to its children when it stops, is no failure.
-LogLevel LevelOf(const ConnectionReport& report);
+// what the server does to its children when it stops, is no failure; nor is an
+// exit code of a program.
+LogLevel LevelOf(const ConnectionReport& report,
+                 ExitCodes codes = ExitCodes::kOfHandlers);
 
 // Adds brood.exit.code or brood.exit.signal, as numbers.
 void AddExit(const proc::ExitStatus& status, Event& event);

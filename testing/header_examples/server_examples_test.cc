@@ -26,6 +26,7 @@
 #include "brood/proc/exit_status.h"
 #include "brood/server/connection_report.h"
 #include "brood/server/echo_handler.h"
+#include "brood/server/exec_handler.h"
 #include "brood/server/handler.h"
 #include "brood/server/inherited_listener.h"
 #include "brood/server/log_level.h"
@@ -68,6 +69,18 @@ class ServerExamplesTest : public testing::LeakCheck {};
   if (!server.ok()) return server.status();
   return (*server)->Run();  // until SIGTERM or RequestDrain()
   // End of the example.
+}
+
+// Compiled only, for the same reason.
+[[maybe_unused]] absl::Status ExecuteCat(const Options& options) {
+  // Example of server/exec_handler.h.
+  ExecOptions cat;
+  cat.command = {"cat"};
+  absl::StatusOr<ExecHandler> handler = ExecHandler::Create(cat);
+  if (!handler.ok()) return handler.status();
+  auto server = TcpServer::Create(options, *handler);
+  // End of the example.
+  return server.status();
 }
 
 TEST_F(ServerExamplesTest, HandlerGreets) {

@@ -17,6 +17,7 @@ _BELOW_SUPERVISOR = [
     "child",
     "control",
     "deadlines",
+    "exec",
     "listening",
     "log",
     "process",
@@ -40,6 +41,7 @@ _MAY_GO_TO = {
     "control": ["log", "vocabulary"],
     "deadlines": ["log", "status", "vocabulary"],
     "status": ["log", "vocabulary"],
+    "exec": ["vocabulary"],
     "admission": ["vocabulary"],
     "child": ["log", "process", "vocabulary"],
     "log": ["vocabulary"],
@@ -52,6 +54,7 @@ _MUST_GO_TO = [
     ("main", "command_line"),
     ("main", "facade"),
     ("facade", "supervisor"),
+    ("facade", "exec"),
     ("supervisor", "strategy"),
     ("supervisor", "upgrade"),
     ("supervisor", "listening"),
@@ -71,8 +74,8 @@ _MUST_GO_TO = [
     ("log", "vocabulary"),
 ]
 
-_MAIN = "(server|main[.]cc)$"
-_FACADE = "(tcp_server|echo_handler|readiness|socket_activation|own_command|prepare_process)" + \
+_MAIN = "server$"
+_FACADE = "(tcp_server|exec_handler|echo_handler|readiness|socket_activation|own_command|prepare_process)" + \
           "(_implementation|_link_only|[.]h|[.]cc)?$"
 
 def _targets_of(part, everything):

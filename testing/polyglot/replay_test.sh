@@ -3,7 +3,10 @@
 # One language replays the whole contract against the real server, once under
 # each of the contract's `server` lines.
 #
-#     replay_test.sh SERVER LANGUAGE
+#     replay_test.sh SERVER LANGUAGE [PROGRAM]
+#
+# With PROGRAM the server executes it for each connection, under each line but those that
+# ask for a pool, which cannot.
 #
 # What one replay proves: every conversation was held and went as written (the
 # client says how many, and the contract itself says how many there are), then
@@ -18,21 +21,26 @@ source "$(dirname "$0")/languages.sh"
 
 server=$1
 language=$2
+program=("${@:3}")
 contract=$(dirname "$0")/contract.txt
 
 all="$(grep -c '^conversation ' "$contract") conversations, $(grep -c '^  ' "$contract") steps"
 mapfile -t configurations < <(sed -n 's/^server //p' "$contract")
+if ((${#program[@]} > 0)); then
+  mapfile -t configurations < <(printf '%s\n' "${configurations[@]}" | grep -v pool)
+  program=(-- "${program[@]}")
+fi
 ((${#configurations[@]} > 0)) || fail "no line of the contract says how to start the server"
 [[ $all != *' 0 '* && $all != '0 '* ]] || fail "the contract says nothing: $all"
 
 require "$language"
 for configuration in "${configurations[@]}"; do
   read -ra flags <<<"$configuration"
-  start_server "$server" "${flags[@]}"
+  start_server "$server" "${flags[@]}" "${program[@]}"
   held=$(run_client "$language" "$server_port" "$contract" 20) ||
     fail "it broke the contract with the client in $language"
   [[ $held == "$all" ]] || fail "the contract has $all; the client in $language held $held"
   await_no_children
   stop_server
-  echo "$language, server $configuration: $held"
+  echo "$language, server $configuration ${program[*]}: $held"
 done

@@ -34,7 +34,7 @@ made="$(awk -v form=man -v version="$("${server}" --version | cut -d' ' -f2)" -f
 for flag in "${flags[@]}"; do
   grep -qF ".B ${flag//-/\\-}" "${man_page}" || complain "the man page has no ${flag}"
 done
-odd="$(grep "^[.']" "${man_page}" | grep -vE '^\.(TH|SH|SS|TP|PP|B|RI|BR)( |$)' || true)"
+odd="$(grep "^[.']" "${man_page}" | grep -vE '^\.(TH|SH|SS|TP|PP|B|RI|BR|nf|fi)( |$)' || true)"
 [[ -z ${odd} ]] || complain "the man page has odd requests: ${odd}"
 for section in NAME SYNOPSIS DESCRIPTION OPTIONS SIGNALS 'EXIT STATUS'; do
   grep -qx ".SH ${section}" "${man_page}" || complain "the man page has no ${section}"

@@ -57,14 +57,14 @@ rule 'two handlers of signals: one does nothing, one notes a request' \
   '\b(sigaction|sigset|(bsd_)?signal)\s*\(\s*[^)\s]' \
   '  signal(SIGCHLD, OnDeath);' \
   proc/reaping/exit_signal.cc proc/process_state.cc server/control/request_signals.cc \
-  proc/program.cc server/main.cc server/process/inheritance.cc \
-  server/prepare_process.cc # resets what is ignored
+  proc/program.cc server/command_line/main.cc server/process/inheritance.cc \
+  server/prepare_process.cc server/exec_handler.cc # reset what is ignored
 # An embedder has no flags; NameFlags() translates for the program.
 rule 'a library names the fields of Options, and no flag' \
   '"[^"]*(--[a-z]|\b(upgrade_(command|timeout)|(first_byte|idle|connection|peer)_timeout|m(in|ax)_spares|connections_per_worker)|\{\}_timeout)' \
   '  log_->UpgradeIgnored("upgrade_command is not set");' \
-  server/main.cc server/command_line/flags.cc server/command_line/flag_reader.cc \
-  server/command_line/help.cc
+  server/command_line/main.cc server/command_line/flags.cc server/command_line/flag_reader.cc \
+  server/command_line/help.cc server/command_line/handler_from_flags.cc
 rule 'one file waits for children' \
   '\b(wait|waitid|waitpid|wait3|wait4)\s*\(' \
   '  while (waitpid(-1, &status, WNOHANG) > 0) {' \
@@ -72,7 +72,7 @@ rule 'one file waits for children' \
 rule 'a library does not end the program' \
   '(^|[^_.>])\b(std::)?(exit|quick_exit)\s*\(' \
   '    std::exit(1);' \
-  server/main.cc
+  server/command_line/main.cc
 # Of two listeners that share a port, one that closes resets the clients in its queue.
 rule 'no code relies on SO_REUSEPORT, or on tcp_migrate_req' \
   'SO_REUSEPORT|tcp_migrate_req' \

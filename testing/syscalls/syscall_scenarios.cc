@@ -207,8 +207,8 @@ Scenario Grace() {
   return scenario;
 }
 
-// Does what server/main.cc does first, for a process of which nothing is as it
-// should be. Then the process is as it was before.
+// Does what server/command_line/main.cc does first, for a process of which
+// nothing is as it should be. Then the process is as it was before.
 absl::Status PrepareAsMainDoes() {
   sigset_t mask;
   sigprocmask(SIG_BLOCK, nullptr, &mask);
@@ -231,8 +231,8 @@ absl::Status PrepareAsMainDoes() {
   return prepared;
 }
 
-// What server/main.cc does before there is a server, which could be done later
-// as well. Descriptor 3 was inherited.
+// What server/command_line/main.cc does before there is a server, which could
+// be done later as well. Descriptor 3 was inherited.
 absl::Status BeginAsMainDoes() {
   const char* const by_path[] = {"./server"};
   const char* const by_name[] = {"server"};
@@ -252,8 +252,8 @@ absl::Status BeginAsMainDoes() {
   return absl::OkStatus();
 }
 
-// As server/main.cc does; the first handler leaves an orphan behind, which has
-// ended by then.
+// As server/command_line/main.cc does; the first handler leaves an orphan
+// behind, which has ended by then.
 Scenario Program() {
   Scenario scenario;
   scenario.name = "program";

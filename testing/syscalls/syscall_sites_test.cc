@@ -46,6 +46,9 @@ const std::set<std::string>& Harmless() {
       "__fpurge", "getresuid", "getresgid", "setfsuid", "setfsgid", "getgroups",
       // What a child does at its start, which can fail in no new process.
       "setpgid", "setsid",
+      // What executes a program: in a child, which ends if it fails, or at the
+      // start, which is refused then (exec_test, program_file_test).
+      "execve", "chdir", "getsid", "faccessat",
       // What a worker asks about itself.
       "personality", "sigaltstack", "statx",
       // How to start a program: these say EINVAL at most, or nothing.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The standalone server: an echo server at the end of a command line.
+// The standalone server: it runs a program for each connection, or gives every
+// byte back.
 //
 // The only file of the tree that defines flags, so that embedders inherit none.
 // Exit codes: 0 stopped as asked; 100 the command line is wrong; 111 the system
@@ -24,9 +25,9 @@
 #include "brood/proc/exit_status.h"
 #include "brood/server/command_line/flag_reader.h"
 #include "brood/server/command_line/flags.h"
+#include "brood/server/command_line/handler_from_flags.h"
 #include "brood/server/command_line/help.h"
 #include "brood/server/command_line/machine_limits.h"
-#include "brood/server/echo_handler.h"
 #include "brood/server/handler.h"
 #include "brood/server/options.h"
 #include "brood/server/own_command.h"
@@ -94,6 +95,16 @@ DEFINE_string(children, "group",
 DEFINE_string(on_parent_death, "finish",
               "what children do when the server's process is killed: finish "
               "(serve their connections to the end) or die (with it)");
+DEFINE_string(exec_style, "ucspi",
+              "what the program finds: ucspi (as tcpserver: descriptors 0 and "
+              "1 are the connection, 2 is the log), inetd (0, 1 and 2 are the "
+              "connection; in the directory /) or systemd (0, 1 and 3, with "
+              "LISTEN_FDS=1)");
+DEFINE_string(env, "",
+              "NAME=VALUE, or NAME for the value that the server has: a "
+              "variable of the program; may be repeated. Without it the "
+              "program has PATH, HOME, LANG, LC_*, TZ and what describes the "
+              "connection");
 DEFINE_string(first_byte_timeout, "0",
               "a client that sends nothing for so long after it was accepted "
               "loses its child; 0 for never");
@@ -137,6 +148,12 @@ namespace {
   // In one write: another program may have the same standard error.
   std::fputs(absl::StrCat("brood: ", status.message(), "\n").c_str(), stderr);
   std::exit(static_cast<int>(code));
+}
+
+// Returns the code with which the program ends because of `error`.
+ExitCode CodeOf(const absl::Status& error) {
+  return absl::IsInvalidArgument(error) ? ExitCode::kUsage
+                                        : ExitCode::kSystemRefused;
 }
 
 // Ends as the last program of the service did. PID 1 cannot be ended by a
@@ -198,6 +215,10 @@ int Main(int argc, char** argv) {
   if (task == Task::kPrintVersion) return Print(VersionText());
   absl::StatusOr<Options> options = OptionsFromFlags(*given);
   if (!options.ok()) Fail(options.status(), ExitCode::kUsage);
+  // Before signals are changed: the program has those that were ignored at
+  // start.
+  absl::StatusOr<Handler> handler = HandlerFromFlags(*given, &*options);
+  if (!handler.ok()) Fail(handler.status(), CodeOf(handler.status()));
   if (task == Task::kCheckConfig) return PrintThatOptionsAreValid(*options);
   ProcessOptions process;
   process.descriptors = ProcessOptions::kUpToHardLimit;
@@ -220,9 +241,8 @@ int Main(int argc, char** argv) {
   // A failure costs speed and nothing else.
   process.huge_text = FLAGS_huge_text;
   PrepareProcess(process).IgnoreError();
-  auto server = TcpServer::Create(
-      *options, EchoHandler(static_cast<size_t>(options->max_size)),
-      *std::move(inherited));
+  auto server =
+      TcpServer::Create(*options, *std::move(handler), *std::move(inherited));
   if (!server.ok()) {
     Fail(NameFlags(server.status()), ExitCode::kSystemRefused);
   }

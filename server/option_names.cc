@@ -1,11 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "brood/server/log_level.h"
+// The names that flags and configuration files use for values of Options.
 
+#include "brood/server/log_level.h"
+#include "brood/server/strategy_kind.h"
 #include "brood/server/text/name_table.h"
 
 namespace brood::server {
 namespace {
+
+constexpr NamedValue<StrategyKind> kStrategies[] = {
+    {StrategyKind::kFork, "fork"}, {StrategyKind::kSpares, "spares"},
+    {StrategyKind::kPool, "pool"}, {StrategyKind::kZygote, "zygote"},
+    {StrategyKind::kAuto, "auto"},
+};
 
 constexpr NamedValue<LogLevel> kLevels[] = {
     {LogLevel::kInfo, "info"},
@@ -34,6 +42,21 @@ absl::string_view NameOf(ChildStderr choice) {
 
 absl::StatusOr<ChildStderr> ParseChildStderr(absl::string_view text) {
   return ParseName(kChildStderrNames, "child_stderr", text);
+}
+
+absl::string_view NameOf(StrategyKind kind) {
+  return FindName(kStrategies, kind);
+}
+
+absl::StatusOr<StrategyKind> ParseStrategyKind(absl::string_view text) {
+  return ParseName(kStrategies, "strategy", text);
+}
+
+std::vector<StrategyKind> AllStrategyKinds() {
+  std::vector<StrategyKind> kinds;
+  for (const NamedValue<StrategyKind>& row : kStrategies)
+    kinds.push_back(row.value);
+  return kinds;
 }
 
 absl::string_view NameOf(LogLevel level) { return FindName(kLevels, level); }

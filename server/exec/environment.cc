@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "brood/server/exec/environment.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include <algorithm>
+
+#include "absl/algorithm/container.h"
+#include "absl/status/status.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
+
+namespace brood::server {
+namespace {
+
+// What a program has of this process without being asked.
+constexpr absl::string_view kKept[] = {"PATH", "HOME", "LANG", "TZ"};
+constexpr absl::string_view kKeptPrefix = "LC_";
+
+// Every name that describes a connection, and those by which tcpserver
+// says that it has asked a name server or the client's machine: Brood does
+// neither, and a value of this process would be about another connection.
+constexpr absl::string_view kOfConnection[] = {
+    "PROTO",          "TCPLOCALIP",    "TCPLOCALPORT",  "TCPREMOTEIP",
+    "TCPREMOTEPORT",  "TCPREMOTEHOST", "TCPREMOTEINFO", "REMOTE_ADDR",
+    "REMOTE_PORT",    "REMOTE_HOST",   "IPCLOCALPATH",  "IPCREMOTEEUID",
+    "IPCREMOTEEGID",  "IPCREMOTEPATH", "LISTEN_FDS",    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+};
+
+absl::string_view NameOf(absl::string_view variable) {
+  return variable.substr(0, variable.find('='));
+}
+
+bool IsName(absl::string_view name) {
+  return !name.empty() && !absl::ascii_isdigit(name.front()) &&
+         absl::c_all_of(name, [](unsigned char c) {
+           return absl::ascii_isalnum(c) || c == '_';
+         });
+}
+
+absl::Status Refused(absl::string_view variable, absl::string_view why) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("environment=", absl::CHexEscape(variable), ": ", why));
+}
+
+bool IsKept(absl::string_view variable) {
+  const absl::string_view name = NameOf(variable);
+  return name.size() < variable.size() &&
+         (absl::c_linear_search(kKept, name) ||
+          (absl::StartsWith(name, kKeptPrefix) && IsName(name)));
+}
+
+// Returns "NAME=VALUE" of `environment`, or nothing.
+absl::optional<absl::string_view> Find(const char* const* environment,
+                                       absl::string_view name) {
+  for (; environment != nullptr && *environment != nullptr; ++environment) {
+    const absl::string_view variable = *environment;
+    if (NameOf(variable) == name && name.size() < variable.size()) {
+      return variable;
+    }
+  }
+  return absl::nullopt;
+}
+
+void Set(absl::string_view variable, std::vector<std::string>* variables) {
+  variables->erase(
+      std::remove_if(variables->begin(), variables->end(),
+                     [name = NameOf(variable)](const std::string& other) {
+                       return NameOf(other) == name;
+                     }),
+      variables->end());
+  variables->emplace_back(variable);
+}
+
+// Returns the address alone: "192.0.2.7", "2001:db8::1".
+std::string HostOf(const net::PeerAddress& address) {
+  char text[INET6_ADDRSTRLEN] = "";
+  inet_ntop(address.family(), address.host().data(), text, sizeof(text));
+  return text;
+}
+
+void AddTcp(const ConnectionFacts& facts, std::vector<std::string>* variables) {
+  const net::PeerAddress local = facts.local.ToAddress();
+  const std::string remote_host = HostOf(facts.peer);
+  variables->push_back("PROTO=TCP");
+  variables->push_back(absl::StrCat("TCPLOCALIP=", HostOf(local)));
+  variables->push_back(absl::StrCat("TCPLOCALPORT=", local.port()));
+  variables->push_back(absl::StrCat("TCPREMOTEIP=", remote_host));
+  variables->push_back(absl::StrCat("TCPREMOTEPORT=", facts.peer.port()));
+  variables->push_back(absl::StrCat("REMOTE_ADDR=", remote_host));
+  variables->push_back(absl::StrCat("REMOTE_PORT=", facts.peer.port()));
+}
+
+// The name that the client has bound is not among them: it would be bytes of
+// the client.
+void AddUnix(const ConnectionFacts& facts,
+             std::vector<std::string>* variables) {
+  variables->push_back("PROTO=IPC");
+  variables->push_back(absl::StrCat(
+      "IPCLOCALPATH=", absl::StripPrefix(facts.local.ToString(), "unix:")));
+  if (!facts.credentials) return;
+  variables->push_back(absl::StrCat("IPCREMOTEEUID=", facts.credentials->uid));
+  variables->push_back(absl::StrCat("IPCREMOTEEGID=", facts.credentials->gid));
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<std::string>> LastingVariables(
+    const char* const* inherited, absl::Span<const std::string> added) {
+  std::vector<std::string> variables;
+  for (const char* const* each = inherited; each != nullptr && *each != nullptr;
+       ++each) {
+    // Of two with one name, getenv() of a program finds the first one.
+    if (IsKept(*each) && Find(inherited, NameOf(*each)) == *each) {
+      Set(*each, &variables);
+    }
+  }
+  for (const std::string& variable : added) {
+    const absl::string_view name = NameOf(variable);
+    if (!IsName(name)) {
+      return Refused(variable,
+                     "must be NAME or NAME=VALUE, with a name of letters, "
+                     "digits and underscores");
+    }
+    if (absl::StrContains(variable, '\0')) {
+      return Refused(variable, "must not contain a NUL");
+    }
+    if (absl::c_linear_search(kOfConnection, name)) {
+      return Refused(variable, "is set for each connection");
+    }
+    if (name.size() < variable.size()) {
+      Set(variable, &variables);
+    } else if (const auto found = Find(inherited, name)) {
+      Set(*found, &variables);
+    } else {
+      return Refused(variable,
+                     "is not set in the environment of the server; write "
+                     "NAME=VALUE");
+    }
+  }
+  return variables;
+}
+
+void AddConnectionVariables(const ConnectionFacts& facts,
+                            std::vector<std::string>* variables) {
+  if (facts.peer.is_unix()) {
+    AddUnix(facts, variables);
+  } else {
+    AddTcp(facts, variables);
+  }
+}
+
+// Other programs, and those for CGI, expect the name of a host there.
+void AddInetdVariables(const ConnectionFacts& facts,
+                       std::vector<std::string>* variables) {
+  if (facts.peer.is_unix()) return;
+  variables->push_back(absl::StrCat("REMOTE_HOST=", HostOf(facts.peer)));
+}
+
+void AddSystemdVariables(pid_t pid, std::vector<std::string>* variables) {
+  variables->push_back("LISTEN_FDS=1");
+  variables->push_back(absl::StrCat("LISTEN_PID=", pid));
+  variables->push_back("LISTEN_FDNAMES=connection");
+}
+
+}  // namespace brood::server

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "brood/server/exec_handler.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/optional.h"
+#include "brood/proc/close_range.h"
+#include "brood/server/child/system_refused.h"
+#include "brood/server/exec/environment.h"
+#include "brood/server/exec/program_file.h"
+#include "brood/server/text/name_table.h"
+
+namespace brood::server {
+namespace {
+
+constexpr NamedValue<ExecStyle> kStyles[] = {
+    {ExecStyle::kUcspi, "ucspi"},
+    {ExecStyle::kInetd, "inetd"},
+    {ExecStyle::kSystemd, "systemd"},
+};
+
+// Where systemd passes the first descriptor.
+constexpr int kFirstListenFd = 3;
+
+// Where programs are looked for if this process has no PATH, as a shell does.
+constexpr char kUsualPath[] = "/usr/local/bin:/usr/bin:/bin";
+
+std::vector<int> IgnoredSignals() {
+  std::vector<int> ignored;
+  for (int signal = 1; signal <= SIGRTMAX; ++signal) {
+    struct sigaction action;
+    if (sigaction(signal, nullptr, &action) == 0 &&
+        action.sa_handler == SIG_IGN) {
+      ignored.push_back(signal);
+    }
+  }
+  return ignored;
+}
+
+absl::string_view BaseName(absl::string_view path) {
+  const size_t slash = path.rfind('/');
+  return slash == absl::string_view::npos ? path : path.substr(slash + 1);
+}
+
+// Returns `strings` as execve() wants them. Valid for as long as `strings`.
+std::vector<char*> Pointers(const std::vector<std::string>& strings) {
+  std::vector<char*> pointers;
+  for (const std::string& string : strings) {
+    pointers.push_back(const_cast<char*>(string.c_str()));
+  }
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+ConnectionFacts FactsOf(const net::Connection& connection) {
+  ConnectionFacts facts = {connection.peer(), connection.local(),
+                           absl::nullopt};
+  if (!facts.peer.is_unix()) return facts;
+  ucred credentials;
+  socklen_t size = sizeof(credentials);
+  if (getsockopt(connection.fd(), SOL_SOCKET, SO_PEERCRED, &credentials,
+                 &size) == 0) {
+    facts.credentials = credentials;
+  }
+  return facts;
+}
+
+// Makes `fd` the descriptor `target`, which the program keeps.
+void Place(int fd, int target) {
+  const int result =
+      fd == target ? fcntl(target, F_SETFD, 0) : dup2(fd, target);
+  if (result < 0) throw SystemRefused(absl::ErrnoToStatus(errno, "dup2"));
+}
+
+// Keeps a copy of standard error until the program is executed, and puts it
+// back if it is not: what went wrong must not be told to the client.
+class KeptStandardError {
+ public:
+  KeptStandardError()
+      : copy_(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, kFirstListenFd + 1)) {}
+  KeptStandardError(const KeptStandardError&) = delete;
+  KeptStandardError& operator=(const KeptStandardError&) = delete;
+  ~KeptStandardError() {
+    if (copy_ < 0) return;
+    dup2(copy_, STDERR_FILENO);
+    close(copy_);
+  }
+
+ private:
+  const int copy_;
+};
+
+}  // namespace
+
+absl::StatusOr<ExecStyle> ParseExecStyle(absl::string_view text) {
+  return ParseName(kStyles, "exec_style", text);
+}
+
+// What is the same for each connection.
+struct ExecHandler::Program {
+  std::string path;
+  std::vector<std::string> arguments;
+  std::vector<std::string> variables;
+  std::vector<int> ignored_signals;
+  ExecStyle style;
+
+  std::vector<std::string> VariablesFor(
+      const net::Connection& connection) const;
+  void PlaceDescriptors(int connection) const;
+  void ResetSignals() const;
+  void ChooseSurroundings() const;
+};
+
+absl::StatusOr<ExecHandler> ExecHandler::Create(const ExecOptions& options) {
+  if (options.command.empty()) {
+    return absl::InvalidArgumentError("command: must name a program");
+  }
+  const char* const directories = std::getenv("PATH");
+  absl::StatusOr<std::string> path =
+      FindProgram(options.command.front(),
+                  directories != nullptr ? directories : kUsualPath);
+  if (!path.ok()) return path.status();
+  absl::StatusOr<std::vector<std::string>> variables =
+      LastingVariables(environ, options.environment);
+  if (!variables.ok()) return variables.status();
+  auto program = std::make_shared<Program>();
+  program->path = *std::move(path);
+  program->arguments = options.command;
+  // As inetd does it.
+  if (options.style == ExecStyle::kInetd) {
+    program->arguments.front() = std::string(BaseName(options.command.front()));
+  }
+  program->variables = *std::move(variables);
+  program->ignored_signals = IgnoredSignals();
+  program->style = options.style;
+  return ExecHandler(std::move(program));
+}
+
+ExecHandler::ExecHandler(std::shared_ptr<const Program> program)
+    : program_(std::move(program)) {}
+
+ChildGroup ExecHandler::group() const {
+  return program_->style == ExecStyle::kUcspi ? ChildGroup::kOwn
+                                              : ChildGroup::kSession;
+}
+
+absl::Status ExecHandler::CheckServer(const Options& options) const {
+  if (options.strategy == StrategyKind::kPool) {
+    return absl::InvalidArgumentError(
+        "strategy=pool: must be fork, spares, zygote or auto, because a "
+        "program takes the place of the process that executes it");
+  }
+  // A process that leads a group cannot begin a session.
+  if (group() == ChildGroup::kSession && options.children == ChildGroup::kOwn) {
+    return absl::InvalidArgumentError(
+        "children=group: must be session, because exec_style is inetd or "
+        "systemd");
+  }
+  return absl::OkStatus();
+}
+
+ExitCode ExecHandler::operator()(net::Connection& connection) const {
+  const std::vector<std::string> variables = program_->VariablesFor(connection);
+  const std::vector<char*> arguments = Pointers(program_->arguments);
+  const std::vector<char*> environment = Pointers(variables);
+  const KeptStandardError kept;
+  program_->ChooseSurroundings();
+  program_->PlaceDescriptors(connection.fd());
+  program_->ResetSignals();
+  execve(program_->path.c_str(), arguments.data(), environment.data());
+  const int error = errno;
+  throw SystemRefused(absl::ErrnoToStatus(
+      error,
+      absl::StrCat("the program cannot be executed: execve ", program_->path)));
+}
+
+std::vector<std::string> ExecHandler::Program::VariablesFor(
+    const net::Connection& connection) const {
+  const ConnectionFacts facts = FactsOf(connection);
+  std::vector<std::string> all = variables;
+  AddConnectionVariables(facts, &all);
+  switch (style) {
+    case ExecStyle::kUcspi:
+      break;
+    case ExecStyle::kInetd:
+      AddInetdVariables(facts, &all);
+      break;
+    case ExecStyle::kSystemd:
+      AddSystemdVariables(getpid(), &all);
+      break;
+  }
+  return all;
+}
+
+// Whatever else is open, perhaps by the embedder, is closed by execve().
+void ExecHandler::Program::PlaceDescriptors(int connection) const {
+  unsigned first_closed = STDERR_FILENO + 1;
+  Place(connection, STDIN_FILENO);
+  Place(connection, STDOUT_FILENO);
+  if (style == ExecStyle::kInetd) Place(connection, STDERR_FILENO);
+  if (style == ExecStyle::kSystemd) {
+    Place(connection, kFirstListenFd);
+    ++first_closed;
+  }
+  proc::CloseRangeOnExec(first_closed);
+}
+
+// Ignored signals stay ignored, so they are reset here; handled ones are reset
+// by execve(). Those that were ignored when the server was started are the
+// wish of who started it (nohup).
+void ExecHandler::Program::ResetSignals() const {
+  for (const int signal : IgnoredSignals()) {
+    bool stays = false;
+    for (const int kept : ignored_signals) stays |= kept == signal;
+    if (!stays) std::signal(signal, SIG_DFL);
+  }
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+// A child that has begun its session already, or that leads a group because
+// the embedder calls this handler from another one, stays as it is.
+void ExecHandler::Program::ChooseSurroundings() const {
+  if (style != ExecStyle::kUcspi && getsid(0) != getpid()) setsid();
+  if (style == ExecStyle::kInetd && chdir("/") < 0) {
+    throw SystemRefused(absl::ErrnoToStatus(errno, "chdir /"));
+  }
+}
+
+}  // namespace brood::server
