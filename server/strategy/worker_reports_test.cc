@@ -142,7 +142,7 @@ TEST_F(WorkerReportsTest, ReturnsTheEndOfAChannelThatAWorkerShutDown) {
   shutdown(channel_.fd_to_await(), SHUT_WR);
   EXPECT_TRUE(Readable());
   EXPECT_TRUE(absl::IsOutOfRange(Receive().status()));
-  EXPECT_TRUE(Readable()) << "it would be for ever";
+  EXPECT_TRUE(Readable()) << "it would stay so";
   reports_.Unwatch(channel_.fd_to_offer());
   EXPECT_FALSE(Readable());
   EXPECT_EQ(Find(), 0);

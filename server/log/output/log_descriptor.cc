@@ -34,7 +34,7 @@ UniqueFd Open(int fd, int flags) {
 }
 
 // Returns a socket that is connected to the address to which `fd` is; nothing
-// if that has no name, or if whoever listens there does not take it at once.
+// if that has no name, or if its listener does not take it at once.
 UniqueFd ConnectAgain(int fd) {
   int type = 0;
   socklen_t length = sizeof(type);
