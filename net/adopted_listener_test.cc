@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Listeners that somebody else has opened.
 
 #include <fcntl.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What holds for Endpoint::Parse() whatever it is given: it refuses the text,
 // or gives an endpoint that its own text gives back.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/net/handoff_queue.h"
 
 #include <linux/sockios.h>

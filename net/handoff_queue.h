@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // HandoffQueue: a queue in which connections wait for another process of this
 // program to take them over.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What a message of the queue says, as a pure function of its bytes.
 
 #include <sys/socket.h>

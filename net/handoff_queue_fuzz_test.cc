@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What holds for a handoff queue whatever message comes: the message is
 // refused, or it is a connection between two addresses; and no descriptor that
 // came with it is left open.

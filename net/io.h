@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The loops over recv and send: whole messages, with a deadline.
 //
 // For handlers, in the child; and for tests. They work on blocking and

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/net/listen_fds.h"
 
 #include <fcntl.h>

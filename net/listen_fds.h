@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // InheritedSockets: what the service manager opened for this program.
 //
 // The rules of sd_listen_fds(3). LISTEN_FDS says how many descriptors there

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What holds for TakeInheritedSockets() whatever a service manager says: the
 // variables are gone, and each descriptor is taken, closed or left alone as
 // they have it.

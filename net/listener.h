@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Listener: a bound, listening socket, and the meaning of what accept4 says.
 //
 // Made and used in the parent; a child closes its copy, or the port would stay

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What it takes to listen on a unix socket that has a file.
 //
 // For Listener, in the parent. The file is the socket's name and its lock: who

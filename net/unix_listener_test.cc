@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Listeners on unix sockets, and their files.
 
 #include <fcntl.h>

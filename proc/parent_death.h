@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // DieWithParent: this process shall not outlive its parent.
 //
 // The kernel is told to kill it when its parent ends (PR_SET_PDEATHSIG), which

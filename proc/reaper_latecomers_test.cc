@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What a reaper does for a strategy whose children it did not see being born,
 // or whose children change their meaning.
 

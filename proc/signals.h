@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // SignalInbox: signals as data.
 //
 // The chosen signals are blocked and wait in the kernel's queue; fd() turns

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // SyncPoint: a named place in the code where a test can make something happen.
 //
 // Which of two things comes first, the death of a child or its entry in the

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // EchoHandler: gives every byte back, until the client ends its side.
 //
 // The handler of the standalone server, and the sample to start yours from.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The counters moved to totals.h; this header forwards to it until 0.3.
 //
 // Example:

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // ChaosProxy: a bad network between a client and its server.
 //
 // TCP is a stream of bytes, and where a read ends is chance; a handler that

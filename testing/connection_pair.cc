@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/testing/connection_pair.h"
 
 #include <poll.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // ConnectionPair: both ends of one connection, without a server.
 //
 // For unit tests of handlers: `connection` is what a child would be given (made

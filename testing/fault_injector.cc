@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/testing/fault_injector.h"
 
 #include <linux/audit.h>

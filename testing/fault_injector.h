@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // FaultInjector: makes system calls of an unmodified server process fail, as
 // scripted, and counts them.
 //

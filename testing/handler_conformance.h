@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // HandlerConformance: whether a handler is fit for the clients of this world.
 //
 // A suite for your own handlers, whatever they speak: give it a factory and a

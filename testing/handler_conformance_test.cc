@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The suite passes handlers that are fit, and finds each fault in those that
 // are not.
 

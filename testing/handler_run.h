@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // HandlerRun: one run of a handler without a server, and the client it serves.
 //
 // For unit tests of handlers. The handler gets a connection over loopback, as

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // LeakCheck: a test fixture that finds what a test has left behind.
 //
 // It takes a census of its process before and after each test, and the test

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // ServerTest: the fixture of tests that talk to a whole server.
 //
 // Each test is a census in itself: of the test process (LeakCheck), and, by

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Strategies: one row for each strategy, and the fixture of the tests that are
 // run for every row.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // TestClient: a TCP client that never waits longer than its patience.
 //
 // Lives in the test process. A resource: moved, never copied, so that a test

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/testing/test_server.h"
 
 #include <fcntl.h>

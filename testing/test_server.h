@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // TestServer: a real TcpServer in a process of its own, for a test to talk to.
 //
 // Start() forks the server process from the test, where everything in Setup

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/proc/memory/huge_text.h"
 
 #include <link.h>

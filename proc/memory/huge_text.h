@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Huge text: this program's code on huge pages, for the children's sake.
 //
 // A child begins with empty page tables for the code: it maps it again, fault

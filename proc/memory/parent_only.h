@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // ParentOnly memory: the parent's books, which children do not get.
 //
 // Lives in the parent. Objects whose class derives from ParentOnly, and what an

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Gate: whether the next connection may be taken from the kernel's queue.
 //
 // "No" means that the listeners are not polled: the connection stays where it

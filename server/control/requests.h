@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Requests: what a server is asked from outside its loop, until it looks.
 //
 // Anyone may ask: another thread, a signal handler, another server of this

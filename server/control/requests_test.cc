@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/server/control/requests.h"
 
 #include <poll.h>

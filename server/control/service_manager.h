@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // ServiceManager: tells the program that started us how far we are.
 //
 // The protocol of sd_notify(3): systemd and others name a unix socket in the

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // TimerWheel: one alarm for each slot of a table, set and taken back in
 // constant time.
 //

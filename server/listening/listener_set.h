@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // ListenerSet: the listeners of a server while it serves: whose turn it is, and
 // how many may still come in by each when the server stops.
 //

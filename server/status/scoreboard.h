@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Scoreboard: the account of every connection that was ever accepted.
 //
 // Lives in the parent, in memory that children do not get, and is changed by

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // ReadyFd: one descriptor that is readable when a server has something to do.
 //
 // For a program with an event loop of its own, which polls this and calls

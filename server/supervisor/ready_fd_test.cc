@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/server/supervisor/ready_fd.h"
 
 #include <fcntl.h>

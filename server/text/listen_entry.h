@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // ListenEntry: what one entry of Options::listen means.
 //
 //   127.0.0.1:7000, unix:/run/x.sock, ...   an endpoint (net/endpoint.h)

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What holds for ListenEntry::Parse() whatever it is given: it refuses the
 // text, or the text is the one spelling of what it means (but for endpoints,
 // which see net/endpoint_fuzz_test.cc), and fits into a list and into a line.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // When accept fails: the server neither spins nor gives up, no client is lost
 // for another's trouble, and when there is nothing left to accept from, it says
 // so.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What a handler does must not depend on how the network cuts its streams, and
 // one client's broken network is no other's: with a proxy between client and
 // server that splits at every offset, sends single bytes, delays and resets.

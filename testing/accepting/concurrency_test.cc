@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Many clients at the same time: each has a process of its own, none is in
 // another's way, and there are never more of them than the cap allows.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A server that somebody else starts, listens for, and waits for; and one whose
 // clients come by a unix socket.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A slot is freed by the death of its process, whatever that one died of, and
 // by nothing else: after any mixture of deaths as many are served as before.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The server is a guest in somebody's process: whatever that one does with
 // signals and with children of its own, neither gets into the other's way.
 

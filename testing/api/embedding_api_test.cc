@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What an embedder asks of a server beyond serving: to be told of each end, to
 // prepare each child, to be part of another's loop, to live beside a second
 // server, to begin a generation. Whatever the strategy is.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What lives beside a server in one program: a second server, what runs at the
 // program's exit, and the state that a handler was made with.
 

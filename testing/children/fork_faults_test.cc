@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // When no process can be created: the client waits for up to a second, and then
 // loses its connection; other clients lose nothing.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A child starts as a process of its own should: with clean signals, with the
 // descriptors it is meant to have, and without the parent's unfinished
 // business.

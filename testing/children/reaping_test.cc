@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The dead are buried: at once, whatever they died of, however many at a time,
 // and whether or not the kernel's notices of their deaths get through.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // When wait fails: every connection still has exactly one fate, its slot is
 // free for the next one, and nothing of the server is left behind.
 

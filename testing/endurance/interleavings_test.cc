@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Rare interleavings, made ordinary: at each sync point of a server's life two
 // things happen at once that usually happen somewhere else. Whatever they are,
 // it ends with a balanced account, leaves nothing behind, and no client fails

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A long life: the server's process has the same descriptors and the same
 // memory after a million connections as after a hundred thousand, has failed
 // nobody, and its account is balanced. testing/endurance/soak.sh runs it.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Storms: processes of a busy server are killed, stopped and continued, and the
 // program is exchanged, at random, from a seed that is printed and replays.
 //

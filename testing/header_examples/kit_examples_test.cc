@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The examples in the headers of the kit, word for word.
 
 #include <sys/syscall.h>

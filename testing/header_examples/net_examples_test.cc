@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The examples in the headers of net/, word for word.
 
 #include <arpa/inet.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The examples in the public headers of server/ and proc/, word for word.
 
 #include <sys/resource.h>

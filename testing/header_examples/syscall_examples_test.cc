@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The example in the header of SyscallTable, word for word. By itself, for it
 // changes how a test is linked.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // PeerProgress: how much of what was sent on a connection its other end has
 // read.
 //

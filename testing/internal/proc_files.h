@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What /proc knows of a process, read without a trace.
 //
 // For the kit itself: the census and the explanation of a hang. Works on any

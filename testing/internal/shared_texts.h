@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // SharedTexts: texts that a process and those it forked tell each other.
 //
 // To be placed in memory that they share (see shared.h, or the report of a

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What spares and a pool promise beyond a fork for each connection: a process
 // that dies while it waits is nobody's loss, and one that serves again is as
 // good as new.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The processes that a strategy keeps beside those of connections: how many
 // there are, and that none of them is anybody's single point of failure.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What a zygote promises beyond the other strategies: it can be killed at any
 // moment, and its program may have threads and memory that no fork could copy.
 

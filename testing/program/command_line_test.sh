@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 #
 # The command line of the standalone server, against the real one: what it
 # refuses and in which words, what it says, and how it ends.

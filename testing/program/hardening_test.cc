@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // That the server program gives an attacker as little to work with as it can:
 // read from its ELF file, as the kernel will read it.
 //

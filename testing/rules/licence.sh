@@ -1,50 +1,38 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# licence.sh NOT_YET FILE...
+# licence.sh FILE...
 #
 # Each of the FILEs that is a source, a script or a BUILD file names its licence in the
-# first line, or in the second one of a script: Apache-2.0, in the form of SPDX. NOT_YET
-# lists those that do not yet, one path a line; what follows # is a comment.
+# first line, or in the second one of a script: Apache-2.0, in the form of SPDX.
 
 set -euo pipefail
 
-not_yet="$1"
-shift
 readonly line='SPDX-License-Identifier: Apache-2.0'
-declare -A excused=()
-while read -r path _; do
-  [[ -z ${path} || ${path} == '#'* ]] || excused["${path}"]=1
-done <"${not_yet}"
-
-checked=0 waiting=0 failed=0 needless=''
+checked=0 failed=0
 for file in "${@#./}"; do
   first='' second=''
   {
     read -r first || true
     read -r second || true
   } <"${file}" 2>/dev/null
+  named=0
   case "${file}" in
-    *.cc | *.h | *.java) [[ ${first} == "// ${line}" ]] && named=1 || named=0 ;;
+    *.cc | *.h | *.java) [[ ${first} != "// ${line}" ]] || named=1 ;;
     *.sh | *.bzl | *.py | *.pl | *.awk | BUILD | */BUILD | WORKSPACE | *.bazel)
-      [[ ${first} == "# ${line}" || (${first} == '#!'* && ${second} == "# ${line}") ]] && named=1 || named=0
+      [[ ${first} != "# ${line}" && (${first} != '#!'* || ${second} != "# ${line}") ]] || named=1
       ;;
     *)
       [[ ${first} == '#!'* ]] || continue
-      [[ ${second} == "# ${line}" ]] && named=1 || named=0
+      [[ ${second} != "# ${line}" ]] || named=1
       ;;
   esac
   checked=$((checked + 1))
-  if ((named)); then
-    [[ -z ${excused["${file}"]-} ]] || needless+=" ${file}"
-  elif [[ -n ${excused["${file}"]-} ]]; then
-    waiting=$((waiting + 1))
-  else
+  if ! ((named)); then
     echo "${file} does not begin with: ${line}" >&2
     failed=1
   fi
 done
 ((checked > 0)) || { echo 'no source was given' >&2; exit 1; }
-[[ -z ${needless} ]] || echo "not needed any more:${needless}"
-echo "${checked} sources were read, ${waiting} of them name no licence yet"
+echo "${checked} sources were read"
 exit "${failed}"

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // How a server stops: it serves who waits, lets children finish, then insists;
 // and how it is asked to.
 

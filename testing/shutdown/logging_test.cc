@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The log can never stop the service: not when its reader stalls, goes away,
 // has no room, or was never there.
 

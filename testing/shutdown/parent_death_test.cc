@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What becomes of children when the server's process is killed: with "finish"
 // whoever has a connection serves it, with "die" nobody is left.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Whatever number of signals comes, of whatever kind: everybody is served,
 // every death is known, and the one that says stop is heeded.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // AncillaryMessage: what a program that means harm may send on a unix socket
 // besides bytes: descriptors, and the word of who it is.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/testing/support/fake_service_manager.h"
 
 #include <poll.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // FakeServiceManager: where a service manager hears from its services, the
 // socket that NOTIFY_SOCKET names.
 //

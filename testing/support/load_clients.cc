@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/testing/support/load_clients.h"
 
 #include "absl/status/statusor.h"

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // LoadClients: clients that come one after the other, without a pause, while a
 // test does something to their server.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What a whole-server test can see of a process from outside.
 //
 // Lives in the test process; works on any process of our user. Nothing here

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // ReaperHarness: a reaper, its spawner and their children, for tests of
 // reaping.
 //

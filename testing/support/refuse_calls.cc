@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include "brood/testing/support/refuse_calls.h"
 
 #include <linux/filter.h>

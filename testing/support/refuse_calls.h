@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // RefuseCalls: from now on, some system calls fail in this process.
 //
 // For tests of what cannot be provoked otherwise: a kernel without a call

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // ServerProgram: a server that is an executable file, through all its
 // generations, for a test to talk to.
 //

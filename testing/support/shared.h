@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Shared<T>: a T that the test process, the server process and its children all
 // see and change.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // ShortDir: a directory of a test's own, with a path short enough for a socket.
 //
 // The name of a unix socket has at most 107 bytes, and the directory that a

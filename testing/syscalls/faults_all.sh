@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 #
 # testing/syscalls/faults_all.sh [TEXT]
 #

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What each system call may say when it fails: the errors of its manual page
 // that make sense for how this tree calls it.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Every call site of the parent fails: each recovers or ends with a message.
 //
 // The table finds the sites, lives without a fault say which of them the parent

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Lives of a server in which others have a part: sockets are inherited, a
 // service manager listens, a file was left behind, a program takes over.
 

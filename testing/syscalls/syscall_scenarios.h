@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // The lives of a server in which its system calls are made to fail.
 //
 // Each is short, ends by itself or when it is told to, and runs sites that the

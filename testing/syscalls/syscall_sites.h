@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // FindCallSites: every call that this program makes from chosen functions, as
 // the linker noted it down (--emit-relocs).
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // That no site is left out: every source of a server is in the program that is
 // looked at, and every call that it makes is one that a SyscallTable can fail,
 // or one that cannot fail.

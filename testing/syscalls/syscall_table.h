@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // SyscallTable: makes any call site of the program under test fail, by name.
 //
 // Who links with this library has the calls of kWrapped() (testing/BUILD lists

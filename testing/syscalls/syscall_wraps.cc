@@ -1,6 +1,7 @@
-// The calls that are diverted (--wrap, see BUILD): each asks the table, and
-// goes on to the one that it stands for. A new one needs a line here, and its
-// name in the list in BUILD.
+// SPDX-License-Identifier: Apache-2.0
+
+// The calls that are replaced (--wrap, see BUILD): each asks the table, and calls
+// the original. A new one needs a line here, and its name in the list in BUILD.
 
 #include <dirent.h>
 #include <fcntl.h>

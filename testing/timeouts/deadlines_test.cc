@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Deadlines: a client that is slow, silent or gone costs its own child and
 // nobody else's time, whatever that child does with its signals.
 

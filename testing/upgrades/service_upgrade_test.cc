@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // A service that is upgraded: its manager hears who is in charge, and the
 // listeners that are no TCP endpoints go along, too.
 

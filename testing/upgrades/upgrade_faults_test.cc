@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // What a new program can do wrong, while clients come and go: nobody notices,
 // and the old one serves on.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // One program takes over from another of its kind: nobody who connects, or is
 // connected, notices. With the real program, for each strategy.
 
