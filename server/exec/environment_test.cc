@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "brood/net/endpoint.h"
 #include "brood/net/peer_address.h"
 #include "brood/testing/status_matchers.h"

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The calls that are replaced (--wrap, see BUILD): each asks the table, and calls
-// the original. A new one needs a line here, and its name in the list in BUILD.
+// The calls that are replaced (--wrap, see BUILD): each asks the table, and
+// calls the original. A new one needs a line here, and its name in the list in
+// BUILD.
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -14,6 +14,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
 #include <cstring>
 #include <utility>
 
@@ -22,10 +23,11 @@
 namespace brood::testing {
 namespace {
 
-sockaddr_in Loopback() {
+sockaddr_in Loopback(int port) {
   sockaddr_in address = {};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(static_cast<uint16_t>(port));
   return address;
 }
 
@@ -44,15 +46,15 @@ bool EnterNewNetwork() {
 }
 
 // Makes the sockets and writes their numbers to `pipe`. Returns 0 or an errno.
-int MakeSockets(int count, int pipe) {
+int MakeSockets(int count, int port, int pipe) {
   if (!EnterNewNetwork()) return errno;
-  const sockaddr_in any_port = Loopback();
+  const sockaddr_in address = Loopback(port);
   for (int i = 0; i <= count; ++i) {
     const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) return errno;
     const bool is_listener = i == 0;
-    if (is_listener && (bind(fd, reinterpret_cast<const sockaddr*>(&any_port),
-                             sizeof(any_port)) < 0 ||
+    if (is_listener && (bind(fd, reinterpret_cast<const sockaddr*>(&address),
+                             sizeof(address)) < 0 ||
                         listen(fd, SOMAXCONN) < 0)) {
       return errno;
     }
@@ -64,12 +66,12 @@ int MakeSockets(int count, int pipe) {
 }  // namespace
 
 // The sockets are made by a process that shares the descriptors of this one.
-absl::StatusOr<OtherNetwork> OtherNetwork::Create(int count) {
+absl::StatusOr<OtherNetwork> OtherNetwork::Create(int count, int port) {
   int numbers[2];
   if (pipe2(numbers, O_CLOEXEC) < 0) return absl::ErrnoToStatus(errno, "pipe2");
   const auto pid = static_cast<pid_t>(syscall(
       SYS_clone, CLONE_FILES | SIGCHLD, nullptr, nullptr, nullptr, nullptr));
-  if (pid == 0) _exit(MakeSockets(count, numbers[1]));
+  if (pid == 0) _exit(MakeSockets(count, port, numbers[1]));
   int status = 0;
   const bool ended = waitpid(pid, &status, 0) == pid;
   close(numbers[1]);

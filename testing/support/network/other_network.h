@@ -25,9 +25,9 @@ namespace brood::testing {
 //   if (!other.ok()) GTEST_SKIP() << other.status();
 //   connect(other->clients[0].fd(), ...);
 struct OtherNetwork {
-  // Returns a listener on 127.0.0.1 and `count` TCP sockets that are not
-  // connected.
-  static absl::StatusOr<OtherNetwork> Create(int count);
+  // Returns a listener on 127.0.0.1, with `port` or a free one, and `count` TCP
+  // sockets that are not connected.
+  static absl::StatusOr<OtherNetwork> Create(int count, int port = 0);
 
   // Connects one of `clients` to the listener and returns it.
   net::Socket Connect();
