@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// SPDX-License-Identifier: Apache-2.0
-
 #ifndef BROOD_NET_INSTANT_H_
 #define BROOD_NET_INSTANT_H_
 

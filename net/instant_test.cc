@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// SPDX-License-Identifier: Apache-2.0
-
 #include "brood/net/instant.h"
 
 #include <chrono>  // NOLINT(build/c++11): the monotonic clock.

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// SPDX-License-Identifier: Apache-2.0
-
 #ifndef BROOD_PROC_EXIT_STATUS_H_
 #define BROOD_PROC_EXIT_STATUS_H_
 

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// SPDX-License-Identifier: Apache-2.0
-
 #ifndef BROOD_PROC_PROCESS_STATE_H_
 #define BROOD_PROC_PROCESS_STATE_H_
 

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// SPDX-License-Identifier: Apache-2.0
-
 #ifndef BROOD_SERVER_READINESS_H_
 #define BROOD_SERVER_READINESS_H_
 

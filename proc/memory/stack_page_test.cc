@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// SPDX-License-Identifier: Apache-2.0
-
 #include "brood/proc/memory/stack_page.h"
 
 #include <alloca.h>

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// SPDX-License-Identifier: Apache-2.0
-
 #include "brood/server/strategy/spawn_backoff.h"
 
 #include <algorithm>

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// SPDX-License-Identifier: Apache-2.0
-
 // What holds for WorkerReports whatever a worker sends, which its client may
 // have taken over: it is an error, or a report whose fields are within their
 // bounds; no descriptor that came along stays open; and no second report comes

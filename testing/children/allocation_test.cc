@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-
-// SPDX-License-Identifier: Apache-2.0
 //
 // The parent allocates nothing for a connection, at any log level: what it
 // needs it has before the first one, so memory that runs out later can't hurt

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// SPDX-License-Identifier: Apache-2.0
-
 // Children share some memory and some queues with the parent. Whatever they
 // write there, it costs nobody but themselves.
 
