@@ -94,10 +94,9 @@ ProcessIdentity ProcessIdentity::Look() {
   return now;
 }
 
-ProcessIdentity ProcessIdentity::LookAgain() const {
-  ProcessIdentity now = *this;
-  now.LookAtRights();
-  return now;
+void ProcessIdentity::LookAgain(ProcessIdentity* now) const {
+  *now = *this;
+  now->LookAtRights();
 }
 
 std::string ProcessIdentity::DifferenceTo(const ProcessIdentity& other) const {

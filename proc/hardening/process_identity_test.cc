@@ -141,9 +141,12 @@ TEST_P(ProcessIdentityTest, IsSeenInALoopIfItIsARightOfThisProcess) {
   const pid_t child = fork();
   if (child == 0) {
     const ProcessIdentity before = ProcessIdentity::Look();
-    if (!before.DifferenceTo(before.LookAgain()).empty()) _exit(1);
+    ProcessIdentity now;
+    before.LookAgain(&now);
+    if (!before.DifferenceTo(now).empty()) _exit(1);
     if (!change.apply()) _exit(2);
-    _exit(before.DifferenceTo(before.LookAgain()) == phrase ? 0 : 3);
+    before.LookAgain(&now);
+    _exit(before.DifferenceTo(now) == phrase ? 0 : 3);
   }
   int status = -1;
   ASSERT_EQ(TEMP_FAILURE_RETRY(waitpid(child, &status, 0)), child);

@@ -198,6 +198,8 @@ class Supervisor final : public proc::ParentOnly {
   bool fallback_logged_ = false;
   // With which handlers run.
   proc::ProcessIdentity identity_;
+  // The latest look, which is kept so that the next one allocates nothing.
+  proc::ProcessIdentity identity_now_;
   // Whether no connection will be accepted any more.
   bool all_accepted_ = false;
   // Whether the strategy knows that.

@@ -3,7 +3,6 @@
 // The rights with which handlers run.
 
 #include <string>
-#include <utility>
 
 #include "absl/status/status.h"
 #include "brood/proc/hardening/process_identity.h"
@@ -15,12 +14,15 @@ namespace brood::server {
 // Step(), and not with those of a process that was created before: a program
 // may open its port as root, and then give that up.
 absl::Status Supervisor::FollowIdentity() {
-  proc::ProcessIdentity now =
-      reported_ready_ ? identity_.LookAgain() : proc::ProcessIdentity::Look();
-  const std::string changed = identity_.DifferenceTo(now);
+  if (reported_ready_) {
+    identity_.LookAgain(&identity_now_);
+  } else {
+    identity_now_ = proc::ProcessIdentity::Look();
+  }
+  const std::string changed = identity_.DifferenceTo(identity_now_);
   if (changed.empty()) return absl::OkStatus();
   absl::Status followed = strategy_->IdentityChanged(changed);
-  if (followed.ok()) identity_ = std::move(now);
+  if (followed.ok()) identity_ = identity_now_;
   return followed;
 }
 

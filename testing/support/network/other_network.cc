@@ -93,7 +93,7 @@ absl::StatusOr<OtherNetwork> OtherNetwork::Create(int count, int port) {
 }
 
 net::Socket OtherNetwork::Connect() {
-  sockaddr_in address = Loopback();
+  sockaddr_in address = Loopback(0);
   socklen_t length = sizeof(address);
   getsockname(listener.fd(), reinterpret_cast<sockaddr*>(&address), &length);
   net::Socket client = std::move(clients.back());
