@@ -3,6 +3,7 @@
 #ifndef BROOD_NET_CONNECTION_H_
 #define BROOD_NET_CONNECTION_H_
 
+#include <cstdint>
 #include <utility>
 
 #include "brood/net/endpoint.h"
@@ -53,12 +54,19 @@ class Connection {
   Endpoint local() const;
   // Returns the time of accept.
   Instant accepted_at() const { return accepted_at_; }
+  // Returns how many connections of the address of the client were running when
+  // the server accepted this one, itself included. All clients of unix sockets
+  // count as one address. 1 without a server.
+  uint32_t connections_of_host() const { return connections_of_host_; }
+  // Sets it. For the server.
+  void set_connections_of_host(uint32_t count) { connections_of_host_ = count; }
 
  private:
   UniqueFd socket_;
   PeerAddress peer_;
   PeerAddress local_address_;
   Instant accepted_at_;
+  uint32_t connections_of_host_ = 1;
 };
 
 }  // namespace brood::net

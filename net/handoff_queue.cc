@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>  // NOLINT(build/c++11): the monotonic clock.
 #include <cstring>
@@ -23,7 +24,8 @@ constexpr uint32_t kMagic = 0x62726f64;
 // What travels. Both ends are processes of one program on one machine.
 struct Wire {
   uint32_t magic;
-  uint32_t has_connection;
+  // Of the connection; 0 without one.
+  uint32_t connections_of_host;
   HandoffQueue::Ticket ticket;
   int64_t accepted_at_ns;
   PeerAddress::Bytes peer;
@@ -87,9 +89,10 @@ absl::StatusOr<absl::optional<HandoffQueue::Message>> Receive(
       BytesOf(wire).substr(0, (*packet)->size), descriptor.valid());
   if (!decoded.ok()) return decoded.status();
   HandoffQueue::Message received = {decoded->ticket, absl::nullopt};
-  if (decoded->has_connection) {
+  if (decoded->has_connection()) {
     received.connection.emplace(std::move(descriptor), decoded->peer,
                                 decoded->local_address, decoded->accepted_at);
+    received.connection->set_connections_of_host(decoded->connections_of_host);
   }
   return absl::optional<HandoffQueue::Message>(std::move(received));
 }
@@ -173,12 +176,12 @@ absl::StatusOr<HandoffBytes> HandoffBytes::Decode(absl::string_view bytes,
   if (bytes.size() != sizeof(wire)) return NotAMessage("its length is wrong");
   std::memcpy(&wire, bytes.data(), sizeof(wire));
   if (wire.magic != kMagic) return NotAMessage("it is not marked as one");
-  if (wire.has_connection > 1 ||
-      (wire.has_connection == 1) != with_descriptor) {
+  if ((wire.connections_of_host > 0) != with_descriptor) {
     return NotAMessage("it promises another number of descriptors");
   }
-  HandoffBytes decoded = {wire.ticket, with_descriptor, PeerAddress(),
-                          PeerAddress(), Instant()};
+  HandoffBytes decoded;
+  decoded.ticket = wire.ticket;
+  decoded.connections_of_host = wire.connections_of_host;
   if (!with_descriptor) return decoded;
   const auto peer = PeerAddress::FromBytes(wire.peer);
   const auto local_address = PeerAddress::FromBytes(wire.local_address);
@@ -200,7 +203,7 @@ absl::StatusOr<HandoffQueue> HandoffQueue::Create() {
 absl::Status HandoffQueue::Offer(Ticket ticket,
                                  const Connection& connection) const {
   Wire wire = {kMagic,
-               1,
+               std::max(connection.connections_of_host(), 1u),
                ticket,
                std::chrono::duration_cast<std::chrono::nanoseconds>(
                    connection.accepted_at().time_since_epoch())
@@ -213,7 +216,7 @@ absl::Status HandoffQueue::Offer(Ticket ticket,
 absl::Status HandoffQueue::Order(Ticket order, int fd) const {
   Wire wire = {kMagic, 0, order, 0, {}, {}};
   if (fd >= 0) {
-    wire.has_connection = 1;
+    wire.connections_of_host = 1;
     wire.peer = wire.local_address = PeerAddress::Unix().ToBytes();
   }
   return SendPacket(offering_, BytesOf(wire), fd);

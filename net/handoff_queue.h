@@ -169,10 +169,14 @@ class HandoffQueue {
 // for HandoffQueue, and for whoever wants to try it with bytes of all sorts.
 struct HandoffBytes {
   HandoffQueue::Ticket ticket;
-  bool has_connection;
+  // As Connection has it; 0 without a connection.
+  uint32_t connections_of_host = 0;
   PeerAddress peer;
   PeerAddress local_address;
   Instant accepted_at;
+
+  // Reports whether the message has a connection.
+  bool has_connection() const { return connections_of_host > 0; }
 
   static absl::StatusOr<HandoffBytes> Decode(absl::string_view bytes,
                                              bool with_descriptor);

@@ -50,7 +50,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
               "what is no message is an invalid argument");
       continue;
     }
-    Require(decoded->has_connection == with_descriptor,
+    Require(decoded->has_connection() == with_descriptor,
             "a connection comes with a descriptor, and an order without");
     RequireAddress(decoded->peer);
     RequireAddress(decoded->local_address);

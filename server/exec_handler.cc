@@ -65,8 +65,8 @@ std::vector<char*> Pointers(const std::vector<std::string>& strings) {
 }
 
 ConnectionFacts FactsOf(const net::Connection& connection) {
-  ConnectionFacts facts = {connection.peer(), connection.local(),
-                           absl::nullopt};
+  ConnectionFacts facts = {connection.peer(), connection.local(), absl::nullopt,
+                           connection.connections_of_host()};
   if (!facts.peer.is_unix()) return facts;
   ucred credentials;
   socklen_t size = sizeof(credentials);

@@ -27,11 +27,11 @@ constexpr absl::string_view kKeptPrefix = "LC_";
 // says that it has asked a name server or the client's machine: Brood does
 // neither, and a value of this process would be about another connection.
 constexpr absl::string_view kOfConnection[] = {
-    "PROTO",          "TCPLOCALIP",    "TCPLOCALPORT",  "TCPREMOTEIP",
-    "TCPREMOTEPORT",  "TCPREMOTEHOST", "TCPREMOTEINFO", "REMOTE_ADDR",
-    "REMOTE_PORT",    "REMOTE_HOST",   "IPCLOCALPATH",  "IPCREMOTEEUID",
-    "IPCREMOTEEGID",  "IPCREMOTEPATH", "LISTEN_FDS",    "LISTEN_PID",
-    "LISTEN_FDNAMES",
+    "PROTO",          "TCPLOCALIP",    "TCPLOCALPORT",   "TCPREMOTEIP",
+    "TCPREMOTEPORT",  "TCPREMOTEHOST", "TCPREMOTEINFO",  "REMOTE_ADDR",
+    "REMOTE_PORT",    "REMOTE_HOST",   "IPCLOCALPATH",   "IPCREMOTEEUID",
+    "IPCREMOTEEGID",  "IPCREMOTEPATH", "LISTEN_FDS",     "LISTEN_PID",
+    "LISTEN_FDNAMES", "TCPCONNNUM",    "TCPCONCURRENCY", "IPCCONNNUM",
 };
 
 absl::string_view NameOf(absl::string_view variable) {
@@ -94,6 +94,11 @@ void AddTcp(const ConnectionFacts& facts, std::vector<std::string>* variables) {
   variables->push_back(absl::StrCat("TCPLOCALPORT=", local.port()));
   variables->push_back(absl::StrCat("TCPREMOTEIP=", remote_host));
   variables->push_back(absl::StrCat("TCPREMOTEPORT=", facts.peer.port()));
+  // s6-tcpserver counts the connections before this one, tcpsvd this one too.
+  variables->push_back(
+      absl::StrCat("TCPCONNNUM=", facts.connections_of_host - 1));
+  variables->push_back(
+      absl::StrCat("TCPCONCURRENCY=", facts.connections_of_host));
   variables->push_back(absl::StrCat("REMOTE_ADDR=", remote_host));
   variables->push_back(absl::StrCat("REMOTE_PORT=", facts.peer.port()));
 }

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,9 @@ struct ConnectionFacts {
   // The user and the group of the client of a unix socket, if the kernel
   // reports them.
   absl::optional<ucred> credentials;
+
+  // As Connection has it.
+  uint32_t connections_of_host = 1;
 };
 
 // Returns the variables, each "NAME=VALUE", that do not depend on the

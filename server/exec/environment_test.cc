@@ -27,7 +27,7 @@ using ::testing::StartsWith;
 net::Endpoint At(const char* text) { return *net::Endpoint::Parse(text); }
 
 ConnectionFacts Tcp(const char* peer, const char* local) {
-  return {At(peer).ToAddress(), At(local), absl::nullopt};
+  return {At(peer).ToAddress(), At(local), absl::nullopt, 3};
 }
 
 std::vector<std::string> VariablesOf(const ConnectionFacts& facts) {
@@ -41,7 +41,8 @@ TEST(ConnectionVariablesTest, DescribeIpv4) {
       VariablesOf(Tcp("192.0.2.7:40112", "198.51.100.1:7000")),
       ElementsAre("PROTO=TCP", "TCPLOCALIP=198.51.100.1", "TCPLOCALPORT=7000",
                   "TCPREMOTEIP=192.0.2.7", "TCPREMOTEPORT=40112",
-                  "REMOTE_ADDR=192.0.2.7", "REMOTE_PORT=40112"));
+                  "TCPCONNNUM=2", "TCPCONCURRENCY=3", "REMOTE_ADDR=192.0.2.7",
+                  "REMOTE_PORT=40112"));
 }
 
 // As in UCSPI, PROTO names no version, and addresses have no brackets.
@@ -50,7 +51,8 @@ TEST(ConnectionVariablesTest, DescribeIpv6) {
       VariablesOf(Tcp("[2001:db8::7]:40112", "[2001:db8::1]:7000")),
       ElementsAre("PROTO=TCP", "TCPLOCALIP=2001:db8::1", "TCPLOCALPORT=7000",
                   "TCPREMOTEIP=2001:db8::7", "TCPREMOTEPORT=40112",
-                  "REMOTE_ADDR=2001:db8::7", "REMOTE_PORT=40112"));
+                  "TCPCONNNUM=2", "TCPCONCURRENCY=3", "REMOTE_ADDR=2001:db8::7",
+                  "REMOTE_PORT=40112"));
 }
 
 // An IPv4 client of a dual-stack listener, as accept() reports it.
@@ -64,21 +66,22 @@ TEST(ConnectionVariablesTest, DescribeMappedAddressesAsIpv4) {
   std::copy(std::begin(host), std::end(host), ipv6->sin6_addr.s6_addr);
   const ConnectionFacts facts = {net::PeerAddress::FromSockaddr(mapped),
                                  net::Endpoint::FromSockaddr(mapped),
-                                 absl::nullopt};
+                                 absl::nullopt, 3};
   EXPECT_THAT(
       VariablesOf(facts),
       ElementsAre("PROTO=TCP", "TCPLOCALIP=192.0.2.7", "TCPLOCALPORT=40112",
                   "TCPREMOTEIP=192.0.2.7", "TCPREMOTEPORT=40112",
-                  "REMOTE_ADDR=192.0.2.7", "REMOTE_PORT=40112"));
+                  "TCPCONNNUM=2", "TCPCONCURRENCY=3", "REMOTE_ADDR=192.0.2.7",
+                  "REMOTE_PORT=40112"));
 }
 
 TEST(ConnectionVariablesTest, DescribeUnixSockets) {
   ConnectionFacts facts = {net::PeerAddress::Unix(), At("unix:/run/x.sock"),
-                           ucred{5, 1000, 100}};
+                           ucred{5, 1000, 100}, 3};
   EXPECT_THAT(VariablesOf(facts),
               ElementsAre("PROTO=IPC", "IPCLOCALPATH=/run/x.sock",
                           "IPCREMOTEEUID=1000", "IPCREMOTEEGID=100"));
-  facts = {net::PeerAddress::Unix(), At("unix:@x"), absl::nullopt};
+  facts = {net::PeerAddress::Unix(), At("unix:@x"), absl::nullopt, 3};
   EXPECT_THAT(VariablesOf(facts), ElementsAre("PROTO=IPC", "IPCLOCALPATH=@x"));
 }
 
@@ -87,7 +90,7 @@ TEST(ConnectionVariablesTest, OfInetdNameTheClient) {
   AddInetdVariables(Tcp("[::1]:5", "[::1]:6"), &variables);
   EXPECT_THAT(variables, ElementsAre("REMOTE_HOST=::1"));
   variables.clear();
-  AddInetdVariables({net::PeerAddress::Unix(), At("unix:@x"), absl::nullopt},
+  AddInetdVariables({net::PeerAddress::Unix(), At("unix:@x"), absl::nullopt, 3},
                     &variables);
   EXPECT_THAT(variables, IsEmpty());
 }
@@ -132,7 +135,7 @@ TEST(LastingVariablesTest, RefuseWhatIsNoVariableOrIsSetForEachConnection) {
   for (const char* const name :
        {"", "=x", "1A=x", "A B=x", "A-B", "TCPREMOTEIP=192.0.2.1",
         "TCPREMOTEHOST", "REMOTE_HOST=x", "LISTEN_PID=1", "PROTO=TCP",
-        "IPCREMOTEPATH=x", "NOT_SET"}) {
+        "IPCREMOTEPATH=x", "TCPCONNNUM=1", "TCPCONCURRENCY", "NOT_SET"}) {
     EXPECT_THAT(LastingVariables(nullptr, {name}),
                 StatusIs(absl::StatusCode::kInvalidArgument,
                          StartsWith(absl::StrCat("environment=", name, ": "))))

@@ -8,7 +8,8 @@
 
 namespace brood::server {
 
-Scoreboard::Scoreboard(size_t max_connections) : entries_(max_connections) {
+Scoreboard::Scoreboard(size_t max_connections)
+    : entries_(max_connections), hosts_(max_connections) {
   free_.reserve(max_connections);
   for (size_t slot = max_connections; slot > 0; --slot) {
     free_.push_back(static_cast<Slot>(slot - 1));
@@ -26,6 +27,7 @@ Slot Scoreboard::Claim(const net::Connection& connection, absl::Time started) {
   entry.accepted_at = connection.accepted_at();
   entry.started = started;
   entry.number = ++totals_.accepted;
+  entry.connections_of_host = hosts_.Add(entry.peer);
   ++totals_.running;
   return slot;
 }
@@ -78,6 +80,7 @@ void Scoreboard::RetireShed(Slot slot) {
 void Scoreboard::Free(Slot slot) {
   --totals_.running;
   entries_[slot].pid = 0;
+  hosts_.Remove(entries_[slot].peer);
   free_.push_back(slot);
 }
 

@@ -36,6 +36,7 @@
 #include "brood/net/peer_address.h"
 #include "brood/proc/exit_status.h"
 #include "brood/proc/memory/parent_only.h"
+#include "brood/server/status/host_counts.h"
 #include "brood/server/totals.h"
 #include "brood/server/vocabulary/slot.h"
 
@@ -51,6 +52,8 @@ class Scoreboard {
     net::PeerAddress peer;
     net::PeerAddress local;
     uint64_t number = 0;  // 1 for the connection that was accepted first
+    // The running connections of its host when it was accepted, with itself.
+    uint32_t connections_of_host = 0;
     net::Instant accepted_at;
     net::Instant started_at;                 // when a process had it
     absl::Time started = absl::UnixEpoch();  // by the wall clock, for a report
@@ -104,6 +107,7 @@ class Scoreboard {
   proc::ParentOnlyVector<Entry> entries_;
   // A stack: the slot freed last is taken next, while its memory is warm.
   proc::ParentOnlyVector<Slot> free_;
+  HostCounts hosts_;
   Totals totals_;
 };
 

@@ -46,6 +46,8 @@ void Connections::Dispatch(net::Connection connection, Strategy& strategy) {
   SyncPoint("supervisor: accepted");
   const Slot slot = scoreboard_.Claim(
       connection, on_connection_end_ ? WallClockNow() : absl::UnixEpoch());
+  connection.set_connections_of_host(
+      scoreboard_.entry(slot).connections_of_host);
   deadlines_->Watch(slot, connection);
   const Instant now = connection.accepted_at();
   SyncPoint("supervisor: about to dispatch");

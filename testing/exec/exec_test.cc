@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdint>
 #include <cstdlib>
 #include <fstream>
 #include <memory>
@@ -90,10 +91,12 @@ struct Golden {
 std::string TcpVariables(const std::string& address,
                          const std::string& before = "",
                          const std::string& host = "") {
-  return absl::StrCat("A=1 2\nB=\n", before, "PROTO=TCP\nREMOTE_ADDR=", address,
-                      "\n", host, "REMOTE_PORT=PEERPORT\nTCPLOCALIP=", address,
-                      "\nTCPLOCALPORT=SERVERPORT\nTCPREMOTEIP=", address,
-                      "\nTCPREMOTEPORT=PEERPORT\n");
+  return absl::StrCat(
+      "A=1 2\nB=\n", before, "PROTO=TCP\nREMOTE_ADDR=", address, "\n", host,
+      "REMOTE_PORT=PEERPORT\nTCPCONCURRENCY=1\nTCPCONNNUM=0\n"
+      "TCPLOCALIP=",
+      address, "\nTCPLOCALPORT=SERVERPORT\nTCPREMOTEIP=", address,
+      "\nTCPREMOTEPORT=PEERPORT\n");
 }
 
 class ExecGoldenTest : public ExecTest {
@@ -185,6 +188,36 @@ TEST_F(ExecGoldenTest, Systemd) {
                  absl::StrCat(ucspi_fds_, "descriptor 3: the connection\n"),
                  own_session_},
                 strategy);
+  }
+}
+
+// A connection counts until its slot is free, which the line "ended" reports.
+TEST_F(ExecTest, CountsTheConnectionsOfTheSameAddress) {
+  for (const char* const strategy : kStrategies) {
+    SCOPED_TRACE(strategy);
+    const auto server =
+        Start({absl::StrCat("--strategy=", strategy), "--listen=:0"},
+              {"/bin/sh", "-c", "echo $TCPCONNNUM $TCPCONCURRENCY; exec cat"});
+    ASSERT_NE(server, nullptr);
+    const uint16_t port = server->endpoint().port();
+    const net::Endpoint here =
+        net::Endpoint::Parse("127.0.0.1:1")->WithPort(port);
+    const net::Endpoint here_by_ipv6 =
+        net::Endpoint::Parse("[::1]:1")->WithPort(port);
+    TestClient first = Connect(here);
+    EXPECT_THAT(first.ExpectReply("0 1\n"), IsOk());
+    TestClient second = Connect(here);
+    EXPECT_THAT(second.ExpectReply("1 2\n"), IsOk());
+    TestClient of_another = Connect(here_by_ipv6);
+    EXPECT_THAT(of_another.ExpectReply("0 1\n"), IsOk());
+    first.Close();
+    ASSERT_THAT(server->log().AwaitEvent("ended", kLongest), IsOk());
+    TestClient third = Connect(here);
+    EXPECT_THAT(third.ExpectReply("1 2\n"), IsOk());
+    second.Close();
+    third.Close();
+    of_another.Close();
+    EXPECT_THAT(server->Stop(), IsOk());
   }
 }
 
