@@ -177,6 +177,8 @@ ProcessState::ProcessState()
       }
       descriptors_.push_back(
           Look(static_cast<unsigned>(fd), File::From(status)));
+      descriptors_.back().is_own = IsOwn(fd);
+      if (fd == fd_list_fd_) fd_list_ = File::From(status);
     }
     closedir(list);
   }
@@ -215,8 +217,10 @@ void ProcessState::RestoreMask() const {
 
 bool ProcessState::Restore() {
   umask(umask_);
+  // Without a filter the niceness is one of the numbers.
   return DescriptorsRestored() && FileAt(".") == directory_ &&
-         FileAt("/") == root_ && getpriority(PRIO_PROCESS, 0) == nice_ &&
+         FileAt("/") == root_ &&
+         (!has_filter_ || getpriority(PRIO_PROCESS, 0) == nice_) &&
          SameEnvironment() && NoTimers() && SameLimits() && !HasChildren() &&
          LeavesZombies() == leaves_zombies_ && !status_.empty() &&
          Status() == status_ && Numbers() == numbers_;
@@ -242,10 +246,11 @@ std::string ProcessState::Status() const {
 // error each time.
 std::array<int64_t, ProcessState::kNumbers> ProcessState::Numbers() const {
   std::array<int64_t, kNumbers> numbers = {};
-  char score[16] = {};
-  if (pread(oom_score_fd_, score, sizeof(score) - 1, 0) > 0) {
-    numbers[0] = std::atoi(score);
-  }
+  // As text, of up to six characters, which no other file has.
+  char score[sizeof(numbers[0])] = {};
+  const bool has_score = pread(oom_score_fd_, score, sizeof(score), 0) > 0;
+  std::memcpy(&numbers[0], score, sizeof(score));
+  if (!has_score) numbers[0] = -1;
   if (has_filter_) return numbers;
   stack_t stack = {};
   sigaltstack(nullptr, &stack);
@@ -258,11 +263,12 @@ std::array<int64_t, ProcessState::kNumbers> ProcessState::Numbers() const {
        {int64_t{Stored(PR_GET_PDEATHSIG)},
         int64_t{Stored(PR_GET_CHILD_SUBREAPER)},
         int64_t{prctl(PR_GET_DUMPABLE)}, int64_t{prctl(PR_GET_TIMERSLACK)},
-        int64_t{prctl(PR_GET_SECUREBITS)}, int64_t{prctl(PR_MCE_KILL_GET)},
+        int64_t{prctl(PR_GET_SECUREBITS)},
+        int64_t{prctl(PR_MCE_KILL_GET, 0, 0, 0, 0)},
         int64_t{personality(0xffffffff)},
         int64_t{syscall(SYS_ioprio_get, kIoPriorityOfProcess, 0)},
         int64_t{schedule.policy} << 32 | schedule.priority,
-        static_cast<int64_t>(schedule.flags),
+        static_cast<int64_t>(schedule.flags), int64_t{schedule.nice},
         int64_t{schedule.least_clamp} << 32 | schedule.most_clamp,
         static_cast<int64_t>(schedule.runtime), int64_t{memory_policy},
         int64_t{syscall(SYS_keyctl, kGetKeyringId, kSessionKeyring, 0)},
@@ -272,8 +278,13 @@ std::array<int64_t, ProcessState::kNumbers> ProcessState::Numbers() const {
   return numbers;
 }
 
+bool ProcessState::IsOwn(int fd) const {
+  return fd == status_fd_ || fd == fd_list_fd_ || fd == oom_score_fd_;
+}
+
 bool ProcessState::SameDescriptors() const {
   for (const OpenFile& known : descriptors_) {
+    if (known.is_own) continue;
     struct stat status;
     if (fstat(static_cast<int>(known.fd), &status) < 0 ||
         !(File::From(status) == known.file) || !PutBack(known)) {
@@ -290,10 +301,10 @@ bool ProcessState::DescriptorsRestored() const {
   // Without the list it would be all of them, those of the worker included.
   if (!descriptors_listed_ || !SameDescriptors()) return false;
   struct stat list;
-  if (fstat(fd_list_fd_, &list) == 0 &&
-      static_cast<size_t>(list.st_size) == descriptors_.size()) {
-    return true;
+  if (fstat(fd_list_fd_, &list) < 0 || !(File::From(list) == fd_list_)) {
+    return false;
   }
+  if (static_cast<size_t>(list.st_size) == descriptors_.size()) return true;
   unsigned next = 0;
   for (const OpenFile& known : descriptors_) {
     if (next < known.fd) CloseRange(next, known.fd - 1);
@@ -327,6 +338,8 @@ bool ProcessState::NoTimers() {
 
 bool ProcessState::SameLimits() const {
   for (size_t i = 0; i < limits_.size(); ++i) {
+    // They have no effect since Linux 2.4 and 2.6.
+    if (i == RLIMIT_LOCKS || i == RLIMIT_RSS) continue;
     rlimit limit;
     if (getrlimit(static_cast<__rlimit_resource_t>(i), &limit) < 0 ||
         limit.rlim_cur != limits_[i].rlim_cur ||

@@ -71,12 +71,16 @@ class ProcessState {
     int descriptor_flags;
     int status_flags;
     int owner;
+    // Whether this object opened it. What it reads there shows that it is the
+    // same.
+    bool is_own = false;
   };
-  static constexpr size_t kNumbers = 16;
+  static constexpr size_t kNumbers = 17;
 
   // Returns nothing in particular if it cannot be told.
   File FileAt(const char* path) const;
   static OpenFile Look(unsigned fd, const File& file);
+  bool IsOwn(int fd) const;
   // Returns whether `known` is what it was, now that its flags are put back.
   static bool PutBack(const OpenFile& known);
   bool DescriptorsRestored() const;
@@ -93,6 +97,7 @@ class ProcessState {
   int oom_score_fd_;
   bool descriptors_listed_ = false;
   std::vector<OpenFile> descriptors_;  // in ascending order
+  File fd_list_;
   File directory_;
   File root_;
   int nice_;

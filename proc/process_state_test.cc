@@ -341,6 +341,11 @@ INSTANTIATE_TEST_SUITE_P(
              }},
         Dirt{"OutlivesItsParent", [] { prctl(PR_SET_PDEATHSIG, 0); }},
         Dirt{"TimerSlack", [] { prctl(PR_SET_TIMERSLACK, 12345); }},
+        Dirt{"MachineCheckPolicy",
+             [] {
+               Allowed(prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0,
+                             0));
+             }},
         Dirt{"NotDumpable", [] { prctl(PR_SET_DUMPABLE, 0); }},
         Dirt{"ASubreaper", [] { prctl(PR_SET_CHILD_SUBREAPER, 1); }},
         Dirt{"NoHugePages", [] { prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); }},

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The descriptors through which a ProcessState looks at its process: a handler
+// may close them or put others in their place.
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <string>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "brood/proc/process_state.h"
+#include "brood/testing/leak_check.h"
+#include "gtest/gtest.h"
+
+namespace brood::proc {
+namespace {
+
+// Returns the descriptor of the file in /proc/PID that `name` ends.
+int OpenFile(absl::string_view name) {
+  for (int fd = STDERR_FILENO + 1; fd < 1024; ++fd) {
+    char path[256];
+    const ssize_t size = readlink(absl::StrCat("/proc/self/fd/", fd).c_str(),
+                                  path, sizeof(path));
+    if (size > 0 && absl::EndsWith({path, static_cast<size_t>(size)}, name)) {
+      return fd;
+    }
+  }
+  return -1;
+}
+
+struct Case {
+  const char* file;
+  // What takes the place of the file; null if it is closed.
+  const char* replacement;
+};
+
+class ProcessStateDescriptorsTest : public ::brood::testing::LeakCheck,
+                                    public ::testing::WithParamInterface<Case> {
+};
+
+TEST_P(ProcessStateDescriptorsTest, AreMissedIfTheyAreNotWhatTheyWere) {
+  const pid_t child = fork();
+  if (child == 0) {
+    ProcessState pristine;
+    if (!pristine.Restore()) _exit(1);
+    const int fd = OpenFile(GetParam().file);
+    if (fd < 0) _exit(2);
+    close(fd);
+    if (GetParam().replacement != nullptr) {
+      const int other = open(GetParam().replacement, O_RDONLY | O_CLOEXEC);
+      if (other != fd) _exit(3);
+    }
+    _exit(pristine.Restore() ? 4 : 0);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, W_EXITCODE(0, 0)) << "4: it is taken for clean";
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Of, ProcessStateDescriptorsTest,
+    ::testing::Values(Case{"/status", nullptr}, Case{"/status", "/dev/null"},
+                      Case{"/status", "/proc/1/status"}, Case{"/fd", nullptr},
+                      Case{"/fd", "/dev/null"}, Case{"/fd", "/proc/self/ns"},
+                      Case{"/oom_score_adj", nullptr},
+                      Case{"/oom_score_adj", "/dev/zero"}));
+
+}  // namespace
+}  // namespace brood::proc
