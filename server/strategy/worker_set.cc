@@ -25,8 +25,10 @@ constexpr net::HandoffQueue::Ticket kReportReady = {0, 0};
 constexpr net::HandoffQueue::Ticket kLeave = {1, 0};
 
 // How soon to look again whether the workers that were forked last are ready:
-// most are, within a fraction of this.
-constexpr absl::Duration kReadyPeriod = absl::Milliseconds(2);
+// most are, within a fraction of the first period. It doubles as long as none
+// of them becomes ready.
+constexpr absl::Duration kFirstReadyPeriod = absl::Milliseconds(2);
+constexpr absl::Duration kLastReadyPeriod = absl::Milliseconds(64);
 
 bool operator==(const net::HandoffQueue::Ticket& a,
                 const net::HandoffQueue::Ticket& b) {
@@ -52,7 +54,8 @@ WorkerSet::WorkerSet(size_t size, const StrategyEnvironment& environment,
       body_(std::make_unique<const Body>(std::move(body))),
       settings_(settings),
       workers_(size),
-      unopened_(size) {
+      unopened_(size),
+      ready_period_(kFirstReadyPeriod) {
   idle_.reserve(size);
   absent_.reserve(size);
   for (size_t index = size; index > 0; --index) {
@@ -61,7 +64,8 @@ WorkerSet::WorkerSet(size_t size, const StrategyEnvironment& environment,
 }
 
 void WorkerSet::ForkUpTo(size_t wanted_idle, net::Instant now) {
-  CountReady();
+  const bool any_is_ready = CountReady();
+  const size_t starting_before = starting_;
   next_fork_ = net::Instant::min();
   for (size_t left = backoff_.Allowance(starting_, now);
        left > 0 && idle_.size() < wanted_idle && !absent_.empty(); --left) {
@@ -76,7 +80,15 @@ void WorkerSet::ForkUpTo(size_t wanted_idle, net::Instant now) {
     break;
   }
   if (idle_.size() >= wanted_idle) return;
-  next_fork_ = std::max(backoff_.resume_at(), net::After(now, kReadyPeriod));
+  if (any_is_ready || starting_ != starting_before) {
+    ready_period_ = kFirstReadyPeriod;
+    looked_at_ = now;
+  } else if (now >= net::After(looked_at_, ready_period_)) {
+    ready_period_ = std::min(2 * ready_period_, kLastReadyPeriod);
+    looked_at_ = now;
+  }
+  next_fork_ =
+      std::max(backoff_.resume_at(), net::After(looked_at_, ready_period_));
 }
 
 absl::Status WorkerSet::Fork(net::Instant now) {
@@ -174,8 +186,8 @@ absl::optional<net::HandoffQueue::Message> WorkerSet::AwaitConnection(
 
 // Also those that serve: a worker may have been given a connection before it
 // was looked at, and hold it for long.
-void WorkerSet::CountReady() {
-  if (starting_ == 0) return;
+bool WorkerSet::CountReady() {
+  if (starting_ == 0) return false;
   const size_t before = starting_;
   for (Worker& worker : workers_) {
     if (worker.state == State::kAbsent || worker.ready) continue;
@@ -183,7 +195,9 @@ void WorkerSet::CountReady() {
     worker.ready = true;
     --starting_;
   }
-  if (starting_ < before) backoff_.BecameReady();
+  if (starting_ == before) return false;
+  backoff_.BecameReady();
+  return true;
 }
 
 // A worker that has shut its queue down is killed, and the next one is tried.

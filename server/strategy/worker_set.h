@@ -163,7 +163,8 @@ class WorkerSet : public proc::ParentOnly {
   Leftovers EmptyQueue(Worker& worker);
   static int Join(const ChildProgram& program, const Body& body, Index index,
                   int awaiting_fd);
-  void CountReady();
+  // Returns whether a worker has become ready.
+  bool CountReady();
   void MarkReady(Worker& worker);
   bool DiedAtStart(const Worker& worker, bool was_ready,
                    net::Instant now) const;
@@ -194,6 +195,9 @@ class WorkerSet : public proc::ParentOnly {
   uint32_t generation_ = 0;
   SpawnBackoff backoff_;
   net::Instant next_fork_ = net::Instant::min();
+  // When the period began after which it looks whether workers are ready.
+  net::Instant looked_at_ = net::Instant::min();
+  absl::Duration ready_period_;
   net::Instant next_end_ = net::Never();
 };
 

@@ -370,5 +370,27 @@ TEST_F(WorkerSetRulesTest, KillsAWorkerThatDoesNotLeaveAndOnlyOnceASecond) {
   EXPECT_EQ(set_.next_end(), net::Never());
 }
 
+// Each look is a system call for each worker that is starting.
+TEST_F(WorkerSetRulesTest, LooksLessAndLessOftenWhetherWorkersAreReady) {
+  WorkerSet set(4, environment(),
+                [](WorkerSet::Index, net::HandoffQueue&) { return 0; });
+  const int before = spawner_.count();
+  const net::Instant start = now_;
+  int looks = 0;
+  for (; now_ < net::After(start, absl::Seconds(1)); ++looks) {
+    set.ForkUpTo(4, now_);
+    ASSERT_GT(set.next_fork(), now_);
+    now_ = set.next_fork();
+  }
+  EXPECT_EQ(spawner_.count(), before + 1);
+  EXPECT_LE(looks, 25) << "one each 64 ms, after 2, 4, 8, 16 and 32 ms";
+  EXPECT_GE(looks, 16);
+  net::HandoffQueue::AdoptAwaiting(dup(spawner_.kept_fds().back()))
+      .Acknowledge();
+  set.ForkUpTo(4, now_);
+  EXPECT_GT(spawner_.count(), before + 1);
+  EXPECT_LE(set.next_fork(), net::After(now_, absl::Milliseconds(2)));
+}
+
 }  // namespace
 }  // namespace brood::server
