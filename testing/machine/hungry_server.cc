@@ -5,13 +5,18 @@
 //
 //   hungry_server STRATEGY
 //
-// A client's "m" makes its child take memory until it is killed; any other byte
-// comes back.
+// A client's "m" makes its child take memory until it is killed, and "f" makes
+// it fill a file in memory, which does not count as memory of the child. Any
+// other byte comes back.
+
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <iostream>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
@@ -27,10 +32,20 @@ using brood::server::ExitCode;
 
 constexpr size_t kBite = size_t{1} << 20;
 
+// Fills a file in memory, which ends with the process that has it open.
+[[noreturn]] void FillFile() {
+  const int file = memfd_create("hungry", MFD_CLOEXEC);
+  const std::vector<char> bite(kBite, 1);
+  while (write(file, bite.data(), bite.size()) > 0) {
+  }
+  std::abort();
+}
+
 ExitCode EatOrEcho(brood::net::Connection& connection) {
   char byte;
   while (brood::net::ReadFull(connection.socket(), absl::MakeSpan(&byte, 1))
              .ok()) {
+    if (byte == 'f') FillFile();
     while (byte == 'm') {
       void* bite = std::malloc(kBite);
       if (bite != nullptr) std::memset(bite, 1, kBite);
@@ -49,6 +64,8 @@ int main(int argc, char** argv) {
   brood::server::Options options;
   options.listen = {"127.0.0.1:0"};
   options.pool.workers = 4;
+  // By default the strategy fork does without.
+  options.hardening.oom_score_with_fork = true;
   if (argc > 1) {
     const auto strategy = brood::server::ParseStrategyKind(argv[1]);
     if (!strategy.ok()) {
