@@ -102,7 +102,9 @@ class QueueReaper final : public Reaper, public ParentOnly {
   void SweepUnknown();
   void SweepHeld(Instant now);
   void SweepKilled(Instant now);
-  void ReturnIfHeld(Entry* entry);
+  // Returns whether it was held.
+  bool ReturnIfHeld(Entry* entry);
+  size_t LooksForHeld(Instant now);
   uint32_t TicksAt(Instant now) const;
   void ReturnGivenUp();
 
@@ -127,6 +129,14 @@ class QueueReaper final : public Reaper, public ParentOnly {
   bool any_is_due_ = false;
   size_t sweep_cursor_ = 0;
   size_t held_cursor_ = 0;
+  // The round in which each child is looked at that may be held: how many are
+  // still to be looked at, whether one of those before was held, and when the
+  // next round begins.
+  size_t held_left_ = 0;
+  bool held_found_ = false;
+  Instant held_round_ = Instant::min();
+  // Whether there are pauses between rounds.
+  bool held_pauses_ = true;
   // How many children of the table were returned and are still to be reaped.
   size_t returned_ = 0;
   // How many of the others were sent SIGKILL.

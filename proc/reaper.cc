@@ -242,6 +242,7 @@ void QueueReaper::Note(Entry* entry, int signal, const absl::Status& sent) {
 // next sweep finds out.
 Reaper::Refused QueueReaper::SignalAll(int signal, uint32_t spared) {
   Refused refused;
+  if (signal == SIGKILL) held_pauses_ = false;  // this is the end
   for (size_t cell = table_.NextUsed(0); cell < table_.cell_count();
        cell = table_.NextUsed(cell + 1)) {
     Entry* const entry = table_.At(cell);

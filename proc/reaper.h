@@ -101,8 +101,9 @@ class Reaper {
   // after SIGKILL, and reaped when the tracer lets it go.
   virtual absl::Span<const Ended> CleanupChildren(Instant now) = 0;
   // Looks for dead children that a tracer holds also among those that were not
-  // killed: at 32 of them every 50 ms as long as `everywhere` is true, which
-  // costs a hundredth of a processor, and at one otherwise.
+  // killed. As long as `everywhere` is true, it looks at each child in turn, 32
+  // every 50 ms, and again after a second, or at once if one was held or all
+  // were sent SIGKILL. Otherwise it looks at one child every 50 ms.
   virtual void LookForHeld(bool everywhere) = 0;
 
   // Forgets the pids that the last CleanupChildren() did not know. Must be

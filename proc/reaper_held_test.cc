@@ -12,12 +12,16 @@
 #include <cerrno>
 #include <chrono>  // NOLINT(build/c++11): the monotonic clock.
 #include <csignal>
+#include <cstdio>
+#include <fstream>
 #include <functional>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/types/optional.h"
 #include "absl/types/span.h"
 #include "brood/proc/child.h"
 #include "brood/proc/reaper.h"
@@ -118,6 +122,33 @@ TEST_P(ReaperHeldTest, LooksAmongAllChildrenWhenItIsToldTo) {
   for (const Reaper::Ended& each : ended) EXPECT_TRUE(each.status.held());
   EXPECT_EQ(harness.reaper().live(), 20u);
   tracer.LetGo();
+}
+
+// Returns how often this process has called read(2), which a look at a child
+// does once; nothing if the kernel does not count.
+absl::optional<int> Reads() {
+  std::ifstream io("/proc/self/io");
+  for (std::string line; std::getline(io, line);) {
+    int count;
+    if (std::sscanf(line.c_str(), "syscr: %d", &count) == 1) return count;
+  }
+  return absl::nullopt;
+}
+
+// A server may be full for hours: a round of looks that found none is followed
+// by a pause.
+TEST_P(ReaperHeldTest, LooksAmongAllOnceASecondIfNoneIsHeld) {
+  constexpr int kChildren = 40;
+  ReaperHarness harness(GetParam());
+  for (uint32_t tag = 0; tag < kChildren; ++tag) harness.SpawnIdle(tag);
+  harness.reaper().LookForHeld(true);
+  const absl::optional<int> before = Reads();
+  if (!before) GTEST_SKIP() << "the kernel does not count calls of read";
+  Instant now = Instant::clock::now();
+  EXPECT_THAT(CleanupFor(harness, now, std::chrono::seconds(10)), IsEmpty());
+  const int looks = *Reads() - *before;
+  EXPECT_GE(looks, 10 * kChildren);
+  EXPECT_LE(looks, 11 * kChildren + 250) << "and one in each sweep";
 }
 
 // A thread that is traced keeps the whole process from being reaped.

@@ -63,16 +63,17 @@ class ReaperLostEndsTest : public ::brood::testing::LeakCheck,
     ASSERT_EQ(pipe(ends), 0);
     harness.Spawn([&] {
       for (int i = 0; i < count; ++i) {
-        if (syscall(SYS_clone, CLONE_PARENT, nullptr, nullptr, nullptr,
-                    nullptr) == 0) {
-          _exit(0);
-        }
+        const auto pid = static_cast<pid_t>(syscall(
+            SYS_clone, CLONE_PARENT, nullptr, nullptr, nullptr, nullptr));
+        if (pid == 0) _exit(0);
+        if (write(ends[1], &pid, sizeof(pid)) != sizeof(pid)) return 1;
       }
       return 0;
     });
     close(ends[1]);
-    char byte;
-    EXPECT_EQ(read(ends[0], &byte, 1), 0) << "each has closed its copy";
+    for (pid_t pid; read(ends[0], &pid, sizeof(pid)) == sizeof(pid);) {
+      ReaperHarness::AwaitZombie(pid);
+    }
     close(ends[0]);
   }
 };
@@ -182,7 +183,6 @@ TEST_P(ReaperLostEndsTest, ReapsChildrenThatAHandlerCreated) {
   LeaveSiblings(harness, 20);
   EXPECT_TRUE(HasChild());
   harness.AwaitEnded(1);
-  // They have closed their descriptors, and may not have ended quite yet.
   Instant now = Instant::clock::now();
   const Instant deadline = now + std::chrono::seconds(10);
   while (HasChild() && now < deadline) {

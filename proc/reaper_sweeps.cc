@@ -23,6 +23,8 @@ constexpr size_t kChildrenPerSweep = 4096;
 // microseconds each, and how long after SIGKILL.
 constexpr size_t kHeldPerSweep = 32;
 constexpr uint32_t kHeldAfter = 10;  // tenths of a second
+// How long after a round of looks that found none the next one begins.
+constexpr std::chrono::seconds kHeldPeriod(1);
 
 // Returns the end of time when that is earlier: a caller may stand there.
 Reaper::Instant After(Reaper::Instant now, Reaper::Instant::duration period) {
@@ -112,13 +114,27 @@ void QueueReaper::SweepUnknown() {
 // tracer is not signalled: it may be any process. One child is looked at in any
 // case, so that each is in the end.
 void QueueReaper::SweepHeld(Instant now) {
-  const size_t looks = looks_everywhere_ ? kHeldPerSweep : 1;
-  for (size_t i = 0; i < std::min(looks, table_.size()) && !full(); ++i) {
+  for (size_t looks = LooksForHeld(now); looks > 0 && !full(); --looks) {
     held_cursor_ = table_.NextUsed(held_cursor_);
     if (held_cursor_ >= table_.cell_count()) held_cursor_ = table_.NextUsed(0);
-    ReturnIfHeld(table_.At(held_cursor_++));
+    if (ReturnIfHeld(table_.At(held_cursor_++))) held_found_ = true;
+    if (held_left_ > 0) --held_left_;
   }
   if (killed_ > 0) SweepKilled(now);
+}
+
+// Returns how many children to look at now. A server may be full for hours: a
+// round that found none is followed by a pause.
+size_t QueueReaper::LooksForHeld(Instant now) {
+  const size_t one = std::min<size_t>(table_.size(), 1);
+  if (!looks_everywhere_) return one;
+  if (held_left_ == 0) {
+    if (held_pauses_ && now < held_round_ && !held_found_) return one;
+    held_left_ = table_.size();
+    held_found_ = false;
+    held_round_ = After(now, kHeldPeriod);
+  }
+  return std::min({held_left_, kHeldPerSweep, table_.size()});
 }
 
 // Looks at children that were killed a second ago.
@@ -139,12 +155,13 @@ void QueueReaper::SweepKilled(Instant now) {
   }
 }
 
-void QueueReaper::ReturnIfHeld(Entry* entry) {
-  if (entry->is_returned) return;
-  if (LookAtDeath(entry->child.pid()) != Death::kDead) return;
+bool QueueReaper::ReturnIfHeld(Entry* entry) {
+  if (entry->is_returned) return false;
+  if (LookAtDeath(entry->child.pid()) != Death::kDead) return false;
   // It may have ended since it was asked for.
-  if (AppendIfEnded(entry) || table_.IsCrowded()) return;
+  if (AppendIfEnded(entry) || table_.IsCrowded()) return false;
   ReturnUnreaped(entry, ExitStatus::Held());
+  return true;
 }
 
 // Never 0.

@@ -1,10 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# The command line of the standalone server, against the real one: what it
-# refuses and in which words, what it says, and how it ends.
-#
-#   command_line_test.sh SERVER
+# command_line_test.sh SERVER: what the standalone server refuses and in which
+# words, what it prints, and how it ends.
 #
 # Each claim_... below is a test. No wait is longer than $patience seconds.
 set -uo pipefail

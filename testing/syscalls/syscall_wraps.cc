@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // The calls that are replaced (--wrap, see BUILD): each asks the table, and
-// calls the original. A new one needs a line here, and its name in the list in
-// BUILD.
+// calls the original. A new one needs a line here and its name in BUILD.
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -348,7 +347,7 @@ int __wrap_prctl(int what, ...) {
 }
 
 long __real_ptrace(enum __ptrace_request what, ...);
-long __wrap_ptrace(enum __ptrace_request what, ...) {
+long __wrap_ptrace(unsigned what, ...) {
   va_list rest;
   va_start(rest, what);
   const pid_t pid = va_arg(rest, pid_t);
@@ -356,7 +355,7 @@ long __wrap_ptrace(enum __ptrace_request what, ...) {
   auto* const data = va_arg(rest, void*);
   va_end(rest);
   if (SyscallTable::Fails(BROOD_CALLER)) return -1;
-  return __real_ptrace(what, pid, at, data);
+  return __real_ptrace(static_cast<__ptrace_request>(what), pid, at, data);
 }
 
 // These give the error, and leave errno alone.
