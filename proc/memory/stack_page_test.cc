@@ -39,6 +39,7 @@ TEST(StackPageTest, ABodyHasAlmostAWholePageWhereverItIsCalled) {
   }
 }
 
+#ifndef ABSL_HAVE_ADDRESS_SANITIZER
 // Leaves a pattern on the stack. Returns where.
 __attribute__((noinline)) uintptr_t LeavePattern(size_t size) {
   auto* const left = static_cast<volatile char*>(alloca(size));
@@ -46,7 +47,6 @@ __attribute__((noinline)) uintptr_t LeavePattern(size_t size) {
   return reinterpret_cast<uintptr_t>(left);
 }
 
-#ifndef ABSL_HAVE_ADDRESS_SANITIZER
 // Counts what is left of the pattern, from `begin` to the end of its page or
 // for `size` bytes. No call between it and the pattern: it would overwrite it.
 size_t CountPattern(uintptr_t begin, size_t size) {

@@ -203,8 +203,8 @@ void MapIt(TakenOverChild& child, int connection) {
 // is still open.
 TEST_P(GreedyWorkerTest, KeepsItsConnectionNoLongerThanTheDeadline) {
   for (const auto& [name, keep] :
-       {std::pair{"A13 kept in a message", SendToItself},
-        std::pair{"A13 kept by a mapping", MapIt}}) {
+       {std::pair{"A13 kept in a message", &SendToItself},
+        std::pair{"A13 kept by a mapping", &MapIt}}) {
     const auto server = StartVictim(name, PoolSetup());
     std::vector<TakenOverChild> children = TakeOverMany(*server, 2);
     for (TakenOverChild& child : children) keep(child, child.Connection());
