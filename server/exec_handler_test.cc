@@ -2,9 +2,16 @@
 
 #include "brood/server/exec_handler.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <string>
+
 #include "absl/status/status.h"
 #include "brood/server/options.h"
 #include "brood/server/strategy_kind.h"
+#include "brood/testing/connection_pair.h"
 #include "brood/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -12,6 +19,7 @@
 namespace brood::server {
 namespace {
 
+using ::brood::testing::ConnectionPair;
 using ::brood::testing::IsOk;
 using ::brood::testing::IsOkAndHolds;
 using ::brood::testing::StatusIs;
@@ -58,6 +66,30 @@ TEST(ExecHandlerTest, NeedsAProcessForEachConnection) {
   EXPECT_THAT(handler->CheckServer(options),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        StartsWith("strategy=pool: must be ")));
+}
+
+// A handler of the embedder may have blocked a signal before it calls this one.
+TEST(ExecHandlerTest, StartsTheProgramWithoutBlockedSignals) {
+  ExecOptions grep;
+  grep.command = {"/bin/grep", "SigBlk", "/proc/self/status"};
+  const auto handler = ExecHandler::Create(grep);
+  ASSERT_THAT(handler, IsOk());
+  auto pair = ConnectionPair::Create();
+  ASSERT_THAT(pair, IsOk());
+  const pid_t child = fork();
+  if (child == 0) {
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, nullptr);
+    _exit(static_cast<int>((*handler)(pair->connection)));
+  }
+  pair->connection.Close();
+  std::string output;
+  for (char c; read(pair->client.fd(), &c, 1) == 1;) output += c;
+  EXPECT_EQ(output, "SigBlk:\t0000000000000000\n");
+  int status = -1;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, W_EXITCODE(0, 0));
 }
 
 TEST(ExecHandlerTest, NeedsTheProcessGroupOfItsStyle) {
