@@ -47,9 +47,9 @@ struct EventWriter::SharedCounts {
   std::atomic<uint64_t> dropped{0};
   std::atomic<uint64_t> dropped_and_not_reported{0};
   // Whether children are to leave out their info lines, because the parent does
-  // and theirs belong to the same connections. What children write here is read
-  // by children alone.
-  std::atomic<bool> children_leave_out{false};
+  // and theirs belong to the same connections. 0 if not. (A child may write any
+  // value here, and few are those of a bool.)
+  std::atomic<uint32_t> children_leave_out{0};
 
   // Allocates the counts: in memory that children share if each of them logs,
   // so that a line that is lost in a child counts too. Otherwise children do
@@ -101,8 +101,9 @@ bool EventWriter::Write(const Event& event, int lines) {
   const net::Instant now = net::Now();
   const bool has_room = event.level() != LogLevel::kInfo || lines == 0 ||
                         budget_->Take(lines, now);
-  if (ChildrenLog() && shared_->children_leave_out != budget_->IsSpent()) {
-    shared_->children_leave_out = budget_->IsSpent();
+  if (ChildrenLog() &&
+      (shared_->children_leave_out != 0) != budget_->IsSpent()) {
+    shared_->children_leave_out = budget_->IsSpent() ? 1 : 0;
   }
   if (const absl::optional<uint64_t> count = budget_->TakeCount(now)) {
     WriteLeftOut(*count);
@@ -138,7 +139,7 @@ bool EventWriter::TakeHasWritten() {
 void EventWriter::WriteInChild(const Event& event) {
   if (!Wants(event.level())) return;
   if (ChildrenLog() && event.level() == LogLevel::kInfo &&
-      shared_->children_leave_out) {
+      shared_->children_leave_out != 0) {
     return;  // the parent has counted it
   }
   LineWriter writer(STDERR_FILENO);

@@ -90,7 +90,9 @@ TEST_P(ZombieAttacksTest, AreTracedByAnOrphanWhenTheServerStops) {
   ExpectHarmless(*server);
 }
 
-// Their parent is the server's process, which did not make them.
+// Their parent is the server's process, which did not make them. A sanitizer
+// makes each of them take longer.
+constexpr int kClones = 200 / kCostOfFork;
 TEST_P(ZombieAttacksTest, AreUnknownChildrenOfTheServer) {
   for (const bool owns_all_children : {false, true}) {
     for (const uint64_t exit_signal :
@@ -102,14 +104,14 @@ TEST_P(ZombieAttacksTest, AreUnknownChildrenOfTheServer) {
                                    owns_all_children ? ", owns all" : ""),
                       std::move(setup));
       TakenOverChild child = TakeOver(*server);
-      EXPECT_TRUE(child.CloneAndExit(CLONE_PARENT | exit_signal, 200).ok());
+      EXPECT_TRUE(child.CloneAndExit(CLONE_PARENT | exit_signal, kClones).ok());
       EXPECT_TRUE(
           Await([&] { return server->zombies().empty(); }, absl::Seconds(2)))
           << server->zombies().size() << " zombies";
       child.client().Close();
       // No child is known any more, but for those that wait.
       TakenOverChild last = TakeOver(*server);
-      EXPECT_TRUE(last.CloneAndExit(CLONE_PARENT | exit_signal, 200).ok());
+      EXPECT_TRUE(last.CloneAndExit(CLONE_PARENT | exit_signal, kClones).ok());
       last.Exit(0);
       EXPECT_TRUE(
           Await([&] { return server->zombies().empty(); }, absl::Seconds(2)))
