@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Listeners that somebody else has opened.
+// Listeners that another program has opened.
 
 #include <fcntl.h>
 #include <netinet/tcp.h>
@@ -31,7 +31,8 @@ using ::brood::testing::ShortDir;
 using ::brood::testing::StatusIs;
 using ::brood::testing::TestClient;
 
-// A socket as another program would leave it: it blocks, and is inherited.
+// Returns a listening socket as another program would leave it: it blocks, and
+// children inherit it.
 Socket Foreign(const Endpoint& endpoint, int type = SOCK_STREAM) {
   Socket socket =
       Socket::Adopt(::socket(endpoint.address()->sa_family, type, 0));
@@ -65,7 +66,7 @@ class AdoptedListenerTest : public ::brood::testing::LeakCheck {
   const ShortDir dir_;
 };
 
-TEST_F(AdoptedListenerTest, ServesAsOneOfOurs) {
+TEST_F(AdoptedListenerTest, AcceptsConnectionsLikeAListenerOfListen) {
   for (const Endpoint& endpoint :
        {Parse("127.0.0.1:0"), dir_.Socket("s"),
         Parse(absl::StrCat("unix:@brood.", getpid()))}) {
@@ -77,7 +78,7 @@ TEST_F(AdoptedListenerTest, ServesAsOneOfOurs) {
   }
 }
 
-TEST_F(AdoptedListenerTest, GivesItsConnectionsKeepalive) {
+TEST_F(AdoptedListenerTest, SetsKeepaliveOnItsConnections) {
   for (const char* address : {"127.0.0.1:0", "[::1]:0"}) {
     absl::StatusOr<Listener> listener =
         Listener::Adopt(ForeignListening(Parse(address)));
@@ -95,9 +96,9 @@ TEST_F(AdoptedListenerTest, GivesItsConnectionsKeepalive) {
   }
 }
 
-// R06: in a pool, only one of those who are woken gets the connection; the
-// others must not wait for the next one where no signal reaches them.
-TEST_F(AdoptedListenerTest, NeitherBlocksNorIsInheritedAnyMore) {
+// R06: in a pool, only one of the workers that wake up gets the connection; the
+// others must not block in accept, where no signal reaches them.
+TEST_F(AdoptedListenerTest, BecomesNonBlockingAndCloseOnExec) {
   absl::StatusOr<Listener> listener =
       Listener::Adopt(ForeignListening(Parse("127.0.0.1:0")));
   ASSERT_THAT(listener, IsOk());
@@ -118,7 +119,7 @@ TEST_F(AdoptedListenerTest, DoesNotWaitForDelayedAcknowledgements) {
   EXPECT_EQ(no_delay, 1);
 }
 
-TEST_F(AdoptedListenerTest, KnowsWhetherItTakesIpv4AsWell) {
+TEST_F(AdoptedListenerTest, ReportsWhetherItAcceptsIpv4) {
   for (const int ipv6_only : {0, 1}) {
     Socket socket = Socket::Adopt(::socket(AF_INET6, SOCK_STREAM, 0));
     if (!socket.valid()) GTEST_SKIP() << "this machine has no IPv6";
@@ -134,7 +135,7 @@ TEST_F(AdoptedListenerTest, KnowsWhetherItTakesIpv4AsWell) {
   }
 }
 
-TEST_F(AdoptedListenerTest, IsAListeningStreamSocketOrNothing) {
+TEST_F(AdoptedListenerTest, RefusesSocketsThatAreNotListeningStreams) {
   int pipe_ends[2];
   ASSERT_EQ(pipe(pipe_ends), 0);
   const Socket other_end = Socket::Adopt(pipe_ends[1]);
@@ -157,7 +158,7 @@ TEST_F(AdoptedListenerTest, IsAListeningStreamSocketOrNothing) {
   }
 }
 
-TEST_F(AdoptedListenerTest, IsNoConnection) {
+TEST_F(AdoptedListenerTest, RefusesAConnection) {
   Listener listener = *Listener::Adopt(ForeignListening(Parse("127.0.0.1:0")));
   Socket connected = Socket::Adopt(socket(AF_INET, SOCK_STREAM, 0));
   ASSERT_EQ(connect(connected.fd(), listener.endpoint().address(),
@@ -167,17 +168,17 @@ TEST_F(AdoptedListenerTest, IsNoConnection) {
               StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
-TEST_F(AdoptedListenerTest, NamesADescriptorThatIsNotOpen) {
+TEST_F(AdoptedListenerTest, NamesDescriptorThatIsNotOpen) {
   EXPECT_THAT(Listener::Adopt(Socket::Adopt(12345)),
               StatusIs(absl::ErrnoToStatusCode(EBADF),
                        "fd:12345: getsockopt: Bad file descriptor"));
 }
 
-// O9: whatever name another program has given it, it can be served, and is
-// printed in one line that is no list. Tried: control characters, blanks,
-// commas, backslashes, relative paths, one that looks abstract, the longest
-// path (which has no NUL), abstract names with NULs.
-TEST_F(AdoptedListenerTest, IsServedWhateverItsName) {
+// O9: a listener can be served whatever name another program has given it, and
+// is printed in one line that has no commas. Tested names: control characters,
+// blanks, commas, backslashes, relative paths, one that looks abstract, the
+// longest path (which has no NUL), abstract names with NULs.
+TEST_F(AdoptedListenerTest, AcceptsUnixSocketWithAnyName) {
   char before[4096];
   ASSERT_NE(getcwd(before, sizeof(before)), nullptr);
   ASSERT_EQ(chdir(dir_.path().c_str()), 0);
@@ -216,8 +217,9 @@ TEST_F(AdoptedListenerTest, IsServedWhateverItsName) {
   ASSERT_EQ(chdir(before), 0);
 }
 
-// A program started without standard descriptors may be given one of theirs.
-TEST_F(AdoptedListenerTest, LeavesTheNumbersOfStandardDescriptors) {
+// In a program that was started without standard descriptors, the socket may
+// have one of their numbers.
+TEST_F(AdoptedListenerTest, MovesAwayFromStandardDescriptors) {
   const Socket kept = Socket::Adopt(dup(STDIN_FILENO));
   Socket socket = ForeignListening(Parse("127.0.0.1:0"));
   ASSERT_EQ(dup2(socket.fd(), STDIN_FILENO), STDIN_FILENO);

@@ -62,7 +62,7 @@ TEST_F(ConnectionTest, ReturnsWhatItWasCreatedWith) {
 }
 
 // The kernel would return the path of the unix socket.
-TEST_F(ConnectionTest, KnowsItsLocalInternetAddressByItself) {
+TEST_F(ConnectionTest, ReturnsStoredLocalInternetAddress) {
   const ShortDir dir;
   const Connection accepted = AcceptAt(dir.Socket("socket"));
   for (const char* text : {"192.0.2.1:7000", "[2001:db8::1]:7000"}) {
@@ -78,7 +78,7 @@ TEST_F(ConnectionTest, AsksTheKernelForThePathOfAUnixListener) {
   EXPECT_EQ(AcceptAt(endpoint).local(), endpoint);
 }
 
-TEST_F(ConnectionTest, HasNoNameWhereTheKernelKnowsNone) {
+TEST_F(ConnectionTest, HasNoNameIfTheListenerHasNone) {
   int pair[2];
   ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
   const Socket other = Socket::Adopt(pair[1]);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Which listener accepts what another one would: O8.
+// Which listener accepts the connections of another one: O8.
 
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -20,8 +20,8 @@ namespace {
 
 Endpoint Parsed(absl::string_view text) { return *Endpoint::Parse(text); }
 
-// Of each pair: whether the first covers the second. The order of the columns
-// is that of the rows.
+// Checks for each pair whether the first endpoint covers the second. The
+// columns are in the order of the rows.
 TEST(EndpointCoversTest, ComparesWhatTheKernelBinds) {
   const struct {
     const char* host;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What holds for Endpoint::Parse() whatever it is given: it refuses the text,
-// or gives an endpoint that its own text gives back.
+// Checks that Endpoint::Parse() refuses any text, or returns an endpoint whose
+// own text parses to the same endpoint.
 
 #include <algorithm>
 #include <cstddef>

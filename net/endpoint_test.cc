@@ -65,9 +65,9 @@ TEST(EndpointTest, PrintsOtherSpellingsInOneWay) {
   }
 }
 
-// Strictness decides who gets in: each of these is somebody's idea of an
-// address, and must not become one here.
-TEST(EndpointTest, RefusesWhatIsNotExactlyAnEndpoint) {
+// Addresses decide which clients can connect: some other parser accepts each of
+// these texts, and this one must not.
+TEST(EndpointTest, RefusesTextsInAnyOtherForm) {
   for (absl::string_view text :
        {// no port, or nothing but one
         "", " ", "7000", "127.0.0.1", "1.2.3.4", "localhost", "[::1]", "[::1",
@@ -103,7 +103,7 @@ TEST(EndpointTest, RefusesWhatIsNotExactlyAnEndpoint) {
   }
 }
 
-// C functions would stop reading there, and see a good address.
+// C functions would stop reading at the NUL, and find a valid address.
 TEST(EndpointTest, RefusesTextWithANul) {
   using std::string_literals::operator""s;
   for (const std::string& text :
@@ -116,7 +116,7 @@ TEST(EndpointTest, RefusesTextWithANul) {
   }
 }
 
-// It is printed where a line is a message.
+// The error is printed in a log where a line is a message.
 TEST(EndpointTest, QuotesNoControlCharacterAsItIs) {
   EXPECT_THAT(Endpoint::Parse("\n\x1b[2J:80"),
               StatusIs(absl::StatusCode::kInvalidArgument,
@@ -124,7 +124,7 @@ TEST(EndpointTest, QuotesNoControlCharacterAsItIs) {
                            "\"\\n\\x1b[2J:80\" is not an endpoint: ")));
 }
 
-TEST(EndpointTest, SaysWhatIsAllowedInstead) {
+TEST(EndpointTest, NamesAllowedFormsInErrors) {
   const std::pair<const char*, const char*> kWrong[] = {
       {"127.0.0.1", "needs a port"},
       {":65536", "decimal number, 0 to 65535"},
@@ -139,7 +139,8 @@ TEST(EndpointTest, SaysWhatIsAllowedInstead) {
   }
 }
 
-// What the C library says to the parts of `text`, put together by other means.
+// Returns the result of the C library for the parts of `text`, which are split
+// in another way than by Endpoint.
 bool Expected(const std::string& text, std::string* host, int* port) {
   const std::vector<std::string> parts = absl::StrSplit(text, ':');
   const std::string& digits = parts.back();
@@ -218,13 +219,13 @@ TEST(EndpointTest, IsTheUnspecifiedIpv4AddressByDefault) {
   EXPECT_EQ(Endpoint(), Parsed("0.0.0.0:0"));
 }
 
-TEST(EndpointTest, ComesBackFromTheKernelsForm) {
+TEST(EndpointTest, ConvertsToSockaddrAndBack) {
   for (const char* text : {"1.2.3.4:5", "[2001:db8::1]:80", "[::]:0"}) {
     EXPECT_EQ(Endpoint::FromSockaddr(StorageOf(Parsed(text))), Parsed(text));
   }
 }
 
-TEST(EndpointTest, GivesAnIpv4PeerOfADualStackListenerItsOneName) {
+TEST(EndpointTest, PrintsMappedIpv4PeerAsIpv4) {
   const Endpoint peer =
       Endpoint::FromSockaddr(StorageOf(Parsed("[::ffff:1.2.3.4]:5")));
   EXPECT_EQ(peer.ToString(), "1.2.3.4:5");
@@ -241,7 +242,7 @@ TEST(EndpointTest, KeepsTheInterfaceOfALinkLocalPeer) {
   EXPECT_NE(peer, Parsed("[fe80::1]:5"));
 }
 
-TEST(EndpointTest, TakesOtherFamiliesForTheDefault) {
+TEST(EndpointTest, TreatsOtherFamiliesAsTheDefaultEndpoint) {
   sockaddr_storage storage = StorageOf(Parsed("1.2.3.4:5"));
   storage.ss_family = AF_NETLINK;
   EXPECT_EQ(Endpoint::FromSockaddr(storage), Endpoint());
@@ -255,7 +256,7 @@ TEST(EndpointTest, ChangesThePortAlone) {
   }
 }
 
-TEST(EndpointTest, TellsEveryAddressFromEveryIpv6Address) {
+TEST(EndpointTest, DistinguishesEveryAddressFromEveryIpv6Address) {
   EXPECT_TRUE(Parsed(":80").dual_stack());
   EXPECT_TRUE(Parsed(":80").is_ipv6());
   EXPECT_FALSE(Parsed("[::]:80").dual_stack());
@@ -268,7 +269,7 @@ TEST(EndpointTest, IsEveryIpv4AddressOnAMachineWithoutIpv6) {
   EXPECT_EQ(Parsed("[::1]:80").WithoutIpv6(), Parsed("[::1]:80"));
 }
 
-TEST(EndpointTest, SaysHowLongTheKernelsFormIs) {
+TEST(EndpointTest, ReportsLengthOfSockaddr) {
   EXPECT_EQ(Parsed("1.2.3.4:5").address_length(), sizeof(sockaddr_in));
   EXPECT_EQ(Parsed("[::1]:5").address_length(), sizeof(sockaddr_in6));
 }
@@ -277,7 +278,7 @@ TEST(EndpointTest, IsAPlainValue) {
   EXPECT_TRUE(std::is_trivially_copyable<Endpoint>::value);
 }
 
-TEST(EndpointTest, MayBeAUnixSocket) {
+TEST(EndpointTest, ParsesUnixSockets) {
   for (const std::string& text :
        {std::string("unix:/run/echo.sock"), std::string("unix:/"),
         std::string("unix:/a:7000"), std::string("unix:/\xc3\xa9"),
@@ -303,7 +304,7 @@ TEST(EndpointTest, MayBeAUnixSocket) {
   }
 }
 
-TEST(EndpointTest, RefusesWhatIsNoNameOfAUnixSocket) {
+TEST(EndpointTest, RefusesMalformedUnixSocketNames) {
   using std::string_literals::operator""s;
   const std::pair<std::string, const char*> kWrong[] = {
       {"unix:", "an absolute path, or @ and a name"},
@@ -329,7 +330,7 @@ TEST(EndpointTest, RefusesWhatIsNoNameOfAUnixSocket) {
   }
 }
 
-// A client may call itself as it likes.
+// A client may bind its socket to any name.
 TEST(EndpointTest, HasNoNameIfItIsAUnixClient) {
   const Endpoint server = Parsed("unix:/run/echo.sock");
   sockaddr_storage storage = {};
@@ -370,7 +371,7 @@ TEST(EndpointTest, ParsesAnyNumberOfNames) {
   }
 }
 
-TEST(EndpointTest, HoldsItsNameItself) {
+TEST(EndpointTest, KeepsItsNameAfterTheTextIsGone) {
   Endpoint copy;
   {
     const Endpoint endpoint = Parsed("unix:/run/echo.sock");

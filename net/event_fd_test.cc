@@ -87,7 +87,7 @@ TEST_F(EventFdTest, IsSharedWithAForkedProcess) {
   EXPECT_EQ(event_.Take(), 7u);
 }
 
-// As a program does it that inherits the counter.
+// Adopts the counter as a program does that inherits it.
 TEST_F(EventFdTest, OwnsAnAdoptedCounterThatItSharesWithItsCreator) {
   const int copy = dup(event_.fd());
   {

@@ -18,10 +18,11 @@
 namespace brood::net {
 namespace {
 
-// "brod": whatever else gets into the queue is not ours.
+// "brod": marks the messages of a HandoffQueue.
 constexpr uint32_t kMagic = 0x62726f64;
 
-// What travels. Both ends are processes of one program on one machine.
+// The bytes of a message. Both ends are processes of one program on one
+// machine, so the layout of this struct is the format.
 struct Wire {
   uint32_t magic;
   // Of the connection; 0 without one.
@@ -41,8 +42,9 @@ absl::string_view BytesOf(const Wire& wire) {
   return {reinterpret_cast<const char*>(&wire), sizeof(wire)};
 }
 
-// Every descriptor that came with `message`: the first one is kept, and more
-// than one is an error, but none is left open unowned.
+// Returns the descriptor that came with `message`; not valid if none came.
+// Takes ownership of every one, so that none is leaked; more than one is an
+// error.
 absl::StatusOr<Socket> TakeDescriptor(msghdr* message) {
   Socket first;
   int count = 0;
@@ -61,7 +63,8 @@ absl::StatusOr<Socket> TakeDescriptor(msghdr* message) {
   }
   if (count > 1) return NotAMessage("it has more than one descriptor");
   if ((message->msg_flags & MSG_CTRUNC) != 0) {
-    // The one way in which ours is cut short: no number is free for it.
+    // A message of Offer() is truncated for one reason alone: the process has
+    // no descriptor free.
     if (count == 0) {
       return absl::ResourceExhaustedError("recvmsg: no descriptor is free");
     }
@@ -75,7 +78,8 @@ absl::StatusOr<Socket> TakeDescriptor(msghdr* message) {
   return first;
 }
 
-// The first message; nothing if there is none and `flags` say not to wait.
+// Returns the first message; nothing if there is none and `flags` contain
+// MSG_DONTWAIT.
 absl::StatusOr<absl::optional<HandoffQueue::Message>> Receive(
     const Socket& socket, int flags) {
   Wire wire;
@@ -145,7 +149,7 @@ absl::StatusOr<absl::optional<Packet>> ReceivePacket(const Socket& socket,
                                                      int flags,
                                                      absl::Span<char> buffer) {
   iovec part = {buffer.data(), buffer.size()};
-  // Room for one descriptor too many, so that it is seen.
+  // Has room for one descriptor too many, so that a second one is noticed.
   alignas(cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))];
   msghdr message = {};
   message.msg_iov = &part;
@@ -224,9 +228,10 @@ absl::Status HandoffQueue::Order(Ticket order, int fd) const {
 
 absl::StatusOr<absl::optional<HandoffQueue::Message>> HandoffQueue::TakeBack()
     const {
-  // Looked at first: what could not be received whole, for want of a descriptor
-  // perhaps, would be lost once it was removed. From its beginning: a process
-  // that has awaited may have let the kernel look beyond it.
+  // Peeks first: a message that cannot be received completely, for example
+  // because no descriptor is free, would be lost if it were removed. The peek
+  // begins at the first message, because a process that has awaited may have
+  // moved the peek offset.
   AwaitFromTheStart();
   absl::StatusOr<absl::optional<Message>> message = TryAwait();
   if (message.ok() && message->has_value() && !Acknowledge()) {
@@ -256,7 +261,7 @@ absl::StatusOr<HandoffQueue::Message> HandoffQueue::Await() const {
   absl::StatusOr<absl::optional<Message>> message =
       Receive(awaiting_, MSG_PEEK);
   if (!message.ok()) return message.status();
-  // It was made non-blocking by code that has it.
+  // Other code that has the socket has made it non-blocking.
   if (!message->has_value()) {
     return absl::FailedPreconditionError("recvmsg: the queue does not wait");
   }
@@ -269,7 +274,8 @@ absl::StatusOr<absl::optional<HandoffQueue::Message>> HandoffQueue::TryAwait()
 }
 
 bool HandoffQueue::Acknowledge() const {
-  // Without room for it the kernel drops the descriptor that goes with it.
+  // The kernel closes the descriptor of the message, since there is no buffer
+  // for it.
   return TEMP_FAILURE_RETRY(
              recv(awaiting_.fd(), nullptr, 0, MSG_DONTWAIT | MSG_TRUNC)) >= 0;
 }

@@ -1,45 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// HandoffQueue: a queue in which connections wait for another process of this
-// program to take them over.
-//
-// The kernel keeps it, a pair of Unix sockets. The parent holds both ends and
-// offers connections; a child that it forked awaits them. What the child awaits
-// stays in the queue until it acknowledges: should it die before, the
-// connection is still there, for the parent to take back or for another child
-// to await, and the client notices nothing. In the meantime the parent need not
-// hold a descriptor for it, nor hear of the acknowledgement.
-//
-//   parent ──Offer──▶ [ connection, connection ] ──Await──▶ child
-//                          └──────removes the first◀──Acknowledge
-//
-// Each connection travels with a ticket, the parent's word for which one it is.
-//
-// Only one process at a time may await. When every process that could offer is
-// gone, the queue ends; so a child closes its copy of the offering end (both
-// ends are private in the parent; the child keeps fd_to_await()).
-//
-// A message that is not whole and exactly as Offer() makes it is an error for
-// its reader, and leaves no descriptor behind.
-//
-// Errors, naming the call:
-//   Unavailable        Offer: the queue is full, for now
-//   ResourceExhausted  Offer: too many descriptors of this user are on their
-//                      way, in all sockets; Await, TakeBack: no descriptor is
-//                      free, and the connection stays in the queue
-//   OutOfRange         Await: the queue has ended
-//   InvalidArgument    the message is not one of Offer()'s; Acknowledge() it
-//   others             the errno of socketpair, sendmsg, recvmsg
-//
-// Example:
-//   absl::StatusOr<HandoffQueue> queue = HandoffQueue::Create();
-//   absl::Status offered = queue->Offer({/*slot=*/7, /*serial=*/1},
-//   connection);
-//   ... in the child:
-//   absl::StatusOr<HandoffQueue::Message> message = queue->Await();
-//   queue->Acknowledge();
-//   handler(*message->connection);
-
 #ifndef BROOD_NET_HANDOFF_QUEUE_H_
 #define BROOD_NET_HANDOFF_QUEUE_H_
 
@@ -84,9 +44,9 @@ struct SeqpacketPair {
 
 // Packet is what ReceivePacket() received beside the bytes.
 struct Packet {
-  // Says how many bytes were received.
+  // The number of bytes that were received.
   size_t size;
-  // Owns the descriptor that came with them; not valid if none did.
+  // The descriptor that came with the bytes; not valid if none came.
   Socket descriptor;
 };
 
@@ -94,67 +54,109 @@ struct Packet {
 // block, and raises no SIGPIPE. Returns Unavailable if the socket has no room.
 absl::Status SendPacket(const Socket& socket, absl::string_view bytes, int fd);
 
-// Receives one message into `buffer`, as `flags` of recvmsg(2) say. Returns
-// nothing if there is none and the flags say not to wait, and OutOfRange if
-// the other end is closed. A message that is too long, or that brings more than
-// one descriptor, is InvalidArgument. No descriptor stays open unowned.
+// Receives one message into `buffer`, with the `flags` of recvmsg(2). Returns
+// nothing if there is no message and the flags contain MSG_DONTWAIT, and
+// OutOfRange if the other end is closed. A message that is too long, or that
+// brings more than one descriptor, is InvalidArgument. No descriptor is leaked.
 absl::StatusOr<absl::optional<Packet>> ReceivePacket(const Socket& socket,
                                                      int flags,
                                                      absl::Span<char> buffer);
 
+// HandoffQueue: a queue of connections that wait for another process of this
+// program. The kernel holds it, as a pair of unix sockets.
+//
+//   parent ──Offer──▶ [ connection, connection ] ──Await──▶ child
+//                          └──────removes the first◀──Acknowledge
+//
+// The parent owns both ends and offers; a forked child awaits, one process at
+// a time. A message stays in the queue until it is acknowledged: if the child
+// dies before that, the connection is not lost. The queue ends when no process
+// can offer, so a child closes the offering end. A malformed message is an
+// error for its reader and leaks no descriptor; see the functions for errors,
+// which name the system call.
+//
+// Example:
+//   absl::StatusOr<HandoffQueue> queue = HandoffQueue::Create();
+//   absl::Status offered =
+//       queue->Offer({/*slot=*/7, /*serial=*/1}, connection);
+//   ... in the child:
+//   absl::StatusOr<HandoffQueue::Message> message = queue->Await();
+//   queue->Acknowledge();
+//   handler(*message->connection);
 class HandoffQueue {
  public:
+  // Ticket identifies a message for the parent.
   struct Ticket {
+    // The slot of the connection in the scoreboard.
     uint32_t slot;
+    // A number that tells this message from others about the slot.
     uint32_t serial;
   };
-  // A connection; or, without one, an order whose meaning is the caller's.
+  // Message is a connection; or, without one, a command of the caller.
   struct Message {
+    // The ticket that was offered.
     Ticket ticket;
+    // The connection; none if the message is a command.
     absl::optional<Connection> connection;
   };
 
   // Owns nothing.
   HandoffQueue() = default;
+  // Creates a queue. Returns the errno of socketpair or fcntl.
   static absl::StatusOr<HandoffQueue> Create();
-  // In the child: the end that awaits, by its number.
+  // Takes ownership of `fd`, the awaiting end that a child inherited.
   static HandoffQueue AdoptAwaiting(int fd) {
     return HandoffQueue(Socket(), Socket::Adopt(fd));
   }
 
-  // In the parent. Neither blocks nor takes ownership: the queue gets a copy of
-  // the connection, and the caller closes its own.
+  // Adds a copy of `connection` to the queue, without blocking; the caller
+  // still owns, and closes, its own. Called in the parent.
+  //
+  // Errors: Unavailable if the queue is full for now; ResourceExhausted if too
+  // many descriptors of this user are on their way in unix sockets; otherwise
+  // the errno of sendmsg.
   absl::Status Offer(Ticket ticket, const Connection& connection) const;
-  // With a copy of `fd`, unless that is -1; it arrives as the socket of a
-  // connection.
+  // Adds a command to the queue, with a copy of `fd` unless that is -1. The
+  // descriptor arrives as the socket of a connection. Errors: as Offer().
   absl::Status Order(Ticket order, int fd = -1) const;
-  // Removes the first message and gives it; nothing if there is none.
+  // Removes the first message and returns it; nothing if the queue is empty.
+  // Called in the parent. Errors: as Await().
   absl::StatusOr<absl::optional<Message>> TakeBack() const;
-  // Whether everything that was offered was acknowledged. (If the kernel does
-  // not say: no.)
+  // Reports whether every message was acknowledged; false if the kernel does
+  // not report it.
   bool Empty() const;
-  // Removes all there are; false if the kernel did not let it.
+  // Removes every message. Returns false if the kernel refuses.
   bool Discard() const;
 
-  // In the child. Waits for the first message, which stays where it is,
+  // Waits for the first message and returns it; the message stays in the queue
+  // until Acknowledge(). Called in the child.
+  //
+  // Errors: OutOfRange if the queue has ended; ResourceExhausted if no
+  // descriptor is free (the connection stays in the queue); InvalidArgument if
+  // the message is not one of Offer() or Order(), and the caller must
+  // acknowledge it; FailedPrecondition if the queue was made non-blocking;
+  // otherwise the errno of recvmsg.
   absl::StatusOr<Message> Await() const;
-  // or gives nothing if there is none just now.
+  // Returns what Await() returns, without waiting; nothing if the queue is
+  // empty.
   absl::StatusOr<absl::optional<Message>> TryAwait() const;
-  // Removes the first message; false if there is none, or the kernel did not
-  // let it.
+  // Removes the first message. Returns false if there is none, or if the kernel
+  // refuses.
   bool Acknowledge() const;
 
-  // Undoes what a handler that had this end of the queue may have set on it:
-  // what is awaited next is its first message.
+  // Resets the peek offset of the awaiting end, which a handler that had it may
+  // have changed: the next message awaited is the first one again.
   void AwaitFromTheStart() const;
 
   // Reports whether there is a queue.
   bool valid() const { return awaiting_.valid(); }
   // Lends both descriptors.
   std::array<int, 2> fds() const { return {fd_to_offer(), fd_to_await()}; }
+  // Lends the descriptor of the offering end; -1 if it is not owned.
   int fd_to_offer() const { return offering_.fd(); }
+  // Lends the descriptor of the awaiting end; -1 if it is not owned.
   int fd_to_await() const { return awaiting_.fd(); }
-  // In the child, when it will await no more.
+  // Closes the awaiting end, in a child that will await no more.
   void StopAwaiting() { awaiting_.Close(); }
 
  private:
@@ -165,19 +167,28 @@ class HandoffQueue {
   Socket awaiting_;
 };
 
-// What a message's bytes say, given whether a descriptor came with them. Pure;
-// for HandoffQueue, and for whoever wants to try it with bytes of all sorts.
+// HandoffBytes is the content of a message of a HandoffQueue.
+//
+// A value, for the queue and for its tests.
 struct HandoffBytes {
+  // The ticket that was offered.
   HandoffQueue::Ticket ticket;
-  // As Connection has it; 0 without a connection.
+  // The number of connections of the host, as Connection has it; 0 without a
+  // connection, of which the other fields are.
   uint32_t connections_of_host = 0;
+  // The address of the client.
   PeerAddress peer;
+  // The address of this machine that the client connected to.
   PeerAddress local_address;
+  // The time of accept.
   Instant accepted_at;
 
   // Reports whether the message has a connection.
   bool has_connection() const { return connections_of_host > 0; }
 
+  // Returns the content of the message `bytes`, `with_descriptor` if a
+  // descriptor came with it. A pure function. Returns InvalidArgument for bytes
+  // that Offer() and Order() do not send.
   static absl::StatusOr<HandoffBytes> Decode(absl::string_view bytes,
                                              bool with_descriptor);
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What a message of the queue says, as a pure function of its bytes.
+// HandoffBytes::Decode(): the content of a message as a pure function of its
+// bytes.
 
 #include <sys/socket.h>
 
@@ -23,8 +24,7 @@ using ::brood::testing::StatusIs;
 using ::testing::HasSubstr;
 
 constexpr HandoffQueue::Ticket kTicket = {7, 42};
-// Behind the mark, the number of connections of the host; 0 without a
-// connection.
+// The offset of `connections_of_host`, which follows the magic number.
 constexpr size_t kConnectionsAt = 4;
 
 class HandoffBytesTest : public ::brood::testing::LeakCheck {
@@ -47,7 +47,7 @@ class HandoffBytesTest : public ::brood::testing::LeakCheck {
   ConnectionPair pair_;
 };
 
-TEST_F(HandoffBytesTest, SayWhatWasOffered) {
+TEST_F(HandoffBytesTest, DecodeToWhatWasOffered) {
   const auto decoded = HandoffBytes::Decode(WholeMessage(), true);
   ASSERT_THAT(decoded, IsOk());
   EXPECT_TRUE(decoded->has_connection());
@@ -59,7 +59,7 @@ TEST_F(HandoffBytesTest, SayWhatWasOffered) {
   EXPECT_EQ(decoded->accepted_at, pair_.connection.accepted_at());
 }
 
-TEST_F(HandoffBytesTest, AreOfOneLengthAlone) {
+TEST_F(HandoffBytesTest, HaveExactlyOneLength) {
   const std::string bytes = WholeMessage() + "more";
   for (size_t length = 0; length <= bytes.size(); ++length) {
     EXPECT_EQ(HandoffBytes::Decode(bytes.substr(0, length), true).ok(),
@@ -68,8 +68,9 @@ TEST_F(HandoffBytesTest, AreOfOneLengthAlone) {
   }
 }
 
-// Whatever a bit may mean, there is an answer, and the same one each time.
-TEST_F(HandoffBytesTest, AreAMessageOrAnErrorWhateverBitIsWrong) {
+// Whichever bit is flipped, the result is a message or an error, and the same
+// one each time.
+TEST_F(HandoffBytesTest, DecodeOrFailForEachFlippedBit) {
   const std::string whole = WholeMessage();
   for (size_t bit = 0; bit < 8 * whole.size(); ++bit) {
     std::string bytes = whole;

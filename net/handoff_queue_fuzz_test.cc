@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What holds for a handoff queue whatever message comes: the message is
-// refused, or it is a connection between two addresses; and no descriptor that
-// came with it is left open.
+// Checks a handoff queue with any message: the message is refused, or it is a
+// connection between two addresses; and no descriptor that came with it is left
+// open.
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -29,8 +29,8 @@ using brood::testing::LowestFreeFd;
 using brood::testing::Require;
 
 void RequireAddress(const PeerAddress& address) {
-  // Its text can be parsed, or it is an end of a unix connection; an interface
-  // is not part of the text.
+  // The text of the address can be parsed, unless it is an end of a unix
+  // connection; an interface is not part of the text.
   const std::string text = address.ToString();
   Require(Endpoint::Parse(text).ok() || text == "unix:",
           "an address of a message has a text");
@@ -56,7 +56,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
     RequireAddress(decoded->local_address);
   }
 
-  // The same through a socket, where zero bytes and many are other cases.
+  // The same through a socket, where zero bytes and too many bytes are special
+  // cases.
   static const absl::StatusOr<HandoffQueue> queue = HandoffQueue::Create();
   Require(queue.ok(), "there is a queue");
   const int lowest = LowestFreeFd();

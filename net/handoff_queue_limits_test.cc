@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// How much a queue holds, and what it says when it holds no more.
+// How much a queue holds, and which error it returns when it is full.
 
 #include <linux/capability.h>
 #include <sys/resource.h>
@@ -43,7 +43,7 @@ class HandoffQueueLimitsTest : public ::brood::testing::LeakCheck {
   HandoffQueue queue_ = *HandoffQueue::Create();
 };
 
-TEST_F(HandoffQueueLimitsTest, IsFullForNowWhenItsSocketHoldsNoMore) {
+TEST_F(HandoffQueueLimitsTest, ReturnsUnavailableWhenItsSocketIsFull) {
   const int least = 1;
   ASSERT_EQ(setsockopt(queue_.fd_to_offer(), SOL_SOCKET, SO_SNDBUF, &least,
                        sizeof(least)),
@@ -53,9 +53,9 @@ TEST_F(HandoffQueueLimitsTest, IsFullForNowWhenItsSocketHoldsNoMore) {
   EXPECT_THAT(queue_.Offer({1, 1}, pair_.connection), IsOk());
 }
 
-// The kernel counts what is on its way in all sockets of the user, unless it is
-// privileged.
-TEST_F(HandoffQueueLimitsTest, SaysThatTooManyDescriptorsAreOnTheirWay) {
+// The kernel counts the descriptors on their way in all sockets of the user,
+// unless the process is privileged.
+TEST_F(HandoffQueueLimitsTest, ReportsTooManyDescriptorsOnTheirWay) {
   const pid_t child = fork();
   if (child == 0) {
     __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};

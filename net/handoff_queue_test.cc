@@ -41,10 +41,10 @@ using ::brood::testing::TestClient;
 using ::testing::HasSubstr;
 
 constexpr HandoffQueue::Ticket kTicket = {7, 42};
-// Where things are in a message.
+// Offsets in a message, in bytes.
 constexpr size_t kMagicAt = 0, kConnectionsAt = 4, kPeerAt = 24, kLocalAt = 52;
 
-// Takes what is first in the queue, as it is.
+// Receives the bytes of the first message in the queue.
 std::string ReadRaw(const HandoffQueue& queue) {
   char bytes[4096];
   const ssize_t size =
@@ -53,7 +53,7 @@ std::string ReadRaw(const HandoffQueue& queue) {
   return std::string(bytes, static_cast<size_t>(size));
 }
 
-// Sends what Offer() never would.
+// Sends a message that Offer() never sends.
 void SendRaw(const HandoffQueue& queue, absl::string_view bytes,
              const std::vector<int>& fds, bool with_credentials = false) {
   AncillaryMessage message{bytes, fds};
@@ -91,7 +91,8 @@ class HandoffQueueTest : public ::brood::testing::LeakCheck {
     OfferIt();
     return ReadRaw(queue_);
   }
-  // That `message` is the one of OfferIt(), and its connection a working one.
+  // Expects that `message` is the one of OfferIt(), and that its connection
+  // works.
   void ExpectIsIt(HandoffQueue::Message message) {
     EXPECT_EQ(message.ticket.slot, kTicket.slot);
     EXPECT_EQ(message.ticket.serial, kTicket.serial);
@@ -111,14 +112,14 @@ class HandoffQueueTest : public ::brood::testing::LeakCheck {
   ConnectionPair pair_;
 };
 
-TEST_F(HandoffQueueTest, GivesWhatWasOffered) {
+TEST_F(HandoffQueueTest, ReturnsWhatWasOffered) {
   OfferIt();
   absl::StatusOr<HandoffQueue::Message> message = queue_.Await();
   ASSERT_THAT(message, IsOk());
   ExpectIsIt(*std::move(message));
 }
 
-TEST_F(HandoffQueueTest, GivesAnOrderWithoutAConnection) {
+TEST_F(HandoffQueueTest, ReturnsCommandWithoutConnection) {
   ASSERT_THAT(queue_.Order(kTicket), IsOk());
   const absl::StatusOr<HandoffQueue::Message> order = queue_.Await();
   ASSERT_THAT(order, IsOk());
@@ -127,7 +128,7 @@ TEST_F(HandoffQueueTest, GivesAnOrderWithoutAConnection) {
   EXPECT_FALSE(order->connection);
 }
 
-TEST_F(HandoffQueueTest, GivesMessagesInTheOrderOfTheirComing) {
+TEST_F(HandoffQueueTest, ReturnsMessagesInOrderOfOffer) {
   for (uint32_t n = 0; n < 5; ++n) {
     ASSERT_THAT(queue_.Order({n, 0}), IsOk());
   }
@@ -154,18 +155,18 @@ TEST_F(HandoffQueueTest, KeepsAMessageUntilItIsAcknowledged) {
   EXPECT_FALSE(queue_.TryAwait()->has_value());
 }
 
-TEST_F(HandoffQueueTest, HasNothingForWhoeverDoesNotWait) {
+TEST_F(HandoffQueueTest, ReturnsNothingFromEmptyQueueWithoutWaiting) {
   const auto awaited = queue_.TryAwait();
   ASSERT_THAT(awaited, IsOk());
   EXPECT_FALSE(awaited->has_value());
   const auto taken = queue_.TakeBack();
   ASSERT_THAT(taken, IsOk());
   EXPECT_FALSE(taken->has_value());
-  queue_.Acknowledge();  // nothing: no harm
+  queue_.Acknowledge();  // has no effect
   EXPECT_TRUE(queue_.Empty());
 }
 
-TEST_F(HandoffQueueTest, TakesBackOnce) {
+TEST_F(HandoffQueueTest, TakesEachMessageBackOnce) {
   OfferIt();
   auto taken = queue_.TakeBack();
   ASSERT_THAT(taken, IsOk());
@@ -175,7 +176,7 @@ TEST_F(HandoffQueueTest, TakesBackOnce) {
   EXPECT_FALSE(queue_.TakeBack()->has_value());
 }
 
-TEST_F(HandoffQueueTest, OutlivesAChildThatDiesBeforeItAcknowledges) {
+TEST_F(HandoffQueueTest, KeepsMessageOfChildThatDiesBeforeAcknowledging) {
   OfferIt();
   const pid_t child = fork();
   if (child == 0) _exit(queue_.Await().ok() ? 0 : 1);
@@ -188,7 +189,7 @@ TEST_F(HandoffQueueTest, OutlivesAChildThatDiesBeforeItAcknowledges) {
   ExpectIsIt(**std::move(taken));
 }
 
-TEST_F(HandoffQueueTest, SeesAnAcknowledgementOfAnotherProcess) {
+TEST_F(HandoffQueueTest, NoticesAcknowledgementOfAnotherProcess) {
   OfferIt();
   const pid_t child = fork();
   if (child == 0) {
@@ -202,7 +203,7 @@ TEST_F(HandoffQueueTest, SeesAnAcknowledgementOfAnotherProcess) {
   EXPECT_TRUE(queue_.Empty());
 }
 
-// The kernel's copy is the last one.
+// The copy in the queue is the last one.
 TEST_F(HandoffQueueTest, HoldsTheConnectionForAsLongAsTheMessageWaits) {
   OfferIt();
   { const Connection closed = std::move(pair_.connection); }
@@ -228,12 +229,12 @@ TEST_F(HandoffQueueTest, KeepsAnIpv6ScopeAndTheTimeToTheNanosecond) {
   EXPECT_EQ(back.accepted_at(), accepted_at);
 }
 
-TEST_F(HandoffQueueTest, EndsWhenNobodyIsLeftWhoCouldOffer) {
+TEST_F(HandoffQueueTest, EndsWhenNoProcessCanOffer) {
   OfferIt();
   const pid_t child = fork();
   if (child == 0) {
     close(queue_.fd_to_offer());
-    if (!queue_.Await().ok()) _exit(1);  // what was offered comes first
+    if (!queue_.Await().ok()) _exit(1);  // the offered connection comes first
     queue_.Acknowledge();
     _exit(absl::IsOutOfRange(queue_.Await().status()) ? 0 : 2);
   }
@@ -243,7 +244,7 @@ TEST_F(HandoffQueueTest, EndsWhenNobodyIsLeftWhoCouldOffer) {
   EXPECT_EQ(status, 0);
 }
 
-TEST_F(HandoffQueueTest, SaysThatItIsFullInsteadOfWaiting) {
+TEST_F(HandoffQueueTest, ReturnsUnavailableInsteadOfBlocking) {
   int offered = 0;
   absl::Status status;
   while ((status = queue_.Offer(kTicket, pair_.connection)).ok()) {
@@ -257,7 +258,7 @@ TEST_F(HandoffQueueTest, SaysThatItIsFullInsteadOfWaiting) {
   ExpectIsIt(*queue_.Await());
 }
 
-TEST_F(HandoffQueueTest, LeavesTheConnectionWhereItIsIfNoDescriptorIsFree) {
+TEST_F(HandoffQueueTest, KeepsConnectionInQueueIfNoDescriptorIsFree) {
   OfferIt();
   rlimit before;
   ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
@@ -277,7 +278,7 @@ TEST_F(HandoffQueueTest, LeavesTheConnectionWhereItIsIfNoDescriptorIsFree) {
   ExpectIsIt(**std::move(relieved));
 }
 
-// What somebody might send who is not Offer().
+// A message that a sender other than Offer() might send.
 struct Forgery {
   const char* name;
   void (*edit)(std::string& bytes);
@@ -291,7 +292,7 @@ void LeaveIt(std::string& /*bytes*/) {}
 class ForgedMessageTest : public HandoffQueueTest,
                           public ::testing::WithParamInterface<Forgery> {};
 
-TEST_P(ForgedMessageTest, IsAnErrorAndLeavesNoDescriptorBehind) {
+TEST_P(ForgedMessageTest, IsAnErrorAndLeaksNoDescriptor) {
   const Forgery& forgery = GetParam();
   std::string bytes = WholeMessage();
   forgery.edit(bytes);
@@ -312,7 +313,7 @@ TEST_P(ForgedMessageTest, IsAnErrorAndLeavesNoDescriptorBehind) {
   EXPECT_EQ(DescriptorsOf("self"), before);
   EXPECT_THAT(queue_.TakeBack(), StatusIs(forgery.code));
   EXPECT_EQ(DescriptorsOf("self"), before);
-  // It does no harm to the next one.
+  // The next message is not affected.
   queue_.Acknowledge();
   const int off = 0;
   setsockopt(queue_.fd_to_await(), SOL_SOCKET, SO_PASSCRED, &off, sizeof(off));
@@ -339,7 +340,7 @@ INSTANTIATE_TEST_SUITE_P(
         Forgery{"IsHuge", [](std::string& b) { b.resize(60000); }, 1},
         Forgery{"IsEmptyButForADescriptor", [](std::string& b) { b.clear(); },
                 1},
-        // The kernel tells it from the end of the queue no more than we do.
+        // The kernel reports it in the same way as the end of the queue.
         Forgery{"IsEmpty", [](std::string& b) { b.clear(); }, 0,
                 absl::StatusCode::kOutOfRange},
         Forgery{"IsNotMarked", [](std::string& b) { b[kMagicAt] ^= 1; }, 1},
@@ -355,12 +356,13 @@ INSTANTIATE_TEST_SUITE_P(
         Forgery{"HasAsManyDescriptorsAsThereMayBe", LeaveIt, 253},
         Forgery{"IsShortAndHasManyDescriptors",
                 [](std::string& b) { b.resize(8); }, 100},
-        // There is no room for both; as if no descriptor were free.
+        // The control buffer has no room for both; the error is that for no
+        // free descriptor.
         Forgery{"HasCredentials", LeaveIt, 1,
                 absl::StatusCode::kResourceExhausted, true}),
     [](const auto& info) { return info.param.name; });
 
-TEST_F(HandoffQueueTest, DropsCredentialsThatNobodyAskedFor) {
+TEST_F(HandoffQueueTest, DropsUnrequestedCredentials) {
   SendRaw(queue_, WholeMessage(), {pair_.connection.fd()},
           /*with_credentials=*/true);
   ExpectIsIt(*queue_.Await());
@@ -385,9 +387,9 @@ TEST_F(HandoffQueueTest, KeepsTheEndsOfAUnixConnection) {
   queue_.Acknowledge();
 }
 
-// Code that has held the queue may have changed the socket, which the parent
+// Code that has held the queue may have changed the open file, which the parent
 // shares.
-TEST_F(HandoffQueueTest, IsAnErrorToAwaitIfTheQueueDoesNotWait) {
+TEST_F(HandoffQueueTest, AwaitFailsOnNonBlockingQueue) {
   const int on = 1;
   ASSERT_EQ(ioctl(queue_.fd_to_await(), FIONBIO, &on), 0);
   EXPECT_FALSE(queue_.Await().ok());

@@ -12,15 +12,15 @@
 
 namespace brood::net {
 
-// Instant is a point in time that no one can set back.
+// Instant is a point in time of the monotonic clock.
 //
-// Deadlines and ages are measured on the monotonic clock, which a change of the
-// machine's date does not move. absl::Time is the date; where an Instant is
-// wanted it does not compile. Lengths of time are absl::Duration.
+// Deadlines and ages are measured on this clock, because a change of the
+// machine's date does not move it. absl::Time is the date, and does not convert
+// to an Instant. Lengths of time are absl::Duration.
 //
-// Works in every process; instants of a parent are valid in its children. A
-// value; nothing here can fail. What lies outside of the range of a type
-// becomes the nearest value inside.
+// Works in every process; an instant of a parent is valid in its children. A
+// value. No errors: a result outside of the range of its type becomes the
+// nearest value inside.
 //
 // Example:
 //   const Instant deadline = After(Now(), absl::Seconds(5));
@@ -28,18 +28,19 @@ namespace brood::net {
 //   if (left == absl::ZeroDuration()) return ExitCode::kDeadlineExceeded;
 using Instant = std::chrono::steady_clock::time_point;
 
-// Returns the deadline of a wait without one. (A function, because a constant
-// lies in a page that each child would have to map.)
+// Returns the deadline of a wait that has none. (A function, because a constant
+// would lie in a page that each child has to map.)
 constexpr Instant Never() { return Instant::max(); }
 
 // Returns the present.
 inline Instant Now() { return std::chrono::steady_clock::now(); }
 
-// Returns the instant that is `length` after `start`; Never() if that is beyond
-// all time, and Instant::min() if it is before.
+// Returns the instant that is `length` after `start`; Never() if it is later
+// than every Instant, and Instant::min() if it is earlier.
 inline Instant After(Instant start, absl::Duration length) {
   if (start == Never()) return Never();
-  // The difference of two instants may overflow, that of two durations not.
+  // The difference of two instants may overflow; that of two durations does
+  // not.
   const absl::Duration at = absl::FromChrono(start.time_since_epoch()) + length;
   if (at >= absl::FromChrono(Never().time_since_epoch())) return Never();
   return Instant(absl::ToChronoNanoseconds(at));
@@ -55,8 +56,8 @@ inline absl::Duration TimeUntil(Instant deadline, Instant now) {
 }
 
 // Returns `length` for a system call that takes milliseconds as an int: rounded
-// up, so that nothing is too early, and at most INT_MAX (24.8 days), after
-// which the caller looks again. A negative length becomes zero.
+// up, so that a wait does not end too early, and at most INT_MAX (24.8 days),
+// after which the caller must wait again. A negative length becomes zero.
 inline int KernelMilliseconds(absl::Duration length) {
   const absl::Duration whole = absl::Ceil(length, absl::Milliseconds(1));
   return static_cast<int>(

@@ -14,7 +14,7 @@ namespace {
 
 const Instant kStart = Instant() + std::chrono::hours(1000);
 
-TEST(InstantTest, IsNeverSetBack) {
+TEST(InstantTest, NeverGoesBack) {
   Instant last = Now();
   for (int i = 0; i < 1000; ++i) {
     const Instant now = Now();
@@ -35,7 +35,7 @@ TEST(InstantTest, TimeUntilIsZeroWhenTheDeadlineHasPassed) {
   EXPECT_EQ(TimeUntil(kStart, After(kStart, absl::Seconds(3))),
             absl::ZeroDuration());
   EXPECT_EQ(TimeUntil(kStart, kStart), absl::ZeroDuration());
-  // The difference does not fit into any number of nanoseconds.
+  // The difference does not fit into an int64_t of nanoseconds.
   EXPECT_EQ(TimeUntil(Instant::min(), kStart), absl::ZeroDuration());
 }
 
@@ -46,7 +46,7 @@ TEST(InstantTest, NothingComesAfterNever) {
 }
 
 // F27c: the difference of two such instants overflows.
-TEST(InstantTest, WhatIsBeforeAllTimeIsItsBeginning) {
+TEST(InstantTest, ClampsToTheEarliestInstant) {
   EXPECT_EQ(After(Instant::min(), absl::ZeroDuration()), Instant::min());
   EXPECT_EQ(After(Instant::min(), -absl::Seconds(1)), Instant::min());
   EXPECT_EQ(After(kStart, -absl::InfiniteDuration()), Instant::min());
@@ -58,7 +58,7 @@ TEST(InstantTest, WhatIsBeforeAllTimeIsItsBeginning) {
 }
 
 // F27c: 49.7 days are 2^32 ms, and 24.8 days are 2^31.
-TEST(InstantTest, NoLengthIsTooLongForAnInt) {
+TEST(InstantTest, ClampsLengthsToTheRangeOfInt) {
   EXPECT_EQ(KernelMilliseconds(absl::Nanoseconds(1)), 1);
   EXPECT_EQ(KernelMilliseconds(absl::Milliseconds(1500)), 1500);
   EXPECT_EQ(KernelMilliseconds(-absl::Seconds(1)), 0);
@@ -79,13 +79,13 @@ TEST(InstantTest, NeverIsInfinitelyFar) {
   EXPECT_EQ(TimeUntil(Never(), Never()), absl::InfiniteDuration());
 }
 
-TEST(InstantTest, WhatLiesBeyondAllTimeIsNever) {
+TEST(InstantTest, ReturnsNeverForInstantsOutOfRange) {
   EXPECT_EQ(After(kStart, absl::InfiniteDuration()), Never());
   EXPECT_EQ(After(kStart, absl::Hours(24 * 365 * 1000)), Never());
   EXPECT_LT(After(kStart, absl::Hours(24 * 365 * 100)), Never());
 }
 
-TEST(InstantTest, HasAResultAtBothEndsOfTime) {
+TEST(InstantTest, DoesNotOverflowAtEitherEndOfTime) {
   const absl::Duration kAges = absl::Hours(24 * 365 * 1000);
   for (const absl::Duration length :
        {absl::ZeroDuration(), absl::Nanoseconds(1), absl::Hours(1), kAges}) {

@@ -15,8 +15,8 @@
 namespace brood::net {
 namespace {
 
-// Sleeps until `fd` is ready for `events` or in error, so that the next try
-// gets somewhere; DeadlineExceeded if that does not happen in time.
+// Sleeps until `fd` is ready for `events` or in error, so that the next call
+// does not block. Returns DeadlineExceeded after `deadline`.
 absl::Status AwaitReady(int fd, short events, Instant deadline,
                         const char* call) {
   for (;;) {
@@ -37,7 +37,7 @@ absl::Status AwaitReady(int fd, short events, Instant deadline,
 }
 
 // Repeats `transfer(flags)`, a recv or a send, until it moves bytes or fails
-// for good. Without a deadline the call itself does the waiting.
+// for good. Without a deadline the call itself waits.
 template <typename Transfer>
 absl::StatusOr<size_t> MoveSome(int fd, short events, Instant deadline,
                                 const char* call, Transfer transfer) {
@@ -90,8 +90,9 @@ absl::Status WriteFull(const Socket& socket, absl::string_view bytes,
 
 namespace {
 
-// A unix socket can't discard bytes without giving them to somebody. In a
-// function of its own, so that the room is taken by nobody else.
+// Receives and discards at most `max_size` bytes of a unix socket, for which
+// MSG_TRUNC needs a buffer. In a function of its own, so that the buffer is not
+// part of the stack frame of Linger().
 __attribute__((noinline)) ssize_t ReadAndForget(int fd, size_t max_size) {
   char forgotten[1024];
   return TEMP_FAILURE_RETRY(
@@ -101,11 +102,12 @@ __attribute__((noinline)) ssize_t ReadAndForget(int fd, size_t max_size) {
 }  // namespace
 
 absl::Status Linger(const Socket& socket, size_t max_size,
-                    absl::Duration patience) {
-  // Most clients have ended their side by now, and that is all there is to it.
+                    absl::Duration timeout) {
+  // Set on the first wait: most clients have ended their side by now, and the
+  // clock is not read for them.
   absl::optional<Instant> deadline;
   for (;;) {
-    // MSG_TRUNC: TCP discards the bytes in the kernel, no buffer is needed.
+    // With MSG_TRUNC, TCP discards the bytes in the kernel and needs no buffer.
     ssize_t discarded = TEMP_FAILURE_RETRY(
         recv(socket.fd(), nullptr, max_size, MSG_TRUNC | MSG_DONTWAIT));
     if (discarded < 0 && errno == EFAULT) {
@@ -119,9 +121,10 @@ absl::Status Linger(const Socket& socket, size_t max_size,
       if (shutdown(socket.fd(), SHUT_WR) < 0) {
         return absl::ErrnoToStatus(errno, "shutdown");
       }
-      deadline = After(Now(), patience);
+      deadline = After(Now(), timeout);
     }
-    // Asked after each piece too, or a flood would keep us here for ever.
+    // Called after each piece too: otherwise a peer that never stops sending
+    // would keep this loop running without a limit.
     absl::Status ready = AwaitReady(socket.fd(), POLLIN, *deadline, "recv");
     if (!ready.ok()) return ready;
   }

@@ -34,13 +34,14 @@ using ::brood::testing::StatusIs;
 using ::testing::HasSubstr;
 
 constexpr absl::Duration kSoon = absl::Milliseconds(30);
-// For what must happen, and what the far end does: it never runs out in a test
+// For events that must happen, and for the other end: never expires in a test
 // that passes.
-constexpr absl::Duration kPatience = absl::Seconds(10);
+constexpr absl::Duration kTestTimeout = absl::Seconds(10);
 
 Instant In(absl::Duration length) { return After(Now(), length); }
 
-// More than the kernel buffers for one connection, and no piece like another.
+// Returns more bytes than the kernel buffers for one connection, no two parts
+// of which are equal.
 const std::string& ManyBytes() {
   static const std::string* const kBytes = [] {
     auto* bytes = new std::string;
@@ -67,7 +68,7 @@ class IoTest : public LeakCheck, public ::testing::WithParamInterface<bool> {
     peer().Close();
   }
   void SendFromPeer(absl::string_view bytes) {
-    ASSERT_THAT(WriteFull(peer(), bytes, In(kPatience)), IsOk());
+    ASSERT_THAT(WriteFull(peer(), bytes, In(kTestTimeout)), IsOk());
   }
   // Writes ManyBytes() to a peer that calls `start` and then reads them all.
   void WriteManyBytes(Instant deadline, const std::function<void()>& start) {
@@ -76,7 +77,7 @@ class IoTest : public LeakCheck, public ::testing::WithParamInterface<bool> {
     std::thread reader([&] {
       start();
       EXPECT_THAT(ReadFull(peer(), absl::MakeSpan(&received[0], sent.size()),
-                           In(kPatience)),
+                           In(kTestTimeout)),
                   IsOk());
     });
     EXPECT_THAT(WriteFull(ours(), sent, deadline), IsOk());
@@ -92,7 +93,7 @@ INSTANTIATE_TEST_SUITE_P(OnSocketsThatBlockAndThatDoNot, IoTest,
                            return info.param ? "NonBlocking" : "Blocking";
                          });
 
-TEST_P(IoTest, ReadSomeGivesWhatThereIsAndNoMoreThanThereIsRoomFor) {
+TEST_P(IoTest, ReadSomeReturnsArrivedBytesUpToTheSizeOfTheBuffer) {
   SendFromPeer("hello");
   char bytes[4];
   EXPECT_THAT(ReadSome(ours(), absl::MakeSpan(bytes)), IsOkAndHolds(4));
@@ -101,7 +102,7 @@ TEST_P(IoTest, ReadSomeGivesWhatThereIsAndNoMoreThanThereIsRoomFor) {
   EXPECT_EQ(bytes[0], 'o');
 }
 
-TEST_P(IoTest, ReadSomeGivesZeroWhenThePeerWillSendNoMore) {
+TEST_P(IoTest, ReadSomeReturnsZeroAtTheEndOfTheStream) {
   peer().Close();
   char byte;
   EXPECT_THAT(ReadSome(ours(), absl::MakeSpan(&byte, 1)), IsOkAndHolds(0));
@@ -109,15 +110,15 @@ TEST_P(IoTest, ReadSomeGivesZeroWhenThePeerWillSendNoMore) {
               IsOkAndHolds(0));
 }
 
-TEST_P(IoTest, ReadSomeTakesWhatIsThereThoughTheDeadlineHasPassed) {
+TEST_P(IoTest, ReadSomeReadsArrivedBytesAfterTheDeadline) {
   SendFromPeer("x");
   char byte;
   EXPECT_THAT(ReadSome(ours(), absl::MakeSpan(&byte, 1), In(-kSoon)),
               IsOkAndHolds(1));
 }
 
-TEST_P(IoTest, ReadFullPutsSingleBytesTogether) {
-  for (Instant deadline : {Never(), In(kPatience)}) {
+TEST_P(IoTest, ReadFullJoinsSingleBytes) {
+  for (Instant deadline : {Never(), In(kTestTimeout)}) {
     std::thread writer([this] {
       for (char byte = 'a'; byte <= 'z'; ++byte) {
         SendFromPeer(absl::string_view(&byte, 1));
@@ -130,17 +131,17 @@ TEST_P(IoTest, ReadFullPutsSingleBytesTogether) {
   }
 }
 
-TEST_P(IoTest, ReadFullOfNothingWaitsForNothing) {
+TEST_P(IoTest, ReadFullOfZeroBytesDoesNotWait) {
   EXPECT_THAT(ReadFull(ours(), {}), IsOk());
 }
 
 TEST_P(IoTest, WriteFullWritesMoreThanTheKernelTakesAtATime) {
-  for (Instant deadline : {Never(), In(kPatience)}) {
+  for (Instant deadline : {Never(), In(kTestTimeout)}) {
     WriteManyBytes(deadline, [] {});
   }
 }
 
-TEST_P(IoTest, ReadSaysThatTheDeadlinePassedAndNotSooner) {
+TEST_P(IoTest, ReadFailsAtTheDeadlineAndNotEarlier) {
   const Instant deadline = In(kSoon);
   char byte;
   EXPECT_THAT(
@@ -158,7 +159,7 @@ TEST_P(IoTest, ReadFullCountsItsDeadlineFromItsStart) {
   EXPECT_GE(Now(), deadline);
 }
 
-TEST_P(IoTest, WriteFullSaysThatThePeerTookTooLittleInTime) {
+TEST_P(IoTest, WriteFullFailsAtTheDeadlineIfThePeerDoesNotRead) {
   const Instant deadline = In(kSoon);
   EXPECT_THAT(
       WriteFull(ours(), ManyBytes(), deadline),
@@ -166,7 +167,7 @@ TEST_P(IoTest, WriteFullSaysThatThePeerTookTooLittleInTime) {
   EXPECT_GE(Now(), deadline);
 }
 
-TEST_P(IoTest, ReadFullSaysHowMuchTheStreamLackedAtItsEnd) {
+TEST_P(IoTest, ReadFullReportsTheNumberOfMissingBytes) {
   SendFromPeer("abc");
   peer().Close();
   char bytes[10];
@@ -181,7 +182,7 @@ TEST_P(IoTest, AResetIsUnavailableAndNamesTheCall) {
               StatusIs(absl::StatusCode::kUnavailable, HasSubstr("recv")));
 }
 
-// It would end the process: SIGPIPE is not ignored here.
+// A SIGPIPE would end this process, which does not ignore it.
 TEST_P(IoTest, WritingToAPeerThatIsGoneRaisesNoSignal) {
   ResetByPeer();
   char byte;
@@ -197,38 +198,40 @@ TEST_P(IoTest, LingerEndsOurSideAndAwaitsThePeersEnd) {
   ASSERT_THAT(WriteFull(ours(), "bye"), IsOk());
   std::thread far_end([this] {
     char bytes[3];
-    EXPECT_THAT(ReadFull(peer(), absl::MakeSpan(bytes), In(kPatience)), IsOk());
-    EXPECT_THAT(ReadSome(peer(), absl::MakeSpan(bytes), In(kPatience)),
+    EXPECT_THAT(ReadFull(peer(), absl::MakeSpan(bytes), In(kTestTimeout)),
+                IsOk());
+    EXPECT_THAT(ReadSome(peer(), absl::MakeSpan(bytes), In(kTestTimeout)),
                 IsOkAndHolds(0));
     peer().Close();
   });
-  EXPECT_THAT(Linger(ours(), 1024, kPatience), IsOk());
+  EXPECT_THAT(Linger(ours(), 1024, kTestTimeout), IsOk());
   far_end.join();
 }
 
-// What Linger is for: unread bytes would make the close a reset, and the reset
-// would take the reply along.
-TEST_P(IoTest, LingerThrowsAwayWhatWouldResetTheReply) {
+// The purpose of Linger(): with unread bytes the close would be a reset, and
+// the peer would lose the reply.
+TEST_P(IoTest, LingerDiscardsBytesThatWouldResetTheReply) {
   const std::string flood(200 << 10, 'x');
   SendFromPeer(flood);
   shutdown(peer().fd(), SHUT_WR);
   ASSERT_THAT(WriteFull(ours(), "bye"), IsOk());
-  EXPECT_THAT(Linger(ours(), 1000, kPatience), IsOk());
+  EXPECT_THAT(Linger(ours(), 1000, kTestTimeout), IsOk());
   { const net::Connection closed = std::move(pair_.connection); }
   char bytes[3];
-  EXPECT_THAT(ReadFull(peer(), absl::MakeSpan(bytes), In(kPatience)), IsOk());
-  EXPECT_THAT(ReadSome(peer(), absl::MakeSpan(bytes), In(kPatience)),
+  EXPECT_THAT(ReadFull(peer(), absl::MakeSpan(bytes), In(kTestTimeout)),
+              IsOk());
+  EXPECT_THAT(ReadSome(peer(), absl::MakeSpan(bytes), In(kTestTimeout)),
               IsOkAndHolds(0));
 }
 
-TEST_P(IoTest, LingerLosesItsPatienceWithAPeerThatStays) {
+TEST_P(IoTest, LingerStopsAtTheTimeoutIfThePeerStays) {
   const Instant soon = In(kSoon);
   EXPECT_THAT(Linger(ours(), 1024, kSoon),
               StatusIs(absl::StatusCode::kDeadlineExceeded));
   EXPECT_GE(Now(), soon);
 }
 
-TEST_P(IoTest, LingerLosesItsPatienceWithAPeerThatNeverStopsSending) {
+TEST_P(IoTest, LingerStopsAtTheTimeoutIfThePeerNeverStopsSending) {
   std::thread flood([this] {
     const std::string piece(1000, 'x');
     while (send(peer().fd(), piece.data(), piece.size(), MSG_NOSIGNAL) > 0) {
@@ -241,9 +244,9 @@ TEST_P(IoTest, LingerLosesItsPatienceWithAPeerThatNeverStopsSending) {
   flood.join();
 }
 
-TEST_P(IoTest, LingerSaysThatThePeerIsGone) {
+TEST_P(IoTest, LingerReportsThatThePeerIsGone) {
   ResetByPeer();
-  EXPECT_THAT(Linger(ours(), 1024, kPatience),
+  EXPECT_THAT(Linger(ours(), 1024, kTestTimeout),
               StatusIs(absl::StatusCode::kUnavailable, HasSubstr("recv")));
 }
 
@@ -268,7 +271,7 @@ class Storm {
     sigset_t alarm;
     sigemptyset(&alarm);
     sigaddset(&alarm, SIGALRM);
-    pthread_sigmask(SIG_BLOCK, &alarm, nullptr);  // so the main thread gets it
+    pthread_sigmask(SIG_BLOCK, &alarm, nullptr);  // the main thread gets it
     for (int i = 0; i < 10; ++i) TEMP_FAILURE_RETRY(sem_wait(&interrupted_));
   }
 
@@ -279,7 +282,7 @@ class Storm {
 sem_t Storm::interrupted_;
 
 TEST_P(IoTest, ReadFullIsNotInterrupted) {
-  for (Instant deadline : {Never(), In(kPatience)}) {
+  for (Instant deadline : {Never(), In(kTestTimeout)}) {
     const Storm storm;
     std::thread writer([this] {
       for (absl::string_view half : {"hello ", "world"}) {
@@ -295,7 +298,7 @@ TEST_P(IoTest, ReadFullIsNotInterrupted) {
 }
 
 TEST_P(IoTest, WriteFullIsNotInterrupted) {
-  for (Instant deadline : {Never(), In(kPatience)}) {
+  for (Instant deadline : {Never(), In(kTestTimeout)}) {
     const Storm storm;
     // By then the writer has filled the buffers, and waits.
     WriteManyBytes(deadline, Storm::AwaitTen);
@@ -308,11 +311,11 @@ TEST_P(IoTest, LingerIsNotInterrupted) {
     Storm::AwaitTen();
     peer().Close();
   });
-  EXPECT_THAT(Linger(ours(), 1024, kPatience), IsOk());
+  EXPECT_THAT(Linger(ours(), 1024, kTestTimeout), IsOk());
   far_end.join();
 }
 
-TEST_P(IoTest, ADeadlineHoldsInAStorm) {
+TEST_P(IoTest, DeadlineHoldsDespiteInterruptions) {
   const Storm storm;
   const Instant deadline = In(kSoon);
   char byte;
@@ -321,8 +324,9 @@ TEST_P(IoTest, ADeadlineHoldsInAStorm) {
   EXPECT_GE(Now(), deadline);
 }
 
-// Which can not discard what nobody takes.
-TEST(UnixIoTest, LingerTakesWhatStillComes) {
+// On a unix socket the kernel cannot discard unread bytes: Linger() needs a
+// buffer.
+TEST(UnixIoTest, LingerDiscardsLateBytesOfAUnixSocket) {
   int ends[2];
   ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
   const Socket ours = Socket::Adopt(ends[0]);

@@ -26,7 +26,8 @@ namespace brood::net {
 namespace {
 
 constexpr int kFirst = STDERR_FILENO + 1;
-// LISTEN_PIDFDID is of later managers than we ask: the pid is enough.
+// LISTEN_PIDFDID is of later service managers. It is removed and not read: the
+// pid is enough.
 constexpr const char* kVariables[] = {"LISTEN_PID", "LISTEN_FDS",
                                       "LISTEN_FDNAMES", "LISTEN_PIDFDID"};
 
@@ -42,7 +43,8 @@ absl::Status Wrong(absl::string_view variable, absl::string_view value,
       absl::StrCat(variable, "=", absl::CHexEscape(value), ": ", why));
 }
 
-// Decimal digits alone, no sign, no leading zero: from 1 to `most`.
+// Returns the number that `text` is, from 1 to `most`: decimal digits alone,
+// without a sign and without a leading zero.
 bool ParseCount(absl::string_view text, int most, int* number) {
   return !text.empty() && !absl::StartsWith(text, "0") &&
          std::all_of(text.begin(), text.end(), absl::ascii_isdigit) &&

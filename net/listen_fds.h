@@ -1,29 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// InheritedSockets: what the service manager opened for this program.
-//
-// The rules of sd_listen_fds(3). LISTEN_FDS says how many descriptors there
-// are, from 3 on; LISTEN_FDNAMES, if it is there, what each is called; and
-// LISTEN_PID for which process: if that is another one, or none, there is
-// nothing for us. The variables are removed in any case, since no child of ours
-// is meant; and each descriptor is made close-on-exec, as no child of a child
-// is meant either.
-//
-// For the beginning of a program, before it opens anything else: which
-// descriptors are meant is known by their numbers alone. Changes the
-// environment, so there must be no threads.
-//
-// Errors: InvalidArgument, naming the variable and its value, for what no
-// service manager says. Descriptors that it may have meant are then closed.
-//
-// Example:
-//   absl::StatusOr<std::vector<InheritedSocket>> sockets =
-//       TakeInheritedSockets();
-//   if (!sockets.ok()) return sockets.status();
-//   for (InheritedSocket& inherited : *sockets) {
-//     auto listener = Listener::Adopt(std::move(inherited.socket));
-//   }
-
 #ifndef BROOD_NET_LISTEN_FDS_H_
 #define BROOD_NET_LISTEN_FDS_H_
 
@@ -35,15 +11,40 @@
 
 namespace brood::net {
 
+// InheritedSocket is a descriptor that the service manager opened for this
+// program. A resource: it is moved, never copied.
 struct InheritedSocket {
+  // Owns the descriptor, which is close-on-exec.
   Socket socket;
-  std::string name;  // of LISTEN_FDNAMES; empty if that was not given
+  // The name of the descriptor in LISTEN_FDNAMES; empty if that is not set.
+  std::string name;
 };
 
-// Returns them in the order of their numbers. Does not check that they are
-// sockets. If the variables are well-formed and have nothing for this process,
-// `ignored` is set to the reason: they are for another process, only some of
-// them are set, or LISTEN_FDS is 0. Without variables it stays as it is.
+// Returns the descriptors that the service manager passed to this process, in
+// the order of their numbers, by the rules of sd_listen_fds(3): LISTEN_FDS is
+// their number, from descriptor 3 on; LISTEN_FDNAMES has their names; and
+// LISTEN_PID is the process that they are for. Does not check that they are
+// sockets. Removes the variables in any case, because they are not for the
+// children of this process.
+//
+// If the variables are well-formed and have nothing for this process, `ignored`
+// is set to the reason: they are for another process, only some of them are
+// set, or LISTEN_FDS is 0. Without the variables `ignored` stays as it is.
+//
+// Must be called at the beginning of a program, before it opens a descriptor,
+// because descriptors are identified by their numbers alone; and before it has
+// threads, because the environment changes.
+//
+// Errors: InvalidArgument, naming the variable and its value, if a value is
+// malformed. The descriptors that the variables may stand for are then closed.
+//
+// Example:
+//   absl::StatusOr<std::vector<InheritedSocket>> sockets =
+//       TakeInheritedSockets();
+//   if (!sockets.ok()) return sockets.status();
+//   for (InheritedSocket& inherited : *sockets) {
+//     auto listener = Listener::Adopt(std::move(inherited.socket));
+//   }
 absl::StatusOr<std::vector<InheritedSocket>> TakeInheritedSockets(
     std::string* ignored = nullptr);
 

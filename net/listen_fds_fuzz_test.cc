@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What holds for TakeInheritedSockets() whatever a service manager says: the
-// variables are gone, and each descriptor is taken, closed or left alone as
-// they have it.
+// Checks TakeInheritedSockets() with any values of the variables: the variables
+// are removed, and each descriptor is taken, closed or left alone as they
+// require.
 //
 // An input is PID|FDS|NAMES, the values of LISTEN_PID, LISTEN_FDS and
-// LISTEN_FDNAMES; "?" is a variable that is not there, as is one that is left
-// out at the end. A LISTEN_PID of "self" is the number of this process.
+// LISTEN_FDNAMES; "?" stands for a variable that is not set, as is one that is
+// left out at the end. A LISTEN_PID of "self" is the number of this process.
 
 #include <unistd.h>
 
@@ -44,7 +44,7 @@ constexpr int kCount = StagedProcess::kCount;
 
 struct Input {
   std::vector<std::string> environment;
-  bool for_us = false;  // there are descriptors, and this process is meant
+  bool for_us = false;  // there are descriptors for this process
   bool for_another = false;
   bool says_none = false;
   int meant = 0;  // how many, if the text is a number
@@ -70,7 +70,7 @@ Input Read(absl::string_view text) {
     if (i == 2) input.names = value;
   }
   int number = 0;
-  // Beyond the last of all numbers it is not known what is meant.
+  // A number beyond the range of int does not identify descriptors.
   if (absl::SimpleAtoi(fds, &number) && absl::StrCat(number) == fds &&
       number <= INT_MAX - kFirst) {
     input.meant = std::max(0, number);
@@ -83,7 +83,7 @@ Input Read(absl::string_view text) {
   return input;
 }
 
-// That `sockets` are those that `input` means.
+// Requires that `sockets` are the descriptors of `input`.
 void RequireTaken(const Input& input,
                   const std::vector<InheritedSocket>& sockets) {
   const int count = static_cast<int>(sockets.size());
@@ -103,7 +103,7 @@ void RequireTaken(const Input& input,
           "the names are those that were given", input.names);
   Require(StagedProcess::AreTaken(kFirst, count), "none is for a child");
   Require(StagedProcess::AreUntouched(kFirst + count, kCount - count),
-          "what is not meant is left alone");
+          "other descriptors are left alone");
 }
 
 }  // namespace
@@ -136,14 +136,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
               "an error is an invalid argument that names its variable");
       brood::testing::RequireOneLine(sockets.status());
       Require(!input.for_another, "what is for another is no error of ours");
-      // Those that it may have meant: no more than there are.
+      // The descriptors that the input may stand for: no more than are open.
       if (input.for_us) gone = std::min(input.meant, kCount);
     }
   }
   Require(StagedProcess::AreClosed(kFirst, gone),
-          "what is meant is closed when nobody owns it any more");
+          "descriptors of the input are closed when they have no owner");
   Require(StagedProcess::AreUntouched(kFirst + gone, kCount - gone),
-          "what is not meant is left alone");
+          "other descriptors are left alone");
   Require(StagedProcess::AreClosed(StagedProcess::kFree, 1),
           "no other descriptor is opened");
   return 0;

@@ -34,7 +34,7 @@ using ::testing::IsEmpty;
 using ::testing::Property;
 using ::testing::StartsWith;
 
-// What the process finds; "PID" stands for its own.
+// The variables that the process finds; "PID" stands for its own number.
 struct Environment {
   absl::optional<std::string> pid, fds, names;
 };
@@ -77,7 +77,7 @@ void InProgramWith(const Environment& environment, int open,
 
 class InheritedSocketsTest : public ::brood::testing::LeakCheck {};
 
-TEST_F(InheritedSocketsTest, AreThoseFromThreeOnAndNotForChildren) {
+TEST_F(InheritedSocketsTest, StartAtDescriptorThreeAndAreCloseOnExec) {
   InProgramWith({"PID", "2", "http:admin"}, 3, [] {
     const auto sockets = TakeInheritedSockets();
     ASSERT_THAT(
@@ -89,7 +89,7 @@ TEST_F(InheritedSocketsTest, AreThoseFromThreeOnAndNotForChildren) {
                   Field(&InheritedSocket::name, "admin")))));
     EXPECT_EQ(fcntl(3, F_GETFD), FD_CLOEXEC);
     EXPECT_EQ(fcntl(4, F_GETFD), FD_CLOEXEC);
-    EXPECT_EQ(fcntl(5, F_GETFD), 0) << "it is somebody else's";
+    EXPECT_EQ(fcntl(5, F_GETFD), 0) << "not one of the inherited sockets";
   });
 }
 
@@ -107,11 +107,11 @@ TEST_F(InheritedSocketsTest, AreTakenOnce) {
   });
 }
 
-// As sd_listen_fds(3) has it: no error, and nothing is touched but the
-// variables. The caller learns why (O19): variables for another process, for
-// the parent of this one, of a shell between the manager and this program, and
-// each way to have only some of them.
-TEST_F(InheritedSocketsTest, AreNotOursWhenTheyAreNotForThisProcess) {
+// As in sd_listen_fds(3): no error, and nothing changes but the variables. The
+// caller gets the reason (O19). Tested: variables for another process, for the
+// parent of this one, of a shell between the manager and this program, and each
+// incomplete set of variables.
+TEST_F(InheritedSocketsTest, AreEmptyWithAReasonIfForAnotherProcess) {
   const std::string parent = absl::StrCat(getpid());
   const struct {
     Environment environment;
@@ -145,7 +145,7 @@ TEST_F(InheritedSocketsTest, AreNotOursWhenTheyAreNotForThisProcess) {
   }
 }
 
-TEST_F(InheritedSocketsTest, AreNotMissedWhereThereIsNoServiceManager) {
+TEST_F(InheritedSocketsTest, AreEmptyWithoutAServiceManager) {
   InProgramWith({}, 1, [] {
     std::string ignored;
     EXPECT_THAT(TakeInheritedSockets(&ignored), IsOkAndHolds(IsEmpty()));
@@ -154,7 +154,7 @@ TEST_F(InheritedSocketsTest, AreNotMissedWhereThereIsNoServiceManager) {
 }
 
 // R47.
-TEST_F(InheritedSocketsTest, AreNoneIfAVariableIsWrong) {
+TEST_F(InheritedSocketsTest, AreAnErrorIfAVariableIsMalformed) {
   const struct {
     Environment environment;
     const char* what;

@@ -43,20 +43,24 @@ absl::optional<PeerAddress> LocalAddress(int fd) {
   return PeerAddress::FromSockaddr(address);
 }
 
-// Connections inherit it.
+// Turns off Nagle's algorithm, for the connections too, which inherit the
+// option. Otherwise a reply in two pieces would wait for the client's delayed
+// acknowledgement (40 ms).
 bool SendAtOnce(int fd) {
   const int on = 1;
   return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) == 0;
 }
 
-// Lets the kernel ask a silent peer whether it is there still: after two hours,
-// unless SetPeerTimeout() says otherwise. Connections inherit it.
+// Makes the kernel probe a silent peer: after two hours, or the time that
+// SetPeerTimeout() sets. Connections inherit the option. Otherwise a client
+// that has lost its power would keep its child without a limit.
 bool KeepAlive(int fd) {
   const int on = 1;
   return setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)) == 0;
 }
 
-// The value of an option of SOL_SOCKET; -1, with errno, if it has none.
+// Returns the value of an option of SOL_SOCKET; -1, with errno, if `fd` has
+// none.
 int OptionOf(int fd, int option) {
   int value = 0;
   socklen_t length = sizeof(value);
@@ -64,7 +68,8 @@ int OptionOf(int fd, int option) {
   return value;
 }
 
-// Where a socket of somebody else's listens, as Endpoint::Parse() would say it.
+// Returns the endpoint of a listening socket that was created elsewhere, in the
+// form of Endpoint::Parse().
 absl::StatusOr<Endpoint> EndpointOfListening(int fd) {
   union {
     sockaddr any;
@@ -89,10 +94,10 @@ absl::StatusOr<Endpoint> EndpointOfListening(int fd) {
   return endpoint;
 }
 
-// How long a client that is at most half way around the world takes for the
-// last step of its handshake.
+// How long a client takes for the last step of its TCP handshake, if it is at
+// most half way around the world.
 constexpr absl::Duration kLongestRoundTrip = absl::Milliseconds(200);
-// How long one on this machine takes.
+// The same for a client on this machine.
 constexpr absl::Duration kLocalRoundTrip = absl::Milliseconds(10);
 
 }  // namespace
@@ -103,8 +108,7 @@ absl::Span<const AcceptError> AcceptErrors() {
       {EAGAIN, AcceptVerdict::kNoneWaiting},
 
       // A failure of one client, or of the network: accept(2) returns the
-      // errors
-      // of the new socket.
+      // errors of the new socket.
       {ECONNABORTED, AcceptVerdict::kTryNext},
       {ECONNRESET, AcceptVerdict::kTryNext},
       {EHOSTDOWN, AcceptVerdict::kTryNext},
@@ -123,7 +127,7 @@ absl::Span<const AcceptError> AcceptErrors() {
       {EACCES, AcceptVerdict::kTryNext},
       {EPERM, AcceptVerdict::kTryNext},
 
-      // This process or machine has run out of something.
+      // This process or machine has run out of a resource.
       {EMFILE, AcceptVerdict::kPause},
       {ENFILE, AcceptVerdict::kPause},
       {ENOBUFS, AcceptVerdict::kPause},
@@ -132,7 +136,7 @@ absl::Span<const AcceptError> AcceptErrors() {
       // A policy about the call, which may be lifted.
       {ENOSYS, AcceptVerdict::kPause},
 
-      // The descriptor is no listener, or not any more.
+      // The descriptor is not a listener, or no longer one.
       {EBADF, AcceptVerdict::kDead},
       {EFAULT, AcceptVerdict::kDead},
       {EINVAL, AcceptVerdict::kDead},
@@ -145,14 +149,15 @@ AcceptVerdict SortAcceptError(int error) {
   for (const AcceptError& known : AcceptErrors()) {
     if (known.error == error) return known.verdict;
   }
-  // To pause is the one answer to an unknown error that neither spins nor gives
-  // up.
+  // A pause is the only reaction to an unknown error that neither loops without
+  // waiting nor gives up.
   return AcceptVerdict::kPause;
 }
 
 absl::StatusOr<Listener> Listener::Listen(const Endpoint& endpoint, int backlog,
                                           mode_t unix_mode) {
-  // The kernel binds a mapped address only to a socket that is not IPv6 alone.
+  // The kernel binds a mapped address only to a socket that accepts IPv4 as
+  // well.
   const Endpoint unmapped = endpoint.Unmapped();
   if (unmapped != endpoint) return Listen(unmapped, backlog);
   Socket socket =
@@ -164,7 +169,7 @@ absl::StatusOr<Listener> Listener::Listen(const Endpoint& endpoint, int backlog,
     }
     return ErrorAt("socket", endpoint);
   }
-  // The kernel cuts a longer backlog down to net.core.somaxconn.
+  // The kernel reduces a longer backlog to net.core.somaxconn.
   if (backlog == kFullBacklog) backlog = INT_MAX;
   if (endpoint.is_unix()) {
     absl::Status listening = ListenOnUnix(socket, endpoint, unix_mode, backlog);
@@ -182,7 +187,7 @@ absl::StatusOr<Listener> Listener::Listen(const Endpoint& endpoint, int backlog,
     return ErrorAt("setsockopt SO_KEEPALIVE", endpoint);
   }
   if (endpoint.is_ipv6()) {
-    // Said explicitly, for the machine's default is anyone's guess.
+    // Set in either case, because machines differ in their default.
     const int ipv6_only = endpoint.dual_stack() ? 0 : 1;
     if (setsockopt(socket.fd(), IPPROTO_IPV6, IPV6_V6ONLY, &ipv6_only,
                    sizeof(ipv6_only)) < 0) {
@@ -193,7 +198,7 @@ absl::StatusOr<Listener> Listener::Listen(const Endpoint& endpoint, int backlog,
     return ErrorAt("bind", endpoint);
   }
   if (listen(socket.fd(), backlog) < 0) return ErrorAt("listen", endpoint);
-  // The port may be the kernel's choice: nobody would find a listener without.
+  // The port may be the kernel's choice, and must be known for endpoint().
   const absl::optional<PeerAddress> bound = LocalAddress(socket.fd());
   if (!bound) return ErrorAt("getsockname", endpoint);
   return Listener(std::move(socket), endpoint.WithPort(bound->port()));
@@ -272,13 +277,13 @@ absl::optional<int> Listener::backlog() const {
   if (getsockopt(fd(), IPPROTO_TCP, TCP_INFO, &info, &length) < 0) {
     return absl::nullopt;
   }
-  return static_cast<int>(info.tcpi_sacked);  // what it means for a listener
+  return static_cast<int>(info.tcpi_sacked);  // of a listener: its backlog
 }
 
 absl::Status Listener::SetPeerTimeout(absl::Duration timeout) const {
   if (endpoint_.is_unix()) return absl::OkStatus();
-  // Silent for a third of the time, it is asked; three times without an answer
-  // in the rest of it, and it is gone.
+  // The kernel probes a peer that was silent for a third of `timeout`; the peer
+  // is gone if it answers none of three probes in the rest of that time.
   const int seconds = KernelSeconds(timeout);
   const int count = 3;
   const int silence = std::max(1, seconds / 3);
@@ -301,12 +306,12 @@ absl::Status Listener::ResetPeerTimeout() const {
                ? 0
                : value;
   };
-  // No other program is known to set it on a listener.
+  // No other program is known to set TCP_USER_TIMEOUT on a listener.
   if (endpoint_.is_unix() || option_of(socket_, TCP_USER_TIMEOUT) == 0) {
     return absl::OkStatus();
   }
-  // The kernel's defaults can be read from a socket that has no others, and not
-  // be asked for.
+  // There is no option that resets a timeout, so the defaults are read from a
+  // new socket.
   const Socket fresh = Socket::Adopt(
       socket(endpoint_.address()->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fresh.valid()) return ErrorAt("socket", endpoint_);
@@ -342,8 +347,8 @@ Accepted Listener::Accept() const {
     const int error = errno;
     return {SortAcceptError(error), absl::nullopt, error};
   }
-  // The peer comes from accept4 itself: a client that reset the connection
-  // while it was queued has no getpeername any more.
+  // The peer comes from accept4 itself: getpeername fails if the client reset
+  // the connection while it was queued.
   const PeerAddress peer = PeerAddress::FromSockaddr(address);
   const PeerAddress local =
       any_address_ ? LocalAddress(socket.fd()).value_or(address_) : address_;
@@ -351,9 +356,9 @@ Accepted Listener::Accept() const {
           Connection(std::move(socket), peer, local, Now())};
 }
 
-// On TCP a shutdown would reset the queue. A filter drops the segments that
-// begin a connection and no others: what completes a connection that was begun
-// must get through. Bit 1 of byte 13 of a TCP header is SYN.
+// On TCP a shutdown would reset the queue. So a filter drops the segments that
+// begin a connection (bit 1 of byte 13 of a TCP header is SYN) and no others:
+// the segment that completes a connection must get through.
 absl::Duration Listener::RefuseNewcomers() const {
   if (endpoint_.is_unix()) {
     shutdown(fd(), SHUT_RD);
@@ -378,7 +383,7 @@ int Listener::queued() const {
   std::memset(&info, 0, sizeof(info));
   socklen_t length = sizeof(info);
   if (getsockopt(fd(), IPPROTO_TCP, TCP_INFO, &info, &length) < 0) return 0;
-  return static_cast<int>(info.tcpi_unacked);  // what it means for a listener
+  return static_cast<int>(info.tcpi_unacked);  // of a listener: its queue
 }
 
 }  // namespace brood::net

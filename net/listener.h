@@ -1,37 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Listener: a bound, listening socket, and the meaning of what accept4 says.
-//
-// Made and used in the parent; a child closes its copy, or the port would stay
-// taken for as long as that child lives. Never blocks: the socket is
-// non-blocking and close-on-exec from birth, with SO_REUSEADDR so that a
-// restart need not wait for old connections. Its connections inherit
-// TCP_NODELAY: what a handler writes goes out at once, or a reply in two pieces
-// would wait for the client's delayed acknowledgement (40 ms). They inherit
-// SO_KEEPALIVE as well, or a client that has lost its power would keep its
-// child for ever. Not thread-safe.
-//
-// Closing a listener resets every client that is still in its queue. To stop
-// without a lost connection, call RefuseNewcomers(), accept until kNoneWaiting,
-// and for as long as it says, and then close.
-//
-// On a unix socket all is the same but for what is TCP's: see
-// net/unix_listener.h for its file.
-//
-// Errors: Listen() names the call and the endpoint ("bind 127.0.0.1:80:
-// Permission denied"), Adopt() the descriptor and what is wrong with it ("fd:3
-// is not a listening stream socket"). Accept() sorts errors by what there is to
-// do about them.
-//
-// Example:
-//   absl::StatusOr<Listener> listener =
-//       Listener::Listen(endpoint, kFullBacklog);
-//   if (!listener.ok()) return listener.status();
-//   Accepted accepted = listener->Accept();
-//   if (accepted.verdict == AcceptVerdict::kAccepted) {
-//     Use(*std::move(accepted.connection));
-//   }
-
 #ifndef BROOD_NET_LISTENER_H_
 #define BROOD_NET_LISTENER_H_
 
@@ -51,66 +19,105 @@
 
 namespace brood::net {
 
+// AcceptVerdict is what the caller of Accept() has to do next.
 enum class AcceptVerdict {
-  kAccepted,     // there is a connection
-  kNoneWaiting,  // the queue is empty: poll
-  kTryNext,      // that client is gone, the one behind it may be there
-  kPause,  // this process or machine has run out of something: wait, since
-           // the connection stays queued and poll would say so for ever
-  kDead,   // this descriptor will never accept again: close it
+  // Serve the connection.
+  kAccepted,
+  // Poll: the queue is empty.
+  kNoneWaiting,
+  // Accept again: this client is gone, the next one may be there.
+  kTryNext,
+  // Wait: this process or machine has run out of a resource. The connection
+  // stays queued, so that poll() would return at once, again and again.
+  kPause,
+  // Close the listener: this descriptor will never accept again.
+  kDead,
 };
 
-// AcceptError is an errno of accept4 and what it asks for.
+// AcceptError is an errno of accept4 and its verdict.
 struct AcceptError {
+  // The errno.
   int error;
+  // What the caller has to do about it.
   AcceptVerdict verdict;
 };
 
-// Returns the verdict on each errno that accept(2) may report. Those of
-// kTryNext may also repeat for ever, if a policy forbids accept: a caller that
+// Returns the verdict on each errno that accept(2) may report. An errno of
+// kTryNext may repeat without end if a policy forbids accept: a caller that
 // meets many in a row must pause.
 absl::Span<const AcceptError> AcceptErrors();
-// Returns what an errno of accept4 asks for: kPause if it is not in the table.
+// Returns the verdict on an errno of accept4; kPause if it is not in the table.
 AcceptVerdict SortAcceptError(int error);
 
+// Accepted is the result of one Listener::Accept().
 struct Accepted {
+  // What the caller has to do next.
   AcceptVerdict verdict;
-  // Set if, and only if, the verdict is kAccepted.
+  // The connection; set if, and only if, the verdict is kAccepted.
   absl::optional<Connection> connection;
   // The errno behind every other verdict.
   int error = 0;
 };
 
-// The longest queue that the kernel allows (net.core.somaxconn).
+// The backlog that stands for the longest queue that the kernel allows
+// (net.core.somaxconn).
 inline constexpr int kFullBacklog = 0;
 
-// Whether Listener can adopt descriptor `fd`; if not, InvalidArgument or the
-// errno of a call, naming it.
+// Returns OK if Listener can adopt the descriptor `fd`, and otherwise
+// InvalidArgument or the errno of a call, which it names.
 absl::Status CheckListening(int fd);
 
+// Listener: a bound, listening socket, TCP or unix, that never blocks.
+//
+// Created and used in the parent; a child must close its copy, because the port
+// stays in use for as long as any process has it. A resource: it is moved,
+// never copied. Not thread-safe. Accepted connections inherit TCP_NODELAY and
+// SO_KEEPALIVE.
+//
+// Closing a listener resets every client that is still in its queue. To stop
+// without losing a connection, call RefuseNewcomers(), accept until
+// kNoneWaiting and until the time that it returned has passed, and then close.
+//
+// Example:
+//   absl::StatusOr<Listener> listener =
+//       Listener::Listen(endpoint, kFullBacklog);
+//   if (!listener.ok()) return listener.status();
+//   Accepted accepted = listener->Accept();
+//   if (accepted.verdict == AcceptVerdict::kAccepted) {
+//     Use(*std::move(accepted.connection));
+//   }
 class Listener {
  public:
-  // Binds and listens. With port 0, endpoint() tells which port it became. On a
-  // machine without IPv6, ":PORT" listens on every IPv4 address.
-  // The file of a unix socket gets `unix_mode`.
+  // Binds to `endpoint` and listens. With port 0 the kernel chooses a port,
+  // which endpoint() returns. On a machine without IPv6, ":PORT" listens on
+  // every IPv4 address. The file of a unix socket gets the mode `unix_mode`;
+  // see net/unix_listener.h. The socket is non-blocking and close-on-exec from
+  // the start, and has SO_REUSEADDR, so that a restart need not wait for old
+  // connections.
+  //
+  // Errors: name the call and the endpoint, as in "bind 127.0.0.1:80:
+  // Permission denied".
   static absl::StatusOr<Listener> Listen(const Endpoint& endpoint, int backlog,
                                          mode_t unix_mode = 0600);
-  // Takes over a stream socket, internet or unix, that somebody else has bound,
-  // and on which he listens already: inherited, perhaps. It becomes what one of
-  // Listen()'s is, for whoever else holds it as well: it does not block. If
-  // there is an error it is closed.
+  // Takes ownership of `socket`, a listening stream socket, internet or unix,
+  // that was created elsewhere, for example inherited. Sets O_NONBLOCK on the
+  // open file, which also affects other processes that share it. On an error
+  // the socket is closed.
+  //
+  // Errors: name the descriptor and what is wrong with it, as in "fd:3 is not a
+  // listening stream socket".
   static absl::StatusOr<Listener> Adopt(Socket socket);
 
-  // Ends connections with an error when their peer has been gone from the
-  // network for about `timeout`: whether it is silent (keepalive) or owes an
-  // acknowledgement (TCP_USER_TIMEOUT). Accepted ones inherit it. In whole
-  // seconds, 1 to 32767. Does nothing on a unix socket, whose peers are on this
-  // machine: the kernel knows at once that one has gone.
+  // Sets how long a peer may be gone from the network, whether it is silent
+  // (keepalive) or owes an acknowledgement (TCP_USER_TIMEOUT), before the
+  // kernel ends the connection with an error. `timeout` is approximate, in
+  // whole seconds from 1 to 32767. Connections that are accepted from now on
+  // inherit it. Does nothing on a unix socket, whose peers are on this machine:
+  // the kernel knows at once that a peer has gone.
   absl::Status SetPeerTimeout(absl::Duration timeout) const;
-  // Undoes SetPeerTimeout(), which a program may have called that had this
-  // listener before: the kernel's own timeouts hold again for connections that
-  // are accepted from now on. Keepalive stays on. Does nothing if no timeout is
-  // set.
+  // Restores the kernel's own timeouts for connections that are accepted from
+  // now on, after an earlier owner of this socket called SetPeerTimeout().
+  // Keepalive stays on. Does nothing if no timeout is set.
   absl::Status ResetPeerTimeout() const;
 
   // Sets the length of the queue again, longer or shorter. Clients that wait
@@ -120,36 +127,38 @@ class Listener {
   // kernel does not report it.
   absl::optional<int> backlog() const;
 
-  // Takes the next connection, if there is one, without blocking.
+  // Accepts the next connection, if there is one, without blocking.
   Accepted Accept() const;
 
-  // Keeps newcomers out: from now on a client that begins to connect gets no
-  // answer, and is refused when the listener is closed; on a unix socket it is
-  // refused at once. Clients that have connected, or that are about to, can
-  // still be accepted. Affects every process that shares the listener. Returns
-  // how long clients may take to complete a connection that they have begun.
-  // Has no effect if the kernel refuses. A unix socket then says kDead when its
-  // queue is empty.
+  // Stops new clients from connecting: from now on a client that begins to
+  // connect gets no answer, and is refused when the listener is closed; on a
+  // unix socket it is refused at once. Clients that have connected, or that are
+  // about to, can still be accepted. Affects every process that shares the
+  // listener. Returns how long clients may take to complete a connection that
+  // they have begun. Has no effect if the kernel refuses. After this call,
+  // Accept() on a unix socket returns kDead when the queue is empty.
   absl::Duration RefuseNewcomers() const;
-  // Ends the listening for every process that shares the socket; Close() ends
-  // it only if no other process has the descriptor. Clients in the queue are
-  // reset.
+  // Ends the listening for every process that shares the socket, whereas
+  // Close() ends it only if no other process has the descriptor. Resets the
+  // clients in the queue.
   void EndListening() const;
 
-  // How many connections wait in the kernel's queue; if it can't tell, 0 for
-  // TCP and many for a unix socket.
+  // Returns how many connections wait in the kernel's queue. If the kernel does
+  // not report it: 0 for TCP, and 4096 for a unix socket (see QueuedOnUnix()).
   int queued() const;
 
-  // Where it listens, the kernel's choice of port included.
+  // Returns where it listens, with the port that the kernel chose.
   const Endpoint& endpoint() const { return endpoint_; }
+  // Lends the descriptor; -1 if it is closed.
   int fd() const { return socket_.fd(); }
+  // Reports whether the descriptor is open.
   bool open() const { return socket_.valid(); }
-  // Closes the descriptor; endpoint() stays, for the log. The socket listens as
-  // long as another process has a copy of the descriptor.
+  // Closes the descriptor. endpoint() still returns the endpoint, for the log.
+  // The socket listens as long as another process has a copy of the descriptor.
   void Close() { socket_.Close(); }
 
  private:
-  // Setting is an option of the socket, and what its error begins with.
+  // Setting is an option of the socket, and the beginning of its error text.
   struct Setting {
     const char* call;
     int level, option, value;
@@ -161,7 +170,8 @@ class Listener {
   Socket socket_;
   Endpoint endpoint_;
   PeerAddress address_;
-  // A wildcard listener must ask each connection which address it came to.
+  // Whether it listens on every address: then the local address of each
+  // connection must be read from its socket.
   bool any_address_;
 };
 

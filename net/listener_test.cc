@@ -41,7 +41,7 @@ class ListenerTest : public ::brood::testing::LeakCheck {
   static TestClient ConnectTo(const Endpoint& endpoint) {
     return *TestClient::Connect(endpoint);
   }
-  // A client knows of its connection a moment before the listener does.
+  // connect() returns a moment before the listener has the connection.
   static Accepted AwaitAccepted(Listener& listener) {
     pollfd queue = {listener.fd(), POLLIN, 0};
     EXPECT_EQ(poll(&queue, 1, 10000), 1);
@@ -49,7 +49,7 @@ class ListenerTest : public ::brood::testing::LeakCheck {
   }
 };
 
-TEST_F(ListenerTest, SortsEveryErrnoByWhatThereIsToDo) {
+TEST_F(ListenerTest, HasAVerdictForEveryErrno) {
   std::map<int, AcceptVerdict> known = {{EAGAIN, AcceptVerdict::kNoneWaiting}};
   for (int error :
        {ECONNABORTED, ECONNRESET, EINTR, EPROTO, ENOPROTOOPT, EOPNOTSUPP, EPERM,
@@ -68,9 +68,9 @@ TEST_F(ListenerTest, SortsEveryErrnoByWhatThereIsToDo) {
   }
 }
 
-// Those that accept(2) lists, and those of a policy: none has its verdict only
-// because it is in no class.
-TEST_F(ListenerTest, KnowsEachErrnoThatIsDocumentedOfAccept) {
+// The errnos that accept(2) lists, and those of a policy: each has its own row
+// in the table.
+TEST_F(ListenerTest, ListsEachDocumentedErrnoOfAccept) {
   std::map<int, int> times;
   for (const AcceptError& known : AcceptErrors()) ++times[known.error];
   for (int error :
@@ -84,7 +84,7 @@ TEST_F(ListenerTest, KnowsEachErrnoThatIsDocumentedOfAccept) {
   }
 }
 
-TEST_F(ListenerTest, IsBornCloseOnExecAndNonBlockingAndForARestart) {
+TEST_F(ListenerTest, StartsCloseOnExecNonBlockingAndWithReuseAddress) {
   const Listener listener = ListenOn("127.0.0.1:0");
   EXPECT_EQ(fcntl(listener.fd(), F_GETFD), FD_CLOEXEC);
   EXPECT_NE(fcntl(listener.fd(), F_GETFL) & O_NONBLOCK, 0);
@@ -108,8 +108,8 @@ TEST_F(ListenerTest, ConnectionsDoNotWaitForDelayedAcknowledgements) {
   EXPECT_EQ(no_delay, 1);
 }
 
-// The kernel asks a client that is silent after two hours, or what else the
-// machine says, whether it is there.
+// The kernel probes a silent client after two hours, or after the time that the
+// machine is configured for.
 TEST_F(ListenerTest, ConnectionsHaveKeepaliveWithTheTimesOfTheMachine) {
   for (const char* address : {"127.0.0.1:0", "[::1]:0", ":0"}) {
     absl::StatusOr<Listener> listener =
@@ -135,7 +135,7 @@ TEST_F(ListenerTest, ConnectionsHaveKeepaliveWithTheTimesOfTheMachine) {
   }
 }
 
-TEST_F(ListenerTest, TellsThePortThatTheKernelChose) {
+TEST_F(ListenerTest, ReportsThePortThatTheKernelChose) {
   const Listener listener = ListenOn("127.0.0.1:0");
   EXPECT_NE(listener.endpoint().port(), 0);
   sockaddr_storage address;
@@ -155,13 +155,13 @@ TEST_F(ListenerTest, NamesTheEndpointThatIsInUse) {
 }
 
 TEST_F(ListenerTest, NamesAnAddressThatIsNotOurs) {
-  // Documentation's, and nobody's (RFC 5737).
+  // An address for documentation, which no machine has (RFC 5737).
   EXPECT_THAT(Listener::Listen(*Endpoint::Parse("192.0.2.1:0"), kFullBacklog),
               StatusIs(absl::ErrnoToStatusCode(EADDRNOTAVAIL),
                        HasSubstr("bind 192.0.2.1:0: ")));
 }
 
-// Without the capabilities that root has, while it lives.
+// Gives up the capabilities of root for as long as the object lives.
 class Unprivileged {
  public:
   Unprivileged() {
@@ -177,11 +177,11 @@ class Unprivileged {
   __user_cap_data_struct before_[2];
 };
 
-TEST_F(ListenerTest, NamesAPortThatItMayNotHave) {
+TEST_F(ListenerTest, NamesPortThatNeedsPrivileges) {
   int first_free_for_all = 1024;
   std::ifstream("/proc/sys/net/ipv4/ip_unprivileged_port_start") >>
       first_free_for_all;
-  if (first_free_for_all <= 7) GTEST_SKIP() << "everybody may have port 7 here";
+  if (first_free_for_all <= 7) GTEST_SKIP() << "any user may bind port 7 here";
   const Unprivileged unprivileged;
   EXPECT_THAT(Listener::Listen(*Endpoint::Parse("127.0.0.1:7"), kFullBacklog),
               StatusIs(absl::StatusCode::kPermissionDenied,
@@ -200,7 +200,7 @@ TEST_F(ListenerTest, AcceptsAConnectionWithBothItsEnds) {
   EXPECT_LE(accepted.connection->accepted_at(), Now());
 }
 
-TEST_F(ListenerTest, GivesTheChildASocketThatBlocksAndIsCloseOnExec) {
+TEST_F(ListenerTest, AcceptsBlockingCloseOnExecSockets) {
   Listener listener = ListenOn("127.0.0.1:0");
   const TestClient client = ConnectTo(listener.endpoint());
   const Accepted accepted = AwaitAccepted(listener);
@@ -208,7 +208,7 @@ TEST_F(ListenerTest, GivesTheChildASocketThatBlocksAndIsCloseOnExec) {
   EXPECT_EQ(fcntl(accepted.connection->fd(), F_GETFL) & O_NONBLOCK, 0);
 }
 
-TEST_F(ListenerTest, SaysAtOnceThatNoneIsWaiting) {
+TEST_F(ListenerTest, ReturnsNoneWaitingAtOnce) {
   Listener listener = ListenOn("127.0.0.1:0");
   const Accepted accepted = listener.Accept();
   EXPECT_EQ(accepted.verdict, AcceptVerdict::kNoneWaiting);
@@ -227,7 +227,7 @@ TEST_F(ListenerTest, PausesWhenDescriptorsRunOut) {
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
   EXPECT_EQ(accepted.verdict, AcceptVerdict::kPause);
   EXPECT_EQ(accepted.error, EMFILE);
-  // The connection was not lost by it.
+  // The connection is still in the queue.
   EXPECT_EQ(AwaitAccepted(listener).verdict, AcceptVerdict::kAccepted);
 }
 
@@ -244,7 +244,7 @@ TEST_F(ListenerTest, IsDeadOnceItIsClosed) {
               StatusIs(absl::StatusCode::kUnavailable));
 }
 
-TEST_F(ListenerTest, KnowsAPeerThatWasGoneBeforeItWasAccepted) {
+TEST_F(ListenerTest, ReportsPeerThatLeftBeforeAccept) {
   Listener listener = ListenOn("127.0.0.1:0");
   for (int i = 0; i < 50; ++i) {
     TestClient client = ConnectTo(listener.endpoint());
@@ -256,7 +256,7 @@ TEST_F(ListenerTest, KnowsAPeerThatWasGoneBeforeItWasAccepted) {
   }
 }
 
-TEST_F(ListenerTest, TellsWhichOfOurAddressesTheClientChose) {
+TEST_F(ListenerTest, ReportsLocalAddressThatTheClientChose) {
   Listener listener = ListenOn("0.0.0.0:0");
   const Endpoint chosen =
       *Endpoint::Parse(absl::StrCat("127.0.0.2:", listener.endpoint().port()));
@@ -268,7 +268,7 @@ bool HaveIpv6() {
   return Listener::Listen(*Endpoint::Parse("[::1]:0"), 1).ok();
 }
 
-TEST_F(ListenerTest, TakesIpv4AndIpv6OnEveryAddress) {
+TEST_F(ListenerTest, AcceptsIpv4AndIpv6OnEveryAddress) {
   if (!HaveIpv6()) GTEST_SKIP() << "this machine has no [::1]";
   Listener listener = ListenOn(":0");
   for (const char* host : {"127.0.0.1:", "[::1]:"}) {
@@ -281,7 +281,7 @@ TEST_F(ListenerTest, TakesIpv4AndIpv6OnEveryAddress) {
   }
 }
 
-TEST_F(ListenerTest, TakesNoIpv4OnEveryIpv6Address) {
+TEST_F(ListenerTest, RefusesIpv4OnEveryIpv6Address) {
   if (!HaveIpv6()) GTEST_SKIP() << "this machine has no [::1]";
   Listener listener = ListenOn("[::]:0");
   const uint16_t port = listener.endpoint().port();
@@ -299,8 +299,8 @@ TEST_F(ListenerTest, CountsWhoWaitsInTheQueue) {
   std::vector<TestClient> clients;
   for (int i = 1; i <= 5; ++i) {
     clients.push_back(ConnectTo(listener.endpoint()));
-    // Nobody tells when the listener knows of it too; it is the same moment but
-    // for the kernel's own threads.
+    // There is no event for the moment at which the listener has it: a kernel
+    // thread may complete it after connect() has returned.
     const Instant deadline = After(Now(), absl::Seconds(10));
     while (listener.queued() < i && Now() < deadline) sched_yield();
     EXPECT_EQ(listener.queued(), i);
@@ -318,10 +318,10 @@ TEST_F(ListenerTest, HasTheLongestQueueThatTheKernelAllows) {
   socklen_t length = sizeof(info);
   ASSERT_EQ(getsockopt(listener.fd(), IPPROTO_TCP, TCP_INFO, &info, &length),
             0);
-  EXPECT_EQ(info.tcpi_sacked, longest);  // what it means for a listener
+  EXPECT_EQ(info.tcpi_sacked, longest);  // of a listener: its backlog
 }
 
-TEST_F(ListenerTest, HasTheQueueThatItWasToldToHave) {
+TEST_F(ListenerTest, HasTheRequestedBacklog) {
   const Listener listener = ListenOn("127.0.0.1:0", 3);
   tcp_info info;
   socklen_t length = sizeof(info);

@@ -48,8 +48,9 @@ void SetAddresses(const TcpSocketId& socket, inet_diag_sockid* id) {
     const auto* to = reinterpret_cast<const sockaddr_in6*>(peer.address());
     id->idiag_if = to->sin6_scope_id;
   }
-  // The cookie is compared with that of the answer. If the kernel compared it,
-  // another socket with these addresses would look like none.
+  // The cookie is compared here, with that of the answer. If the kernel
+  // compared it, it would report no socket where another one has these
+  // addresses.
   id->idiag_cookie[0] = INET_DIAG_NOCOOKIE;
   id->idiag_cookie[1] = INET_DIAG_NOCOOKIE;
 }
@@ -67,7 +68,7 @@ tcp_info InfoIn(const char* message, size_t size) {
     std::memcpy(&attribute, message + place, sizeof(attribute));
     if (attribute.rta_len < sizeof(attribute)) break;
     if (attribute.rta_type == INET_DIAG_INFO) {
-      // Kernels differ in how much of it they know.
+      // Kernels differ in how much of the tcp_info they send.
       const size_t length =
           std::min({sizeof(info), attribute.rta_len - sizeof(attribute),
                     size - place - sizeof(attribute)});
@@ -127,7 +128,7 @@ absl::Status TcpActivity::Drain() const {
   while (TEMP_FAILURE_RETRY(
              recv(socket_.fd(), buffer, sizeof(buffer), MSG_DONTWAIT)) >= 0) {
   }
-  // ENOBUFS: an answer found no room in the queue.
+  // ENOBUFS: the queue had no room for an answer.
   if (errno != EAGAIN && errno != ENOBUFS) {
     return ErrorOf("recv from sock_diag");
   }
@@ -136,7 +137,7 @@ absl::Status TcpActivity::Drain() const {
 }
 
 // The kernel writes the first part of the answer within send(), and each
-// further part within the recv() that takes the one before.
+// further part within the recv() that reads the part before.
 absl::Status TcpActivity::Exchange(
     Question& question,
     absl::FunctionRef<void(const char*, size_t)> take) const {
@@ -169,7 +170,7 @@ absl::Status TcpActivity::Exchange(
       const size_t length = std::min<size_t>(header.nlmsg_len, size - place);
       place += NLMSG_ALIGN(header.nlmsg_len);
       if (header.nlmsg_seq != sequence) continue;
-      // The end of an answer with parts has an errno as well.
+      // The message that ends an answer with parts has an errno as well.
       int error = 0;
       if (header.nlmsg_type == NLMSG_ERROR || header.nlmsg_type == NLMSG_DONE) {
         if (length < NLMSG_LENGTH(sizeof(error))) {
@@ -236,8 +237,8 @@ absl::StatusOr<TcpActivity::Answer> TcpActivity::Find(const TcpSocketId& id,
   question.header.nlmsg_flags = NLM_F_REQUEST;
   absl::Status asked = Exchange(question, take);
   if (!found) {
-    // All sockets with these ports; one that was reached by IPv4 may be an IPv6
-    // socket.
+    // Asks for all sockets with these ports: a connection by IPv4 may belong to
+    // an IPv6 socket.
     by_addresses = false;
     question.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
     for (const uint8_t family : {AF_INET, AF_INET6}) {

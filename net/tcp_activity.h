@@ -17,11 +17,10 @@ namespace brood::net {
 
 // TcpSocketId identifies a TCP socket of this machine, so that the kernel can
 // be asked about it by a process that has no descriptor of it.
-//
-// Addresses identify nothing: a listener answers for the connections that it
-// had, and a client may connect again from the same port. Nor does the inode of
-// the socket, whose number may be used again. The cookie of a socket is given
-// to no other one before the machine is started again.
+// The addresses do not identify a socket: the kernel answers with the listener
+// once a connection is gone, and a client may connect again from the same port.
+// Nor does its inode, whose number may be used again. The cookie is unique
+// until the machine is started again.
 //
 // A value. No errors.
 struct TcpSocketId {
@@ -29,7 +28,9 @@ struct TcpSocketId {
   static TcpSocketId Of(int fd, const PeerAddress& local,
                         const PeerAddress& peer);
 
+  // The address of this machine that the client connected to.
   PeerAddress local;
+  // The address of the client.
   PeerAddress peer;
   // The cookie of the socket (SO_COOKIE); zero if the kernel has none. Such a
   // socket cannot be asked about.
@@ -43,16 +44,13 @@ struct TcpSocketId {
 // another process holds.
 //
 // It asks the kernel (sock_diag, which ss(8) uses). It needs no descriptor of
-// the connection and no privileges, and reads no byte. One question costs about
-// 5 us. The kernel answers for the network namespace in which the object was
-// created, and for no other. A process that cannot ask, or asks in the wrong
-// namespace, would take each connection for a closed one: call CheckSees()
-// with the listener before the first question.
+// the connection and no privileges, and reads no byte of it. One question costs
+// about 5 us. The kernel answers for the network namespace in which the object
+// was created, and for no other. In a wrong namespace each connection looks
+// closed: call CheckSees() with the listener before the first question.
 //
 // Lives in the parent. Never blocks: the kernel answers within the call.
-//
-// Errors: Create() returns the errno of socket; where AF_NETLINK is not allowed
-// this is EAFNOSUPPORT, EPERM or EACCES. Sockets have cookies since Linux 4.12.
+// Errors: Create() returns the errno of socket.
 //
 // Example:
 //   absl::StatusOr<TcpActivity> activity = TcpActivity::Create();
@@ -64,35 +62,38 @@ class TcpActivity {
  public:
   // Meaning is what an answer says about the socket that was asked about.
   enum class Meaning {
-    // A process holds the socket; the other fields of the answer are its.
+    // A process holds the socket; the other fields of the answer describe it.
     kAlive,
     // No process holds it in a network namespace that is visible: each process
-    // has closed it, or it has ended (a reset, TIME_WAIT) and reports nothing.
+    // has closed it, or the connection has ended (a reset, TIME_WAIT).
     kClosed,
     // It is gone as with kClosed, and another socket has its addresses: its
     // listener, or a later connection.
     kAnotherSocket,
-    // The kernel was not able to answer; `error` says why. Nothing is known.
+    // The kernel was not able to answer; `error` is the reason. Nothing is
+    // known about the connection.
     kNotVisible,
   };
 
+  // Answer is what the kernel reports about a connection.
   struct Answer {
+    // What the answer says about the connection.
     Meaning means = Meaning::kNotVisible;
     // How many bytes came from the peer.
     uint64_t bytes_received = 0;
-    // How many bytes went to the peer; one that was sent again counts once.
+    // How many bytes went to the peer. A byte that was sent again counts once.
     uint64_t bytes_sent = 0;
     // How many of these the peer has acknowledged.
     uint64_t bytes_acknowledged = 0;
     // The time since a segment with bytes last came from the peer or went to
-    // it, or the peer acknowledged anything. What is sent again to a peer that
-    // has lost its power is such a segment too, so this alone does not say that
-    // the peer is there; a change of the counts does.
+    // it, or the peer acknowledged anything. A segment that is sent again to a
+    // peer that has lost its power counts too, so a short time does not prove
+    // that the peer is there; a change of the counts does.
     absl::Duration since_segment;
-    // Whether there are bytes that wait to be sent or acknowledged.
+    // Whether bytes wait to be sent or acknowledged.
     bool more_waits = false;
-    // The interface of the socket, which is found even if it is no longer the
-    // one of the question.
+    // The interface to which the socket is bound now, which may differ from
+    // that of the question.
     uint32_t interface = 0;
     // OK unless the answer is kNotVisible.
     absl::Status error;
@@ -106,16 +107,17 @@ class TcpActivity {
     return TcpActivity(std::move(socket));
   }
 
-  // Returns what the kernel reports about the connection `id`. It is looked for
-  // by its addresses, and then everywhere by its cookie, so that it is found
-  // although a process has bound it to another interface.
+  // Returns what the kernel reports about the connection `id`. Looks for it by
+  // its addresses, and then among all sockets by its cookie, so that it is
+  // found although a process has bound it to another interface.
   Answer Ask(const TcpSocketId& id) const;
 
   // Asks about the TCP listener `fd` of this process, as about a connection.
-  // Returns OK if the kernel reports it; then it reports the connections of
-  // this listener as well. Returns NotFound if it is in another network
-  // namespace, or if this kernel reports no TCP sockets; otherwise the errno of
-  // the question.
+  // Returns OK if the kernel reports the listener; then it reports the
+  // connections of this listener as well. Returns NotFound if the listener is
+  // in another network namespace, or if this kernel reports no TCP sockets;
+  // otherwise the errno of the question. Where AF_NETLINK is not allowed, that
+  // is EAFNOSUPPORT, EPERM or EACCES. Sockets have cookies since Linux 4.12.
   absl::Status CheckSees(int fd) const;
 
   // Lends the descriptor of the netlink socket.
@@ -126,8 +128,8 @@ class TcpActivity {
 
   explicit TcpActivity(Socket socket) : socket_(std::move(socket)) {}
 
-  // Takes what is left of an answer that was not read to its end. Returns the
-  // error of recv.
+  // Reads the rest of an answer that was not read to its end. Returns the error
+  // of recv.
   absl::Status Drain() const;
   // Asks `question` and passes each message of the answer to `take`. Returns
   // NotFound if the kernel knows no such socket.
@@ -140,8 +142,8 @@ class TcpActivity {
                               bool* another) const;
 
   Socket socket_;
-  // The number of the last question: an answer to an earlier one is not taken
-  // for the answer to this one.
+  // The number of the last question, by which an answer to an earlier question
+  // is recognized.
   mutable uint32_t sequence_ = 0;
   // Whether the last answer was not read to its end.
   mutable bool interrupted_ = false;

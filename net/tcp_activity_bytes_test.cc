@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Which socket an answer of the kernel is about, and which bytes it counts (F8,
-// F9).
+// Which socket an answer of the kernel describes, and which bytes it counts
+// (F8, F9).
 
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
@@ -55,9 +55,9 @@ class TcpActivityBytesTest : public ::brood::testing::LeakCheck {
   TcpSocketId id_;
 };
 
-// Neither the addresses nor the inode decide. A kernel without cookies, or a
-// filter of system calls, leaves the socket without an identity.
-TEST_F(TcpActivityBytesTest, AsksAboutNoSocketWithoutACookie) {
+// The addresses and the inode do not identify a socket. On a kernel without
+// cookies, or under a filter of system calls, the socket has no identity.
+TEST_F(TcpActivityBytesTest, DoesNotAskAboutSocketsWithoutACookie) {
   id_.cookie = 0;
   const TcpActivity::Answer answer = activity_.Ask(id_);
   EXPECT_EQ(answer.means, Meaning::kNotVisible);
@@ -72,7 +72,7 @@ TEST_F(TcpActivityBytesTest, AsksAboutNoSocketWithoutACookie) {
   EXPECT_EQ(status, 0);
 }
 
-// The list of all sockets is an answer with parts. While one of them is not
+// The list of all sockets is an answer with parts. While a part was not
 // fetched, the kernel refuses to begin another list.
 TEST_F(TcpActivityBytesTest, AsksAgainAfterAListThatWasInterrupted) {
   std::vector<ConnectionPair> many;
@@ -97,8 +97,8 @@ TEST_F(TcpActivityBytesTest, AsksAgainAfterAListThatWasInterrupted) {
   EXPECT_EQ(activity_.Ask(id_).means, Meaning::kAlive);
 }
 
-// A peer that has lost its power takes nothing, and what is in flight is sent
-// again and again: the clocks of the kernel move and the counts do not.
+// A peer that has lost its power acknowledges nothing, and the kernel sends the
+// bytes in flight again and again: its clocks move and the counts do not.
 TEST_F(TcpActivityBytesTest, DoesNotCountWhatIsSentAgain) {
   ASSERT_EQ(::brood::testing::LosePower(pair_.client.fd()), 0);
   ASSERT_THAT(WriteFull(pair_.connection.socket(), "0123456789"), IsOk());

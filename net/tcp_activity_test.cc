@@ -71,7 +71,7 @@ PeerAddress AddressOf(int fd, decltype(getsockname) get) {
   return PeerAddress::FromSockaddr(address);
 }
 
-// A listener and a client that is in its queue; both have descriptors only.
+// A listener and a client that is in its queue, as descriptors.
 struct Waiting {
   Socket listener, client;
 };
@@ -99,7 +99,7 @@ Waiting Connect(const char* host, const char* interface) {
   return made;
 }
 
-TEST_F(TcpActivityTest, CountsWhatTheClientSentThoughNobodyReadIt) {
+TEST_F(TcpActivityTest, CountsReceivedBytesThatNoProcessHasRead) {
   EXPECT_EQ(Ask().means, Meaning::kAlive);
   EXPECT_EQ(Ask().bytes_received, 0u);
   ASSERT_THAT(WriteFull(pair_.client, "hello"), IsOk());
@@ -107,7 +107,7 @@ TEST_F(TcpActivityTest, CountsWhatTheClientSentThoughNobodyReadIt) {
 }
 
 // A client of a listener on every address may come by IPv4 to an IPv6 socket.
-TEST_F(TcpActivityTest, KnowsConnectionsOfEveryFamily) {
+TEST_F(TcpActivityTest, FindsConnectionsOfEveryFamily) {
   const struct {
     const char *listens, *host;
   } kFamilies[] = {{"[::1]:0", "[::1]"}, {":0", "[::1]"}, {":0", "127.0.0.1"}};
@@ -133,7 +133,7 @@ TEST_F(TcpActivityTest, CountsBytesInEitherDirectionAndWhenTheLastOneMoved) {
   constexpr absl::Duration kPause = absl::Milliseconds(60);
   const Socket* const ends[] = {&pair_.client, &pair_.connection.socket()};
   for (const Socket* from : ends) {
-    absl::SleepFor(kPause);  // the length is the claim
+    absl::SleepFor(kPause);  // the test checks this length
     const TcpActivity::Answer before = Ask();
     EXPECT_GE(before.since_segment, kPause / 2);
     ASSERT_THAT(WriteFull(*from, "x"), IsOk());
@@ -144,11 +144,11 @@ TEST_F(TcpActivityTest, CountsBytesInEitherDirectionAndWhenTheLastOneMoved) {
   }
 }
 
-TEST_F(TcpActivityTest, TellsWhatWaitsForTheClientToTakeIt) {
+TEST_F(TcpActivityTest, ReportsBytesThatTheClientHasNotRead) {
   const auto before = Ask();
   ASSERT_EQ(before.means, Meaning::kAlive);
   EXPECT_FALSE(before.more_waits);
-  // More than both ends can keep.
+  // More than the buffers of both ends hold.
   const std::string bytes(1 << 20, 'x');
   const auto send_some = [&] {
     return send(pair_.connection.fd(), bytes.data(), bytes.size(),
@@ -156,7 +156,7 @@ TEST_F(TcpActivityTest, TellsWhatWaitsForTheClientToTakeIt) {
   };
   ssize_t sent = 0;
   for (ssize_t size; (size = send_some()) > 0;) sent += size;
-  // Until nothing is on its way, for there is no room where it would go.
+  // Wait until nothing is on its way, because the client has no room left.
   const auto none_on_its_way = [&] {
     tcp_info info = {};
     socklen_t length = sizeof(info);
@@ -177,10 +177,10 @@ TEST_F(TcpActivityTest, TellsWhatWaitsForTheClientToTakeIt) {
             static_cast<uint64_t>(sent));
 }
 
-// Each way in which a connection of which no process has a descriptor may still
-// be known to the kernel, or not: gone, reset by the peer, waiting in TIME_WAIT
-// or FIN_WAIT2, and with bytes that the client does not take.
-TEST_F(TcpActivityTest, SaysClosedHoweverTheConnectionHasEnded) {
+// Tests each state of a connection of which no process has a descriptor: gone,
+// reset by the peer, waiting in TIME_WAIT or FIN_WAIT2, and with bytes that the
+// client does not read.
+TEST_F(TcpActivityTest, ReportsClosedForEveryKindOfEnd) {
   const auto by_peer = [&] {
     pair_.client.Close();
     CloseConnection();
@@ -212,8 +212,8 @@ TEST_F(TcpActivityTest, SaysClosedHoweverTheConnectionHasEnded) {
   }
 }
 
-// The descriptor is there still, and the child has something else to do.
-TEST_F(TcpActivityTest, SaysClosedWhenThePeerHasReset) {
+// The child still has the descriptor, and does not use it.
+TEST_F(TcpActivityTest, ReportsClosedAfterAResetByThePeer) {
   const linger at_once = {1, 0};
   setsockopt(pair_.client.fd(), SOL_SOCKET, SO_LINGER, &at_once,
              sizeof(at_once));
@@ -224,7 +224,7 @@ TEST_F(TcpActivityTest, SaysClosedWhenThePeerHasReset) {
 
 // A listener answers for the connections that it had, whether clients wait in
 // its queue or not.
-TEST_F(TcpActivityTest, DoesNotTakeTheListenerForTheConnection) {
+TEST_F(TcpActivityTest, DistinguishesListenerFromConnection) {
   for (const char* host : {"127.0.0.1", "[::1]"}) {
     const Waiting waiting = Connect(host, nullptr);
     Socket accepted =
@@ -240,7 +240,7 @@ TEST_F(TcpActivityTest, DoesNotTakeTheListenerForTheConnection) {
   }
 }
 
-TEST_F(TcpActivityTest, DoesNotTakeALaterConnectionForTheEarlierOne) {
+TEST_F(TcpActivityTest, DistinguishesLaterConnectionFromEarlierOne) {
   const Waiting waiting = Connect("127.0.0.1", nullptr);
   const auto accept_next = [&] {
     return Socket::Adopt(accept(waiting.listener.fd(), nullptr, nullptr));
@@ -268,8 +268,8 @@ TEST_F(TcpActivityTest, DoesNotTakeALaterConnectionForTheEarlierOne) {
   EXPECT_EQ(activity_.Ask(id_of(later)).means, Meaning::kAlive);
 }
 
-// Whether the listener was bound to an interface, or a process that has the
-// connection binds it to one, for IPv4, IPv6 and IPv4 on an IPv6 socket.
+// Tested: the listener is bound to an interface; a process that has the
+// connection binds it to one; each for IPv4, IPv6 and IPv4 on an IPv6 socket.
 TEST_F(TcpActivityTest, FindsConnectionsThatAreBoundToAnInterface) {
   for (const char* host : {"127.0.0.1", "[::1]", "[::ffff:127.0.0.1]"}) {
     for (const bool bound_later : {false, true}) {
@@ -295,7 +295,7 @@ TEST_F(TcpActivityTest, FindsConnectionsThatAreBoundToAnInterface) {
   }
 }
 
-TEST_F(TcpActivityTest, DoesNotSeeTheListenersOfAnotherNetwork) {
+TEST_F(TcpActivityTest, ReportsNotFoundForListenersOfAnotherNetwork) {
   // The listeners of both networks have the same address. All ports of the new
   // network are free.
   const absl::StatusOr<Listener> here =
@@ -310,7 +310,7 @@ TEST_F(TcpActivityTest, DoesNotSeeTheListenersOfAnotherNetwork) {
 }
 
 // Two listeners may have one address.
-TEST_F(TcpActivityTest, SeesEachOfTheListenersThatShareAnAddress) {
+TEST_F(TcpActivityTest, FindsEachListenerOfASharedAddress) {
   std::vector<Socket> listeners;
   PeerAddress address = Endpoint::Parse("127.0.0.1:0")->ToAddress();
   for (int i = 0; i < 4; ++i) {
@@ -328,8 +328,8 @@ TEST_F(TcpActivityTest, SeesEachOfTheListenersThatShareAnAddress) {
   }
 }
 
-// That the call fails, with whatever errno, says nothing about a connection.
-TEST_F(TcpActivityTest, SaysNotVisibleIfItCannotAsk) {
+// A call that fails, with any errno, says nothing about the connection.
+TEST_F(TcpActivityTest, ReportsNotVisibleIfTheQuestionFails) {
   const int error[] = {EPERM, EACCES, ENOENT, ENOBUFS, ECONNREFUSED};
   for (const int call : {SYS_sendto, SYS_recvfrom}) {
     for (const int each : error) {
@@ -348,7 +348,7 @@ TEST_F(TcpActivityTest, SaysNotVisibleIfItCannotAsk) {
 }
 
 // An answer that was not fetched belongs to an earlier question.
-TEST_F(TcpActivityTest, DoesNotTakeAnAnswerForThatOfAnotherQuestion) {
+TEST_F(TcpActivityTest, IgnoresAnswersToEarlierQuestions) {
   const pid_t child = fork();
   if (child == 0) {
     // The same socket, and so the same queue of answers.
@@ -361,7 +361,7 @@ TEST_F(TcpActivityTest, DoesNotTakeAnAnswerForThatOfAnotherQuestion) {
   TcpSocketId gone = id_;
   gone.peer = Endpoint::Parse("192.0.2.1:7")->ToAddress();
   gone.cookie = UINT64_MAX;  // which no socket has
-  Ask();                     // so that the numbers of the questions differ
+  Ask();                     // makes the numbers of the questions differ
   EXPECT_EQ(activity_.Ask(gone).means, Meaning::kClosed);
 }
 

@@ -49,7 +49,7 @@ class UniqueFd {
   bool valid() const { return fd_ >= 0; }
   // Lends the descriptor; -1 if none is owned.
   int fd() const { return fd_; }
-  // Gives ownership of the descriptor to the caller.
+  // Returns the descriptor, and its ownership with it.
   int Release() && { return std::exchange(fd_, -1); }
   // Closes the descriptor now instead of at the end of the scope.
   void Close();

@@ -103,7 +103,7 @@ TEST_F(UniqueFdTest, LeavesErrnoUnchangedOnClose) {
   const int closed = NewFd();
   close(closed);
   errno = ECONNRESET;
-  UniqueFd::Adopt(closed).Close();  // close says EBADF
+  UniqueFd::Adopt(closed).Close();  // close fails with EBADF
   EXPECT_EQ(errno, ECONNRESET);
 }
 

@@ -27,7 +27,7 @@ namespace {
 
 constexpr absl::Duration kLockTimeout = absl::Seconds(1);
 constexpr absl::Duration kLockPause = absl::Milliseconds(10);
-// The default of net.core.somaxconn.
+// The default of net.core.somaxconn, in connections.
 constexpr int kUsualQueue = 4096;
 
 absl::Status ErrorAt(absl::string_view call, const Endpoint& endpoint) {
@@ -36,11 +36,11 @@ absl::Status ErrorAt(absl::string_view call, const Endpoint& endpoint) {
                              absl::StrCat(call, " ", endpoint.ToString()));
 }
 
-// Returns the lock of the directory of `path`, which ends with the descriptor;
-// one that is not valid if it cannot be had. Servers that start at once take
-// turns by it. Any process that may read the directory can hold it without
-// limit, so it is not waited for without limit, and a server whose user may not
-// read the directory has none.
+// Locks the directory of `path` until the descriptor that it returns is closed;
+// the descriptor is not valid if the lock is not available. Servers that start
+// at the same moment take turns by it. Any process that may read the directory
+// can hold the lock without a limit, so the wait for it has a limit; and a
+// server whose user may not read the directory goes on without it.
 absl::StatusOr<UniqueFd> TryToLockDirectoryOf(const std::string& path) {
   const std::string directory = path.substr(0, path.rfind('/') + 1);
   UniqueFd locked = UniqueFd::Adopt(
@@ -48,7 +48,7 @@ absl::StatusOr<UniqueFd> TryToLockDirectoryOf(const std::string& path) {
   if (!locked.valid() && errno != EACCES) {
     return absl::ErrnoToStatus(errno, absl::StrCat("open ", directory));
   }
-  // The kernel notifies only a process that waits without limit.
+  // Polled, because a blocking flock has no timeout.
   const Instant deadline = After(Now(), kLockTimeout);
   while (locked.valid() && flock(locked.fd(), LOCK_EX | LOCK_NB) < 0) {
     const bool is_held = errno == EWOULDBLOCK || errno == EINTR;
@@ -62,9 +62,9 @@ absl::StatusOr<UniqueFd> TryToLockDirectoryOf(const std::string& path) {
   return locked;
 }
 
-// OK if nobody listens at `endpoint` any more. A connection, if there is one,
-// ends here.
-absl::Status CheckNobodyAnswers(const Endpoint& endpoint) {
+// Returns OK if no process listens at `endpoint` any more. A connection, if a
+// process accepts one, is closed here.
+absl::Status CheckUnanswered(const Endpoint& endpoint) {
   const Socket client = Socket::Adopt(
       socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!client.valid()) return ErrorAt("socket", endpoint);
@@ -74,8 +74,8 @@ absl::Status CheckNobodyAnswers(const Endpoint& endpoint) {
   if (!connected && (error == ECONNREFUSED || error == ENOENT)) {
     return absl::OkStatus();
   }
-  // A full queue, or one of another kind, is a sign of life. What else there is
-  // says nothing of it.
+  // A full queue, or a socket of another type, shows that a process listens.
+  // Any other error says nothing about that.
   if (!connected && error != EAGAIN && error != EPROTOTYPE) {
     return ErrorAt("connect", endpoint);
   }
@@ -88,12 +88,12 @@ absl::Status CheckNobodyAnswers(const Endpoint& endpoint) {
                    absl::ErrnoToStatus(error, "connect").message(), ")"));
 }
 
-// Removes a socket's file that was left behind. Under the lock, if there is
-// one.
+// Removes the file of a socket on which no process listens. Called with the
+// lock of the directory, if it was available.
 absl::Status RemoveStale(const std::string& path, const Endpoint& endpoint) {
   struct stat file;
   if (lstat(path.c_str(), &file) < 0) {
-    // It went by itself, which is what we want.
+    // Another process has removed it.
     return errno == ENOENT ? absl::OkStatus() : ErrorAt("lstat", endpoint);
   }
   if (!S_ISSOCK(file.st_mode)) {
@@ -102,7 +102,7 @@ absl::Status RemoveStale(const std::string& path, const Endpoint& endpoint) {
                      ": there is a file that is not a socket; it is left "
                      "alone"));
   }
-  absl::Status stale = CheckNobodyAnswers(endpoint);
+  absl::Status stale = CheckUnanswered(endpoint);
   if (!stale.ok()) return stale;
   if (unlink(path.c_str()) < 0 && errno != ENOENT) {
     return ErrorAt("unlink", endpoint);
@@ -119,13 +119,15 @@ bool Bind(const Socket& socket, const Endpoint& endpoint) {
 absl::Status ListenOnUnix(const Socket& socket, const Endpoint& endpoint,
                           mode_t mode, int backlog) {
   const std::string path(endpoint.path());
-  // Held until it is listened on, or the file would look as if left behind.
+  // Held until the socket listens: before that, the file looks like one that no
+  // process answers.
   UniqueFd lock;
   if (!path.empty()) {
     absl::StatusOr<UniqueFd> locked = TryToLockDirectoryOf(path);
     if (!locked.ok()) return locked.status();
     lock = *std::move(locked);
-    // The file that bind() makes has this mode, less the umask, from birth.
+    // The file that bind() creates has this mode, less the umask, from the
+    // start.
     if (fchmod(socket.fd(), mode) < 0) return ErrorAt("fchmod", endpoint);
   }
   if (!Bind(socket, endpoint)) {
@@ -137,7 +139,7 @@ absl::Status ListenOnUnix(const Socket& socket, const Endpoint& endpoint,
   // A failure leaves no file behind.
   NewSocketFile file(path);
   if (!path.empty()) {
-    // Gives back the permissions that the umask took. No client could connect
+    // Restores the permissions that the umask removed. No client can connect
     // yet.
     absl::Status set = SetModeOfNewFile(path, mode);
     if (!set.ok()) return set;

@@ -69,8 +69,8 @@ TEST_F(UnixListenerTest, AcceptsClientsThatHaveNoName) {
   EXPECT_THAT(client.ExpectReply("hi"), IsOk());
 }
 
-// Names of clients are the clients' choice, and there may be any number.
-TEST_F(UnixListenerTest, DoesNotKeepTheNamesThatClientsGiveThemselves) {
+// Clients choose their own names, and there may be any number of them.
+TEST_F(UnixListenerTest, DropsTheNamesOfClients) {
   absl::StatusOr<Listener> listener = Listen();
   ASSERT_THAT(listener, IsOk());
   const Socket client = Socket::Adopt(socket(AF_UNIX, SOCK_STREAM, 0));
@@ -81,7 +81,7 @@ TEST_F(UnixListenerTest, DoesNotKeepTheNamesThatClientsGiveThemselves) {
   EXPECT_EQ(listener->Accept().connection->peer().ToString(), "unix:");
 }
 
-TEST_F(UnixListenerTest, HasTheModeThatItWasToldToHaveWhateverTheUmask) {
+TEST_F(UnixListenerTest, HasTheRequestedModeWhateverTheUmask) {
   const mode_t before = umask(0);
   const absl::Cleanup restore = [before] { umask(before); };
   for (const mode_t mask : {0, 022, 077, 0777}) {
@@ -95,7 +95,7 @@ TEST_F(UnixListenerTest, HasTheModeThatItWasToldToHaveWhateverTheUmask) {
   }
 }
 
-TEST_F(UnixListenerTest, TakesThePlaceOfOneThatNobodyAnswers) {
+TEST_F(UnixListenerTest, ReplacesFileThatNoProcessAnswers) {
   for (int restart = 0; restart < 20; ++restart) {
     const absl::StatusOr<Listener> listener = Listen();
     ASSERT_THAT(listener, IsOk());
@@ -104,7 +104,7 @@ TEST_F(UnixListenerTest, TakesThePlaceOfOneThatNobodyAnswers) {
   EXPECT_TRUE(S_ISSOCK(File().st_mode)) << "it stays where it was";
 }
 
-TEST_F(UnixListenerTest, LeavesOneThatIsAnsweredAlone) {
+TEST_F(UnixListenerTest, KeepsFileOfAListeningProcess) {
   absl::StatusOr<Listener> first = Listen();
   ASSERT_THAT(first, IsOk());
   const ino_t file = File().st_ino;
@@ -115,8 +115,8 @@ TEST_F(UnixListenerTest, LeavesOneThatIsAnsweredAlone) {
   EXPECT_THAT(TestClient::Connect(endpoint_), IsOk());
 }
 
-// A queue that is full is a sign of life.
-TEST_F(UnixListenerTest, LeavesOneThatIsTooBusyToAnswerAlone) {
+// A full queue shows that a process listens.
+TEST_F(UnixListenerTest, KeepsFileOfAListenerWithAFullQueue) {
   const absl::StatusOr<Listener> first = Listener::Listen(endpoint_, 1);
   ASSERT_THAT(first, IsOk());
   std::vector<TestClient> clients;
@@ -132,14 +132,14 @@ TEST_F(UnixListenerTest, LeavesOneThatIsTooBusyToAnswerAlone) {
                                     "Resource temporarily unavailable)")));
 }
 
-TEST_F(UnixListenerTest, LeavesASocketOfAnotherKindAlone) {
+TEST_F(UnixListenerTest, KeepsFileOfASocketOfAnotherType) {
   const Socket datagrams = Socket::Adopt(socket(AF_UNIX, SOCK_DGRAM, 0));
   ASSERT_EQ(
       bind(datagrams.fd(), endpoint_.address(), endpoint_.address_length()), 0);
   EXPECT_THAT(Listen(), StatusIs(absl::ErrnoToStatusCode(EADDRINUSE)));
 }
 
-TEST_F(UnixListenerTest, NeverRemovesWhatIsNotASocket) {
+TEST_F(UnixListenerTest, KeepsFileThatIsNotASocket) {
   const std::string path = dir_.File("s");
   std::ofstream(path) << "dear";
   EXPECT_THAT(Listen(), StatusIs(absl::StatusCode::kAlreadyExists,
@@ -154,7 +154,7 @@ TEST_F(UnixListenerTest, NeverRemovesWhatIsNotASocket) {
   EXPECT_TRUE(S_ISLNK(File().st_mode));
 }
 
-TEST_F(UnixListenerTest, NamesADirectoryThatIsNotThere) {
+TEST_F(UnixListenerTest, NamesMissingDirectory) {
   const Endpoint nowhere =
       *Endpoint::Parse(absl::StrCat("unix:", dir_.File("no/s")));
   EXPECT_THAT(Listener::Listen(nowhere, kFullBacklog),
@@ -163,13 +163,13 @@ TEST_F(UnixListenerTest, NamesADirectoryThatIsNotThere) {
                                     ": No such file or directory")));
 }
 
-// Of any number that start at once where one was left behind, one listens, and
-// the others see that. Without turns some would remove the file of another that
-// has bound it but does not listen yet.
-TEST_F(UnixListenerTest, IsOneOfManyThatStartAtOnce) {
+// Many servers start at the same moment where a file was left behind: one of
+// them listens, and the others fail because of it. Without the lock some would
+// remove the file of another that has bound it but does not listen yet.
+TEST_F(UnixListenerTest, ExactlyOneOfManySimultaneousStartsListens) {
   constexpr int kServers = 8;
   for (int round = 0; round < 20; ++round) {
-    ASSERT_THAT(Listen(), IsOk());  // gone at once; the file stays
+    ASSERT_THAT(Listen(), IsOk());  // closed at once; the file stays
     int start[2], won[2], stop[2];
     ASSERT_EQ(pipe(start), 0);
     ASSERT_EQ(pipe(won), 0);
@@ -183,7 +183,7 @@ TEST_F(UnixListenerTest, IsOneOfManyThatStartAtOnce) {
       const absl::StatusOr<Listener> listener = Listen();
       byte = listener.ok() ? 'y' : 'n';
       if (write(won[1], &byte, 1) != 1) _exit(1);
-      // Listens until all have tried.
+      // Listens until all others have tried.
       if (read(stop[0], &byte, 1) != 0) _exit(1);
       _exit(0);
     }
@@ -206,11 +206,12 @@ TEST_F(UnixListenerTest, IsOneOfManyThatStartAtOnce) {
   }
 }
 
-// Whose file may look as if it had been left behind: it has been bound, and is
-// not listened on yet.
+// The file may look like one that was left behind: its socket is bound and does
+// not listen yet.
+//
 // A19. Any user who may read the directory can hold its lock without limit:
 // whether the socket is new or was left behind. It costs a second.
-TEST_F(UnixListenerTest, NeedsNoLockThatAnotherProcessKeeps) {
+TEST_F(UnixListenerTest, ListensWithoutALockThatAnotherProcessKeeps) {
   const Socket lock =
       Socket::Adopt(open(dir_.path().c_str(), O_RDONLY | O_DIRECTORY));
   ASSERT_EQ(flock(lock.fd(), LOCK_EX), 0);
@@ -223,14 +224,15 @@ TEST_F(UnixListenerTest, NeedsNoLockThatAnotherProcessKeeps) {
   EXPECT_GE(absl::FromChrono(Now() - start), absl::Seconds(2));
 }
 
-// A user may be allowed to make files in a directory, and not to list it.
+// A user may have permission to create files in a directory, and not to list
+// it.
 TEST_F(UnixListenerTest, NeedsNoPermissionToReadTheDirectory) {
   if (geteuid() != 0) GTEST_SKIP() << "needs another user";
   const pid_t child = fork();
   if (child == 0) {
-    const uid_t nobody = 65534;
-    if (chmod(dir_.path().c_str(), 0733) < 0 || setgid(nobody) < 0 ||
-        setuid(nobody) < 0) {
+    const uid_t other_user = 65534;
+    if (chmod(dir_.path().c_str(), 0733) < 0 || setgid(other_user) < 0 ||
+        setuid(other_user) < 0) {
       _exit(2);
     }
     _exit(Listen().ok() ? 0 : 1);
@@ -267,7 +269,7 @@ TEST_F(UnixListenerTest, CountsWhoWaitsInTheQueue) {
   EXPECT_EQ(listener->queued(), 0);
 }
 
-TEST_F(UnixListenerTest, HasPeersThatCanNotBeGoneFromTheNetwork) {
+TEST_F(UnixListenerTest, IgnoresThePeerTimeout) {
   absl::StatusOr<Listener> listener = Listen();
   ASSERT_THAT(listener, IsOk());
   EXPECT_THAT(listener->SetPeerTimeout(absl::Seconds(5)), IsOk());

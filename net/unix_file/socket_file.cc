@@ -105,8 +105,8 @@ absl::Status SetModeByName(const std::string& path, const struct stat& file,
   return absl::OkStatus();
 }
 
-// Changes the mode of `file`, opened by O_PATH as `path_fd`. By descriptor:
-// what may have been put in the file's place is not followed, nor changed.
+// Changes the mode of `file`, opened by O_PATH as `path_fd`. By descriptor, so
+// that a file that was put in its place is neither followed nor changed.
 absl::Status SetMode(int path_fd, const struct stat& file,
                      const std::string& path, mode_t mode) {
   if ((file.st_mode & 07777) == mode) return absl::OkStatus();

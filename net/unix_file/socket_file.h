@@ -13,41 +13,39 @@ namespace brood::net {
 
 // FileState is what is at the path of a listening unix socket.
 enum class FileState {
-  // The file of this socket: clients that connect to the path reach it.
+  // The file of this socket: clients that connect to the path reach the socket.
   kOurs,
   // No file: it has been removed.
   kMissing,
   // Another file: that of another socket, or no socket at all.
   kForeign,
-  // A socket's file, and it cannot be told of which socket: the kernel does not
-  // answer (see unix_diag.h), or this process may not look at the path.
+  // The file of a socket, and it is not known of which one: the kernel does not
+  // report it (see unix_diag.h), or this process may not look at the path.
   kUnknown,
 };
 
-// Returns what a client finds at `path` that looks for the listening unix
-// socket `fd`. Links are followed, as connect() does.
+// Returns what a client finds at `path` if it looks for the listening unix
+// socket `fd`. Follows links, as connect() does.
 FileState LookForSocketFile(int fd, const std::string& path);
 
 // Reports whether `a` and `b` lead to the same file, or would if it existed:
 // one directory and one name. Links, "//" and ".." do not matter.
 bool IsSameFile(const std::string& a, const std::string& b);
 
-// Gives the file at `path` the permissions `mode`. Never changes another file,
-// whatever another process may put in its place meanwhile.
+// Sets the permissions of the file at `path`, which bind() has just created, to
+// `mode`. Never changes another file, whatever another process puts in its
+// place meanwhile.
 //
-// The first one is for a file that bind() has just created, which nothing but a
-// socket may have replaced; the second one for a socket that has been listening
-// for some time: the file must be that of `fd`.
-//
-// Errors, beginning with "chmod PATH": FailedPrecondition if that is not
-// certain, Aborted if the file is no socket, the errno of a call. Where /proc
-// is not mounted, FailedPrecondition that says so, if others may write to the
-// directory.
+// Errors, beginning with "chmod PATH": Aborted if the file is not a socket, the
+// errno of a call. Where /proc is not mounted and other users may write to the
+// directory: FailedPrecondition, with that text.
 absl::Status SetModeOfNewFile(const std::string& path, mode_t mode);
+// Does the same for a socket `fd` that has been listening for some time.
+// Returns FailedPrecondition also if the file is not certainly that of `fd`.
 absl::Status SetModeOfFileOf(int fd, const std::string& path, mode_t mode);
 
-// NewSocketFile removes the file of a socket that was bound, unless it is kept:
-// a start that fails leaves nothing behind.
+// NewSocketFile removes the file of a socket that was just bound, unless Keep()
+// is called, so that a start that fails leaves no file behind.
 //
 // A resource of the parent: it can be moved and not copied. Destroy it while
 // the socket is open, or another server may have the file by then.
@@ -58,9 +56,9 @@ absl::Status SetModeOfFileOf(int fd, const std::string& path, mode_t mode);
 //   file.Keep();
 class NewSocketFile {
  public:
-  // Makes an object that removes nothing.
+  // Removes nothing.
   NewSocketFile() = default;
-  // Remembers which file is at `path` now. An empty path is no file.
+  // Remembers which file is at `path` now. An empty path stands for no file.
   explicit NewSocketFile(std::string path);
   NewSocketFile(NewSocketFile&& other) noexcept;
   NewSocketFile& operator=(NewSocketFile&& other) noexcept;

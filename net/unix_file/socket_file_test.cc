@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Which file is at a path, and which socket it belongs to.
+// Which file is at a path, and to which socket it belongs.
 
 #include "brood/net/unix_file/socket_file.h"
 
@@ -57,9 +57,9 @@ class SocketFileTest : public ::brood::testing::LeakCheck {
   const std::string path_ = dir_.File("s");
 };
 
-// However the path is spelled by which a client comes: a link to the file, a
-// link to its directory, "//", "..", and a relative path.
-TEST_F(SocketFileTest, FindsItsOwnFileByEachPathThatLeadsThere) {
+// Tested paths by which a client can connect: a link to the file, a link to its
+// directory, "//", "..", and a relative path.
+TEST_F(SocketFileTest, FindsItsFileByEachPathThatLeadsThere) {
   const Socket socket = ListenAt(path_);
   ASSERT_EQ(symlink(path_.c_str(), dir_.File("link").c_str()), 0);
   ASSERT_EQ(symlink(dir_.path().c_str(), dir_.File("dir").c_str()), 0);
@@ -74,7 +74,7 @@ TEST_F(SocketFileTest, FindsItsOwnFileByEachPathThatLeadsThere) {
   }
 }
 
-TEST_F(SocketFileTest, KnowsItsFileByWhateverNameItIsBoundTo) {
+TEST_F(SocketFileTest, RecognizesItsFileByAnyBoundName) {
   char before[4096];
   ASSERT_NE(getcwd(before, sizeof(before)), nullptr);
   const absl::Cleanup back = [&before] { EXPECT_EQ(chdir(before), 0); };
@@ -92,11 +92,12 @@ TEST_F(SocketFileTest, KnowsItsFileByWhateverNameItIsBoundTo) {
   }
 }
 
-TEST_F(SocketFileTest, SeesThatTheFileWasRemoved) {
+TEST_F(SocketFileTest, ReportsRemovedFile) {
   const Socket socket = ListenAt(path_);
   ASSERT_EQ(unlink(path_.c_str()), 0);
   EXPECT_EQ(LookForSocketFile(socket.fd(), path_), FileState::kMissing);
-  // With its directory, which may have become something else.
+  // The file is removed with its directory, whose path may be a file
+  // afterwards.
   for (const char* gone : {"no/s", "file/s", "loop", "dangling"}) {
     std::ofstream(dir_.File("file")) << "text";
     symlink("loop", dir_.File("loop").c_str());
@@ -107,7 +108,7 @@ TEST_F(SocketFileTest, SeesThatTheFileWasRemoved) {
   }
 }
 
-TEST_F(SocketFileTest, TellsEveryOtherFileFromItsOwn) {
+TEST_F(SocketFileTest, DistinguishesOtherFilesFromItsOwn) {
   const Socket socket = ListenAt(path_);
   unlink(path_.c_str());
   const auto expect_foreign = [&](const char* what) {
@@ -138,7 +139,7 @@ TEST_F(SocketFileTest, TellsEveryOtherFileFromItsOwn) {
 
 // The number of an inode is used again as soon as it is free; that of a
 // socket's file is not free while the socket exists.
-TEST_F(SocketFileTest, IsNotFooledByANumberThatIsUsedAgain) {
+TEST_F(SocketFileTest, IgnoresReusedInodeNumbers) {
   const Socket socket = ListenAt(path_);
   for (int i = 0; i < 50; ++i) {
     unlink(path_.c_str());
@@ -187,7 +188,7 @@ TEST_F(SocketFileTest, FollowsNoLinkToWhatIsNew) {
   EXPECT_EQ(ModeOf(path_), 0600u);
 }
 
-TEST_F(SocketFileTest, RemovesANewFileThatIsNotKept) {
+TEST_F(SocketFileTest, RemovesFileUnlessKept) {
   const Socket socket = ListenAt(path_);
   { NewSocketFile file(path_); }
   EXPECT_EQ(access(path_.c_str(), F_OK), -1);

@@ -17,8 +17,8 @@ namespace brood::net {
 //   const absl::optional<UnixSocketState> state = AskAboutUnixSocket(fd);
 //   if (state && state->file) Compare(*state->file);
 struct UnixSocketState {
-  // BoundFile identifies the file that bind() created, also when it has been
-  // removed: as long as the socket exists the number is not used again.
+  // BoundFile identifies the file that bind() created, even if it was removed:
+  // the number is not used again while the socket exists.
   struct BoundFile {
     // The low 32 bits of the number of the inode.
     uint32_t inode;

@@ -2,11 +2,11 @@
 
 // Listening on a unix socket in a chroot that has no /proc, where the file of a
 // socket cannot be named by a descriptor (O17).
-//
-// Tried: each mode with each umask; directories that only this user may change,
-// that have the sticky bit, and that others may change; the first start and one
-// that finds a file left behind; another user's directory; a mode that needs no
-// change. After a failure of each call that follows bind() there is no file.
+// Tested: each mode with each umask; directories that only this user may
+// change, that have the sticky bit, and that others may change; the first start
+// and one that finds a file left behind; another user's directory; a mode that
+// needs no change. After a failure of each call that follows bind() there is no
+// file.
 
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -66,7 +66,7 @@ class WithoutProcTest : public ::brood::testing::LeakCheck {
   const ShortDir dir_;
 };
 
-TEST_F(WithoutProcTest, GivesTheFileItsModeInADirectoryOfItsUser) {
+TEST_F(WithoutProcTest, SetsTheModeInADirectoryOfItsUser) {
   InChroot([] {
     for (const mode_t directory : {0700, 0755, 01777, 01775}) {
       ASSERT_EQ(chmod("/", directory), 0);
