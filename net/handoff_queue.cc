@@ -35,7 +35,7 @@ struct Wire {
 
 absl::Status NotAMessage(absl::string_view why) {
   return absl::InvalidArgumentError(
-      absl::StrCat("recvmsg: not a message of a hand-over: ", why));
+      absl::StrCat("recvmsg: not a message of a handoff queue: ", why));
 }
 
 absl::string_view BytesOf(const Wire& wire) {
@@ -179,9 +179,9 @@ absl::StatusOr<HandoffBytes> HandoffBytes::Decode(absl::string_view bytes,
   Wire wire;
   if (bytes.size() != sizeof(wire)) return NotAMessage("its length is wrong");
   std::memcpy(&wire, bytes.data(), sizeof(wire));
-  if (wire.magic != kMagic) return NotAMessage("it is not marked as one");
+  if (wire.magic != kMagic) return NotAMessage("its mark is missing");
   if ((wire.connections_of_host > 0) != with_descriptor) {
-    return NotAMessage("it promises another number of descriptors");
+    return NotAMessage("its number of descriptors is wrong");
   }
   HandoffBytes decoded;
   decoded.ticket = wire.ticket;
@@ -263,7 +263,7 @@ absl::StatusOr<HandoffQueue::Message> HandoffQueue::Await() const {
   if (!message.ok()) return message.status();
   // Other code that has the socket has made it non-blocking.
   if (!message->has_value()) {
-    return absl::FailedPreconditionError("recvmsg: the queue does not wait");
+    return absl::FailedPreconditionError("recvmsg: the queue is non-blocking");
   }
   return **std::move(message);
 }

@@ -68,12 +68,11 @@ absl::StatusOr<absl::optional<Packet>> ReceivePacket(const Socket& socket,
 //   parent ──Offer──▶ [ connection, connection ] ──Await──▶ child
 //                          └──────removes the first◀──Acknowledge
 //
-// The parent owns both ends and offers; a forked child awaits, one process at
-// a time. A message stays in the queue until it is acknowledged: if the child
+// The parent owns both ends and offers; a forked child awaits, one process at a
+// time. A message stays in the queue until it is acknowledged: if the child
 // dies before that, the connection is not lost. The queue ends when no process
 // can offer, so a child closes the offering end. A malformed message is an
-// error for its reader and leaks no descriptor; see the functions for errors,
-// which name the system call.
+// error for its reader and leaks no descriptor. Errors: see the functions.
 //
 // Example:
 //   absl::StatusOr<HandoffQueue> queue = HandoffQueue::Create();

@@ -91,8 +91,7 @@ class HandoffQueueTest : public ::brood::testing::LeakCheck {
     OfferIt();
     return ReadRaw(queue_);
   }
-  // Expects that `message` is the one of OfferIt(), and that its connection
-  // works.
+  // Expects that `message` is that of OfferIt() and its connection works.
   void ExpectIsIt(HandoffQueue::Message message) {
     EXPECT_EQ(message.ticket.slot, kTicket.slot);
     EXPECT_EQ(message.ticket.serial, kTicket.serial);
@@ -387,8 +386,7 @@ TEST_F(HandoffQueueTest, KeepsTheEndsOfAUnixConnection) {
   queue_.Acknowledge();
 }
 
-// Code that has held the queue may have changed the open file, which the parent
-// shares.
+// Another process may have changed the open file, which the parent shares.
 TEST_F(HandoffQueueTest, AwaitFailsOnNonBlockingQueue) {
   const int on = 1;
   ASSERT_EQ(ioctl(queue_.fd_to_await(), FIONBIO, &on), 0);

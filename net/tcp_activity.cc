@@ -196,7 +196,7 @@ absl::StatusOr<TcpActivity::Answer> TcpActivity::Find(const TcpSocketId& id,
                                                       bool* another) const {
   if (id.cookie == 0) {
     return absl::UnimplementedError(
-        "getsockopt SO_COOKIE: this kernel has no number for a socket");
+        "getsockopt SO_COOKIE: this kernel has no socket cookies");
   }
   Question question = {};
   question.request.sdiag_family = id.peer.is_ipv6() ? AF_INET6 : AF_INET;

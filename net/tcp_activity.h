@@ -17,6 +17,7 @@ namespace brood::net {
 
 // TcpSocketId identifies a TCP socket of this machine, so that the kernel can
 // be asked about it by a process that has no descriptor of it.
+//
 // The addresses do not identify a socket: the kernel answers with the listener
 // once a connection is gone, and a client may connect again from the same port.
 // Nor does its inode, whose number may be used again. The cookie is unique
@@ -50,6 +51,7 @@ struct TcpSocketId {
 // closed: call CheckSees() with the listener before the first question.
 //
 // Lives in the parent. Never blocks: the kernel answers within the call.
+//
 // Errors: Create() returns the errno of socket.
 //
 // Example:

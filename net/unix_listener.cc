@@ -99,8 +99,7 @@ absl::Status RemoveStale(const std::string& path, const Endpoint& endpoint) {
   if (!S_ISSOCK(file.st_mode)) {
     return absl::AlreadyExistsError(
         absl::StrCat("bind ", endpoint.ToString(),
-                     ": there is a file that is not a socket; it is left "
-                     "alone"));
+                     ": the file is not a socket and is not removed"));
   }
   absl::Status stale = CheckUnanswered(endpoint);
   if (!stale.ok()) return stale;

@@ -42,7 +42,7 @@ absl::Status Child::Signal(int signal) const {
 }
 
 absl::StatusOr<absl::Duration> Child::ProcessorTime() const {
-  // To the kernel, 0 is this process.
+  // For the kernel, 0 stands for this process.
   if (pid_ == 0) {
     return absl::FailedPreconditionError(
         "clock_gettime: this child was reaped");
@@ -54,13 +54,14 @@ absl::StatusOr<absl::Duration> Child::ProcessorTime() const {
   if (clock_gettime(clock, &used) < 0) {
     return ErrorOf(errno, "clock_gettime ", pid_);
   }
-  // Asked afterwards: if it is unreaped now, the time was that of the child.
+  // Called afterwards: if the child is unreaped now, the time above was its
+  // own.
   if (!IsUnreapedChild(pid_)) return ErrorOf(ESRCH, "clock_gettime ", pid_);
   return absl::DurationFromTimespec(used);
 }
 
-// A copy of the object in a process that was forked since then has nothing to
-// reap: there the kernel knows no such child.
+// In a process that was forked since then, the copy of the object has nothing
+// to reap: the process is not a child of it.
 void Child::AbortIfUnreaped() const {
   if (pid_ == 0 || !IsUnreapedChild(pid_)) return;
   std::fprintf(stderr, "brood: child %d was dropped before it was reaped\n",

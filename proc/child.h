@@ -15,18 +15,18 @@ namespace brood::proc {
 
 // Child is the owner of a process that must be reaped.
 //
-// A resource of the parent's: moved, never copied or compared. Until a child is
-// reaped the kernel keeps its pid from being used again. The reaper forgets it
-// at the instant of the wait; that other code has reaped it is noticed before
-// a signal is sent (reaping/signal_child.h).
+// A resource of the parent: it is moved, never copied or compared. The kernel
+// does not use the pid again until the child is reaped. The reaper forgets the
+// pid at the moment of the wait; if other code has reaped the child, Signal()
+// finds out before it sends a signal (reaping/signal_child.h).
 //
-// To destroy a Child that still owns a process would leave behind a zombie, or
-// a process that is not watched; it aborts, naming the pid. In a process that
-// was forked since, a copy of the object owns nothing, and its destruction has
-// no effect.
+// Destroying a Child that still owns a process aborts the program, naming the
+// pid: a zombie would be left behind, or a process that is not watched. In a
+// process that was forked since then, a copy of the object owns nothing, and
+// its destruction has no effect.
 //
 // Errors: Signal() and ProcessorTime() return the errno of their calls, by
-// absl::ErrnoToStatus, and NotFound if the process is no child any more.
+// absl::ErrnoToStatus, and NotFound if the process is no longer a child.
 //
 // Example:
 //   absl::StatusOr<Child> child = spawner.Spawn(body);
@@ -36,24 +36,29 @@ class Child {
  public:
   // Owns nothing.
   Child() = default;
-  // Takes the duty to reap `pid`, a child of this process, from the caller.
+  // Takes ownership of `pid`, a child of this process that the caller would
+  // have to reap otherwise.
   static Child Adopt(pid_t pid) { return Child(pid); }
 
+  // Takes over the process of `other`, which then owns nothing.
   Child(Child&& other) noexcept : pid_(std::exchange(other.pid_, 0)) {}
+  // Takes over the process of `other`. Aborts if this object owns another one.
   Child& operator=(Child&& other) noexcept;
+  // Aborts if a process is still owned.
   ~Child() { AbortIfUnreaped(); }
 
-  // Returns 0 when nothing is owned.
+  // Returns the pid; 0 if nothing is owned.
   pid_t pid() const { return pid_; }
-  // Sends `signal` to the process group that the child leads, and to the child
-  // alone if it leads none: what the child started ends with it, unless that
-  // has left the group. A child that has ended but was not reaped yet takes it
-  // too. Returns PermissionDenied if the child itself could not be signalled.
+  // Sends `signal` to the process group that the child leads, or to the child
+  // alone if it leads no group: the processes that the child started get the
+  // signal too, unless they have left the group. Returns OK for a child that
+  // has ended and was not reaped yet. Returns PermissionDenied if the child
+  // itself could not be signalled.
   absl::Status Signal(int signal) const;
-  // Returns how much processor time the child has used, all its threads
-  // together and its own children apart.
+  // Returns how much processor time the child has used, with all its threads
+  // and without its own children.
   absl::StatusOr<absl::Duration> ProcessorTime() const;
-  // Gives the duty to reap to the caller.
+  // Returns the pid; the caller must reap the process.
   pid_t Release() && { return std::exchange(pid_, 0); }
 
  private:

@@ -30,7 +30,7 @@ using ::brood::testing::StatusIs;
 static_assert(!std::is_copy_constructible_v<Child>);
 static_assert(!std::is_copy_assignable_v<Child>);
 
-// A pid that no process has: the kernel's largest is 4194304.
+// A pid that no process has: the largest one of the kernel is 4194304.
 constexpr pid_t kUnusedPid = 5000001;
 
 class ChildTest : public ::brood::testing::LeakCheck {
@@ -47,7 +47,7 @@ class ChildTest : public ::brood::testing::LeakCheck {
     return Child::Adopt(pid);
   }
   // Returns a child that leads a group of two processes. `end` becomes a
-  // descriptor for ExpectEnd(). The second process is not ours to reap.
+  // descriptor for ExpectEnd(). The second process is not a child of this one.
   static Child ForkGroup(int* end) {
     int ends[2];
     EXPECT_EQ(pipe(ends), 0);
@@ -82,7 +82,7 @@ using ChildDeathTest = ChildTest;
 
 TEST_F(ChildTest, OwnsNothingByDefault) { EXPECT_EQ(Child().pid(), 0); }
 
-TEST_F(ChildTest, GivesUpThePidItReleases) {
+TEST_F(ChildTest, ReleasesItsPid) {
   Child child = Child::Adopt(kUnusedPid);
   EXPECT_EQ(std::move(child).Release(), kUnusedPid);
   EXPECT_EQ(child.pid(), 0);  // NOLINT(bugprone-use-after-move)
@@ -98,19 +98,19 @@ TEST_F(ChildTest, IsEmptyWhenItWasMoved) {
   EXPECT_EQ(std::move(last).Release(), kUnusedPid);
 }
 
-TEST_F(ChildTest, SurvivesItsAssignmentToItself) {
+TEST_F(ChildTest, SurvivesSelfAssignment) {
   Child child = Child::Adopt(kUnusedPid);
   Child& same = child;
   child = std::move(same);
   EXPECT_EQ(std::move(child).Release(), kUnusedPid);
 }
 
-TEST_F(ChildDeathTest, DestroyingAnUnreapedOneAbortsAndNamesThePid) {
+TEST_F(ChildDeathTest, DestroyingUnreapedChildAbortsAndNamesThePid) {
   EXPECT_EXIT(ForkEnded(), ::testing::KilledBySignal(SIGABRT),
               "child [1-9][0-9]* was dropped");
 }
 
-TEST_F(ChildDeathTest, AssigningOverAnUnreapedOneAbortsAndNamesThePid) {
+TEST_F(ChildDeathTest, AssigningOverUnreapedChildAbortsAndNamesThePid) {
   EXPECT_EXIT(
       {
         Child child = ForkEnded();
@@ -119,7 +119,7 @@ TEST_F(ChildDeathTest, AssigningOverAnUnreapedOneAbortsAndNamesThePid) {
       ::testing::KilledBySignal(SIGABRT), "child [1-9][0-9]* was dropped");
 }
 
-TEST_F(ChildTest, IsDestroyedInAForkOfItsOwnerWithoutAnyEffect) {
+TEST_F(ChildTest, DestructionHasNoEffectInForkedProcess) {
   Child child = ForkIdle();
   const pid_t fork_of_owner = fork();
   if (fork_of_owner == 0) {
@@ -139,18 +139,18 @@ TEST_F(ChildTest, SendsASignal) {
   EXPECT_EQ(WTERMSIG(status), SIGTERM);
 }
 
-TEST_F(ChildTest, SendsASignalToTheGroupThatItLeads) {
+TEST_F(ChildTest, SendsSignalToItsGroup) {
   int end;
   Child child = ForkGroup(&end);
   EXPECT_THAT(child.Signal(SIGKILL), IsOk());
   ExpectEnd(end);
-  kill(-child.pid(), SIGKILL);  // so that a failure leaves no process
+  kill(-child.pid(), SIGKILL);  // a failure leaves no process
   EXPECT_EQ(WTERMSIG(WaitFor(std::move(child))), SIGKILL);
 }
 
-// As if another wait call of the program had taken its status: the number may
-// be that of another process by now, and so may that of the group.
-TEST_F(ChildTest, SendsNothingOnceAnotherWaitCallHasReapedIt) {
+// Another wait call of the program has taken the status: by now the pid may be
+// that of another process, and so may the id of the group.
+TEST_F(ChildTest, SendsNoSignalAfterAnotherWaitReapedIt) {
   int end;
   Child child = ForkGroup(&end);
   ASSERT_EQ(kill(child.pid(), SIGKILL), 0);
@@ -164,9 +164,9 @@ TEST_F(ChildTest, SendsNothingOnceAnotherWaitCallHasReapedIt) {
   std::move(child).Release();
 }
 
-// As the kernel does it with a program that was executed, if SIGCHLD is
-// ignored, when the number has gone round.
-TEST_F(ChildTest, SendsNothingToAProcessThatIsNoChild) {
+// If SIGCHLD is ignored, the kernel reaps a child that has executed a program,
+// and may give the pid to a later process.
+TEST_F(ChildTest, SendsNoSignalToAProcessThatIsNotAChild) {
   int ask[2], answer[2];
   ASSERT_EQ(pipe(ask), 0);
   ASSERT_EQ(pipe(answer), 0);
@@ -197,7 +197,7 @@ TEST_F(ChildTest, SendsNothingToAProcessThatIsNoChild) {
   for (const int fd : {ask[0], ask[1], answer[0], answer[1]}) close(fd);
 }
 
-TEST_F(ChildTest, SendsASignalToOneThatHasEndedAndIsNotReaped) {
+TEST_F(ChildTest, SendsSignalToUnreapedDeadChild) {
   Child child = ForkIdle();
   ASSERT_THAT(child.Signal(SIGKILL), IsOk());
   siginfo_t ignored;
@@ -208,13 +208,13 @@ TEST_F(ChildTest, SendsASignalToOneThatHasEndedAndIsNotReaped) {
   EXPECT_EQ(WTERMSIG(WaitFor(std::move(child))), SIGKILL);
 }
 
-TEST_F(ChildTest, SendsNothingOnceItIsReaped) {
+TEST_F(ChildTest, SendsNoSignalAfterItIsReaped) {
   // kill(0, ...) signals this process and its group; signal 0 has no effect.
   EXPECT_THAT(Child().Signal(0),
               StatusIs(absl::StatusCode::kFailedPrecondition));
 }
 
-TEST_F(ChildTest, NamesTheCallAndThePidWhenASignalCanNotBeSent) {
+TEST_F(ChildTest, NamesTheCallAndThePidIfASignalIsRefused) {
   Child child = Child::Adopt(kUnusedPid);
   EXPECT_THAT(child.Signal(SIGTERM),
               StatusIs(absl::ErrnoToStatusCode(ESRCH),
@@ -255,7 +255,7 @@ TEST_F(ChildTest, ReportsTheProcessorTimeThatItHasUsed) {
   for (const int fd : {begin[0], begin[1], done[0], done[1]}) close(fd);
 }
 
-TEST_F(ChildTest, ReportsNoProcessorTimeOfWhatIsNoChild) {
+TEST_F(ChildTest, ReportsNoProcessorTimeOfOtherProcesses) {
   EXPECT_THAT(Child().ProcessorTime(),
               StatusIs(absl::StatusCode::kFailedPrecondition));
   Child child = Child::Adopt(kUnusedPid);

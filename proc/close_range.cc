@@ -16,8 +16,8 @@
 namespace brood::proc {
 namespace {
 
-// Up to how many numbers are tried one by one: that takes less time than to
-// open a directory.
+// The largest number of descriptors that are closed one by one: for these, that
+// takes less time than opening a directory.
 constexpr unsigned kFew = 32;
 
 // The head of an entry as getdents64 writes it; the name follows.
@@ -47,22 +47,22 @@ int NumberOf(const char* name) {
   return number;
 }
 
-// Opens the list of the descriptors of this process. If none is free for it,
-// one of those that are to be closed makes room.
+// Opens the list of the descriptors of this process. If no descriptor is free
+// for it, closes one of those that are to be closed.
 int OpenList(unsigned first, unsigned last) {
   for (;;) {
     const int list = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (list >= 0 || errno != EMFILE) return list;
-    // All numbers below the limit are in use, so the next one is near.
+    // All numbers below the limit are in use, so an open one is found soon.
     while (first <= last && close(static_cast<int>(first)) < 0) ++first;
     if (first > last) return -1;
   }
 }
 
-// Calls `act` for what /proc/self/fd lists, by its descriptor `list`, which is
-// closed. Returns false if it cannot be read. By the system call, for readdir()
-// allocates. The kernel lists in the order of the numbers, so what is closed
-// meanwhile makes it skip nothing.
+// Calls `act` for each descriptor that /proc/self/fd lists, and closes `list`,
+// the descriptor of that list. Returns false if the list cannot be read. Uses
+// the system call, because readdir() allocates. The kernel lists in the order
+// of the numbers, so that closing a descriptor in between makes it skip none.
 template <typename Act>
 bool ForEachListed(int list, unsigned first, unsigned last, Act act) {
   if (list < 0) return false;

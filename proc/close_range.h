@@ -5,14 +5,14 @@
 
 namespace brood::proc {
 
-// Closes every descriptor from `first` to `last`, both included; ~0U is the
-// highest there is. A number that is free is left free.
+// Closes every open descriptor from `first` to `last`, both included; ~0U
+// stands for the highest one.
 //
-// Uses close_range (Linux 5.9). Where that may not be called, closes what
-// /proc/self/fd lists, so that the time depends on how many descriptors are
-// open and not on how many may be. Without /proc as well, tries each number up
-// to `last` or the soft limit of descriptors, whichever is lower: a descriptor
-// above a limit that was lowered since stays open.
+// Uses close_range (Linux 5.9). Where that is not available, closes the
+// descriptors that /proc/self/fd lists, so that the time depends on how many
+// descriptors are open and not on the limit. If /proc is not available either,
+// tries each number up to `last` or the soft limit of descriptors, whichever is
+// lower: a descriptor above a limit that was lowered since stays open.
 //
 // Called in a child. Allocates nothing. Reports no errors.
 //

@@ -26,7 +26,7 @@ constexpr unsigned kFirst = 500;
 constexpr unsigned kCount = 6;
 constexpr int kAll = 0b111111;
 
-// What a process has to close descriptors with.
+// The way in which this machine can close descriptors.
 enum class Machine {
   kWithTheCall,     // close_range, as on Linux since 5.9
   kWithoutTheCall,  // some containers forbid it
@@ -36,7 +36,7 @@ enum class Machine {
 class CloseRangeTest : public ::brood::testing::LeakCheck,
                        public ::testing::WithParamInterface<Machine> {
  protected:
-  // Takes from this process what the machine does not have.
+  // Takes from this process the calls that the machine does not have.
   static void BecomeMachine() {
     if (GetParam() == Machine::kWithTheCall) return;
     std::vector<int> refused = {SYS_close_range};
@@ -46,14 +46,14 @@ class CloseRangeTest : public ::brood::testing::LeakCheck,
     ::brood::testing::RefuseCalls(refused, ENOSYS);
   }
 
-  // Returns which of the descriptors kFirst to kFirst + kCount - 1 are open
-  // after `body`, in a child in which all of them were open: a bit for each, 1
+  // Runs `body` in a child in which the descriptors kFirst to kFirst + kCount -
+  // 1 are open. Returns which of them are open afterwards: a bit for each, 1
   // for the first.
   static int OpenAfter(absl::FunctionRef<void()> body) {
     const pid_t child = fork();
     if (child == 0) {
       if (GetParam() == Machine::kWithoutAList) {
-        // One by one, up to the limit: which may be a million.
+        // Closes numbers one by one up to the limit, which may be a million.
         const rlimit few = {kFirst + kCount, kFirst + kCount};
         if (setrlimit(RLIMIT_NOFILE, &few) < 0) std::abort();
       }
@@ -75,7 +75,7 @@ class CloseRangeTest : public ::brood::testing::LeakCheck,
   }
 };
 
-TEST_P(CloseRangeTest, ClosesBothEndsAndWhatIsBetween) {
+TEST_P(CloseRangeTest, ClosesFirstLastAndAllBetween) {
   EXPECT_EQ(OpenAfter([] {}), kAll);
   EXPECT_EQ(OpenAfter([] { CloseRange(kFirst + 1, kFirst + 3); }), 0b110001);
 }
@@ -92,12 +92,12 @@ TEST_P(CloseRangeTest, LeavesFreeNumbersFree) {
             0b111000);
 }
 
-TEST_P(CloseRangeTest, ClosesUpToTheHighestThereIs) {
+TEST_P(CloseRangeTest, ClosesUpToTheHighestDescriptor) {
   EXPECT_EQ(OpenAfter([] { CloseRange(kFirst + 4, ~0U); }), 0b001111);
 }
 
-// Of many numbers, most of them free.
-TEST_P(CloseRangeTest, ClosesTheFewThatAreOpenAmongMany) {
+// Most of the numbers are free.
+TEST_P(CloseRangeTest, ClosesFewOpenDescriptorsAmongManyNumbers) {
   EXPECT_EQ(OpenAfter([] { CloseRange(100, kFirst + 2); }), 0b111000);
 }
 
@@ -112,9 +112,9 @@ TEST_P(CloseRangeTest, ClosesAllIfNoDescriptorIsFree) {
             0);
 }
 
-// The number of calls, and so the time, depends on the descriptors that are
-// open and not on the limit, which in a container may be 2^30.
-TEST_P(CloseRangeTest, TakesNoTimeForNumbersThatAreFree) {
+// The number of calls, and so the time, depends on the open descriptors and not
+// on the limit, which may be 2^30 in a container.
+TEST_P(CloseRangeTest, TakesNoTimeForFreeNumbers) {
   if (GetParam() == Machine::kWithoutAList) {
     GTEST_SKIP() << "there each number up to the limit is tried";
   }
@@ -139,8 +139,8 @@ TEST_P(CloseRangeTest, TakesNoTimeForNumbersThatAreFree) {
   EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
 }
 
-// One by one only the numbers below the limit are found.
-TEST_P(CloseRangeTest, ClosesWhatIsAboveALimitThatWasLowered) {
+// Closing one by one finds only the numbers below the limit.
+TEST_P(CloseRangeTest, ClosesDescriptorsAboveALoweredLimit) {
   if (GetParam() == Machine::kWithoutAList) {
     GTEST_SKIP() << "there no number above the limit is tried";
   }

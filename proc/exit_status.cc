@@ -20,7 +20,7 @@ const char* ExitStatus::Print(char* text, size_t size) const {
   if (!killed()) {
     std::snprintf(text, size, "%s",
                   held()       ? "is dead, and a tracer holds its status"
-                  : given_up() ? "cannot be killed, and is left"
+                  : given_up() ? "cannot be killed, given up"
                                : "ended with unknown status");
     return text;
   }

@@ -15,7 +15,7 @@
 namespace brood::proc {
 namespace {
 
-constexpr int kCore = 0x80;  // as the kernel packs it
+constexpr int kCore = 0x80;  // the bit of a core dump in the status
 
 ExitStatus Exited(int code) {
   return ExitStatus::FromWait(code << 8, rusage());
@@ -24,7 +24,7 @@ ExitStatus Killed(int signal, int core = 0) {
   return ExitStatus::FromWait(signal | core, rusage());
 }
 
-TEST(ExitStatusTest, IsOneOfThreeThingsOnly) {
+TEST(ExitStatusTest, IsExitedKilledOrUnknown) {
   for (int code : {0, 1, 111, 255}) {
     EXPECT_TRUE(Exited(code).exited());
     EXPECT_FALSE(Exited(code).killed());
@@ -42,8 +42,9 @@ TEST(ExitStatusTest, IsOneOfThreeThingsOnly) {
   EXPECT_TRUE(ExitStatus::Unknown().unknown());
 }
 
-// What wait4 stores for a stop, for the end of one, and what is no status.
-TEST(ExitStatusTest, IsUnknownIfItIsNoEnd) {
+// The values that wait4 stores for a stop and for its end, and values that are
+// not a status.
+TEST(ExitStatusTest, IsUnknownIfTheWaitStatusIsNoEnd) {
   for (const int no_end : {0x7f, SIGTRAP << 8 | 0x7f, SIGSTOP << 8 | 0x7f,
                            0xffff, 0x7e, 0x41, -1}) {
     const ExitStatus status = ExitStatus::FromWait(no_end, rusage());
@@ -60,17 +61,17 @@ TEST(ExitStatusTest, IsUnknownIfTheChildIsHeldOrGivenUp) {
   }
   EXPECT_EQ(ExitStatus::Held().ToString(),
             "is dead, and a tracer holds its status");
-  EXPECT_EQ(ExitStatus::GivenUp().ToString(), "cannot be killed, and is left");
+  EXPECT_EQ(ExitStatus::GivenUp().ToString(), "cannot be killed, given up");
 }
 
-TEST(ExitStatusTest, KnowsOfACoreDump) {
+TEST(ExitStatusTest, ReportsCoreDump) {
   EXPECT_TRUE(Killed(SIGSEGV, kCore).core_dumped());
   EXPECT_FALSE(Killed(SIGSEGV).core_dumped());
   EXPECT_FALSE(Exited(kCore).core_dumped());
   EXPECT_FALSE(ExitStatus::Unknown().core_dumped());
 }
 
-TEST(ExitStatusTest, IsASentence) {
+TEST(ExitStatusTest, PrintsEachKindOfEnd) {
   EXPECT_EQ(Exited(0).ToString(), "exited with code 0");
   EXPECT_EQ(Exited(255).ToString(), "exited with code 255");
   EXPECT_EQ(Killed(SIGKILL).ToString(), "killed by SIGKILL (Killed)");
@@ -82,7 +83,7 @@ TEST(ExitStatusTest, IsASentence) {
   EXPECT_EQ(ExitStatus::Unknown().ToString(), "ended with unknown status");
 }
 
-TEST(ExitStatusTest, IsCutOffWhereTheRoomEnds) {
+TEST(ExitStatusTest, TruncatesTextThatDoesNotFit) {
   char text[12];
   EXPECT_EQ(Killed(SIGSEGV).Print(text, sizeof(text)), text);
   EXPECT_EQ(std::string(text), "killed by S");
@@ -91,7 +92,7 @@ TEST(ExitStatusTest, IsCutOffWhereTheRoomEnds) {
 
 using ExitStatusOfAProcessTest = ::brood::testing::LeakCheck;
 
-TEST_F(ExitStatusOfAProcessTest, IsWhatTheKernelSaid) {
+TEST_F(ExitStatusOfAProcessTest, MatchesTheStatusFromTheKernel) {
   const pid_t pid = fork();
   if (pid == 0) _exit(7);
   int wait_status;

@@ -14,8 +14,9 @@ absl::Status DieWithParent(pid_t parent) {
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) {
     return absl::ErrnoToStatus(errno, "prctl PR_SET_PDEATHSIG");
   }
-  // In this order: had it ended in between, we would see it here. Its number
-  // can't be that of whoever is our parent now, for that one lived beside it.
+  // Read after the call, so that a parent that ended before it is noticed here.
+  // The process that has adopted this one since cannot have the same pid,
+  // because it was alive at the same time as the parent.
   if (getppid() != parent) {
     return absl::UnavailableError("the parent has ended");
   }

@@ -22,8 +22,8 @@ namespace {
 
 constexpr uid_t kNobody = 65534;
 
-// Three generations: the test, a parent that ends, and its child. The test
-// adopts the child then, and learns how that ended.
+// Three generations of processes: the test, a parent that ends, and its child.
+// The test then adopts the child, and gets its status.
 class ParentDeathTest : public ::brood::testing::LeakCheck {
  protected:
   ParentDeathTest() { prctl(PR_SET_CHILD_SUBREAPER, 1); }
@@ -40,11 +40,11 @@ class ParentDeathTest : public ::brood::testing::LeakCheck {
       if (ends[end] >= 0) close(ends[end]);
       ends[end] = -1;
     }
-    void Tell() const {
+    void Notify() const {
       const char byte = '!';
       if (write(ends[1], &byte, 1) != 1) _exit(98);
     }
-    // False if nobody is left to tell.
+    // Returns false if every process has closed the writing end.
     bool Await() {
       Close(1);
       char byte;
@@ -58,7 +58,8 @@ class ParentDeathTest : public ::brood::testing::LeakCheck {
     if (pid == 0) _exit(body());
     return pid;
   }
-  // The wait status of a child of the test's: any one, or `pid`.
+  // Returns the wait status of a child of the test: that of `pid`, or of any
+  // child.
   static int WaitFor(pid_t pid = -1) {
     int status = -1;
     EXPECT_GT(TEMP_FAILURE_RETRY(waitpid(pid, &status, 0)), 0);
@@ -68,22 +69,23 @@ class ParentDeathTest : public ::brood::testing::LeakCheck {
     return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
   }
 
-  // Bazel's sandbox may have a root who is nobody else.
+  // Reports whether this process can become another user: in the sandbox of
+  // Bazel, root may be the only one.
   static bool CanChangeUser() {
     return WaitFor(Fork([] {
              return setresuid(kNobody, kNobody, kNobody) == 0 ? 0 : 1;
            })) == 0;
   }
-  // What the child does: it says that it lives, and ends by itself when nobody
-  // holds the other end of `until` any more.
+  // Runs in the child: reports by `told` that the child lives, and returns when
+  // every process has closed the other end of `until`.
   static int LiveOn(const Pipe& told, Pipe& until) {
-    told.Tell();
+    told.Notify();
     until.Await();
     return 7;
   }
 };
 
-TEST_F(ParentDeathTest, TakesTheChildAlong) {
+TEST_F(ParentDeathTest, KillsTheChild) {
   Pipe alive, until;
   const pid_t parent = Fork([&] {
     const pid_t self = getpid();
@@ -96,11 +98,11 @@ TEST_F(ParentDeathTest, TakesTheChildAlong) {
   });
   alive.Close(1);
   EXPECT_EQ(WaitFor(parent), 0);
-  until.Close(1);  // one that still lives ends now
+  until.Close(1);  // a child that still lives ends now
   EXPECT_TRUE(WasKilled(WaitFor()));
 }
 
-TEST_F(ParentDeathTest, TakesAChildAlongThatBlocksEverySignalAndIsStopped) {
+TEST_F(ParentDeathTest, KillsStoppedChildThatBlocksEverySignal) {
   Pipe alive, until;
   const pid_t parent = Fork([&] {
     const pid_t self = getpid();
@@ -122,8 +124,9 @@ TEST_F(ParentDeathTest, TakesAChildAlongThatBlocksEverySignalAndIsStopped) {
   EXPECT_TRUE(WasKilled(WaitFor()));
 }
 
-// The first trap: no signal comes of a death that was before the call.
-TEST_F(ParentDeathTest, IsNoticedIfItWasBeforeTheCall) {
+// The first case: the kernel sends no signal for a parent that ended before the
+// call.
+TEST_F(ParentDeathTest, IsReportedIfItWasBeforeTheCall) {
   Pipe orphaned;
   const pid_t parent = Fork([&] {
     const pid_t self = getpid();
@@ -135,15 +138,15 @@ TEST_F(ParentDeathTest, IsNoticedIfItWasBeforeTheCall) {
     return 0;
   });
   EXPECT_EQ(WaitFor(parent), 0);
-  orphaned.Tell();
+  orphaned.Notify();
   const int status = WaitFor();
   EXPECT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 3);
 }
 
-// The second trap, shown so that nobody falls into it: to the kernel the thread
-// that forked is the parent.
-TEST_F(ParentDeathTest, IsTheDeathOfTheThreadThatForked) {
+// The second case, tested to show it: for the kernel the thread that forked is
+// the parent.
+TEST_F(ParentDeathTest, TriggersWhenForkingThreadExits) {
   Pipe alive, until;
   pid_t child = 0;
   std::thread forks([&] {
@@ -158,8 +161,8 @@ TEST_F(ParentDeathTest, IsTheDeathOfTheThreadThatForked) {
   EXPECT_TRUE(WasKilled(WaitFor(child)));
 }
 
-// The third trap, and the way round it.
-TEST_F(ParentDeathTest, IsForgottenByWhoChangesItsUserAfterwards) {
+// The third case: the call must come after the change of the user.
+TEST_F(ParentDeathTest, IsForgottenIfTheChildChangesItsUserAfterwards) {
   if (!CanChangeUser()) GTEST_SKIP() << "may not change the user here";
   for (const bool changes_before : {false, true}) {
     Pipe alive, until;
@@ -180,15 +183,15 @@ TEST_F(ParentDeathTest, IsForgottenByWhoChangesItsUserAfterwards) {
     });
     alive.Close(1);
     EXPECT_EQ(WaitFor(parent), 0);
-    until.Close(1);  // whoever still lives ends now
+    until.Close(1);  // a child that still lives ends now
     const int status = WaitFor();
     EXPECT_EQ(WasKilled(status), changes_before) << status;
     EXPECT_EQ(WIFEXITED(status), !changes_before) << status;
   }
 }
 
-// A fourth: the kernel asks whether the parent may.
-TEST_F(ParentDeathTest, CannotTakeAChildAlongThatMayDoMore) {
+// The fourth case: the kernel checks whether the parent may signal the child.
+TEST_F(ParentDeathTest, DoesNotKillChildWithMorePrivileges) {
   if (!CanChangeUser()) GTEST_SKIP() << "may not change the user here";
   Pipe alive, until;
   const pid_t parent = Fork([&] {
@@ -205,10 +208,10 @@ TEST_F(ParentDeathTest, CannotTakeAChildAlongThatMayDoMore) {
   until.Close(1);
   const int status = WaitFor();
   EXPECT_TRUE(WIFEXITED(status));
-  EXPECT_EQ(WEXITSTATUS(status), 7) << "it did not live on";
+  EXPECT_EQ(WEXITSTATUS(status), 7) << "the child was killed";
 }
 
-TEST_F(ParentDeathTest, IsAnErrorWhereItCannotBeAskedFor) {
+TEST_F(ParentDeathTest, ReturnsErrorIfPrctlIsRefused) {
   const pid_t self = getpid();
   const pid_t child = Fork([&] {
     ::brood::testing::RefuseCalls({SYS_prctl}, EPERM);

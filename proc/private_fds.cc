@@ -19,16 +19,16 @@ struct Range {
   unsigned first, last;
 };
 
-// The private descriptors of this process, sorted, and the same as ranges:
-// neighbours are closed by one call.
+// The private descriptors of this process, in ascending order, and the same as
+// ranges: adjacent numbers are closed by one call.
 struct Registry {
   std::mutex mutex;
   pid_t owner = 0;
   std::vector<unsigned> fds;
   std::vector<Range> ranges;
 
-  // Returns the registry. It is never destroyed: registrations may last until
-  // the very end of the process.
+  // Returns the registry. It is never destroyed, because registrations may last
+  // until the process ends.
   static Registry& Get() {
     static auto* const registry = new Registry;
     return *registry;

@@ -11,19 +11,20 @@
 
 namespace brood::proc {
 
-// PrivateFdRegistration: notes that a descriptor of this process is private,
+// PrivateFdRegistration: registers a descriptor of this process as private,
 // that is, closed in every child.
 //
-// A child inherits every descriptor, and one that it should not have does harm
-// by being open: a listener keeps its port in use, a queue never ends. Each
-// child of each Spawner in this process closes what is registered before it
-// does anything else, so two servers in one program do not leak descriptors
+// A child inherits every descriptor, and some of them must not stay open there:
+// a listener keeps its port in use, a queue never ends. Each child of each
+// Spawner in this process closes the registered descriptors before it does
+// anything else, so that two servers in one program do not leak descriptors
 // into each other's children.
 //
-// Lives in the parent. The descriptor stays its owner's and must be open for as
-// long as the registration: the kernel may reuse the number for a connection,
-// which children must not close. Private<Owner> keeps that order. Registrations
-// belong to one process: a child begins with none. Thread-safe. No errors.
+// Lives in the parent. The caller still owns the descriptor, and must end the
+// registration before it closes the descriptor: the kernel may reuse the number
+// for a connection, which children must not close. Private<Owner> keeps that
+// order. Registrations belong to one process: a child starts with none.
+// Thread-safe. No errors.
 //
 // Example:
 //   int fd = epoll_create1(EPOLL_CLOEXEC);
@@ -126,16 +127,17 @@ class Private {
   std::array<PrivateFdRegistration, kCount> registrations_;
 };
 
-// Closes what is registered, except `kept`, which is in ascending order. For
-// the Spawner, in a child.
+// Closes the registered descriptors except `kept`, which is in ascending order.
+// Called by the Spawner, in a child.
 void ClosePrivateFds(absl::Span<const int> kept);
 
 // Reserves memory, so that the next `more` registrations allocate nothing.
 void ReservePrivateFds(size_t more);
 
-// Forgets the registrations of the parent in a process that is about to have
-// children of its own: what the parent registered is closed here, and the
-// numbers stand for other descriptors.
+// Clears the registrations that this process has inherited from its parent.
+// Called in a process that is about to create children of its own: the
+// descriptors of the parent are closed here, and their numbers stand for other
+// ones.
 void ForgetPrivateFdsOfParent();
 
 }  // namespace brood::proc

@@ -47,8 +47,8 @@ int OpenHere() {
   return open;
 }
 
-// Returns which of them are open in a child that closes the private ones: a bit
-// for each, 1 for the first.
+// Returns which of the descriptors are open in a child that closes the private
+// ones: a bit for each, 1 for the first.
 int OpenInAChild(const std::vector<int>& kept = {}) {
   return InAChild([&] {
     ClosePrivateFds(kept);
@@ -145,7 +145,7 @@ TEST_F(PrivateFdsTest, ClosesWithoutCloseRange) {
             0b10001001);
 }
 
-// In a zygote the numbers stand for other descriptors from the start.
+// In a zygote the same numbers stand for other descriptors.
 TEST_F(PrivateFdsTest, BelongsToOneProcess) {
   PrivateFdRegistration of_the_parent(kFirst);
   EXPECT_EQ(InAChild([&] {
@@ -154,8 +154,8 @@ TEST_F(PrivateFdsTest, BelongsToOneProcess) {
               dup2(STDERR_FILENO, kFirst);
               const PrivateFdRegistration own(kFirst + 1);
               const int grandchild = OpenInAChild();
-              // The end of the parent's registration does not end this
-              // process's.
+              // The end of the registration of the parent does not end that of
+              // this process.
               of_the_parent = PrivateFdRegistration();
               return grandchild == 0b11111101 && OpenInAChild() == 0b11111101
                          ? 7
@@ -187,7 +187,7 @@ TEST_F(PrivateFdsTest, RegistersInManyThreadsAtOnce) {
   EXPECT_EQ(OpenInAChild(), 0b11111111);
 }
 
-// An owner that reports, when it closes, whether its descriptors were still
+// An owner that records, when it closes, whether its descriptors were still
 // closed in children.
 class Owner {
  public:
@@ -225,7 +225,7 @@ static_assert(std::is_nothrow_move_constructible_v<Private<Owner>>);
 
 class PrivateTest : public PrivateFdsTest {
  protected:
-  // What was open in a child at each Close() of an owner.
+  // Which descriptors were open in a child at each Close() of an owner.
   std::vector<int> open_at_close_;
 };
 

@@ -27,9 +27,9 @@ namespace brood::proc {
 namespace {
 
 // Lines of /proc/self/status that a piece of work can change, and that change
-// for no other reason (but for Cpus_allowed and Mems_allowed, which an operator
-// may change: each worker is then replaced once). In ascending order. Some are
-// not there on older kernels.
+// for no other reason. (Exceptions: Cpus_allowed and Mems_allowed, which an
+// operator may change; each worker is then replaced once.) In ascending order.
+// Older kernels do not have all of them.
 constexpr absl::string_view kWatchedLines[] = {"CapAmb:",
                                                "CapBnd:",
                                                "CapEff:",
@@ -54,7 +54,7 @@ constexpr absl::string_view kWatchedLines[] = {"CapAmb:",
                                                "Uid:",
                                                "VmLck:"};
 
-// What F_SETFL can put back.
+// The flags that F_SETFL can restore.
 constexpr int kSettableFlags =
     O_APPEND | O_ASYNC | O_DIRECT | O_NOATIME | O_NONBLOCK;
 
@@ -64,8 +64,8 @@ bool IsWatched(absl::string_view line) {
                             key);
 }
 
-// The argument of sched_getattr(2), whose header collides with the C library's
-// where that has one.
+// The argument of sched_getattr(2). The header of the kernel collides with that
+// of C libraries that have one.
 struct SchedulingAttributes {
   uint32_t size;
   uint32_t policy;
@@ -76,25 +76,26 @@ struct SchedulingAttributes {
   uint32_t least_clamp, most_clamp;
 };
 
-// From linux/ioprio.h and linux/keyctl.h, which not every system has.
+// Constants of linux/ioprio.h and linux/keyctl.h, which not every system has.
 constexpr int kIoPriorityOfProcess = 1;
 constexpr int kGetKeyringId = 0;
 constexpr int kSessionKeyring = -3;
 
-// Returns whether `status`, lines of /proc/self/status, says that a filter of
-// system calls is in force.
+// Reports whether a filter of system calls is in force, according to `status`,
+// lines of /proc/self/status.
 bool HasFilter(const std::string& status) {
   return status.find("Seccomp:\t2") != std::string::npos;
 }
 
-// Returns what a prctl that stores a number stores.
+// Returns the number that a prctl stores at the address in its argument.
 int Stored(int what) {
   int value = 0;
   return prctl(what, &value) == 0 ? value : -1;
 }
 
-// The number that the kernel gives to the next POSIX timer of this process; -1
-// if it gives none. Counts up, so a number skipped is a timer made meanwhile.
+// Returns the id that the kernel gives to the next POSIX timer of this process;
+// -1 if it cannot be created. The kernel counts up, so a skipped id shows that
+// a timer was created meanwhile.
 int NextTimerId() {
   int id = -1;
   sigevent silent = {};
@@ -109,8 +110,8 @@ bool HasChildren() {
   return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0;
 }
 
-// With the default disposition of SIGCHLD its flags make a difference, too, and
-// are not in /proc/self/status.
+// With the default disposition of SIGCHLD its flags make a difference too, and
+// /proc/self/status does not show them.
 bool LeavesZombies() {
   struct sigaction action = {};
   sigaction(SIGCHLD, nullptr, &action);
@@ -125,7 +126,7 @@ bool IsRunning(int timer) {
 
 }  // namespace
 
-// In another mount namespace the same directory is in another mount.
+// In another mount namespace, the same directory has another mount id.
 ProcessState::File ProcessState::FileAt(const char* path) const {
   if (has_filter_) {
     struct stat status;
@@ -139,7 +140,8 @@ ProcessState::File ProcessState::FileAt(const char* path) const {
           status.stx_mnt_id};
 }
 
-// Of descriptors above the standard ones only what matters to this process.
+// For descriptors above the standard ones, records only what affects this
+// process.
 ProcessState::OpenFile ProcessState::Look(unsigned fd, const File& file) {
   const int number = static_cast<int>(fd);
   const bool is_standard = number <= STDERR_FILENO;
@@ -147,8 +149,8 @@ ProcessState::OpenFile ProcessState::Look(unsigned fd, const File& file) {
           fcntl(number, F_GETFL), is_standard ? fcntl(number, F_GETOWN) : 0};
 }
 
-// What 0, 1 and 2 stand for is shared with other processes, and put back for
-// them as well.
+// The open files of 0, 1 and 2 are shared with other processes, and restored
+// for them as well.
 bool ProcessState::PutBack(const OpenFile& known) {
   const int fd = static_cast<int>(known.fd);
   const OpenFile found = Look(known.fd, known.file);
@@ -226,7 +228,7 @@ bool ProcessState::Restore() {
          Status() == status_ && Numbers() == numbers_;
 }
 
-// The watched lines of /proc/self/status; empty if it cannot be read.
+// Returns the checked lines of /proc/self/status; empty if it cannot be read.
 std::string ProcessState::Status() const {
   char text[8192];
   const ssize_t size = pread(status_fd_, text, sizeof(text), 0);
@@ -242,8 +244,8 @@ std::string ProcessState::Status() const {
   return watched;
 }
 
-// What one system call each reports. What the kernel does not know is the same
-// error each time.
+// Returns numbers of which each is the result of one system call. For a call
+// that the kernel does not have, the number is the same error each time.
 std::array<int64_t, ProcessState::kNumbers> ProcessState::Numbers() const {
   std::array<int64_t, kNumbers> numbers = {};
   // As text, of up to six characters, which no other file has.
@@ -294,11 +296,12 @@ bool ProcessState::SameDescriptors() const {
   return true;
 }
 
-// Closes what is open between and above the descriptors of the first look, if
-// these are not all there are: since Linux 6.2 the size of their directory is
-// their number.
+// Closes the descriptors between and above the recorded ones, if there are
+// others: since Linux 6.2 the size of /proc/self/fd is the number of
+// descriptors.
 bool ProcessState::DescriptorsRestored() const {
-  // Without the list it would be all of them, those of the worker included.
+  // Without the list, this would close every descriptor, those of the worker
+  // included.
   if (!descriptors_listed_ || !SameDescriptors()) return false;
   struct stat list;
   if (fstat(fd_list_fd_, &list) < 0 || !(File::From(list) == fd_list_)) {
@@ -330,7 +333,7 @@ bool ProcessState::NoTimers() {
       IsRunning(ITIMER_PROF)) {
     return false;
   }
-  if (next_timer_id_ < 0) return true;  // a machine without POSIX timers
+  if (next_timer_id_ < 0) return true;  // no POSIX timers here
   const int expected = next_timer_id_ + 1;
   next_timer_id_ = NextTimerId();
   return next_timer_id_ == expected;

@@ -16,42 +16,39 @@
 
 namespace brood::proc {
 
-// ProcessState is what a piece of work may leave changed in its process, for
-// the next one to depend on.
+// ProcessState is the state of a process that a piece of foreign work can
+// change, and on which the next piece of work depends.
 //
-// For a process that does one piece of foreign work after another. It looks
-// once, before the first, and after each puts back what can be put back, and
-// says whether the rest is as it was. Which is which, and what is not looked
-// at, is the table in docs/decisions/process_state.md. Memory is not looked at:
-// what a handler writes to its program's variables is its own affair.
+// For a process that runs one piece of work after another, such as a worker. It
+// records the state before the first one. After each, it restores what can be
+// restored and reports whether the rest is unchanged. Which part is which, and
+// what is not checked, is the table in docs/decisions/process_state.md. Memory
+// is not checked: the variables of its program belong to the handler.
 //
-// Most of it the kernel reports in one file, /proc/self/status; it costs some
-// 20 us in all. Where a filter of system calls is in force at the first look,
-// only those calls are made that were made before that table grew: the filter
-// may kill for another one.
-//
-// Process: the one that it describes, which is single-threaded; keeps three
-// descriptors open there. Errors: what cannot be looked at counts as changed.
+// Lives in the process that it describes, which has one thread, and keeps three
+// descriptors open there. A check costs about 20 us. Errors: a part that cannot
+// be read counts as changed.
 //
 // Example:
 //   ProcessState pristine;
 //   do { Work(); } while (pristine.Restore());
 class ProcessState {
  public:
-  // Looks at this process.
+  // Records the state of this process.
   ProcessState();
   ProcessState(const ProcessState&) = delete;
   ProcessState& operator=(const ProcessState&) = delete;
+  // Closes the descriptors of this object.
   ~ProcessState();
 
-  // Puts back what can be put back, but for the signal mask. Returns whether
-  // the process is as it was.
+  // Restores what can be restored, except for the signal mask. Returns whether
+  // the process is in the recorded state.
   bool Restore();
-  // Puts the signal mask back, which may deliver a signal.
+  // Restores the signal mask, which may deliver a signal.
   void RestoreMask() const;
 
  private:
-  // File is what a number or a name stands for.
+  // File identifies the file that a descriptor or a path stands for.
   struct File {
     dev_t device = 0;
     ino_t inode = 0;
@@ -64,24 +61,26 @@ class ProcessState {
       return a.device == b.device && a.inode == b.inode && a.mount == b.mount;
     }
   };
-  // OpenFile is a descriptor, with what can be changed about it.
+  // OpenFile is a descriptor with its settings, which work can change.
   struct OpenFile {
     unsigned fd;
     File file;
     int descriptor_flags;
     int status_flags;
     int owner;
-    // Whether this object opened it. What it reads there shows that it is the
-    // same.
+    // Whether this object opened it. Its content shows that it was not replaced.
     bool is_own = false;
   };
   static constexpr size_t kNumbers = 17;
 
-  // Returns nothing in particular if it cannot be told.
+  // Returns the file at `path`; the default File if it cannot be read.
   File FileAt(const char* path) const;
+  // Returns the state of the descriptor `fd`, which stands for `file`.
   static OpenFile Look(unsigned fd, const File& file);
+  // Reports whether this object opened `fd`.
   bool IsOwn(int fd) const;
-  // Returns whether `known` is what it was, now that its flags are put back.
+  // Restores the flags of the descriptor `known`. Returns whether it is in the
+  // recorded state then.
   static bool PutBack(const OpenFile& known);
   bool DescriptorsRestored() const;
   bool SameDescriptors() const;
@@ -107,8 +106,11 @@ class ProcessState {
   std::vector<std::string> values_;
   sigset_t mask_;
   bool leaves_zombies_;
-  std::string status_;       // the lines of /proc/self/status that are watched
-  bool has_filter_ = false;  // of system calls
+  std::string status_;  // the checked lines of /proc/self/status
+  // Whether a filter of system calls was in force when the state was recorded.
+  // Then some parts are not checked: the filter may kill the process for the
+  // calls that they need.
+  bool has_filter_ = false;
   std::array<int64_t, kNumbers> numbers_;
   int next_timer_id_ = -1;
   std::array<rlimit, RLIM_NLIMITS> limits_ = {};

@@ -36,7 +36,7 @@ constexpr uid_t kNobody = 65534;
 
 class ProcessStateTest : public ::brood::testing::LeakCheck {
  protected:
-  // Runs `body` in a child, and gives what it returns.
+  // Runs `body` in a child. Returns its result.
   static int InAChild(const std::function<int()>& body) {
     ReaperHarness harness(Reaper::Ownership::kOursAlone);
     harness.Spawn(body);
@@ -50,14 +50,14 @@ bool IsOpen(int fd) { return fcntl(fd, F_GETFD) >= 0; }
 
 int OpenNull() { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
 
-// The lowest number that is free.
+// Returns the lowest free descriptor.
 int FreeNumber() {
   const int fd = OpenNull();
   close(fd);
   return fd;
 }
 
-TEST_F(ProcessStateTest, IsAsItWasIfNothingWasDone) {
+TEST_F(ProcessStateTest, RestoreSucceedsIfNothingChanged) {
   EXPECT_EQ(InAChild([] {
               ProcessState pristine;
               for (int round = 0; round < 50; ++round) {
@@ -68,17 +68,17 @@ TEST_F(ProcessStateTest, IsAsItWasIfNothingWasDone) {
             100);
 }
 
-TEST_F(ProcessStateTest, IsAsItWasInAProgramThatHadThreadsOnce) {
+TEST_F(ProcessStateTest, RestoreSucceedsInAProgramThatHadThreads) {
   std::thread([] {}).join();
   EXPECT_EQ(InAChild([] { return ProcessState().Restore() ? 0 : 1; }), 0);
 }
 
-// What is put back: the process is as it was, and stays it.
-TEST_F(ProcessStateTest, ClosesWhatWasOpened) {
+// The parts that are restored: Restore() succeeds, and again the next time.
+TEST_F(ProcessStateTest, ClosesOpenedDescriptors) {
   EXPECT_EQ(InAChild([] {
               const int kept = dup2(STDERR_FILENO, 600);
               ProcessState pristine;
-              const int hole = OpenNull();  // below what is kept
+              const int hole = OpenNull();  // below the kept ones
               int ends[2];
               if (pipe(ends) < 0 || dup2(kept, 900) != 900) return 2;
               if (!pristine.Restore()) return 3;
@@ -91,7 +91,7 @@ TEST_F(ProcessStateTest, ClosesWhatWasOpened) {
             0);
 }
 
-TEST_F(ProcessStateTest, ClosesWhatWasOpenedWithoutCloseRange) {
+TEST_F(ProcessStateTest, ClosesOpenedDescriptorsWithoutCloseRange) {
   EXPECT_EQ(InAChild([] {
               ::brood::testing::RefuseCalls({SYS_close_range}, ENOSYS);
               ProcessState pristine;
@@ -103,7 +103,7 @@ TEST_F(ProcessStateTest, ClosesWhatWasOpenedWithoutCloseRange) {
             0);
 }
 
-TEST_F(ProcessStateTest, PutsUmaskAndMaskBack) {
+TEST_F(ProcessStateTest, RestoresUmaskAndSignalMask) {
   EXPECT_EQ(InAChild([] {
               umask(027);
               ProcessState pristine;
@@ -122,7 +122,7 @@ TEST_F(ProcessStateTest, PutsUmaskAndMaskBack) {
             0);
 }
 
-TEST_F(ProcessStateTest, PutsTheFlagsOfDescriptorsBack) {
+TEST_F(ProcessStateTest, RestoresFlagsOfDescriptors) {
   EXPECT_EQ(InAChild([] {
               int ends[2];
               if (pipe2(ends, O_CLOEXEC) < 0) return 1;
@@ -139,7 +139,7 @@ TEST_F(ProcessStateTest, PutsTheFlagsOfDescriptorsBack) {
             0);
 }
 
-// A filter that was there first may kill for a call that it does not know.
+// A filter that is in force before may kill the process for an unknown call.
 TEST_F(ProcessStateTest, MakesNoNewCallsUnderAFilter) {
   EXPECT_EQ(InAChild([] {
               ::brood::testing::RefuseCalls({SYS_personality}, ENOSYS);
@@ -150,8 +150,8 @@ TEST_F(ProcessStateTest, MakesNoNewCallsUnderAFilter) {
             0);
 }
 
-// Also if the rest is not as it was.
-TEST_F(ProcessStateTest, IsAsItWasIfAWorkingDirectoryIsLeftAndCameBackTo) {
+// Also if another part has changed.
+TEST_F(ProcessStateTest, RestoreSucceedsAfterReturnToTheWorkingDirectory) {
   EXPECT_EQ(InAChild([] {
               const int here = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
               ProcessState pristine;
@@ -162,8 +162,8 @@ TEST_F(ProcessStateTest, IsAsItWasIfAWorkingDirectoryIsLeftAndCameBackTo) {
             0);
 }
 
-// Without it there is no telling what was open; so nothing is closed.
-TEST_F(ProcessStateTest, IsNotAsItWasIfDescriptorsCanNotBeListed) {
+// Without the list the open descriptors are not known, so that none is closed.
+TEST_F(ProcessStateTest, RestoreFailsIfDescriptorsCannotBeListed) {
   EXPECT_EQ(InAChild([] {
               const int kept = OpenNull();
               ::brood::testing::RefuseCalls({SYS_openat, SYS_open}, EMFILE);
@@ -174,13 +174,13 @@ TEST_F(ProcessStateTest, IsNotAsItWasIfDescriptorsCanNotBeListed) {
             0);
 }
 
-// What is only compared: the process is to end.
+// The parts that are only compared: the process must end if they have changed.
 struct Dirt {
   const char* name;
   void (*leave)();
 };
 
-// What leave() does where it may not.
+// The result of leave() where it has no permission.
 constexpr int kNotAllowed = 77;
 void Allowed(int result) {
   if (result < 0) _exit(kNotAllowed);
@@ -189,7 +189,7 @@ void Allowed(int result) {
 class DirtTest : public ProcessStateTest,
                  public ::testing::WithParamInterface<Dirt> {
  protected:
-  // What there is to be changed.
+  // The state that is changed below.
   static constexpr char kVariable[] = "BROOD_TEST_VARIABLE";
 
   static void Furnish() {
@@ -199,7 +199,7 @@ class DirtTest : public ProcessStateTest,
     dup2(ends[1], kPipeEnd);
     close(ends[1]);
     setenv(kVariable, "clean", 1);
-    // As with Options::on_parent_death.
+    // As for Options::on_parent_death.
     prctl(PR_SET_PDEATHSIG, SIGKILL);
   }
 
@@ -251,7 +251,7 @@ class DirtTest : public ProcessStateTest,
   }
 };
 
-TEST_P(DirtTest, IsNotAsItWas) {
+TEST_P(DirtTest, DetectsChange) {
   const int code = InAChild([] {
     Furnish();
     ProcessState pristine;
@@ -309,7 +309,7 @@ INSTANTIATE_TEST_SUITE_P(
         Dirt{"AChildIsLeftRunning",
              [] {
                if (fork() != 0) return;
-               // Its parent's end is the end of the pipe, and its own.
+               // When its parent ends, the pipe ends, and so does this process.
                close(DirtTest::kPipeEnd);
                char byte;
                _exit(static_cast<int>(read(DirtTest::kPipe, &byte, 1)));

@@ -21,7 +21,8 @@ namespace {
 constexpr int kFirstFd = STDERR_FILENO + 1;
 constexpr int kForLibraries = 8;
 
-// What C wants for argv and environ. Points into `strings`.
+// Returns an array in the form of argv and environ, which points into
+// `strings`.
 std::vector<char*> PointersTo(const std::vector<std::string>& strings) {
   std::vector<char*> pointers;
   pointers.reserve(strings.size() + 1);
@@ -32,9 +33,9 @@ std::vector<char*> PointersTo(const std::vector<std::string>& strings) {
   return pointers;
 }
 
-// LoweredLimit is a soft limit of descriptors that holds for a moment:
-// posix_spawn() cannot set one, and the program has the limit that this process
-// has when it is created.
+// LoweredLimit is a soft limit of descriptors for the lifetime of the object:
+// posix_spawn() cannot set one, and the program gets the limit that this
+// process has when the program is created.
 class LoweredLimit {
  public:
   // Sets the limit to `soft`, but allows the descriptors below `end`, and those
@@ -85,7 +86,7 @@ absl::StatusOr<Child> StartProgram(const Program& program) {
     posix_spawnattr_destroy(&attributes);
   };
 
-  // First out of the way of each other's numbers.
+  // First move the descriptors above the numbers that they are to get.
   for (int fd : program.fds) {
     const int copy = fcntl(fd, F_DUPFD_CLOEXEC, end);
     if (copy < 0) {

@@ -14,9 +14,9 @@
 
 namespace brood::proc {
 
-// Program is another program, and what it is started with.
+// Program describes how another program is started.
 //
-// A value. The descriptors stay the caller's.
+// A value. The caller still owns the descriptors.
 //
 // Example:
 //   Program program;
@@ -26,38 +26,39 @@ namespace brood::proc {
 //   program.fds = {pipe_fd};  // number 3 in the program
 //   absl::StatusOr<Child> child = StartProgram(program);
 struct Program {
-  // Names the file of the program.
+  // The path of the file of the program.
   std::string path;
-  // Holds the arguments; the first one is the name of the program.
+  // The arguments; the first one is the name of the program.
   std::vector<std::string> arguments;
-  // Holds the whole environment, as "NAME=value".
+  // The whole environment, as "NAME=value".
   std::vector<std::string> environment;
-  // Become 3, 4, ... in the program. No descriptor above them is open there.
+  // The descriptors that become 3, 4, ... in the program. No descriptor above
+  // them is open there.
   std::vector<int> fds;
-  // Are blocked when the program starts: one that comes before it has set its
-  // handlers waits, and does not end it.
+  // The signals that are blocked when the program starts: a signal that arrives
+  // before the program has set its handlers waits, and does not end it.
   std::vector<int> blocked_signals;
-  // Stay ignored in the program if this process ignores them, as those that
-  // nohup(1) and shells ignore must. Every other signal has its default action.
+  // The signals that stay ignored in the program if this process ignores them,
+  // as nohup(1) and shells require. Every other signal has its default action.
   std::vector<int> kept_if_ignored;
-  // Is the soft limit of descriptors with which the program starts, for a
-  // process that has raised its own; that of this process, if there is none. It
-  // is higher if the program has no room for `fds` and a few more.
-  // While the program is being started, this process has it too: another thread
-  // that opens a descriptor at that moment may find the limit reached.
+  // The soft limit of descriptors with which the program starts, for a process
+  // that has raised its own; if not set, the program has the limit of this
+  // process. It is raised if it leaves no room for `fds` and a few more. While
+  // the program is being started, this process has that limit too: another
+  // thread that opens a descriptor at that moment may find the limit reached.
   absl::optional<rlim_t> descriptors;
 };
 
 // Starts `program` as a child of this process, in a process group of its own.
 //
-// Process: the parent, which may have threads: nothing is copied and no lock is
-// needed, because the child shares the memory of the parent until it has become
-// the program. Its exit signal is SIGCHLD: a reaper finds its end by its safety
-// net, 50 ms later at most.
+// Called in the parent, which may have threads: the child shares the memory of
+// the parent until it has become the program, so that nothing is copied and no
+// lock is needed. The exit signal of the child is SIGCHLD: a reaper finds its
+// end by its sweep, at most 50 ms later.
 //
-// Errors: the call and the path, as "posix_spawn /usr/bin/server: No such file
-// or directory". A file that cannot be executed is such an error, and not a
-// child that fails.
+// Errors: name the call and the path, as in "posix_spawn /usr/bin/server: No
+// such file or directory". A file that cannot be executed is an error here, and
+// not a child that fails.
 absl::StatusOr<Child> StartProgram(const Program& program);
 
 }  // namespace brood::proc

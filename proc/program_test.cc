@@ -36,7 +36,7 @@ class ProgramTest : public ::brood::testing::LeakCheck {
  protected:
   ~ProgramTest() override { unlink(out_.c_str()); }
 
-  // A shell that runs `script`, in which "$out" is where to write.
+  // Returns a shell that runs `script`, which writes to the file "$out".
   Program Shell(const std::string& script) {
     Program program;
     program.path = "/bin/sh";
@@ -75,15 +75,15 @@ class ProgramTest : public ::brood::testing::LeakCheck {
       ::testing::UnitTest::GetInstance()->current_test_info()->name();
 };
 
-TEST_F(ProgramTest, LeadsAProcessGroupOfItsOwn) {
+TEST_F(ProgramTest, LeadsItsOwnProcessGroup) {
   RunToTheEnd(
       Shell("read -r pid name state parent group rest </proc/$$/stat; "
             "[ $pid = $group ] && echo own >$out"));
   EXPECT_EQ(Output(), "own\n");
 }
 
-// A shell cannot set a signal that was ignored when it started.
-TEST_F(ProgramTest, StillIgnoresWhatItIsToKeep) {
+// A shell cannot change a signal that was ignored when it started.
+TEST_F(ProgramTest, KeepsIgnoringRequestedSignals) {
   for (int signal : {SIGHUP, SIGINT, SIGUSR1}) std::signal(signal, SIG_IGN);
   Program program = Shell(
       "for signal in HUP INT USR1; do kill -$signal $$; done; echo alive "
@@ -103,7 +103,7 @@ TEST_F(ProgramTest, EndsWithItsOwnExitCode) {
   EXPECT_EQ(RunToTheEnd(Shell("exit 7")).code(), 7);
 }
 
-TEST_F(ProgramTest, HasTheArgumentsAndTheEnvironmentThatItWasGiven) {
+TEST_F(ProgramTest, ReceivesArgumentsAndEnvironment) {
   Program program = Shell("echo \"$0 $1 $greeting $HOME\" >$out");
   program.arguments.emplace_back("two words");
   program.environment.emplace_back("greeting=good day");
@@ -111,12 +111,12 @@ TEST_F(ProgramTest, HasTheArgumentsAndTheEnvironmentThatItWasGiven) {
   EXPECT_EQ(Output(), "name two words good day \n");
 }
 
-TEST_F(ProgramTest, HasItsDescriptorsInOrderAndNoOther) {
-  // Not close-on-exec, and its number is one that is to be another's.
+TEST_F(ProgramTest, ReceivesItsDescriptorsInOrderAndNoOther) {
+  // Not close-on-exec, and another descriptor gets its number in the program.
   const int stray = open("/dev/null", O_RDONLY);
   const int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
   const int full = open("/dev/full", O_RDONLY | O_CLOEXEC);
-  const int beyond = dup(stray);  // a number that is to be nobody's
+  const int beyond = dup(stray);  // not used in the program
   Program program = Shell(
       "for fd in 3 4 5 6 7 8 9; do"
       "  echo $fd >>$out; readlink /proc/$$/fd/$fd >>$out; done");
@@ -130,7 +130,7 @@ TEST_F(ProgramTest, HasItsDescriptorsInOrderAndNoOther) {
   for (int fd : {stray, zero, full, beyond}) close(fd);
 }
 
-TEST_F(ProgramTest, SwapsDescriptorsThatHaveEachOthersNumbers) {
+TEST_F(ProgramTest, SwapsDescriptorsWithExchangedNumbers) {
   const int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
   const int full = open("/dev/full", O_RDONLY | O_CLOEXEC);
   ASSERT_EQ(full, zero + 1);
@@ -149,26 +149,26 @@ TEST_F(ProgramTest, SwapsDescriptorsThatHaveEachOthersNumbers) {
   close(full);
 }
 
-TEST_F(ProgramTest, StartsWithDefaultDispositionsAndTheMaskThatItWasGiven) {
+TEST_F(ProgramTest, StartsWithDefaultDispositionsAndTheRequestedMask) {
   const auto previous = signal(SIGPIPE, SIG_IGN);
   sigset_t usr1, old_mask;
   sigemptyset(&usr1);
   sigaddset(&usr1, SIGUSR1);
   sigprocmask(SIG_BLOCK, &usr1, &old_mask);
-  Program program = Shell("");  // but shells change their masks
+  Program program = Shell("");  // shells change their masks
   program.path = "/bin/cp";
   program.arguments = {"cp", "/proc/self/status", out_};
   program.blocked_signals = {SIGHUP, SIGUSR2};
   EXPECT_EQ(RunToTheEnd(program).code(), 0);
   EXPECT_THAT(Output(), HasSubstr("SigBlk:\t0000000000000801\n"));
-  // Signals 32 and 33 are the C library's own and can't be told.
+  // Signals 32 and 33 belong to the C library, which does not report them.
   EXPECT_THAT(Output(), ContainsRegex("SigIgn:\t0000000180000000\n|"
                                       "SigIgn:\t0000000000000000\n"));
   sigprocmask(SIG_SETMASK, &old_mask, nullptr);
   signal(SIGPIPE, previous);
 }
 
-TEST_F(ProgramTest, StartsWithTheLimitOfDescriptorsThatItWasGiven) {
+TEST_F(ProgramTest, StartsWithTheRequestedLimitOfDescriptors) {
   rlimit before;
   getrlimit(RLIMIT_NOFILE, &before);
   const auto own = static_cast<int>(before.rlim_cur);
@@ -186,7 +186,7 @@ TEST_F(ProgramTest, StartsWithTheLimitOfDescriptorsThatItWasGiven) {
   EXPECT_EQ(after.rlim_cur, before.rlim_cur) << "of this process";
 }
 
-TEST_F(ProgramTest, AFileThatCannotBeExecutedIsAnErrorAndNoChild) {
+TEST_F(ProgramTest, ReturnsErrorForFileThatCannotBeExecuted) {
   Program program = Shell("exit 0");
   program.path = "/no/such/file";
   EXPECT_THAT(StartProgram(program),
@@ -200,7 +200,7 @@ TEST_F(ProgramTest, AFileThatCannotBeExecutedIsAnErrorAndNoChild) {
   EXPECT_FALSE(StartProgram(program).ok()) << "it is empty: no program";
 }
 
-TEST_F(ProgramTest, ADescriptorThatIsNoneIsAnError) {
+TEST_F(ProgramTest, ReturnsErrorForClosedDescriptor) {
   Program program = Shell("exit 0");
   program.fds = {STDIN_FILENO, 5000};
   EXPECT_THAT(StartProgram(program).status().message(),

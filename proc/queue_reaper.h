@@ -27,21 +27,22 @@
 
 namespace brood::proc {
 
-// QueueReaper learns of exits from a queue of signals, and from sweeps.
+// QueueReaper is a Reaper that finds exits by a queue of signals, and by
+// sweeps.
 //
-// Children are cloned with a real-time exit signal of this reaper's own, which
-// is blocked, so that the kernel queues one notice for each exit, with the pid.
-// CleanupChildren() takes the notices and waits for just those pids: the cost
-// is the same with ten live children as with ten thousand.
+// Children are cloned with a real-time exit signal that only this reaper uses.
+// It is blocked, so that the kernel queues one notice for each exit, with the
+// pid. CleanupChildren() takes the notices and waits for these pids alone: the
+// cost is the same with ten live children as with ten thousand.
 //
-// The queue is bounded (RLIMIT_SIGPENDING), a child that executes another
-// program falls back to SIGCHLD, and its status may be gone before anything is
-// known of it. So each child is asked for every 50 ms; with more than
-// kChildrenPerSweep children, a part of them each time. With kEveryChild the
-// pattern's `waitpid(-1, WNOHANG)` loop runs as well, and SIGCHLD is taken.
+// A notice can be missing: the queue is bounded (RLIMIT_SIGPENDING), and a
+// child that executes another program gets the exit signal SIGCHLD. So a sweep
+// waits for each child every 50 ms; with more than kChildrenPerSweep children,
+// for a part of them each time. With kEveryChild a `waitpid(-1, WNOHANG)` loop
+// runs as well, and SIGCHLD is a notice too.
 //
-// Process: the parent, in parent-only memory. What one call can find is
-// bounded, and so is all that it keeps: no call allocates.
+// Lives in the parent, in parent-only memory. The number of exits that one call
+// can find is bounded, and so is the memory for them: no call allocates.
 class QueueReaper final : public Reaper, public ParentOnly {
  public:
   QueueReaper(Ownership ownership, size_t expected_children,
@@ -70,14 +71,15 @@ class QueueReaper final : public Reaper, public ParentOnly {
  private:
   using Entry = ChildTable::Entry;
 
-  // A process that ended and that this reaper does not know: an orphan, a
-  // child of the embedder, a forged notice, or a child that a fork server made
-  // a moment ago and that will be adopted next.
+  // Unclaimed is a process that ended and that is not in the table: an orphan,
+  // a child of the embedder, the pid of a forged notice, or a child that a fork
+  // server has just created and that will be adopted next.
   struct Unclaimed {
     pid_t pid;
     absl::optional<ExitStatus> status;  // set if it was reaped
   };
-  // A process that is not in the table and that stopped for this one.
+  // Stopped is a process that is not in the table and that stopped because this
+  // process traces it.
   struct Stopped {
     pid_t pid = 0;
     int stops = 0;
@@ -102,9 +104,10 @@ class QueueReaper final : public Reaper, public ParentOnly {
   void SweepUnknown();
   void SweepHeld(Instant now);
   void SweepKilled(Instant now);
-  // Returns whether it was held.
+  // Returns the child of `entry` if it is dead and held. Returns whether it is.
   bool ReturnIfHeld(Entry* entry);
-  size_t LooksForHeld(Instant now);
+  // Returns how many children to check now for being held.
+  size_t ChecksForHeld(Instant now);
   uint32_t TicksAt(Instant now) const;
   void ReturnGivenUp();
 
@@ -114,32 +117,34 @@ class QueueReaper final : public Reaper, public ParentOnly {
   ExitSignal exit_signal_;
   Private<SignalInbox> inbox_;
   ChildTable table_;
-  // What the last CleanupChildren() returned, and what it could not identify.
+  // The ends that the last CleanupChildren() returned, and those of processes
+  // that are not in the table.
   ParentOnlyVector<Ended> ended_;
   ParentOnlyVector<Unclaimed> unclaimed_;
-  // Children that were adopted after they had ended: those that had been
-  // reaped, and the pids of those whose notice had been taken.
+  // Children that were adopted after they had ended: the ends of those that had
+  // been reaped, and the pids of those whose notice had been taken.
   ParentOnlyVector<Ended> late_;
   ParentOnlyVector<pid_t> late_notices_;
   std::array<Stopped, kMostStopped> stopped_;
-  // When the children of the table are asked for, and when any child is.
+  // When the next sweep of the children in the table is due, and when the next
+  // sweep of any child is.
   Instant known_check_ = Instant::min();
   Instant any_check_ = Instant::min();
-  // Whether any child must be asked for although the table is empty.
+  // Whether the sweep of any child is due although the table is empty.
   bool any_is_due_ = false;
   size_t sweep_cursor_ = 0;
   size_t held_cursor_ = 0;
-  // The round in which each child is looked at that may be held: how many are
-  // still to be looked at, whether one of those before was held, and when the
-  // next round begins.
+  // How many children are still to be checked in this round for being held.
   size_t held_left_ = 0;
+  // Whether a child was held in this round.
   bool held_found_ = false;
+  // When the next round begins.
   Instant held_round_ = Instant::min();
   // Whether there are pauses between rounds.
   bool held_pauses_ = true;
-  // How many children of the table were returned and are still to be reaped.
+  // How many children of the table were returned and are not reaped yet.
   size_t returned_ = 0;
-  // How many of the others were sent SIGKILL.
+  // How many other children of the table were sent SIGKILL.
   size_t killed_ = 0;
   bool looks_everywhere_ = false;
   // Whether children were given up that were not returned yet.

@@ -34,7 +34,7 @@ QueueReaper::QueueReaper(Ownership ownership, size_t expected_children,
       exit_signal_(std::move(exit_signal)),
       inbox_(std::move(inbox)),
       table_(expected_children) {
-  // At most kBatch of each come from notices, and kBatch from sweeps.
+  // At most kBatch entries come from notices, and kBatch from sweeps.
   ended_.reserve(4 * kBatch);
   late_.reserve(4 * kBatch);
   unclaimed_.reserve(2 * kBatch);
@@ -44,14 +44,15 @@ QueueReaper::QueueReaper(Ownership ownership, size_t expected_children,
 QueueReaper::~QueueReaper() {
   for (size_t cell = table_.NextUsed(0); cell < table_.cell_count();
        cell = table_.NextUsed(cell + 1)) {
-    // What was given up, or is held, stays a child of this process.
+    // A child that was given up, or that a tracer holds, is still a child of
+    // this process.
     if (!table_.At(cell)->is_returned) continue;
     std::move(table_.At(cell)->child).Release();
     has_given_up_ = true;
   }
   while (inbox_->TryTake()) {
   }
-  if (has_given_up_) exit_signal_.KeepForEver();
+  if (has_given_up_) exit_signal_.KeepUntilExit();
 }
 
 Reaper::Instant QueueReaper::next_check() const {
@@ -62,17 +63,17 @@ Reaper::Instant QueueReaper::next_check() const {
   return any_is_due_ ? any_check_ : Instant::max();
 }
 
-// A fork server's child may end, and its notice may be taken, before the fork
-// server's table is read: then the pid is among the unclaimed ones.
+// The child of a fork server may end, and its notice may be taken, before the
+// table of the fork server is read: then the pid is in `unclaimed_`.
 void QueueReaper::Adopt(Child child, uint32_t tag) {
   SyncPoint("reaper: about to adopt");
-  // The number comes from another process, if that is a fork server. To wait
-  // and kill, one that is no pid means a group, or all processes.
+  // A fork server, which is another process, may have sent the number. For wait
+  // and kill, a number below 1 stands for a group, or for all processes.
   if (child.pid() <= 0) {
     late_.push_back({std::move(child).Release(), tag, ExitStatus::Unknown()});
     return;
   }
-  // The kernel has given the number to a new child: the one that had it was
+  // The kernel has given the pid to a new child: the child that had it was
   // reaped elsewhere.
   if (Entry* const before = table_.Find(child.pid())) {
     const bool was_returned = before->is_returned;
@@ -111,8 +112,9 @@ void QueueReaper::TakeNotices(Instant now) {
     const absl::optional<siginfo_t> notice = inbox_->TryTake();
     if (!notice) return;
     SyncPoint("reaper: notice taken");
-    // Any process of our user may send this signal. A forged notice names a pid
-    // that is not ours, or a child that lives, for which the wait returns 0.
+    // Any process of the same user may send this signal. A forged notice has a
+    // pid that is not in the table, or that of a live child, for which the wait
+    // returns 0.
     if (Entry* const entry = table_.Find(notice->si_pid)) {
       AppendIfEnded(entry);
     } else {
@@ -122,13 +124,13 @@ void QueueReaper::TakeNotices(Instant now) {
 }
 
 // A handler can create children of this process (CLONE_PARENT). The kernel
-// sends a notice of the end of each; further ones may have found no room in the
-// queue, and are looked for a little later.
+// sends a notice of the end of each. If the queue was full, some notices are
+// missing, and the next sweep finds these children.
 void QueueReaper::TakeUnknown(const siginfo_t& notice, Instant now) {
   const pid_t pid = notice.si_pid;
-  // No process can send a code that is positive to another one. A child can
-  // make the kernel send one for a descriptor, with a number for a pid that it
-  // hardly chooses, so the pid is looked at as well.
+  // No process can send a positive code to another one. But a child can make
+  // the kernel send one for a descriptor, with a number in the place of the pid
+  // that the child can hardly choose; so the pid is checked as well.
   if (notice.si_code <= 0 || !IsOurUnknown(pid)) {
     unclaimed_.push_back({pid, absl::nullopt});
   } else {
@@ -147,8 +149,8 @@ void QueueReaper::TakeUnknown(const siginfo_t& notice, Instant now) {
   }
 }
 
-// The children of a program that waits for them itself end with SIGCHLD, or
-// with the signal of another reaper.
+// Children of the embedder, which waits for them itself, have the exit signal
+// SIGCHLD, or that of another reaper.
 bool QueueReaper::IsOurUnknown(pid_t pid) const {
   if (ownership_ == Ownership::kEveryChild) return true;
   if (!IsEndedCloneChild(pid)) return false;
@@ -192,8 +194,8 @@ bool QueueReaper::AppendIfEnded(Entry* entry) {
   return true;
 }
 
-// From the wait on, the kernel may give the pid to another process: it leaves
-// the table at once.
+// Removes the entry at once: from the wait on, the kernel may give the pid to
+// another process.
 Reaper::Ended QueueReaper::Remove(Entry* entry, const ExitStatus& status) {
   if (entry->is_returned) {
     --returned_;
@@ -238,8 +240,8 @@ void QueueReaper::Note(Entry* entry, int signal, const absl::Status& sent) {
   ++killed_;
 }
 
-// NotFound means that another wait call has just reaped the child, which the
-// next sweep finds out.
+// NotFound means that another wait call has just reaped the child; the next
+// sweep finds that.
 Reaper::Refused QueueReaper::SignalAll(int signal, uint32_t spared) {
   Refused refused;
   if (signal == SIGKILL) held_pauses_ = false;  // this is the end

@@ -22,14 +22,13 @@ namespace brood::proc {
 
 // Reaper waits for children, each exactly once, without ever blocking.
 //
-// Process: the parent, in the thread that spawns. How the reaper of Create()
-// learns of an exit is described in queue_reaper.h; tests have a FakeReaper.
-// Ownership: Adopt() takes a Child until its end is returned by
-// CleanupChildren(). Destroying a reaper with live children aborts (child.h);
-// GiveUp() is for those that do not end.
-// The reaper never calls its caller: what ended is returned and not delivered.
-// Errors: Create() names the call. CleanupChildren() cannot fail: a child whose
-// status another wait call took is returned with ExitStatus::Unknown().
+// Lives in the parent, in the thread that spawns. Create() returns a reaper as
+// described in queue_reaper.h; tests have a FakeReaper. Adopt() takes ownership
+// of a Child until CleanupChildren() returns its end. Destroying a reaper with
+// live children aborts (child.h); see GiveUp() for children that do not end.
+// The reaper never calls its caller: it returns the ends. Errors: Create()
+// names the call. CleanupChildren() cannot fail: a child whose status another
+// wait call took is returned with ExitStatus::Unknown().
 //
 // Example:
 //   auto reaper = Reaper::Create(Reaper::Ownership::kOursAlone, 1000);
@@ -41,26 +40,34 @@ namespace brood::proc {
 //   }
 class Reaper {
  public:
-  // Whose children this process has.
+  // Ownership is which children of this process belong to the reaper.
   enum class Ownership {
-    kOursAlone,   // an embedded server: the others are never waited for
-    kEveryChild,  // all are the server's (the standalone program, PID 1 of a
-                  // container): orphans are reaped as well
+    // Those that it adopted: for an embedded server. Other children are never
+    // waited for.
+    kOursAlone,
+    // All: for the standalone program, and for PID 1 of a container. Orphans
+    // are reaped as well.
+    kEveryChild,
   };
   using Instant = std::chrono::steady_clock::time_point;
 
-  // The end of a child.
+  // Ended is the end of a child.
   struct Ended {
-    pid_t pid;  // for the log only: the kernel may give it to another process
+    // The pid, for the log only: the kernel may give it to another process.
+    pid_t pid;
+    // The tag with which the child was adopted, or that Retag() set.
     uint32_t tag;
+    // How the child ended.
     ExitStatus status;
   };
 
-  // What SignalAll() could not do.
+  // Refused counts the children that SignalAll() could not signal.
   struct Refused {
-    // The number of children that could not be signalled, one of them, and why.
+    // The number of these children.
     size_t count = 0;
+    // The pid of one of them; 0 if there is none.
     pid_t pid = 0;
+    // The error of that one.
     absl::Status why;
   };
 
@@ -68,11 +75,12 @@ class Reaper {
   // many.
   static constexpr int kBatch = 256;
 
-  // Claims an exit signal that is unused in this process, so that several
-  // reapers do not disturb each other. Keeps up to `expected_children` at a
-  // time without allocating.
+  // Returns a reaper that has claimed an exit signal that is unused in this
+  // process, so that several reapers do not disturb each other. It allocates no
+  // memory as long as it has at most `expected_children`.
   static absl::StatusOr<std::unique_ptr<Reaper>> Create(
       Ownership ownership, size_t expected_children);
+  // Aborts if a child is still owned that was not returned.
   virtual ~Reaper() = default;
 
   // Returns the signal with which children must be cloned.
@@ -81,58 +89,60 @@ class Reaper {
   // read it.
   virtual int fd() const = 0;
   // Returns when CleanupChildren() must be called, with or without a notice;
-  // the end of time if no child lives.
+  // Instant::max() if no child lives.
   virtual Instant next_check() const = 0;
 
   // Takes ownership of `child`; its end will be returned with `tag`. If the
-  // last CleanupChildren() met the end of this pid without knowing it, the next
-  // one returns it, and is due at once.
+  // last CleanupChildren() found the end of this pid while the child was not
+  // adopted yet, the next one returns it, and is due at once.
   virtual void Adopt(Child child, uint32_t tag) = 0;
   // Returns the end of the child `pid` with `tag` from now on. Does nothing for
   // another pid.
   virtual void Retag(pid_t pid, uint32_t tag) = 0;
-  // Stops watching the child `pid`, which may outlive this process. Returns its
-  // status if it has ended already; it is reaped then.
+  // Gives up the child `pid`, which may outlive this process. If it has ended
+  // already, reaps it and returns its status.
   virtual absl::optional<ExitStatus> Disown(pid_t pid) = 0;
 
-  // Reaps children that have ended, and returns them until the next call. What
-  // is left keeps fd() readable or next_check() due. A child that is dead, and
-  // whose status a tracer holds, is returned with ExitStatus::Held() a second
-  // after SIGKILL, and reaped when the tracer lets it go.
+  // Reaps children that have ended, and returns their ends, which are valid
+  // until the next call. If there are more, fd() stays readable or next_check()
+  // stays due. A child that is dead, and whose status a tracer holds, is
+  // returned with ExitStatus::Held() a second after SIGKILL, and reaped when
+  // the tracer lets it go.
   virtual absl::Span<const Ended> CleanupChildren(Instant now) = 0;
-  // Looks for dead children that a tracer holds also among those that were not
-  // killed. As long as `everywhere` is true, it looks at each child in turn, 32
+  // Sets how many of the children that were not killed are checked for being
+  // dead and held by a tracer. While `everywhere` is true, each is checked, 32
   // every 50 ms, and again after a second, or at once if one was held or all
-  // were sent SIGKILL. Otherwise it looks at one child every 50 ms.
+  // were sent SIGKILL. Otherwise one is checked every 50 ms.
   virtual void LookForHeld(bool everywhere) = 0;
 
-  // Forgets the pids that the last CleanupChildren() did not know. Must be
-  // called once a fork server's children have been adopted: from then on such
-  // a pid may be given to another process.
+  // Forgets the pids that the last CleanupChildren() found and that were not
+  // adopted. Must be called once the children of a fork server have been
+  // adopted: from then on such a pid may belong to another process.
   virtual void ForgetUnclaimed() = 0;
 
   // Sends `signal` to the child `pid`, and to the process group that it leads.
-  // NotFound if this reaper has no such child (any more).
+  // Returns NotFound if this reaper does not own such a child (any more).
   virtual absl::Status Signal(pid_t pid, int signal) = 0;
-  // Returns how much processor time the child `pid` has used in its life, all
-  // its threads together and its own children apart. NotFound as for Signal().
+  // Returns how much processor time the child `pid` has used, with all its
+  // threads and without its own children. Returns NotFound as Signal() does.
   virtual absl::StatusOr<absl::Duration> ProcessorTime(pid_t pid) = 0;
-  // Sends `signal` to every child but those with the tag `spared`. SIGKILL is
-  // sent once to each.
+  // Sends `signal` to every child except those with the tag `spared`. Sends
+  // SIGKILL only once to each child.
   virtual Refused SignalAll(int signal, uint32_t spared) = 0;
 
-  // Returns whether children are left and SIGKILL ends none of them: each
-  // refused it, or sleeps in the kernel uninterruptibly.
+  // Reports whether children are left and SIGKILL ends none of them: the signal
+  // was refused for the child, or the child sleeps uninterruptibly in the
+  // kernel.
   virtual bool HasOnlyUnkillable() = 0;
   // Gives up every child that is left: the next calls of CleanupChildren()
-  // return it with ExitStatus::GivenUp(), and it is not waited for any more.
-  // Stores as many of their pids in `pids` as it has room for. Returns the
-  // number of such children.
+  // return it with ExitStatus::GivenUp(), and do not wait for it any more.
+  // Stores their pids in `pids`, as many as fit. Returns the number of these
+  // children.
   virtual size_t GiveUp(absl::Span<pid_t> pids) = 0;
 
   // Returns the number of children whose ends have not been returned yet.
   virtual size_t live() const = 0;
-  // Returns how many ends the periodic sweep found, and not a notice.
+  // Returns how many ends were found by a sweep, without a notice.
   virtual uint64_t found_by_sweep() const = 0;
 };
 

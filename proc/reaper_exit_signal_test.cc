@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which exit signal a reaper chooses.
+// Which exit signal a reaper claims.
 
 #include <csignal>
 #include <memory>
@@ -63,7 +63,7 @@ TEST_F(ReaperExitSignalTest,
   sigprocmask(SIG_SETMASK, &before, nullptr);
 }
 
-TEST_F(ReaperExitSignalTest, SaysThatEverySignalIsTakenAndGivesThemBack) {
+TEST_F(ReaperExitSignalTest, ReturnsErrorIfEverySignalIsTakenAndReleasesThem) {
   for (int round = 0; round < 2; ++round) {
     std::vector<std::unique_ptr<Reaper>> reapers;
     absl::StatusOr<std::unique_ptr<Reaper>> reaper;

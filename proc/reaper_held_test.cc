@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Children that do not end when they are killed: the status of a dead one is
-// held by a tracer, or the parent may not signal it.
+// Children that do not end when they are killed: a tracer holds the status of a
+// dead child, or the parent may not signal a child.
 
 #include <pthread.h>
 #include <sys/syscall.h>
@@ -55,8 +55,8 @@ class ReaperHeldTest : public ::brood::testing::LeakCheck,
     return waitid(P_ALL, 0, &ignored, WEXITED | WNOHANG | WNOWAIT | __WALL) ==
            0;
   }
-  // Returns the ends that are returned from `from` on, for `length`, by calls
-  // of CleanupChildren() when they are due.
+  // Calls CleanupChildren() whenever it is due, from `from` on and for
+  // `length`. Returns the ends that it returned.
   static std::vector<Reaper::Ended> CleanupFor(ReaperHarness& harness,
                                                Instant from,
                                                milliseconds length) {
@@ -79,7 +79,7 @@ INSTANTIATE_TEST_SUITE_P(OfBothKinds, ReaperHeldTest,
                                       : "EveryChild";
                          });
 
-TEST_P(ReaperHeldTest, AKilledChildIsReturnedSoonAndReapedAtLast) {
+TEST_P(ReaperHeldTest, ReturnsKilledChildSoonAndReapsItLater) {
   ReaperHarness harness(GetParam());
   const Instant now = Instant::clock::now();
   const pid_t pid = harness.SpawnIdle(/*tag=*/5);
@@ -100,13 +100,13 @@ TEST_P(ReaperHeldTest, AKilledChildIsReturnedSoonAndReapedAtLast) {
   EXPECT_FALSE(HasChild());
 }
 
-TEST_P(ReaperHeldTest, LooksAmongAllChildrenWhenItIsToldTo) {
+TEST_P(ReaperHeldTest, ChecksAllChildrenOnRequest) {
   ReaperHarness harness(GetParam());
   std::vector<pid_t> pids;
   for (uint32_t tag = 0; tag < 40; ++tag) {
     pids.push_back(harness.SpawnIdle(tag));
   }
-  // Every second one is alive, or dead and held.
+  // Alternate children are alive, or dead and held.
   std::vector<pid_t> victims;
   for (size_t i = 0; i < pids.size(); i += 2) victims.push_back(pids[i]);
   Tracer tracer(victims);
@@ -124,7 +124,7 @@ TEST_P(ReaperHeldTest, LooksAmongAllChildrenWhenItIsToldTo) {
   tracer.LetGo();
 }
 
-// Returns how often this process has called read(2), which a look at a child
+// Returns how often this process has called read(2), which a check of a child
 // does once; nothing if the kernel does not count.
 absl::optional<int> Reads() {
   std::ifstream io("/proc/self/io");
@@ -135,9 +135,9 @@ absl::optional<int> Reads() {
   return absl::nullopt;
 }
 
-// A server may be full for hours: a round of looks that found none is followed
+// A server may be full for hours: a round of checks that found none is followed
 // by a pause.
-TEST_P(ReaperHeldTest, LooksAmongAllOnceASecondIfNoneIsHeld) {
+TEST_P(ReaperHeldTest, ChecksAllChildrenOnceASecondIfNoneIsHeld) {
   constexpr int kChildren = 40;
   ReaperHarness harness(GetParam());
   for (uint32_t tag = 0; tag < kChildren; ++tag) harness.SpawnIdle(tag);
@@ -146,13 +146,13 @@ TEST_P(ReaperHeldTest, LooksAmongAllOnceASecondIfNoneIsHeld) {
   if (!before) GTEST_SKIP() << "the kernel does not count calls of read";
   Instant now = Instant::clock::now();
   EXPECT_THAT(CleanupFor(harness, now, std::chrono::seconds(10)), IsEmpty());
-  const int looks = *Reads() - *before;
-  EXPECT_GE(looks, 10 * kChildren);
-  EXPECT_LE(looks, 11 * kChildren + 250) << "and one in each sweep";
+  const int checks = *Reads() - *before;
+  EXPECT_GE(checks, 10 * kChildren);
+  EXPECT_LE(checks, 11 * kChildren + 250) << "and one in each sweep";
 }
 
-// A thread that is traced keeps the whole process from being reaped.
-TEST_P(ReaperHeldTest, FindsAChildOfWhichOneThreadIsTraced) {
+// While one thread is traced, the whole process cannot be reaped.
+TEST_P(ReaperHeldTest, FindsChildWithOneTracedThread) {
   ReaperHarness harness(GetParam());
   int tids[2];
   ASSERT_EQ(pipe(tids), 0);
@@ -185,8 +185,8 @@ TEST_P(ReaperHeldTest, FindsAChildOfWhichOneThreadIsTraced) {
   EXPECT_THAT(harness.CleanupByQueue(), IsEmpty());
 }
 
-// Of those that were not killed one is looked at in each sweep.
-TEST_P(ReaperHeldTest, FindsEachInTheEndWithoutBeingTold) {
+// Each sweep checks one of the children that were not killed.
+TEST_P(ReaperHeldTest, FindsEachHeldChildInTheEnd) {
   ReaperHarness harness(GetParam());
   std::vector<pid_t> pids;
   for (uint32_t tag = 0; tag < 10; ++tag) {
@@ -202,13 +202,13 @@ TEST_P(ReaperHeldTest, FindsEachInTheEndWithoutBeingTold) {
   tracer.LetGo();
 }
 
-TEST_P(ReaperHeldTest, DoesNotTakeALiveChildForADeadOne) {
+TEST_P(ReaperHeldTest, DoesNotReturnLiveChildren) {
   ReaperHarness harness(GetParam());
   const pid_t pid = harness.SpawnIdle();
   harness.reaper().LookForHeld(true);
   EXPECT_THAT(CleanupFor(harness, Instant::clock::now(), milliseconds(2000)),
               IsEmpty());
-  // Its tracer does not matter as long as it lives.
+  // While a child lives, its tracer does not matter.
   Tracer tracer({pid});
   EXPECT_THAT(CleanupFor(harness, Instant::clock::now() + milliseconds(3000),
                          milliseconds(2000)),
@@ -225,8 +225,8 @@ TEST_P(ReaperHeldTest, ChildrenThatCanBeKilledAreNotUnkillable) {
   harness.AwaitEnded(1);
 }
 
-// Runs `body` in a process that may give up being root. `body` returns the
-// number of the step that failed, or 0.
+// Runs `body` in a process that may give up root. `body` returns the number of
+// the step that failed, or 0.
 int InAProcess(const std::function<int()>& body) {
   const pid_t pid = fork();
   if (pid == 0) _exit(body());
@@ -236,7 +236,7 @@ int InAProcess(const std::function<int()>& body) {
   return WEXITSTATUS(status);
 }
 
-// The number of the step that failed, or 0.
+// Returns the number of the step that failed, or 0.
 int GiveUpAChildOfRoot(Ownership ownership) {
   absl::StatusOr<std::unique_ptr<Reaper>> reaper = Reaper::Create(ownership, 4);
   auto spawner = CloneSpawner::Create((*reaper)->exit_signal());
@@ -269,8 +269,8 @@ int GiveUpAChildOfRoot(Ownership ownership) {
   if (!ended[0].status.given_up()) return 13;
   if ((*reaper)->live() != 0) return 14;
   if ((*reaper)->next_check() != Instant::max()) return 15;
-  // Later it ends, and its exit signal must not end this process, although no
-  // reaper has it any more.
+  // When the child ends later, its exit signal must not end this process,
+  // although no reaper claims the signal any more.
   reaper->reset();
   for (const int fd : end) close(fd);
   siginfo_t ignored;
@@ -281,7 +281,7 @@ int GiveUpAChildOfRoot(Ownership ownership) {
   return waitpid(pid, nullptr, __WALL) == pid ? 0 : 17;
 }
 
-TEST_P(ReaperHeldTest, GivesUpAChildThatItMayNotSignal) {
+TEST_P(ReaperHeldTest, GivesUpChildThatItMayNotSignal) {
   if (geteuid() != 0) GTEST_SKIP() << "only root can give up being root";
   EXPECT_EQ(InAProcess([] { return GiveUpAChildOfRoot(GetParam()); }), 0);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What a reaper does for a strategy whose children it did not see being born,
-// or whose children change their meaning.
+// A reaper with children that another process has created, and with children
+// whose tag changes.
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -45,7 +45,7 @@ INSTANTIATE_TEST_SUITE_P(Children, ReaperOfOthersTest,
                                       : "EveryChild";
                          });
 
-// A child of a fork server may end before the fork server's table is read.
+// A child of a fork server may end before the table of the fork server is read.
 TEST_P(ReaperOfOthersTest, ReturnsAChildThatEndedBeforeItWasAdopted) {
   ReaperHarness harness(GetParam());
   Reaper& reaper = harness.reaper();
@@ -60,7 +60,7 @@ TEST_P(ReaperOfOthersTest, ReturnsAChildThatEndedBeforeItWasAdopted) {
   reaper.Adopt(*std::move(child), /*tag=*/9);
   EXPECT_EQ(reaper.live(), 1u);
   EXPECT_EQ(reaper.next_check(), Instant::min()) << "it is due at once";
-  // At a time when no sweep is due.
+  // This call is at a time when no sweep is due.
   const auto ended = reaper.CleanupChildren(Instant::min());
   ASSERT_THAT(ended, SizeIs(1));
   EXPECT_EQ(ended[0].pid, pid);
@@ -69,8 +69,7 @@ TEST_P(ReaperOfOthersTest, ReturnsAChildThatEndedBeforeItWasAdopted) {
   EXPECT_EQ(reaper.live(), 0u);
 }
 
-// The sweep of all children reaps it first, and learns only then which one it
-// was.
+// The sweep of any child reaps the child before it is adopted.
 TEST_F(ReaperOfEveryChildTest, ReturnsAChildThatItReapedBeforeItWasAdopted) {
   ReaperHarness harness(Ownership::kEveryChild);
   Reaper& reaper = harness.reaper();
@@ -92,7 +91,7 @@ TEST_F(ReaperOfEveryChildTest, ReturnsAChildThatItReapedBeforeItWasAdopted) {
   EXPECT_EQ(reaper.live(), 0u);
 }
 
-// Once all are adopted, the pid may be given to another process.
+// Once all children are adopted, the pid may be given to another process.
 TEST_F(ReaperOfEveryChildTest, ForgetsThePidsOfOrphans) {
   ReaperHarness harness(Ownership::kEveryChild);
   Reaper& reaper = harness.reaper();
@@ -106,20 +105,20 @@ TEST_F(ReaperOfEveryChildTest, ForgetsThePidsOfOrphans) {
   const Instant later = Instant::clock::now() + std::chrono::hours(1);
   EXPECT_THAT(reaper.CleanupChildren(later), SizeIs(0));
   reaper.ForgetUnclaimed();
-  // A later process with the same pid is not taken for the orphan. (It is gone,
-  // so another wait call took its status.)
+  // A later child with the same pid is not confused with the orphan. (It is
+  // gone, so its status counts as taken by another wait call.)
   reaper.Adopt(Child::Adopt(pid), /*tag=*/9);
   const auto ended = reaper.CleanupChildren(later + std::chrono::hours(1));
   ASSERT_THAT(ended, SizeIs(1));
   EXPECT_TRUE(ended[0].status.unknown());
 }
 
-TEST_P(ReaperOfOthersTest, DeliversAChildWithTheTagThatItHadLast) {
+TEST_P(ReaperOfOthersTest, ReturnsChildWithItsLastTag) {
   ReaperHarness harness(GetParam());
   const pid_t pid = harness.SpawnIdle(/*tag=*/1);
   const pid_t other = harness.SpawnIdle(/*tag=*/2);
   harness.reaper().Retag(pid, 7);
-  harness.reaper().Retag(5000001, 8);  // nobody's: no harm
+  harness.reaper().Retag(5000001, 8);  // no child: no effect
   harness.reaper().SignalAll(SIGKILL, /*spared=*/~0U);
   std::map<pid_t, uint32_t> tags;
   for (const Reaper::Ended& ended : harness.AwaitEnded(2)) {
@@ -128,7 +127,7 @@ TEST_P(ReaperOfOthersTest, DeliversAChildWithTheTagThatItHadLast) {
   EXPECT_EQ(tags, (std::map<pid_t, uint32_t>{{pid, 7}, {other, 2}}));
 }
 
-TEST_P(ReaperOfOthersTest, NeitherSignalsNorDeliversWhomItHasDisowned) {
+TEST_P(ReaperOfOthersTest, NeitherSignalsNorReturnsDisownedChild) {
   ReaperHarness harness(GetParam());
   auto spawner = CloneSpawner::Create(/*exit_signal=*/0);
   ASSERT_THAT(spawner, IsOk());
@@ -145,12 +144,12 @@ TEST_P(ReaperOfOthersTest, NeitherSignalsNorDeliversWhomItHasDisowned) {
   EXPECT_FALSE(harness.reaper().Signal(pid, SIGKILL).ok());
   EXPECT_THAT(harness.Cleanup(Instant::clock::now() + std::chrono::hours(1)),
               SizeIs(0));
-  EXPECT_EQ(kill(pid, SIGKILL), 0) << "it lived";
-  EXPECT_EQ(waitpid(pid, nullptr, __WALL), pid) << "and is ours to reap";
-  EXPECT_FALSE(harness.reaper().Disown(5000001)) << "nobody's";
+  EXPECT_EQ(kill(pid, SIGKILL), 0) << "it is alive";
+  EXPECT_EQ(waitpid(pid, nullptr, __WALL), pid) << "and is still a child";
+  EXPECT_FALSE(harness.reaper().Disown(5000001)) << "not a child";
 }
 
-TEST_P(ReaperOfOthersTest, TellsHowAChildEndedThatItCannotDisownAnyMore) {
+TEST_P(ReaperOfOthersTest, DisownReturnsStatusOfDeadChild) {
   ReaperHarness harness(GetParam());
   auto spawner = CloneSpawner::Create(/*exit_signal=*/0);
   ASSERT_THAT(spawner, IsOk());
@@ -166,11 +165,11 @@ TEST_P(ReaperOfOthersTest, TellsHowAChildEndedThatItCannotDisownAnyMore) {
   EXPECT_EQ(harness.reaper().live(), 0u);
 }
 
-TEST_P(ReaperOfOthersTest, SignalsEachChildAndNobodyElse) {
+TEST_P(ReaperOfOthersTest, SignalsItsChildrenAndNoOtherProcess) {
   ReaperHarness harness(GetParam()), neighbour(Ownership::kOursAlone);
   for (int i = 0; i < 40; ++i) harness.SpawnIdle();
   const pid_t stranger = neighbour.SpawnIdle();
-  harness.SpawnZombie([] { return 3; });  // one that can't hear it any more
+  harness.SpawnZombie([] { return 3; });  // has ended already
   harness.reaper().SignalAll(SIGTERM, /*spared=*/~0U);
   int terminated = 0;
   for (const Reaper::Ended& ended : harness.AwaitEnded(41)) {
@@ -181,8 +180,8 @@ TEST_P(ReaperOfOthersTest, SignalsEachChildAndNobodyElse) {
   EXPECT_EQ(waitid(P_PID, static_cast<id_t>(stranger), &info,
                    WEXITED | WNOHANG | WNOWAIT | __WALL),
             0);
-  EXPECT_EQ(info.si_pid, 0) << "the other reaper's has ended, too";
-  harness.reaper().SignalAll(SIGTERM, /*spared=*/~0U);  // to nobody
+  EXPECT_EQ(info.si_pid, 0) << "the child of the other reaper has ended";
+  harness.reaper().SignalAll(SIGTERM, /*spared=*/~0U);  // no child is left
 }
 
 }  // namespace

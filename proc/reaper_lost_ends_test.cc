@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Ends that no notice names: the kernel kept no status, the notice was lost, or
-// the child is one that a handler created.
+// Ends without a notice: the kernel kept no status, the notice was lost, or a
+// handler created the child.
 
 #include <linux/sched.h>
 #include <sys/resource.h>
@@ -56,8 +56,8 @@ class ReaperLostEndsTest : public ::brood::testing::LeakCheck,
     while (kill(pid, 0) == 0) sched_yield();
     EXPECT_EQ(errno, ESRCH);
   }
-  // Creates `count` children of this process in a child of it, as a handler
-  // can, and returns when they have ended.
+  // Creates `count` children of this process, from a child of it as a handler
+  // can. Returns when they have ended.
   static void LeaveSiblings(ReaperHarness& harness, int count) {
     int ends[2];
     ASSERT_EQ(pipe(ends), 0);
@@ -87,8 +87,8 @@ INSTANTIATE_TEST_SUITE_P(OfBothKinds, ReaperLostEndsTest,
                                       : "EveryChild";
                          });
 
-// With SIGCHLD ignored the kernel reaps what has executed a program.
-TEST_P(ReaperLostEndsTest, FindsWhatTheKernelReapedThoughOthersLive) {
+// With SIGCHLD ignored, the kernel reaps a child that has executed a program.
+TEST_P(ReaperLostEndsTest, FindsChildThatTheKernelReaped) {
   const auto before = std::signal(SIGCHLD, SIG_IGN);
   {
     ReaperHarness harness(GetParam());
@@ -108,7 +108,7 @@ TEST_P(ReaperLostEndsTest, FindsWhatTheKernelReapedThoughOthersLive) {
   std::signal(SIGCHLD, before);
 }
 
-// However large the table is: one sweep asks for each of 4096 children.
+// For any size of the table: one sweep waits for each of 4096 children.
 TEST_P(ReaperLostEndsTest, FindsAnExecutedProgramInOneSweepAtEachCap) {
   for (const size_t cap : {10, 10000, 100000}) {
     absl::StatusOr<std::unique_ptr<Reaper>> reaper =
@@ -130,8 +130,8 @@ TEST_P(ReaperLostEndsTest, FindsAnExecutedProgramInOneSweepAtEachCap) {
   }
 }
 
-// Other code has reaped the child, and the number belongs to the next one.
-TEST_P(ReaperLostEndsTest, AdoptsAChildWhosePidAnEarlierOneHad) {
+// Other code has reaped the child, and the next child has the same pid.
+TEST_P(ReaperLostEndsTest, AdoptsChildWithReusedPid) {
   absl::StatusOr<std::unique_ptr<Reaper>> reaper =
       Reaper::Create(GetParam(), 4);
   ASSERT_THAT(reaper, IsOk());
@@ -154,12 +154,12 @@ TEST_P(ReaperLostEndsTest, AdoptsAChildWhosePidAnEarlierOneHad) {
   EXPECT_EQ((*reaper)->live(), 0u);
 }
 
-// As a fork server may report it that was taken over.
-TEST_P(ReaperLostEndsTest, ReturnsWhatIsNoPidAsUnknown) {
+// A compromised fork server may report any number.
+TEST_P(ReaperLostEndsTest, ReturnsInvalidPidAsUnknown) {
   absl::StatusOr<std::unique_ptr<Reaper>> reaper =
       Reaper::Create(GetParam(), 4);
   ASSERT_THAT(reaper, IsOk());
-  // A group that a wait for it would reap.
+  // A group of processes, which a wait for a negative number would reap.
   const pid_t pid = fork();
   if (pid == 0) {
     setpgid(0, 0);
@@ -190,14 +190,14 @@ TEST_P(ReaperLostEndsTest, ReapsChildrenThatAHandlerCreated) {
     now = Instant::clock::now();
   }
   EXPECT_FALSE(HasChild());
-  // Nothing else is to be done, in the end.
+  // No other check is due in the end.
   for (int checks = 0; checks < 3; ++checks) {
     harness.Cleanup(now += milliseconds(50));
   }
   EXPECT_EQ(harness.reaper().next_check(), Instant::max());
 }
 
-TEST_P(ReaperLostEndsTest, ReapsThemThoughTheirNoticesWereLost) {
+TEST_P(ReaperLostEndsTest, ReapsThemAfterTheirNoticesWereLost) {
   rlimit before;
   ASSERT_EQ(getrlimit(RLIMIT_SIGPENDING, &before), 0);
   ReaperHarness harness(GetParam());
@@ -216,8 +216,9 @@ TEST_P(ReaperLostEndsTest, ReapsThemThoughTheirNoticesWereLost) {
 
 using ReaperOfALibraryTest = ::brood::testing::LeakCheck;
 
-// Whatever claims that they have ended: their statuses are not ours to take.
-TEST_F(ReaperOfALibraryTest, LeavesChildrenOfOtherCodeAlone) {
+// Whatever a notice claims, the reaper must not take the statuses of these
+// children.
+TEST_F(ReaperOfALibraryTest, DoesNotReapChildrenOfOtherCode) {
   ReaperHarness harness(Ownership::kOursAlone);
   std::set<pid_t> theirs;
   for (const int exit_signal : {SIGCHLD, 0, SIGRTMIN + 5}) {
@@ -228,7 +229,7 @@ TEST_F(ReaperOfALibraryTest, LeavesChildrenOfOtherCodeAlone) {
     theirs.insert(pid);
     ReaperHarness::AwaitZombie(pid);
     std::signal(SIGRTMIN + 5, before);
-    // Only a process itself can send itself such a notice.
+    // A process can send such a notice only to itself.
     siginfo_t notice = {};
     notice.si_signo = harness.reaper().exit_signal();
     notice.si_code = CLD_EXITED;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // A child that asks to be traced by its parent stops for it, and the kernel
-// reports that to the parent's wait: no stop is an end.
+// reports the stop to a wait of the parent. A stop is not an end.
 
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -50,7 +50,7 @@ INSTANTIATE_TEST_SUITE_P(OfBothKinds, ReaperStopsTest,
                                       : "EveryChild";
                          });
 
-TEST_P(ReaperStopsTest, AStopIsNoEnd) {
+TEST_P(ReaperStopsTest, DoesNotReturnStoppedChild) {
   ReaperHarness harness(GetParam());
   const pid_t pid = harness.Spawn([] {
     AskToBeTraced();
@@ -58,7 +58,7 @@ TEST_P(ReaperStopsTest, AStopIsNoEnd) {
     return 7;
   });
   AwaitStop(pid);
-  // By the sweep, and in a program of its own by SIGCHLD.
+  // The sweep finds the stop, and so does SIGCHLD in a standalone program.
   EXPECT_THAT(harness.CleanupBySweep(), IsEmpty());
   EXPECT_EQ(harness.reaper().live(), 1u);
   EXPECT_EQ(kill(pid, SIGCONT), 0);
@@ -67,7 +67,7 @@ TEST_P(ReaperStopsTest, AStopIsNoEnd) {
   EXPECT_EQ(ended[0].status.ToString(), "exited with code 7");
 }
 
-TEST_P(ReaperStopsTest, ChildrenThatAskToBeTracedEndAsOthersDo) {
+TEST_P(ReaperStopsTest, ReapsTracedChildrenLikeOthers) {
   ReaperHarness harness(GetParam());
   harness.Spawn(
       [] {
@@ -103,8 +103,8 @@ TEST_P(ReaperStopsTest, ChildrenThatAskToBeTracedEndAsOthersDo) {
   EXPECT_EQ(harness.reaper().live(), 0u);
 }
 
-// A parent that has stopped waiting for a program lets it go on all the same.
-TEST_P(ReaperStopsTest, AStopIsNoEndOfOneThatIsDisowned) {
+// A parent that no longer waits for a program still detaches it.
+TEST_P(ReaperStopsTest, DetachesStoppedChildThatIsDisowned) {
   ReaperHarness harness(GetParam());
   int done[2];
   ASSERT_EQ(pipe(done), 0);
@@ -126,11 +126,11 @@ TEST_P(ReaperStopsTest, AStopIsNoEndOfOneThatIsDisowned) {
   for (const int fd : done) close(fd);
 }
 
-// Orphans that ask their new parent to trace them neither stay nor make it
-// busy.
+// Orphans that ask their new parent to trace them are reaped, and do not keep
+// it busy.
 using ReaperOrphansTest = ::brood::testing::LeakCheck;
 
-TEST_F(ReaperOrphansTest, ThatStopAreLetGoOnOrKilled) {
+TEST_F(ReaperOrphansTest, ThatStopAreDetachedOrKilled) {
   ASSERT_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
   {
     ReaperHarness harness(Ownership::kEveryChild);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The sweeps of a reaper: what finds ends of which there is no notice.
+// The sweeps of a QueueReaper, which find ends without a notice.
 
 #include <algorithm>
 #include <chrono>  // NOLINT(build/c++11): the monotonic clock.
@@ -13,20 +13,23 @@ namespace brood::proc {
 namespace {
 
 constexpr std::chrono::milliseconds kCheckPeriod(50);
-// A wait for any child walks the list of all live children. This much more time
-// between two walks for each of them keeps their cost below a hundredth.
+// How much the time between two waits for any child grows with each live child.
+// Such a wait walks the list of all children, and costs less than a hundredth
+// of a processor in this way.
 constexpr std::chrono::microseconds kCheckPeriodPerChild(20);
-// How many children one sweep asks for, at about half a microsecond each: at
+// For how many children one sweep waits, at about half a microsecond each: at
 // most a twenty-fifth of a processor.
 constexpr size_t kChildrenPerSweep = 4096;
-// How many children one sweep looks at that may be held by a tracer, at some 15
-// microseconds each, and how long after SIGKILL.
+// How many children one sweep checks for being held by a tracer, at some 15
+// microseconds each, and how long after SIGKILL it does so.
 constexpr size_t kHeldPerSweep = 32;
 constexpr uint32_t kHeldAfter = 10;  // tenths of a second
-// How long after a round of looks that found none the next one begins.
+// How long after the beginning of a round of checks that found none the next
+// one begins.
 constexpr std::chrono::seconds kHeldPeriod(1);
 
-// Returns the end of time when that is earlier: a caller may stand there.
+// Returns `now` plus `period`, or Instant::max() if that is earlier: a caller
+// may pass a `now` close to it.
 Reaper::Instant After(Reaper::Instant now, Reaper::Instant::duration period) {
   const auto end = Reaper::Instant::max();
   return now > end - period ? end : now + period;
@@ -39,14 +42,14 @@ void QueueReaper::Sweep(Instant now) {
   if (now >= known_check_ && !full()) {
     SweepKnown();
     SweepHeld(now);
-    // If it is full there may be more: the check stays due.
+    // If the batch is full there may be more ends: the check stays due.
     if (!full()) known_check_ = After(now, kCheckPeriod);
   }
   if (now >= any_check_ && !full()) {
     const size_t unknown_before = unclaimed_.size();
     ownership_ == Ownership::kEveryChild ? SweepAny() : SweepUnknown();
     const size_t found = unclaimed_.size() - unknown_before;
-    // Again a period later, until nothing is found.
+    // Due again a period later, until nothing is found.
     any_is_due_ = found > 0;
     if (!full() && found < kBatch) {
       const auto walks =
@@ -57,9 +60,9 @@ void QueueReaper::Sweep(Instant now) {
   found_by_sweep_ += ended_.size() - found_before;
 }
 
-// Asks for the known children, one after the other, whether they have ended.
-// Finds those whose notice was lost, and those whose status another wait call
-// took, or the kernel did not keep.
+// Waits for the children of the table, one after the other. Finds those whose
+// notice was lost, and those whose status another wait call took, or the kernel
+// did not keep.
 void QueueReaper::SweepKnown() {
   size_t left = std::min(kChildrenPerSweep, table_.size());
   while (left > 0 && !full()) {
@@ -75,12 +78,13 @@ void QueueReaper::SweepKnown() {
   }
 }
 
-// The pattern's own loop, for a process that owns all its children.
+// Runs the `waitpid(-1, WNOHANG)` loop, for a process that owns all its
+// children.
 void QueueReaper::SweepAny() {
   for (int waited = 0; waited < kBatch && !full(); ++waited) {
     const WaitResult result = Wait(-1);
     if (result.kind == WaitResult::Kind::kGone || result.pid == 0) return;
-    if (result.kind == WaitResult::Kind::kLives) continue;  // it had stopped
+    if (result.kind == WaitResult::Kind::kLives) continue;  // a stop
     if (Entry* const entry = table_.Find(result.pid)) {
       const bool was_returned = entry->is_returned;
       const Ended ended = Remove(entry, result.status);
@@ -93,8 +97,9 @@ void QueueReaper::SweepAny() {
 }
 
 // Finds children that a handler created (CLONE_PARENT) and whose notices were
-// lost. Those of the embedder, and of other reapers, are left alone; if the
-// kernel shows one of them first, those behind it are found when it was reaped.
+// lost. Children of the embedder and of other reapers are left alone; if the
+// kernel returns one of them first, the others are found after its owner has
+// reaped it.
 void QueueReaper::SweepUnknown() {
   for (int looked = 0; looked < kBatch; ++looked) {
     const pid_t pid = AnyEndedCloneChild();
@@ -109,12 +114,12 @@ void QueueReaper::SweepUnknown() {
   }
 }
 
-// Returns children that are dead, and that cannot be reaped because another
-// process traces them: their slots are free, whenever that lets them go. The
-// tracer is not signalled: it may be any process. One child is looked at in any
-// case, so that each is in the end.
+// Returns children that are dead and cannot be reaped because another process
+// traces them: their slots become free, whenever the tracer lets them go. The
+// tracer is not signalled, because it may be any process. At least one child is
+// checked in each sweep, so that each child is checked in the end.
 void QueueReaper::SweepHeld(Instant now) {
-  for (size_t looks = LooksForHeld(now); looks > 0 && !full(); --looks) {
+  for (size_t checks = ChecksForHeld(now); checks > 0 && !full(); --checks) {
     held_cursor_ = table_.NextUsed(held_cursor_);
     if (held_cursor_ >= table_.cell_count()) held_cursor_ = table_.NextUsed(0);
     if (ReturnIfHeld(table_.At(held_cursor_++))) held_found_ = true;
@@ -123,9 +128,9 @@ void QueueReaper::SweepHeld(Instant now) {
   if (killed_ > 0) SweepKilled(now);
 }
 
-// Returns how many children to look at now. A server may be full for hours: a
-// round that found none is followed by a pause.
-size_t QueueReaper::LooksForHeld(Instant now) {
+// A server may be full for hours: a round that found none is followed by a
+// pause.
+size_t QueueReaper::ChecksForHeld(Instant now) {
   const size_t one = std::min<size_t>(table_.size(), 1);
   if (!looks_everywhere_) return one;
   if (held_left_ == 0) {
@@ -137,7 +142,7 @@ size_t QueueReaper::LooksForHeld(Instant now) {
   return std::min({held_left_, kHeldPerSweep, table_.size()});
 }
 
-// Looks at children that were killed a second ago.
+// Checks the children that were killed a second ago.
 void QueueReaper::SweepKilled(Instant now) {
   size_t looks = kHeldPerSweep;
   const uint32_t ticks = TicksAt(now);
@@ -149,7 +154,7 @@ void QueueReaper::SweepKilled(Instant now) {
     if (entry->killed_at == 0) entry->killed_at = ticks;
     if (ticks - entry->killed_at < kHeldAfter) continue;
     --looks;
-    // Not again before another second is over: others come first.
+    // Checked again after another second, so that other children come first.
     entry->killed_at = ticks;
     ReturnIfHeld(entry);
   }
@@ -158,13 +163,13 @@ void QueueReaper::SweepKilled(Instant now) {
 bool QueueReaper::ReturnIfHeld(Entry* entry) {
   if (entry->is_returned) return false;
   if (LookAtDeath(entry->child.pid()) != Death::kDead) return false;
-  // It may have ended since it was asked for.
+  // It may have become reapable since the last wait for it.
   if (AppendIfEnded(entry) || table_.IsCrowded()) return false;
   ReturnUnreaped(entry, ExitStatus::Held());
   return true;
 }
 
-// Never 0.
+// Returns `now` in tenths of a second, and never 0.
 uint32_t QueueReaper::TicksAt(Instant now) const {
   const auto tenths = std::chrono::duration_cast<std::chrono::milliseconds>(
                           now.time_since_epoch()) /
@@ -172,7 +177,8 @@ uint32_t QueueReaper::TicksAt(Instant now) const {
   return static_cast<uint32_t>(tenths.count()) | 1;
 }
 
-// The child stays in the table, so that its pid is known when it can be reaped.
+// Appends an end whose child stays in the table, so that its pid is known when
+// it can be reaped.
 void QueueReaper::ReturnUnreaped(Entry* entry, const ExitStatus& status) {
   if (entry->was_killed) --killed_;
   entry->is_returned = true;

@@ -47,7 +47,7 @@ class ReaperTest : public ::brood::testing::LeakCheck {
   }
 };
 
-// What holds whoever the children of this process belong to.
+// Tests for either Ownership.
 class ReaperOfBothKindsTest : public ReaperTest,
                               public ::testing::WithParamInterface<Ownership> {
 };
@@ -61,7 +61,7 @@ INSTANTIATE_TEST_SUITE_P(OfBothKinds, ReaperOfBothKindsTest,
                                       : "EveryChild";
                          });
 
-TEST_P(ReaperOfBothKindsTest, DeliversEachExitExactlyOnce) {
+TEST_P(ReaperOfBothKindsTest, ReturnsEachEndExactlyOnce) {
   ReaperHarness harness(GetParam());
   std::map<uint32_t, int> codes;
   for (uint32_t tag = 0; tag < 60; ++tag) {
@@ -80,7 +80,7 @@ TEST_P(ReaperOfBothKindsTest, DeliversEachExitExactlyOnce) {
   EXPECT_FALSE(HasChild());
 }
 
-TEST_P(ReaperOfBothKindsTest, SaysWhoEndedAndHow) {
+TEST_P(ReaperOfBothKindsTest, ReturnsPidTagAndStatus) {
   ReaperHarness harness(GetParam());
   const pid_t killed = harness.SpawnIdle(/*tag=*/7);
   ASSERT_THAT(harness.reaper().Signal(killed, SIGKILL), IsOk());
@@ -92,8 +92,8 @@ TEST_P(ReaperOfBothKindsTest, SaysWhoEndedAndHow) {
   EXPECT_GT(ended[0].status.usage().ru_maxrss, 0);
 }
 
-// A wait that blocked would never come to its end.
-TEST_P(ReaperOfBothKindsTest, NeverWaitsForAChildThatLives) {
+// A blocking wait would never return here.
+TEST_P(ReaperOfBothKindsTest, NeverBlocksOnLiveChild) {
   ReaperHarness harness(GetParam());
   const pid_t pid = harness.SpawnIdle();
   EXPECT_FALSE(harness.HasNotice());
@@ -104,7 +104,7 @@ TEST_P(ReaperOfBothKindsTest, NeverWaitsForAChildThatLives) {
   harness.AwaitEnded(1);
 }
 
-TEST_P(ReaperOfBothKindsTest, HasANoticeOfEachDeath) {
+TEST_P(ReaperOfBothKindsTest, GetsNoticeOfEachEnd) {
   ReaperHarness harness(GetParam());
   for (uint32_t tag = 0; tag < 3; ++tag) {
     harness.SpawnZombie([] { return 0; }, tag);
@@ -115,7 +115,7 @@ TEST_P(ReaperOfBothKindsTest, HasANoticeOfEachDeath) {
   EXPECT_EQ(harness.reaper().found_by_sweep(), 0u);
 }
 
-TEST_P(ReaperOfBothKindsTest, TakesABatchAtATimeHoweverManyDiedAtOnce) {
+TEST_P(ReaperOfBothKindsTest, ReturnsAtMostOneBatchAtATime) {
   ReaperHarness harness(GetParam());
   constexpr size_t kDeaths = 1000;
   std::vector<pid_t> pids;
@@ -133,7 +133,7 @@ TEST_P(ReaperOfBothKindsTest, TakesABatchAtATimeHoweverManyDiedAtOnce) {
   EXPECT_EQ(delivered, kDeaths);
 }
 
-TEST_P(ReaperOfBothKindsTest, LosesNothingWhenTheQueueOverflows) {
+TEST_P(ReaperOfBothKindsTest, ReturnsEachEndAfterQueueOverflow) {
   rlimit before;
   ASSERT_EQ(getrlimit(RLIMIT_SIGPENDING, &before), 0);
   const rlimit one = {1, before.rlim_max};
@@ -148,8 +148,8 @@ TEST_P(ReaperOfBothKindsTest, LosesNothingWhenTheQueueOverflows) {
   EXPECT_GT(harness.reaper().found_by_sweep(), 0u);
 }
 
-// An exec resets the exit signal to SIGCHLD: there is no notice of ours.
-TEST_P(ReaperOfBothKindsTest, FindsAChildThatHasBecomeAnotherProgram) {
+// An exec resets the exit signal to SIGCHLD, so that the reaper gets no notice.
+TEST_P(ReaperOfBothKindsTest, FindsChildThatExecutedAProgram) {
   ReaperHarness harness(GetParam());
   harness.SpawnZombie([] {
     execl("/bin/sh", "sh", "-c", "exit 7", nullptr);
@@ -160,7 +160,7 @@ TEST_P(ReaperOfBothKindsTest, FindsAChildThatHasBecomeAnotherProgram) {
   EXPECT_EQ(ended[0].status.code(), 7);
 }
 
-TEST_P(ReaperOfBothKindsTest, DeliversAnEndWhoseStatusSomebodyElseTook) {
+TEST_P(ReaperOfBothKindsTest, ReturnsChildReapedByAnotherWait) {
   ReaperHarness harness(GetParam());
   sigset_t notices;
   sigemptyset(&notices);
@@ -179,7 +179,7 @@ TEST_P(ReaperOfBothKindsTest, DeliversAnEndWhoseStatusSomebodyElseTook) {
   }
 }
 
-TEST_P(ReaperOfBothKindsTest, IsNotFooledByForgedNotices) {
+TEST_P(ReaperOfBothKindsTest, IgnoresForgedNotices) {
   ReaperHarness harness(GetParam());
   const pid_t alive = harness.SpawnIdle(), dead = harness.SpawnIdle();
   for (pid_t named : {alive, getpid(), pid_t{1}, pid_t{0}, pid_t{-1}}) {
@@ -222,7 +222,7 @@ TEST_P(ReaperOfBothKindsTest, ReportsProcessorTimeOfItsChildrenAlone) {
   }
 }
 
-TEST_P(ReaperOfBothKindsTest, AlwaysSleepsWhenNoChildLives) {
+TEST_P(ReaperOfBothKindsTest, IsNeverDueWithoutChildren) {
   ReaperHarness harness(GetParam());
   EXPECT_EQ(harness.reaper().next_check(), Instant::max());
   harness.SpawnZombie([] { return 0; });
@@ -231,8 +231,8 @@ TEST_P(ReaperOfBothKindsTest, AlwaysSleepsWhenNoChildLives) {
   EXPECT_EQ(harness.reaper().next_check(), Instant::max());
 }
 
-// A guest in somebody's process, who may do anything with SIGCHLD.
-TEST_F(ReaperTest, NeedsNothingOfSigchld) {
+// The reaper is embedded in a program that may do anything with SIGCHLD.
+TEST_F(ReaperTest, WorksWhateverTheDispositionOfSigchld) {
   struct sigaction before;
   sigaction(SIGCHLD, nullptr, &before);
   sigset_t sigchld;
@@ -271,7 +271,7 @@ TEST_F(ReaperTest, NeedsNothingOfSigchld) {
   }
 }
 
-TEST_F(ReaperTest, LeavesTheEmbeddersChildrenToTheEmbedder) {
+TEST_F(ReaperTest, DoesNotReapChildrenOfTheEmbedder) {
   ReaperHarness harness(Ownership::kOursAlone);
   std::set<pid_t> theirs;
   for (int i = 0; i < 20; ++i) {
@@ -282,7 +282,7 @@ TEST_F(ReaperTest, LeavesTheEmbeddersChildrenToTheEmbedder) {
     harness.SpawnZombie([] { return 0; });
   }
   EXPECT_THAT(harness.CleanupBySweep(), SizeIs(20));
-  // Nor does the embedder's wait see ours.
+  // A wait of the embedder does not find the children of the reaper either.
   harness.SpawnZombie([] { return 0; });
   for (int i = 0; i < 20; ++i) {
     EXPECT_EQ(theirs.erase(waitpid(-1, nullptr, WNOHANG)), 1u);
@@ -306,7 +306,7 @@ void LeaveOrphan(ReaperHarness& harness, int gate[2]) {
   harness.AwaitEnded(1);
 }
 
-TEST_F(ReaperTest, BuriesOrphansWhenEveryChildIsItsOwn) {
+TEST_F(ReaperTest, ReapsOrphansIfItOwnsEveryChild) {
   ASSERT_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
   {
     ReaperHarness harness(Ownership::kEveryChild);
@@ -325,7 +325,7 @@ TEST_F(ReaperTest, BuriesOrphansWhenEveryChildIsItsOwn) {
   prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 
-TEST_F(ReaperTest, LeavesOrphansAloneWhenOnlyItsOwnAreItsOwn) {
+TEST_F(ReaperTest, DoesNotReapOrphansOtherwise) {
   ASSERT_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
   {
     ReaperHarness harness(Ownership::kOursAlone);
@@ -343,7 +343,7 @@ TEST_F(ReaperTest, LeavesOrphansAloneWhenOnlyItsOwnAreItsOwn) {
   prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 
-TEST_F(ReaperTest, DoesNotDisturbAnotherInTheSameProcess) {
+TEST_F(ReaperTest, DoesNotDisturbAnotherReaperInTheProcess) {
   ReaperHarness one(Ownership::kOursAlone), other(Ownership::kOursAlone);
   EXPECT_NE(one.reaper().exit_signal(), other.reaper().exit_signal());
   one.SpawnZombie([] { return 1; });
@@ -355,7 +355,7 @@ TEST_F(ReaperTest, DoesNotDisturbAnotherInTheSameProcess) {
 
 using ReaperDeathTest = ReaperTest;
 
-TEST_F(ReaperDeathTest, DestroyingOneWithALiveChildAborts) {
+TEST_F(ReaperDeathTest, DestructionWithLiveChildAborts) {
   EXPECT_EXIT(
       {
         auto reaper = *Reaper::Create(Ownership::kOursAlone, 1);

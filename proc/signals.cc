@@ -48,8 +48,8 @@ SignalInbox::~SignalInbox() {
 }
 
 absl::optional<siginfo_t> SignalInbox::TryTake() const {
-  // Not read(fd_): for a child's real-time exit signal the kernel fills
-  // another layout of signalfd_siginfo and leaves ssi_pid zero.
+  // Not read(fd_): for the real-time exit signal of a child the kernel fills
+  // another layout of signalfd_siginfo, and ssi_pid stays zero.
   siginfo_t info;
   const timespec at_once = {0, 0};
   if (TEMP_FAILURE_RETRY(sigtimedwait(&signals_, &info, &at_once)) < 0) {

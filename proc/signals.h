@@ -1,25 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// SignalInbox: signals as data.
-//
-// The chosen signals are blocked and wait in the kernel's queue; fd() turns
-// readable when one is there and TryTake() takes it, at a place of the caller's
-// choosing. No handler runs, so nothing is interrupted and nothing is unsafe.
-//
-// Lives in the parent, in the thread that made it (others must block the same
-// signals). A child starts without it: Spawn gives it a clean mask, and pending
-// signals are not inherited. Destroying it takes what still waits, so that
-// nothing goes off late, and unblocks what it had itself blocked.
-//
-// Errors: Create() names the call that failed.
-//
-// Example:
-//   absl::StatusOr<SignalInbox> inbox = SignalInbox::Create({SIGTERM, SIGINT});
-//   ... poll inbox->fd() ...
-//   while (absl::optional<siginfo_t> signal = inbox->TryTake()) {
-//     if (signal->si_signo == SIGTERM) Drain();
-//   }
-
 #ifndef BROOD_PROC_SIGNALS_H_
 #define BROOD_PROC_SIGNALS_H_
 
@@ -31,18 +11,41 @@
 
 namespace brood::proc {
 
+// SignalInbox: signals as data, read by the caller instead of a handler.
+//
+// The signals are blocked and wait in the kernel's queue: fd() becomes readable
+// when a signal arrives, and TryTake() returns it. No handler runs, so no code
+// of the program is interrupted.
+//
+// Lives in the parent, in the thread that created it; other threads must block
+// the same signals. A resource: it is moved, never copied. A child starts
+// without it: Spawn() resets the mask, and pending signals are not inherited.
+//
+// Errors: Create() names the call that failed.
+//
+// Example:
+//   absl::StatusOr<SignalInbox> inbox = SignalInbox::Create({SIGTERM, SIGINT});
+//   ... poll inbox->fd() ...
+//   while (absl::optional<siginfo_t> signal = inbox->TryTake()) {
+//     if (signal->si_signo == SIGTERM) Drain();
+//   }
 class SignalInbox {
  public:
+  // Blocks `signals` in this thread, and returns an inbox for them.
   static absl::StatusOr<SignalInbox> Create(std::initializer_list<int> signals);
 
+  // Takes over the signals of `other`, which then has none.
   SignalInbox(SignalInbox&& other) noexcept;
   SignalInbox& operator=(SignalInbox&&) = delete;
+  // Discards the signals that wait, so that none is delivered later, and
+  // unblocks those that Create() had blocked.
   ~SignalInbox();
 
-  // Readable while a signal waits. Poll it; do not read it.
+  // Lends a descriptor that is readable while a signal waits. Poll it; do not
+  // read it.
   int fd() const { return fd_; }
 
-  // Takes the next signal, if there is one. Never blocks.
+  // Returns the next signal, if there is one. Never blocks.
   absl::optional<siginfo_t> TryTake() const;
 
  private:

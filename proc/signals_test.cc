@@ -67,7 +67,7 @@ TEST_F(SignalInboxTest, TakesSignalsInsteadOfHandlingThem) {
   EXPECT_EQ(handled, 0);
 }
 
-TEST_F(SignalInboxTest, TakesWhatIsQueuedInTheOrderOfItsComing) {
+TEST_F(SignalInboxTest, TakesQueuedSignalsInOrder) {
   SignalInbox inbox = InboxFor({SIGRTMAX});
   std::vector<int> sent, taken;
   for (int i = 0; i < 10; ++i) {
@@ -82,7 +82,7 @@ TEST_F(SignalInboxTest, TakesWhatIsQueuedInTheOrderOfItsComing) {
   EXPECT_EQ(taken, sent);
 }
 
-TEST_F(SignalInboxTest, SaysWhoSentASignal) {
+TEST_F(SignalInboxTest, ReportsTheSenderOfASignal) {
   SignalInbox inbox = InboxFor({SIGUSR1});
   kill(getpid(), SIGUSR1);
   const absl::optional<siginfo_t> signal = inbox.TryTake();
@@ -91,7 +91,7 @@ TEST_F(SignalInboxTest, SaysWhoSentASignal) {
   EXPECT_EQ(signal->si_code, SI_USER);
 }
 
-TEST_F(SignalInboxTest, TakesNothingWhenNothingIsThere) {
+TEST_F(SignalInboxTest, ReturnsNothingIfNoSignalWaits) {
   SignalInbox inbox = InboxFor({SIGUSR1});
   EXPECT_FALSE(inbox.TryTake());
 }
@@ -104,7 +104,7 @@ TEST_F(SignalInboxTest, LeavesOtherSignalsAlone) {
 }
 
 TEST_F(SignalInboxTest, TakesASignalThatThisProcessIgnores) {
-  std::signal(SIGUSR1, SIG_IGN);  // as nohup does with SIGHUP
+  std::signal(SIGUSR1, SIG_IGN);  // as nohup does for SIGHUP
   SignalInbox inbox = InboxFor({SIGUSR1});
   raise(SIGUSR1);
   EXPECT_TRUE(inbox.TryTake());
@@ -119,7 +119,7 @@ TEST_F(SignalInboxTest, IsReadableWhileASignalWaits) {
   EXPECT_FALSE(IsReadable(inbox.fd()));
 }
 
-TEST_F(SignalInboxTest, HasADescriptorThatIsCloseOnExecAndNonBlocking) {
+TEST_F(SignalInboxTest, DescriptorIsCloseOnExecAndNonBlocking) {
   SignalInbox inbox = InboxFor({SIGUSR1});
   EXPECT_EQ(fcntl(inbox.fd(), F_GETFD), FD_CLOEXEC);
   EXPECT_NE(fcntl(inbox.fd(), F_GETFL) & O_NONBLOCK, 0);
@@ -136,7 +136,7 @@ TEST_F(SignalInboxTest, UnblocksOnlyWhatItBlocked) {
   SetBlocked(SIGUSR2, false);
 }
 
-TEST_F(SignalInboxTest, NothingGoesOffAfterItsDestruction) {
+TEST_F(SignalInboxTest, DeliversNoSignalAfterDestruction) {
   {
     SignalInbox inbox = InboxFor({SIGUSR1, SIGTERM});
     raise(SIGUSR1);
@@ -145,7 +145,7 @@ TEST_F(SignalInboxTest, NothingGoesOffAfterItsDestruction) {
   EXPECT_EQ(handled, 0);
 }
 
-TEST_F(SignalInboxTest, UndoesItselfOnceWhenItWasMoved) {
+TEST_F(SignalInboxTest, UnblocksOnceAfterAMove) {
   SignalInbox first = InboxFor({SIGUSR1});
   {
     SignalInbox second = std::move(first);

@@ -28,8 +28,8 @@
 namespace brood::proc {
 namespace {
 
-// Whether thread `tid` of this process is on its way out: it is listed for a
-// moment after it was joined, but holds no lock any more.
+// Reports whether the thread `tid` of this process is ending: the kernel lists
+// it for a moment after it was joined, but it does not hold a lock any more.
 bool IsExiting(const char* tid) {
   constexpr unsigned kExiting = 0x4;  // the kernel's PF_EXITING
   const std::string path = absl::StrCat("/proc/self/task/", tid, "/stat");
@@ -37,16 +37,18 @@ bool IsExiting(const char* tid) {
   if (file == nullptr) return errno == ENOENT;
   unsigned flags = 0;
   errno = 0;
-  // The name, in parentheses, may hold anything; the flags are the ninth field.
+  // The name, in parentheses, may contain any byte; the flags are the ninth
+  // field.
   const int read =
       std::fscanf(file, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %u", &flags);
-  // Gone while it was read; any other error says nothing about it.
+  // The thread has ended while its file was read; any other error says nothing
+  // about it.
   const bool is_gone = read == EOF && errno == ESRCH;
   std::fclose(file);
   return is_gone || (read == 1 && (flags & kExiting) != 0);
 }
 
-// How many threads this process has; -1 if that can't be known.
+// Returns how many threads this process has; -1 if that is not known.
 int CountThreads() {
   // A directory has one link for each directory in it, plus "." and "..".
   struct stat tasks;
@@ -65,8 +67,8 @@ int CountThreads() {
 }
 
 absl::Status CheckSingleThreaded() {
-  // Cleared by the C library when the first thread is made, and set again at
-  // best late: true is certain, false is worth a second look.
+  // The C library clears it when the first thread is created, and sets it again
+  // late or never: true is certain, and false must be checked.
   if (__libc_single_threaded) return absl::OkStatus();
   const int threads = CountThreads();
   if (threads == 1) return absl::OkStatus();
@@ -76,10 +78,9 @@ absl::Status CheckSingleThreaded() {
       " threads"));
 }
 
-// The kernel's own struct sigaction, as far as it matters: zeroed it is
-// SIG_DFL. The C library's calls refuse two signals of its own (32 and 33),
-// which a parent that ignores all there are (a sandbox does) hands down like
-// the others.
+// The struct sigaction of the kernel, of which all zeros are SIG_DFL. The calls
+// of the C library refuse its own two signals (32 and 33), which are inherited
+// like the others from a parent that ignores every signal, as a sandbox does.
 struct KernelSigaction {
   void (*handler)(int) = SIG_DFL;
   unsigned long rest[3] = {};
@@ -110,7 +111,7 @@ void FlushIfPending(FILE* stream) {
   if (__fpending(stream) > 0) std::fflush(stream);
 }
 
-// How every child ends that is not killed.
+// Flushes stdio and ends a child. Every child that is not killed ends here.
 [[noreturn]] void Leave(int code) {
   FlushIfPending(stdout);
   FlushIfPending(stderr);
@@ -118,23 +119,25 @@ void FlushIfPending(FILE* stream) {
 }
 
 // The pid of this process if a Spawner created it. In a process that such a
-// process forks it is the pid of the parent, so it is compared with getpid().
+// process forks, it is the pid of the parent, so it is compared with getpid().
 // Thread-local, because a child writes to that page anyway (the kernel stores
-// the id of the thread there): elsewhere the write would cost a page fault.
+// the id of the thread there): on another page the write would cost a page
+// fault.
 thread_local pid_t spawned_pid = 0;
 
-// Ends a process that a Spawner created, when it calls exit(). In every other
-// process exit() goes on: the files of a process that the embedder forked are
-// flushed, and its handlers run. `pid` is &spawned_pid of the thread that
+// Ends a process that a Spawner created when it calls exit(). In every other
+// process exit() continues, so that a process that the embedder forked flushes
+// its files and runs its handlers. `pid` is &spawned_pid of the thread that
 // spawned, which is the only thread of a child at its start.
 void LeaveIfSpawned(int code, void* pid) {
   if (*static_cast<const pid_t*>(pid) == getpid()) Leave(code);
 }
 
-// A body that calls exit() must not run what the parent has registered with
-// atexit, nor end its static objects a second time. exit() works backwards, so
-// it meets this before all that was there before the first child. Registered by
-// the parent, for in each child it would cost two page faults.
+// Registers LeaveIfSpawned(), so that a body that calls exit() does not run the
+// atexit handlers of the parent, nor destroy its static objects a second time.
+// exit() calls the handlers in reverse order, so that this one comes before
+// those that were registered before the first child. Registered in the parent,
+// because in each child it would cost two page faults.
 void GuardExit() {
   static const pid_t* guarded = nullptr;
   if (guarded == &spawned_pid) return;
@@ -142,13 +145,15 @@ void GuardExit() {
 }
 
 // Reports whether `error` is that of a call that this kernel does not have, or
-// that a policy refuses: it will fail again. Others are those of a shortage.
+// that a policy refuses: the call will fail again. Other errors are those of a
+// shortage.
 bool IsRefusal(int error) {
   return error == EINVAL || error == ENOSYS || error == EPERM;
 }
 
-// The kernel writes the child's id to `tid`, and clears it when the child ends:
-// the raw call leaves the C library's copy of the thread id alone.
+// Calls clone. The kernel writes the id of the child to `tid`, and clears it
+// when the child ends: this raw call does not update the copy of the thread id
+// in the C library.
 long CallClone3(uint64_t flags, int exit_signal, pid_t* spawned, int* tid) {
   clone_args args = {};
   args.flags = flags | CLONE_CLEAR_SIGHAND;
@@ -169,9 +174,10 @@ long CallClone(uint64_t flags, int exit_signal, pid_t* spawned, int* tid) {
 
 }  // namespace
 
-// Without the address of the thread's id, only the C library can correct its
-// copy in a child. Without that of the list of robust mutexes, a child has none
-// that the kernel knows: what it holds at its death stays locked.
+// Without the address of the thread id, only the C library can correct its copy
+// in a child. Without the address of the list of robust mutexes, the kernel
+// knows no such list of a child: the mutexes that the child holds when it dies
+// stay locked.
 absl::StatusOr<CloneSpawner> CloneSpawner::Create(int exit_signal,
                                                   ChildSettings settings) {
   CloneSpawner spawner(exit_signal, std::move(settings));
@@ -234,11 +240,11 @@ absl::StatusOr<pid_t> CloneSpawner::SpawnSibling(
   return pid;
 }
 
-// As fork() does it, but with an exit signal of our own.
+// Creates a process as fork() does, but with `exit_signal_`.
 //
 // Every signal is blocked meanwhile, and until the child has set its
-// dispositions: one that comes in between can neither run a handler of the
-// parent's in the child nor end a child that is to ignore it.
+// dispositions: a signal that arrives in between can neither run a handler of
+// the parent in the child nor end a child that must ignore it.
 pid_t CloneSpawner::Clone(uint64_t flags, pid_t* spawned) const {
   sigset_t all, before;
   sigfillset(&all);
@@ -249,15 +255,16 @@ pid_t CloneSpawner::Clone(uint64_t flags, pid_t* spawned) const {
     pid = CloneByWay(flags, spawned);
   }
   if (pid == 0) return 0;
-  // A way that does not work either is no reason to leave the first one.
+  // If this way does not work either, the previous one stays chosen.
   if (pid < 0) chosen_ = first;
-  // This call leaves errno alone, and a write to errno would cost the parent a
-  // page fault after each fork.
+  // This call does not write to errno: that would cost the parent a page fault
+  // after each fork.
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return pid;
 }
 
-// Moves on from a way that was refused. Returns false if it was the last one.
+// Chooses the next way after one that was refused. Returns false if it was the
+// last one.
 bool CloneSpawner::TryNextWay() const {
   if (chosen_.way == Way::kClone3) {
     chosen_ = {Way::kClone, "clone3", errno};
@@ -270,8 +277,8 @@ bool CloneSpawner::TryNextWay() const {
   return false;
 }
 
-// A sibling has the exit signal of this process, whatever is asked for: clone3
-// wants none, and some policies want SIGCHLD.
+// A sibling always gets the exit signal of this process. clone3 requires the
+// argument 0 here, and some policies require SIGCHLD.
 pid_t CloneSpawner::CloneByWay(uint64_t flags, pid_t* spawned) const {
   const bool is_sibling = (flags & CLONE_PARENT) != 0;
   const int exit_signal = is_sibling ? 0 : exit_signal_;
@@ -299,9 +306,9 @@ pid_t CloneSpawner::CloneByWay(uint64_t flags, pid_t* spawned) const {
   return static_cast<pid_t>(pid);
 }
 
-// From here on we are the child. noexcept is the wall that keeps an exception
-// of the body out of the parent's frames, which lie copied below this one: they
-// were entered with another canary, and so was this one.
+// Runs in the child from here on. noexcept keeps an exception of the body out
+// of the frames of the parent, which are below this one as a copy: they were
+// entered with another canary, and so was this one.
 BROOD_NO_STACK_PROTECTOR void CloneSpawner::RunChild(
     absl::FunctionRef<int()> body,
     absl::Span<const int> kept_fds) const noexcept {
@@ -310,21 +317,22 @@ BROOD_NO_STACK_PROTECTOR void CloneSpawner::RunChild(
   if (robust_list_ != nullptr) {
     syscall(SYS_set_robust_list, robust_list_, robust_list_size_);
   }
-  // Touched only if need be: a page that is written is a page that is copied.
+  // Written to only if necessary, because a write copies the page.
   DropUnflushed(stdout);
   DropUnflushed(stderr);
   JoinGroup();
   LimitDescriptors();
   SetSignals();
-  SyncPoint("spawn: born");
+  SyncPoint("spawn: started");
 
-  // The last step: whatever is called from here on has the new canary.
+  // The last step: functions that are called from here on have the new canary.
   if (settings_.own_stack_canary) RenewStackCanary();
   Leave(body());
 }
 
-// Neither call can fail in a process that was just created, unless a sandbox
-// refuses it: then the child runs in the group of its parent.
+// Moves the child to its process group. Neither call can fail in a process that
+// was just created, unless a sandbox refuses it: then the child runs in the
+// group of its parent.
 void CloneSpawner::JoinGroup() const {
   switch (settings_.group) {
     case ProcessGroup::kInherited:
@@ -338,9 +346,9 @@ void CloneSpawner::JoinGroup() const {
   }
 }
 
-// By raw calls, as in SetSignals(). If the hard limit is another one than when
-// the settings were made, the soft limit alone is set: root would change both,
-// and others would be refused.
+// Sets the limit of descriptors, by raw calls as in SetSignals(). If the hard
+// limit has changed since the settings were made, sets the soft limit alone:
+// root would change both, and other users would be refused.
 void CloneSpawner::LimitDescriptors() const {
   if (!settings_.descriptors) return;
   rlimit before;
@@ -354,8 +362,8 @@ void CloneSpawner::LimitDescriptors() const {
   syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &before, nullptr);
 }
 
-// Dispositions first, the mask last: nothing that was ignored or handled by the
-// parent can get at the child in between.
+// Sets the dispositions first and the mask last, so that a signal that the
+// parent ignored or handled does not reach the child in between.
 void CloneSpawner::SetSignals() const {
   if (chosen_.way != Way::kClone3) {
     for (int signal = 1; signal <= SIGRTMAX; ++signal) {
@@ -368,8 +376,9 @@ void CloneSpawner::SetSignals() const {
     for (int signal : reset_signals_) SetDisposition(signal, SIG_DFL);
   }
   for (int signal : settings_.ignored) SetDisposition(signal, SIG_IGN);
-  // The raw call: the C library's leaves its own internal signals as they are,
-  // and lies in a page of code that a child would otherwise not have to map.
+  // The raw call: the call of the C library does not change its own internal
+  // signals, and lies in a page of code that a child would otherwise not have
+  // to map.
   const uint64_t none = 0;
   syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, nullptr, sizeof(none));
 }

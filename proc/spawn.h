@@ -1,42 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-//
-// Spawner: creates child processes that run a function of this program.
-//
-// Spawn() is called in the parent; the body runs in the child, which starts as
-// a process of its own should:
-//   - no signal is blocked or handled, and only those are ignored that
-//     ChildSettings says
-//   - it runs in the process group that ChildSettings says
-//   - it has a stack canary of its own, if ChildSettings says so
-//   - the framework's descriptors (private_fds.h) are closed
-//   - gettid(), raise() and robust mutexes work: the C library's cached thread
-//     id and robust list are those of the child
-//   - what the parent had printed to stdio and not yet flushed is the parent's
-// and leaves by _exit with the body's result: no atexit handler, no static
-// destructor and no destructor of the parent's frames runs twice, not even if
-// the body calls exit() (but for what the parent registers with atexit after
-// the first Prepare()). What the child printed to stdout and stderr is flushed.
-// exit() in a process that something else forked is left alone.
-// It never returns into the parent's code, not even by an exception: one that
-// leaves the body ends in std::terminate.
-//
-// Children are cloned with the exit signal that the reaper listens to (see
-// reaper.h). No way to create a child runs pthread_atfork handlers. Where the
-// kernel or a policy refuses a way, the next one is used; see SpawnFallback.
-//
-// Only a single-threaded process may spawn: in a child of a threaded one, any
-// lock (malloc's, the log's) may be held for ever by a thread that isn't there.
-//
-// Errors: FailedPrecondition when this process has threads; ResourceExhausted
-// or Unavailable when the kernel refuses for now (ENOMEM, EAGAIN); the errno of
-// the last way (EINVAL, ENOSYS, EPERM) when each is refused.
-//
-// Example:
-//   auto spawner = CloneSpawner::Create(reaper.exit_signal());
-//   absl::Status ready = spawner->Prepare();
-//   absl::StatusOr<Child> child =
-//       spawner->Spawn([&] { return Serve(connection); });
-
 #ifndef BROOD_PROC_SPAWN_H_
 #define BROOD_PROC_SPAWN_H_
 
@@ -63,95 +25,135 @@ namespace brood::proc {
 
 // ProcessGroup is the process group in which a child runs.
 enum class ProcessGroup {
-  kInherited,   // that of the process that spawns
-  kOwn,         // one of its own, whose id is the child's pid
-  kOwnSession,  // one of its own, in a session of its own
+  // That of the process that spawns.
+  kInherited,
+  // A new one, whose id is the pid of the child.
+  kOwn,
+  // A new one, in a new session.
+  kOwnSession,
 };
 
-// ChildSettings says what a child is like when its body begins.
+// ChildSettings is the state of a child when its body begins.
 struct ChildSettings {
+  // The process group of the child.
   ProcessGroup group = ProcessGroup::kInherited;
-  // Signals that the child ignores.
+  // The signals that the child ignores.
   std::vector<int> ignored;
-  // Signals that the child ignores if the process that spawns does.
+  // The signals that the child ignores if the process that spawns does.
   std::vector<int> ignored_as_in_parent;
-  // The limit of descriptors that the child has, for a process that has raised
-  // its own; that of the process that spawns, if there is none. The hard limit
-  // is given so that one system call is enough: if it was lowered since, it
-  // stays lowered.
+  // The limit of descriptors of the child, for a process that has raised its
+  // own; if not set, the child has the limit of the process that spawns. The
+  // hard limit is included so that one system call is enough: if it was lowered
+  // since, it stays lowered.
   absl::optional<rlimit> descriptors;
-  // Whether the child has a stack canary of its own; see
-  // hardening/stack_canary.h. If not, it has that of the process that spawns,
-  // and the body may return into functions that were entered before, as a
-  // handler that resumes a coroutine of the parent does.
+  // Whether the child draws a new stack canary; see hardening/stack_canary.h.
+  // If not, it has the canary of the process that spawns, and the body may
+  // return into functions that were entered before, as a handler does that
+  // resumes a coroutine of the parent.
   bool own_stack_canary = true;
 };
 
-// SpawnFallback says how children are created where that is not by clone3 with
-// all that it is asked for. A value; both are empty if it is.
+// SpawnFallback describes how children are created where the kernel does not
+// allow clone3 with all its arguments. A value; both fields are empty where it
+// does.
 struct SpawnFallback {
-  // Names the way:
-  //   "clone"               handlers are reset by the child, one by one
-  //   "clone with SIGCHLD"  and the exit signal is SIGCHLD: the reaper finds
-  //                         ends by its sweep, and wait calls for any child
-  //                         find these children
-  //   "fork"                the same, by the C library's _Fork(); no sibling
+  // The name of the way:
+  //   "clone"               the child resets the signal handlers one by one
+  //   "clone with SIGCHLD"  the same, and the exit signal is SIGCHLD: the
+  //                         reaper finds ends by its sweep, and wait calls for
+  //                         any child find these children
+  //   "fork"                the same, by _Fork() of the C library; no sibling
   //                         can be created
   std::string way;
-  // Names the call that was refused, and the error.
+  // The call that was refused, and the error.
   std::string why;
 };
 
-// SpawnedChild is a Child that also says when it was created.
+// SpawnedChild is a Child with the time at which it was created.
 class SpawnedChild : public Child {
  public:
   using Instant = std::chrono::steady_clock::time_point;
 
+  // Takes ownership of `child`.
   SpawnedChild(Child child, Instant started_at)
       : Child(std::move(child)), started_at_(started_at) {}
 
+  // Returns the time at which the process was created.
   Instant started_at() const { return started_at_; }
 
  private:
   Instant started_at_;
 };
 
-// Spawner creates processes from this one: an interface, so that what decides
-// when to create them can be tested without a fork. Process: see each call.
+// Spawner creates child processes that run a function of this program. An
+// interface: tests have a FakeSpawner. The state of a child is in
+// CloneSpawner's comment.
+//
+// Only a process with a single thread may spawn: in a child of a process with
+// threads, a thread that does not exist there may hold any lock, such as that
+// of malloc.
+//
+// Errors: FailedPrecondition if this process has threads; ResourceExhausted or
+// Unavailable if the kernel refuses for now (ENOMEM, EAGAIN); the errno of the
+// last way (EINVAL, ENOSYS, EPERM) if each way is refused (see SpawnFallback).
+//
+// Example:
+//   auto spawner = CloneSpawner::Create(reaper.exit_signal());
+//   absl::Status ready = spawner->Prepare();
+//   absl::StatusOr<Child> child =
+//       spawner->Spawn([&] { return Serve(connection); });
 class Spawner {
  public:
   virtual ~Spawner() = default;
 
-  // Records which signals this process ignores, for children to reset (handlers
-  // need no look-up), and makes exit() end a child at once. Must be called
-  // before the first Spawn(), and again when foreign code has run. Fails as
-  // Spawn() would in a process that has threads.
+  // Records which signals this process ignores, so that children reset them
+  // (handlers are reset without that), and makes exit() end a child at once.
+  // Must be called before the first Spawn(), and again after foreign code has
+  // run. Returns FailedPrecondition if this process has threads.
   virtual absl::Status Prepare() = 0;
 
-  // Runs `body` in a child, whose exit code is what it returns. The child keeps
-  // those private descriptors that are in `kept_fds` (in ascending order).
+  // Creates a child that runs `body` and exits with the code that it returns.
+  // Called in the parent. The child keeps the private descriptors that are in
+  // `kept_fds` (in ascending order).
   virtual absl::StatusOr<SpawnedChild> Spawn(
       absl::FunctionRef<int()> body,
       absl::Span<const int> kept_fds = {}) const = 0;
 
-  // Creates the process as a child of this one's parent, as if that had spawned
-  // it: the parent must reap it, and gets the exit signal with which this
-  // process was itself cloned. The kernel writes the pid to `*spawned` before
-  // the new process runs its first instruction, so that `*spawned` is right
-  // even if this process is killed at that moment.
+  // Creates a child of the parent of this process, which runs `body`. The
+  // parent must reap it, and gets the exit signal with which this process was
+  // itself cloned. The kernel writes the pid to `*spawned` before the new
+  // process runs its first instruction, so that `*spawned` is right even if
+  // this process is killed at that moment.
   virtual absl::StatusOr<pid_t> SpawnSibling(
       absl::FunctionRef<int()> body, pid_t* spawned,
       absl::Span<const int> kept_fds = {}) const = 0;
 
-  // Returns how this object has created its last process.
+  // Returns the way in which this object has created its last process.
   virtual SpawnFallback fallback() const = 0;
 };
 
-// CloneSpawner creates processes by the kernel's clone3 or clone, or by fork. A
-// value: each process that spawns may have a copy, which falls back for itself.
+// CloneSpawner creates processes by clone3, clone or fork.
+//
+// A child starts in a clean state: no signal is blocked or handled, and the
+// signals, the process group, the limit and the stack canary are those of its
+// ChildSettings. Private descriptors (private_fds.h) are closed. gettid(),
+// raise() and robust mutexes work. Handlers of pthread_atfork() do not run.
+//
+// A child ends by _exit with the result of its body, and never returns into the
+// code of the parent: an exception that leaves the body ends in
+// std::terminate. No atexit handler, no static destructor and no destructor of
+// the frames of the parent runs in the child, even if the body calls exit().
+// (Exception: atexit handlers that the parent registers after the first
+// Prepare().) Output of the child to stdio is flushed; output that the parent
+// had not flushed is dropped in the child. exit() is not changed in a process
+// that other code has forked.
+//
+// A value: each process that spawns may have a copy, which falls back for
+// itself.
 class CloneSpawner final : public Spawner {
  public:
-  // Children notify this process of their end by `exit_signal`.
+  // Returns a spawner whose children notify this process of their end by
+  // `exit_signal`, that of the reaper (see reaper.h).
   static absl::StatusOr<CloneSpawner> Create(int exit_signal,
                                              ChildSettings settings = {});
 
@@ -167,10 +169,12 @@ class CloneSpawner final : public Spawner {
  private:
   // The ways to create a process, the best one first.
   enum class Way { kClone3, kClone, kCloneWithSigchld, kFork };
+  // Chosen is the way in use, and the reason for it.
   struct Chosen {
     Way way;
-    // The call for whose refusal the way before was left, and its error.
+    // The call whose refusal excluded the previous way.
     const char* refused;
+    // The errno of that call.
     int error;
   };
 
@@ -189,14 +193,14 @@ class CloneSpawner final : public Spawner {
 
   int exit_signal_;
   ChildSettings settings_;
-  // How the last process was created. A child sees how it was created itself.
+  // How the last process was created; in a child, how the child was created.
   mutable Chosen chosen_ = {Way::kClone3, "", 0};
-  // Where the C library keeps the thread's id and its list of robust mutexes;
-  // null where the kernel does not say.
+  // Where the C library keeps the id of the thread and its list of robust
+  // mutexes; null if the kernel does not report it.
   int* tid_address_ = nullptr;
   void* robust_list_ = nullptr;
   size_t robust_list_size_ = 0;
-  // Signals that this process ignores, and a child does not.
+  // The signals that this process ignores, and a child does not.
   std::vector<int> reset_signals_;
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // How processes are created where a kernel or a policy refuses a call (row
-// O18). Each row is a machine of its kind:
+// O18). Each parameter is a kind of machine:
 //   - clone3 is missing (ENOSYS: before Linux 5.3, emulators), knows no
 //     CLONE_CLEAR_SIGHAND (EINVAL: before 5.5), or is refused (EPERM: policies
 //     of containers, which cannot look at its flags)
@@ -75,14 +75,14 @@ void RefuseTidAddress() {
   RefuseArgument({SYS_prctl, 0, ~0U, PR_GET_TID_ADDRESS, true, EINVAL});
 }
 
-// A machine, and how a spawner is to create children there.
+// A kind of machine, and how a spawner must create children on it.
 struct Machine {
   std::string name;
   std::function<void()> refuse;
   std::string way;
   std::string why;
-  // Whether it can create siblings, and whether the kernel sends the exit
-  // signal that it is asked for.
+  // Whether siblings can be created, and whether the kernel sends the requested
+  // exit signal.
   bool has_siblings = true;
   bool has_exit_signal = true;
 };
@@ -149,7 +149,7 @@ void BlockExitSignal() {
   sigprocmask(SIG_BLOCK, &exit_signal, nullptr);
 }
 
-// Runs `test` in a process of its own, for filters stay.
+// Runs `test` in another process, because a filter cannot be removed.
 void Apart(absl::FunctionRef<void()> test) {
   std::fflush(nullptr);
   const pid_t pid = fork();
@@ -182,7 +182,7 @@ INSTANTIATE_TEST_SUITE_P(Machine, SpawnFallbacksTest,
                          ::testing::ValuesIn(kMachines),
                          [](const auto& info) { return info.param.name; });
 
-TEST_P(SpawnFallbacksTest, CreatesChildrenAndSaysHow) {
+TEST_P(SpawnFallbacksTest, CreatesChildrenAndReportsTheWay) {
   Apart([] {
     GetParam().refuse();
     const CloneSpawner spawner = Prepared(SIGRTMAX);
@@ -195,9 +195,9 @@ TEST_P(SpawnFallbacksTest, CreatesChildrenAndSaysHow) {
   });
 }
 
-// The state that each child has however it was created: signals, the C
-// library's thread id.
-TEST_P(SpawnFallbacksTest, AChildIsAsItShouldBe) {
+// Whatever the way, a child has the same state: signals, and the thread id of
+// the C library.
+TEST_P(SpawnFallbacksTest, StartsChildInCleanState) {
   Apart([] {
     GetParam().refuse();
     std::signal(SIGUSR1, [](int) {});
@@ -228,7 +228,7 @@ TEST_P(SpawnFallbacksTest, AChildIsAsItShouldBe) {
     EXPECT_PRED1(ExitedWithCode(0), status);
     EXPECT_PRED1(KilledBySignal(SIGUSR1),
                  StatusOf(spawner, [] { return raise(SIGUSR1); }));
-    // The parent's are as they were.
+    // The signals of the parent have not changed.
     EXPECT_EQ(std::signal(SIGUSR2, SIG_DFL), SIG_IGN);
     sigset_t mask;
     sigprocmask(SIG_BLOCK, nullptr, &mask);
@@ -236,34 +236,34 @@ TEST_P(SpawnFallbacksTest, AChildIsAsItShouldBe) {
   });
 }
 
-TEST_P(SpawnFallbacksTest, CreatesASiblingOrReturnsWhyNot) {
+TEST_P(SpawnFallbacksTest, CreatesSiblingOrReturnsTheReason) {
   Apart([] {
-    Shared<pid_t> born;
+    Shared<pid_t> spawned;
     GetParam().refuse();
     const int status = StatusOf(Prepared(SIGRTMAX), [&] {
       BlockExitSignal();
       const CloneSpawner own = Prepared(SIGRTMAX);
       const absl::StatusOr<pid_t> sibling =
-          own.SpawnSibling([] { return 7; }, &*born);
+          own.SpawnSibling([] { return 7; }, &*spawned);
       EXPECT_EQ(sibling.ok(), GetParam().has_siblings) << sibling.status();
       if (!sibling.ok()) {
         EXPECT_THAT(sibling.status().message(), HasSubstr("clone"));
-        EXPECT_EQ(*born, 0);
-        // Its own children are another matter.
+        EXPECT_EQ(*spawned, 0);
+        // Its own children can still be created.
         EXPECT_PRED1(ExitedWithCode(3), StatusOf(own, [] { return 3; }));
       }
       return HasFailure() ? 1 : 0;
     });
     EXPECT_PRED1(ExitedWithCode(0), status);
     if (GetParam().has_siblings) {
-      EXPECT_PRED1(ExitedWithCode(7), WaitFor(*born));
+      EXPECT_PRED1(ExitedWithCode(7), WaitFor(*spawned));
     }
   });
 }
 
-// By a notice where the kernel sends one, by the sweep otherwise, which is due
-// within its period.
-TEST_P(SpawnFallbacksTest, TheReaperFindsEachEnd) {
+// By a notice where the kernel sends one, and otherwise by the sweep, within
+// its period.
+TEST_P(SpawnFallbacksTest, ReaperFindsEachEnd) {
   for (const Reaper::Ownership ownership :
        {Reaper::Ownership::kOursAlone, Reaper::Ownership::kEveryChild}) {
     Apart([ownership] {
@@ -279,7 +279,7 @@ TEST_P(SpawnFallbacksTest, TheReaperFindsEachEnd) {
       // Makes the sweep due, and reaps the ends that it finds.
       const auto now = Reaper::Instant::clock::now();
       size_t found = harness.Cleanup(now).size();
-      // On a busy machine it was due already, and found all.
+      // On a busy machine the sweep was due already, and has found all of them.
       if (found < 40) {
         const auto next = harness.reaper().next_check();
         EXPECT_LE(next, now + std::chrono::milliseconds(51));
@@ -290,9 +290,9 @@ TEST_P(SpawnFallbacksTest, TheReaperFindsEachEnd) {
   }
 }
 
-// An embedder may ignore SIGCHLD, or wait for any child: then a child's status
-// is unknown, but its end is not.
-TEST_P(SpawnFallbacksTest, AnEndWhoseStatusIsTakenIsFoundAsWell) {
+// An embedder may ignore SIGCHLD, or wait for any child: then the status of a
+// child is unknown, and its end is found all the same.
+TEST_P(SpawnFallbacksTest, ReaperFindsEndsWithTakenStatus) {
   Apart([] {
     GetParam().refuse();
     ReaperHarness harness(Reaper::Ownership::kOursAlone);
@@ -305,7 +305,7 @@ TEST_P(SpawnFallbacksTest, AnEndWhoseStatusIsTakenIsFoundAsWell) {
   });
 }
 
-TEST_P(SpawnFallbacksTest, NoHandlerOfPthreadAtforkRuns) {
+TEST_P(SpawnFallbacksTest, RunsNoHandlerOfPthreadAtfork) {
   Apart([] {
     static Shared<int>* ran;
     Shared<int> counter;
@@ -339,7 +339,7 @@ TEST_F(SpawnRefusedTest, ReturnsTheErrorWhenEveryWayIsRefused) {
   }
 }
 
-TEST_F(SpawnRefusedTest, AShortageIsNoReasonForAnotherWay) {
+TEST_F(SpawnRefusedTest, KeepsTheWayAfterAShortage) {
   for (const int error : {EAGAIN, ENOMEM}) {
     Apart([error] {
       const CloneSpawner spawner = Prepared(SIGRTMAX);

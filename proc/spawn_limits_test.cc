@@ -55,17 +55,18 @@ void ExpectLimit(const rlimit& before, const rlimit& own,
   EXPECT_EQ(after.rlim_cur, own.rlim_cur) << "the parent keeps its own";
 }
 
-TEST_P(SpawnerTest, AChildHasTheLimitBeforeItWasRaised) {
+TEST_P(SpawnerTest, ChildGetsTheLimitBeforeItWasRaised) {
   Apart([] { ExpectLimit({64, 1000}, {1000, 1000}, {64, 1000}); });
 }
 
-// As by prlimit(1). Root could raise it again, and other users could not.
-TEST_P(SpawnerTest, AChildHasAHardLimitThatWasLoweredSince) {
+// Lowered as by prlimit(1). Root could raise the limit again, and other users
+// could not.
+TEST_P(SpawnerTest, ChildGetsHardLimitThatWasLoweredSince) {
   Apart([] { ExpectLimit({64, 1000}, {800, 800}, {64, 800}); });
   Apart([] { ExpectLimit({64, 1000}, {50, 50}, {50, 50}); });
 }
 
-TEST_P(SpawnerTest, AChildHasTheLimitOfItsParentWithoutSettings) {
+TEST_P(SpawnerTest, ChildGetsTheLimitOfItsParentWithoutSettings) {
   Apart([] {
     const rlimit own = {64, 1000};
     ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &own), 0);

@@ -32,7 +32,7 @@ INSTANTIATE_TEST_SUITE_P(WithAndWithoutClone3, SpawnerTest, ::testing::Bool(),
                            return info.param ? "Clone3" : "Clone";
                          });
 
-TEST_P(SpawnerTest, RefusesAProcessWithThreadsUntilTheyAreJoined) {
+TEST_P(SpawnerTest, RefusesToSpawnUntilThreadsAreJoined) {
   Apart([] {
     CloneSpawner spawner = Prepared();
     sem_t gate;
@@ -49,8 +49,8 @@ TEST_P(SpawnerTest, RefusesAProcessWithThreadsUntilTheyAreJoined) {
   });
 }
 
-// The kernel lists a thread for a moment longer when it was joined.
-TEST_P(SpawnerTest, AThreadThatWasJoinedIsNoneAnyMore) {
+// The kernel lists a thread for a moment after it was joined.
+TEST_P(SpawnerTest, IgnoresThreadsThatWereJoined) {
   Apart([] {
     CloneSpawner spawner = Prepared();
     for (int i = 0; i < 200; ++i) {
@@ -60,7 +60,7 @@ TEST_P(SpawnerTest, AThreadThatWasJoinedIsNoneAnyMore) {
   });
 }
 
-TEST_P(SpawnerTest, WhatTheKernelRefusesIsAStatus) {
+TEST_P(SpawnerTest, ReturnsTheErrorOfTheKernel) {
   const std::pair<int, absl::StatusCode> kRefusals[] = {
       {EAGAIN, absl::StatusCode::kUnavailable},
       {ENOMEM, absl::StatusCode::kResourceExhausted},
@@ -75,15 +75,15 @@ TEST_P(SpawnerTest, WhatTheKernelRefusesIsAStatus) {
   }
 }
 
-TEST_P(SpawnerTest, AFullProcessLimitIsAStatus) {
+TEST_P(SpawnerTest, ReturnsErrorAtTheProcessLimit) {
   constexpr uid_t kNobody = 65534;
-  if (geteuid() != 0) GTEST_SKIP() << "only root can become nobody";
+  if (geteuid() != 0) GTEST_SKIP() << "only root can become another user";
   Apart([] {
     const CloneSpawner spawner = Prepared();
     const rlimit none = {0, 0};
     ASSERT_EQ(setrlimit(RLIMIT_NPROC, &none), 0);
-    // A sandbox's user namespace may have no user but root, who has no limit;
-    // the test above is for there.
+    // The user namespace of a sandbox may have no user but root, which has no
+    // limit; there the test above covers the error.
     if (setresuid(kNobody, kNobody, kNobody) != 0) return;
     EXPECT_THAT(spawner.Spawn([] { return 0; }),
                 StatusIs(absl::StatusCode::kUnavailable, HasSubstr("clone")));

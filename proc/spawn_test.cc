@@ -47,7 +47,7 @@ INSTANTIATE_TEST_SUITE_P(WithAndWithoutClone3, SpawnerTest, ::testing::Bool(),
                            return info.param ? "Clone3" : "Clone";
                          });
 
-TEST_P(SpawnerTest, TheChildsExitCodeIsWhatTheBodyReturns) {
+TEST_P(SpawnerTest, ChildExitsWithTheResultOfItsBody) {
   Apart([] {
     const CloneSpawner spawner = Prepared();
     for (int code : {0, 1, 111, 255}) {
@@ -66,9 +66,10 @@ std::string LineOfStatus(const std::string& name) {
   return "no such line";
 }
 
-TEST_P(SpawnerTest, AChildStartsWithNoSignalBlockedHandledOrIgnored) {
+TEST_P(SpawnerTest, ChildStartsWithNoSignalBlockedHandledOrIgnored) {
   Apart([] {
-    // The last two are the C library's own; who starts us may ignore them.
+    // The last two belong to the C library; the program that starts this one
+    // may ignore them.
     for (int signal : {SIGPIPE, SIGCHLD, SIGRTMAX, 32, 33}) {
       const uint64_t ignore[4] = {reinterpret_cast<uintptr_t>(SIG_IGN)};
       ASSERT_EQ(syscall(SYS_rt_sigaction, signal, ignore, nullptr, 8), 0);
@@ -87,7 +88,7 @@ TEST_P(SpawnerTest, AChildStartsWithNoSignalBlockedHandledOrIgnored) {
   });
 }
 
-TEST_P(SpawnerTest, AChildIgnoresWhatItsSettingsSay) {
+TEST_P(SpawnerTest, ChildIgnoresTheSignalsOfItsSettings) {
   Apart([] {
     for (const int signal : {SIGINT, SIGPIPE}) std::signal(signal, SIG_IGN);
     std::signal(SIGHUP, [](int) {});
@@ -104,7 +105,7 @@ TEST_P(SpawnerTest, AChildIgnoresWhatItsSettingsSay) {
   });
 }
 
-TEST_P(SpawnerTest, AChildRunsInTheGroupThatItsSettingsSay) {
+TEST_P(SpawnerTest, ChildRunsInTheGroupOfItsSettings) {
   Apart([] {
     const pid_t group = getpgrp(), session = getsid(0);
     for (const ProcessGroup choice :
@@ -126,7 +127,7 @@ TEST_P(SpawnerTest, AChildRunsInTheGroupThatItsSettingsSay) {
   });
 }
 
-TEST_P(SpawnerTest, PrepareSeesWhatIsIgnoredByNow) {
+TEST_P(SpawnerTest, PrepareRecordsIgnoredSignals) {
   Apart([] {
     CloneSpawner spawner = Prepared();
     std::signal(SIGUSR1, SIG_IGN);
@@ -136,7 +137,7 @@ TEST_P(SpawnerTest, PrepareSeesWhatIsIgnoredByNow) {
   });
 }
 
-TEST_P(SpawnerTest, TheParentsSignalsStayAsTheyAre) {
+TEST_P(SpawnerTest, SpawnKeepsTheSignalStateOfTheParent) {
   Apart([] {
     std::signal(SIGUSR1, [](int) {});
     std::signal(SIGUSR2, SIG_IGN);
@@ -154,8 +155,8 @@ TEST_P(SpawnerTest, TheParentsSignalsStayAsTheyAre) {
 std::atomic<bool>* handled_in_child;
 pid_t handling_parent;
 
-// R29: signals at a child that is not a millisecond old, and at its parent.
-TEST_P(SpawnerTest, NoHandlerOfTheParentEverRunsInAChild) {
+// R29: signals are sent to a child in its first millisecond, and to its parent.
+TEST_P(SpawnerTest, HandlersOfTheParentNeverRunInAChild) {
   const Shared<std::atomic<bool>> ran_in_child;
   handled_in_child = &*ran_in_child;
   Apart([] {
@@ -188,12 +189,12 @@ TEST_P(SpawnerTest, NoHandlerOfTheParentEverRunsInAChild) {
 
 bool IsOpen(int fd) { return fcntl(fd, F_GETFD) >= 0; }
 
-TEST_P(SpawnerTest, HiddenDescriptorsAreClosedInAChildAndNoOthers) {
+TEST_P(SpawnerTest, ChildClosesPrivateDescriptorsAndNoOthers) {
   Apart([] {
     int fds[10];
     for (int& fd : fds) fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     const CloneSpawner spawner = Prepared();
-    // Neighbours in every order, and one alone.
+    // Adjacent numbers in every order, and one alone.
     std::vector<PrivateFdRegistration> registrations;
     for (int i : {4, 2, 3, 7, 9, 8}) registrations.emplace_back(fds[i]);
     ExpectInChild(spawner, [&] {
@@ -204,7 +205,7 @@ TEST_P(SpawnerTest, HiddenDescriptorsAreClosedInAChildAndNoOthers) {
   });
 }
 
-TEST_P(SpawnerTest, ADescriptorThatIsHiddenNoMoreIsSeen) {
+TEST_P(SpawnerTest, ChildKeepsDescriptorThatIsNoLongerPrivate) {
   Apart([] {
     int fds[3];
     for (int& fd : fds) fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -220,7 +221,7 @@ TEST_P(SpawnerTest, ADescriptorThatIsHiddenNoMoreIsSeen) {
   });
 }
 
-TEST_P(SpawnerTest, AChildKeepsTheOneHiddenDescriptorThatItIsGiven) {
+TEST_P(SpawnerTest, ChildKeepsThePrivateDescriptorInKeptFds) {
   Apart([] {
     int fds[5];
     for (int& fd : fds) fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -242,21 +243,21 @@ TEST_P(SpawnerTest, AChildKeepsTheOneHiddenDescriptorThatItIsGiven) {
   });
 }
 
-TEST_P(SpawnerTest, WhatAParentHidIsNothingToTheSpawnersOfItsChild) {
+TEST_P(SpawnerTest, SpawnersOfAChildIgnorePrivateDescriptorsOfTheParent) {
   Apart([] {
     const int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     const PrivateFdRegistration registration(fd);
     ExpectInChild(Prepared(), [&] {
-      // The number is free here, and now stands for something else.
+      // The number is free here, and now stands for another descriptor.
       ASSERT_EQ(dup2(STDERR_FILENO, fd), fd);
       ExpectInChild(Prepared(), [&] { EXPECT_TRUE(IsOpen(fd)); });
     });
   });
 }
 
-TEST_P(SpawnerTest, ASiblingIsAChildOfThisProcesssParent) {
+TEST_P(SpawnerTest, SiblingIsAChildOfTheParent) {
   Apart([] {
-    Shared<pid_t> born;
+    Shared<pid_t> spawned;
     Shared<pid_t> parent_of_sibling;
     const CloneSpawner spawner = Prepared();
     ExpectInChild(spawner, [&] {
@@ -264,19 +265,19 @@ TEST_P(SpawnerTest, ASiblingIsAChildOfThisProcesssParent) {
       const absl::StatusOr<pid_t> sibling = own.SpawnSibling(
           [&] {
             *parent_of_sibling = getppid();
-            return *born == getpid() ? 7 : 8;
+            return *spawned == getpid() ? 7 : 8;
           },
-          &*born);
+          &*spawned);
       ASSERT_THAT(sibling, IsOk());
-      EXPECT_EQ(*sibling, *born);
+      EXPECT_EQ(*sibling, *spawned);
       EXPECT_EQ(waitpid(*sibling, nullptr, __WALL), -1);
     });
-    EXPECT_PRED1(ExitedWithCode(7), WaitFor(*born));
+    EXPECT_PRED1(ExitedWithCode(7), WaitFor(*spawned));
     EXPECT_EQ(*parent_of_sibling, getpid());
   });
 }
 
-TEST_P(SpawnerTest, ABodyThatExitsEndsThereAndRunsNothingOfTheParents) {
+TEST_P(SpawnerTest, ExitInABodyRunsNoHandlerOfTheParent) {
   Apart([] {
     Shared<int> ran;
     static int* counter;
@@ -290,7 +291,7 @@ TEST_P(SpawnerTest, ABodyThatExitsEndsThereAndRunsNothingOfTheParents) {
   });
 }
 
-TEST_P(SpawnerTest, TheCLibraryKnowsTheChildsThread) {
+TEST_P(SpawnerTest, CLibraryKnowsTheThreadOfTheChild) {
   Apart([] {
     const CloneSpawner spawner = Prepared();
     ExpectInChild(spawner, [] {
@@ -312,7 +313,7 @@ TEST_P(SpawnerTest, TheCLibraryKnowsTheChildsThread) {
   });
 }
 
-TEST_P(SpawnerTest, ARobustMutexKnowsThatTheChildDiedWithIt) {
+TEST_P(SpawnerTest, RobustMutexIsRecoveredAfterTheChildDies) {
   const Shared<pthread_mutex_t> mutex;
   pthread_mutexattr_t robust;
   pthread_mutexattr_init(&robust);
@@ -329,7 +330,7 @@ TEST_P(SpawnerTest, ARobustMutexKnowsThatTheChildDiedWithIt) {
   });
 }
 
-TEST_P(SpawnerTest, WhatWasPrintedIsPrintedOnce) {
+TEST_P(SpawnerTest, FlushesBufferedOutputOnce) {
   Apart([] {
     const int file = memfd_create("stdout", MFD_CLOEXEC);
     const int before = dup(STDOUT_FILENO);
@@ -350,7 +351,7 @@ struct Ending {
   ~Ending() { ++*endings; }
 };
 
-TEST_P(SpawnerTest, NothingOfTheParentsIsEndedByAChild) {
+TEST_P(SpawnerTest, ChildDestroysNoObjectsOfTheParent) {
   const Shared<std::atomic<int>> counted;
   endings = &*counted;
   Apart([] {
@@ -362,9 +363,9 @@ TEST_P(SpawnerTest, NothingOfTheParentsIsEndedByAChild) {
   });
 }
 
-TEST_P(SpawnerTest, AnExceptionThatLeavesTheBodyAborts) {
+TEST_P(SpawnerTest, ExceptionThatLeavesTheBodyAborts) {
   Apart([] {
-    // If it got into this frame, the child would end in another way.
+    // If the exception reached this frame, the child would end in another way.
     try {
       EXPECT_PRED1(KilledBySignal(SIGABRT),
                    Run(Prepared(), []() -> int { throw 1; }));
@@ -374,7 +375,7 @@ TEST_P(SpawnerTest, AnExceptionThatLeavesTheBodyAborts) {
   });
 }
 
-TEST_P(SpawnerTest, TheExitSignalSaysWhichChildHasEnded) {
+TEST_P(SpawnerTest, ExitSignalCarriesThePidOfTheChild) {
   Apart([] {
     sigset_t signals;
     sigemptyset(&signals);
@@ -385,7 +386,7 @@ TEST_P(SpawnerTest, TheExitSignalSaysWhichChildHasEnded) {
     siginfo_t notice;
     ASSERT_EQ(TEMP_FAILURE_RETRY(sigwaitinfo(&signals, &notice)), SIGRTMAX);
     EXPECT_EQ(notice.si_pid, child->pid());
-    // Nobody's ordinary wait sees such a child.
+    // A wait without __WALL does not find such a child.
     EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1);
     EXPECT_PRED1(ExitedWithCode(7), WaitFor((*std::move(child)).Release()));
   });

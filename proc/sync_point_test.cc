@@ -19,7 +19,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-// What the hooks were called with. A hook is a plain function.
+// The names with which the hooks were called. A hook is a plain function.
 std::vector<std::string>& Calls() {
   static auto* const calls = new std::vector<std::string>;
   return *calls;

@@ -87,9 +87,9 @@ absl::Status SetModeByName(const std::string& path, const struct stat& file,
   if (!IsProtected(about, file)) {
     return absl::FailedPreconditionError(absl::StrCat(
         "chmod ", absl::CHexEscape(path),
-        ": /proc is not mounted, without which it is not safe in a directory "
-        "that others may change: mount /proc, or take write permission for "
-        "the directory from others"));
+        ": /proc is not mounted, and without it this is not safe in a "
+        "directory that others may change: mount /proc, or remove the write "
+        "permission of others for the directory"));
   }
   const std::string name = path.substr(path.rfind('/') + 1);
   if (fstatat(directory.fd(), name.c_str(), &named, AT_SYMLINK_NOFOLLOW) < 0) {
@@ -165,10 +165,9 @@ absl::Status SetModeOfFileOf(int fd, const std::string& path, mode_t mode) {
     case FileState::kUnknown:
       return absl::FailedPreconditionError(
           absl::StrCat("chmod ", absl::CHexEscape(path),
-                       ": it cannot be told whether the file is that of this "
-                       "socket, because "
-                       "the kernel does not answer (sock_diag; AF_NETLINK may "
-                       "be forbidden)"));
+                       ": it is not known whether the file is that of this "
+                       "socket: the kernel does not report it (sock_diag; "
+                       "AF_NETLINK may be forbidden)"));
     default:
       return absl::FailedPreconditionError(
           absl::StrCat("chmod ", absl::CHexEscape(path),

@@ -2,6 +2,7 @@
 
 // Listening on a unix socket in a chroot that has no /proc, where the file of a
 // socket cannot be named by a descriptor (O17).
+//
 // Tested: each mode with each umask; directories that only this user may
 // change, that have the sticky bit, and that others may change; the first start
 // and one that finds a file left behind; another user's directory; a mode that

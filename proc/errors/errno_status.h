@@ -7,15 +7,15 @@
 
 namespace brood::proc {
 
-// Returns the description of `error`, an errno; "unknown error" for a number
-// that is none. The text is never null and is never freed.
+// Returns the description of `error`, an errno; "unknown error" for any other
+// number. The text is never null and must not be freed.
 const char* ErrnoText(int error);
 
 // Returns the status of the call `what` that failed with `error`, as
-// absl::ErrnoToStatus does, with `detail` after it if that is not null:
-// "clone: Cannot allocate memory". If there is no memory for the text, the
-// status has the code alone. For calls in the loop of the parent, which must go
-// on when memory has run out.
+// absl::ErrnoToStatus does, as in "clone: Cannot allocate memory", followed by
+// `detail` if that is not null. If there is no memory for the text, the status
+// has the code alone. For the loop of the parent, which must continue when
+// memory has run out.
 absl::Status ErrnoStatus(int error, const char* what,
                          const char* detail = nullptr) noexcept;
 

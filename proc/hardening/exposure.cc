@@ -46,7 +46,7 @@ int OomScore() {
   return score;
 }
 
-// The permission is looked at when the file is opened.
+// The kernel checks the permission when the file is opened.
 absl::Status CheckOomScore() {
   const int fd = open(kOomScore, O_WRONLY | O_CLOEXEC);
   if (fd < 0) return absl::ErrnoToStatus(errno, kOomScore);

@@ -35,7 +35,7 @@ class ExposureTest : public ::brood::testing::LeakCheck {
 };
 
 // Another process of the same user, without privileges.
-TEST_F(ExposureTest, KeepsOthersFromReadingMemory) {
+TEST_F(ExposureTest, PreventsOtherProcessesFromReadingMemory) {
   if (geteuid() != 0) GTEST_SKIP() << "not root";
   ExpectInChild([] {
     if (setresuid(kNobody, kNobody, kNobody) != 0) return false;
@@ -56,14 +56,14 @@ TEST_F(ExposureTest, KeepsOthersFromReadingMemory) {
       waitpid(reader, &status, 0);
       return WEXITSTATUS(status);
     };
-    // Without Yama, which may allow it to parents alone.
+    // Turns off Yama, which may allow it to parents alone.
     const int before = read_by_child();
     if (before != 1 && before != 2) return false;
     return CloseToOthers().ok() && read_by_child() == 2;
   });
 }
 
-TEST_F(ExposureTest, LetsDescriptorsBeOpenedAgain) {
+TEST_F(ExposureTest, AllowsDescriptorsToBeReopened) {
   if (geteuid() != 0) GTEST_SKIP() << "not root";
   ExpectInChild([] {
     if (setresuid(kNobody, kNobody, kNobody) != 0) return false;
@@ -76,7 +76,7 @@ TEST_F(ExposureTest, LetsDescriptorsBeOpenedAgain) {
   });
 }
 
-TEST_F(ExposureTest, RaisesTheScoreAndHandsItDown) {
+TEST_F(ExposureTest, RaisesTheScoreOfItselfAndOfChildren) {
   ExpectInChild([] {
     const int before = OomScore();
     if (before > 700) return true;
@@ -89,7 +89,7 @@ TEST_F(ExposureTest, RaisesTheScoreAndHandsItDown) {
   });
 }
 
-TEST_F(ExposureTest, SaysThatAClosedProcessCannotRaiseItsScore) {
+TEST_F(ExposureTest, ReportsThatAClosedProcessCannotRaiseItsScore) {
   if (geteuid() != 0) GTEST_SKIP() << "not root";
   ExpectInChild([] {
     if (setresuid(kNobody, kNobody, kNobody) != 0) return false;

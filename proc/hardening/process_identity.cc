@@ -16,8 +16,8 @@
 namespace brood::proc {
 namespace {
 
-// The kernel sets an id that it was not asked for to -1, and returns the one
-// before: so it is read without being changed.
+// Reads the file system id without changing it: for the argument -1, which is
+// not a valid id, the kernel changes nothing and returns the current id.
 constexpr uid_t kNoChange = static_cast<uid_t>(-1);
 
 constexpr const char* kNamespacePaths[] = {
@@ -31,7 +31,7 @@ constexpr const char* kNamespacePaths[] = {
     "/proc/self/ns/uts",
 };
 
-// The bits whose numbers `has` knows, in one number.
+// Returns a number with the bits for which `has` returns true.
 template <typename Has>
 uint64_t SetOf(Has has) {
   uint64_t set = 0;

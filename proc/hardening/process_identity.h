@@ -12,20 +12,20 @@
 
 namespace brood::proc {
 
-// ProcessIdentity is what decides about the rights of a process, and of what it
-// forks: what it may do, and on which files, processes and networks.
+// ProcessIdentity is the state that determines the rights of a process and of
+// the processes that it forks.
 //
 // It holds the user and group ids (real, effective, saved and of the file
 // system), the supplementary groups, the capabilities (effective, permitted,
 // inheritable, bounding and ambient), no_new_privs, the secure bits, whether
 // system calls are filtered, the root directory and the namespaces. The working
-// directory, the umask, limits and priorities are not rights, and not part of
-// it. Landlock rules and the labels of security modules cannot be compared; a
-// program that gives up rights by them alone must do so before it forks.
+// directory, the umask, limits and priorities are not rights, and are not
+// included. Landlock rules and labels of security modules cannot be compared: a
+// program that gives up rights by these alone must do so before it forks.
 //
-// Works in every process, by system calls; the namespaces need /proc, and are
-// left out without it. A value. No errors: what the kernel does not tell is the
-// same in both.
+// A value, for every process. The namespaces need /proc, and are left out
+// without it. No errors: a part that the kernel does not report counts as
+// equal.
 //
 // Example:
 //   const ProcessIdentity before = ProcessIdentity::Look();
@@ -36,24 +36,25 @@ class ProcessIdentity {
  public:
   // Returns the identity that the calling thread has now. Takes some 70 us.
   static ProcessIdentity Look();
-  // Sets `now` to it in 5 us, for a loop: what takes long to look at, and gives
-  // this process itself no rights, is taken from this object. That is the
+  // Sets `now` to it in 5 us, for a loop. The parts that take long to read, and
+  // that give this process itself no rights, are copied from this object: the
   // bounding and the ambient capabilities, and the namespaces. With the same
   // `now` each time, it allocates only if there are more groups than before.
   void LookAgain(ProcessIdentity* now) const;
 
-  // Returns what differs in `other`, as a phrase; empty if nothing does.
+  // Returns the part that differs in `other`, as a phrase for a log; empty if
+  // none does.
   std::string DifferenceTo(const ProcessIdentity& other) const;
 
  private:
-  // An inode: of the root directory, or of a namespace.
+  // Place is the inode of the root directory, or of a namespace.
   struct Place {
     uint64_t device = 0;
     uint64_t number = 0;
   };
   static constexpr int kNamespaces = 8;
 
-  // Looks at all but the sets and the namespaces that only Look() looks at.
+  // Reads all parts except those that only Look() reads.
   void LookAtRights();
   static Place PlaceOf(const char* path);
 

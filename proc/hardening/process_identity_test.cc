@@ -106,7 +106,7 @@ constexpr Change kChanges[] = {
 class ProcessIdentityTest : public ::brood::testing::LeakCheck,
                             public ::testing::WithParamInterface<Change> {};
 
-TEST_P(ProcessIdentityTest, TellsWhatHasChanged) {
+TEST_P(ProcessIdentityTest, NamesWhatHasChanged) {
   const Change& change = GetParam();
   const pid_t child = fork();
   if (child == 0) {
@@ -130,8 +130,8 @@ INSTANTIATE_TEST_SUITE_P(Of, ProcessIdentityTest, ::testing::ValuesIn(kChanges),
                            return std::string(info.param.name);
                          });
 
-// A loop looks at rights alone.
-TEST_P(ProcessIdentityTest, IsSeenInALoopIfItIsARightOfThisProcess) {
+// LookAgain(), for a loop, reads only the rights of this process.
+TEST_P(ProcessIdentityTest, LookAgainFindsChangedRights) {
   const Change& change = GetParam();
   const std::string phrase = change.phrase;
   if (phrase == "a namespace" ||
@@ -155,7 +155,7 @@ TEST_P(ProcessIdentityTest, IsSeenInALoopIfItIsARightOfThisProcess) {
   EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
-TEST(ProcessIdentityAloneTest, IsNotChangedByTheDirectoryAndTheMask) {
+TEST(ProcessIdentityAloneTest, IgnoresDirectoryAndUmask) {
   const pid_t child = fork();
   if (child == 0) {
     const ProcessIdentity before = ProcessIdentity::Look();

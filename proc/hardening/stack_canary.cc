@@ -15,9 +15,10 @@ namespace {
 #if defined(__x86_64__) && defined(__LP64__)
 constexpr bool kIsSupported = true;
 
-// Draws all bytes but the low one: strings end there, so that a copy of one
-// does not reach the canary unnoticed. By the raw call, which never waits:
-// early in the life of a machine getrandom() would.
+// Draws all bytes except the low one, which is zero: it ends strings, so that a
+// copied string does not overwrite the canary unnoticed. Uses the raw call,
+// which never waits, whereas getrandom() may wait shortly after the machine has
+// started.
 BROOD_NO_STACK_PROTECTOR bool Draw(uintptr_t* canary) {
   uintptr_t drawn = 0;
   if (syscall(SYS_getrandom, &drawn, sizeof(drawn), GRND_NONBLOCK) !=
@@ -28,8 +29,8 @@ BROOD_NO_STACK_PROTECTOR bool Draw(uintptr_t* canary) {
   return true;
 }
 
-// Lies on the page to which the kernel has written the id of the new thread, so
-// that the write costs no page fault.
+// The canary lies on the page to which the kernel has written the id of the new
+// thread, so that this write costs no page fault.
 BROOD_NO_STACK_PROTECTOR void Set(uintptr_t canary) {
   asm volatile("movq %0, %%fs:0x28" : : "r"(canary) : "memory");
 }

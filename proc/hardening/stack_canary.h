@@ -5,8 +5,9 @@
 
 #include "absl/status/status.h"
 
-// Marks a function in which the compiler places no stack canary: one that is
-// entered with one canary and left with another would be ended at its return.
+// Marks a function in which the compiler places no stack canary. A function
+// with one would end the program at its return if the canary has changed since
+// it was entered.
 #if defined(__has_attribute)
 #if __has_attribute(no_stack_protector)
 #define BROOD_NO_STACK_PROTECTOR __attribute__((no_stack_protector))
@@ -20,21 +21,20 @@ namespace brood::proc {
 
 // Gives the calling thread a stack canary of its own, drawn from getrandom.
 //
-// A child of a fork has the canary of its parent. So have all children of a
-// server, and an attacker whose request overflows a buffer can find it out byte
-// by byte: in each child that ends at a wrong byte, the next guess is free.
-// With a canary that is drawn in the child, a guess says nothing about the next
-// child.
+// A forked child has the canary of its parent, and so all children of a server
+// have the same. An attacker whose request overflows a buffer can find it out
+// byte by byte, with one child for each guess. With a canary that is drawn in
+// the child, a guess reveals nothing about the next child.
 //
-// Called in a child, in a function that is marked BROOD_NO_STACK_PROTECTOR and
-// never returns, and so does no function that was entered before. Functions
-// that are called from then on have the new canary, and so do threads that are
-// created from then on. The low byte of the canary stays zero, as the C library
-// has it, and the guard of its pointers stays as it is. If getrandom is
-// refused, the canary stays as well; see CheckStackCanary().
+// Must be called in a child, in a function that is marked
+// BROOD_NO_STACK_PROTECTOR and never returns; nor may any function return that
+// was entered before. Functions that are called, and threads that are created,
+// from then on have the new canary. The low byte of the canary stays zero, as
+// in the C library, and its guard of pointers does not change. If getrandom is
+// refused, the canary does not change either; see CheckStackCanary().
 //
 // Has an effect on x86-64 only. On other machines the canary is a variable in
-// memory that is read-only once a program runs, and children have that of their
+// memory that is read-only once a program runs, and children keep that of their
 // parent.
 BROOD_NO_STACK_PROTECTOR void RenewStackCanary();
 

@@ -35,7 +35,7 @@ class StackCanaryTest : public ::brood::testing::LeakCheck {
   }
 };
 
-// What the C library keeps at the beginning of the thread's own data.
+// The guards of the C library, at the beginning of the data of a thread.
 struct Guards {
   uintptr_t canary = 0;
   uintptr_t pointers = 0;
@@ -50,7 +50,7 @@ BROOD_NO_STACK_PROTECTOR Guards ReadGuards() {
   return guards;
 }
 
-// Has a buffer, and so a canary, of its own.
+// Has a buffer, and so a canary on the stack.
 __attribute__((noinline)) size_t CopyText(const char* text) {
   char copy[64];
   std::strncpy(copy, text, sizeof(copy) - 1);
@@ -88,7 +88,7 @@ Guards GuardsOfChild(absl::FunctionRef<void()> before = [] {}) {
   return guards;
 }
 
-TEST_F(StackCanaryTest, IsAnotherOneInEachChild) {
+TEST_F(StackCanaryTest, DiffersInEachChild) {
   constexpr int kChildren = 20;
   std::set<uintptr_t> canaries = {ReadGuards().canary};
   for (int i = 0; i < kChildren; ++i) {
@@ -103,7 +103,7 @@ TEST_F(StackCanaryTest, KeepsItsZeroByteAndTheGuardOfPointers) {
   EXPECT_EQ(child.pointers, ReadGuards().pointers);
 }
 
-TEST_F(StackCanaryTest, StaysAsItIsWithoutRandomNumbers) {
+TEST_F(StackCanaryTest, StaysUnchangedWithoutRandomNumbers) {
   for (const int error : {ENOSYS, EPERM, EAGAIN}) {
     EXPECT_EQ(
         GuardsOfChild([error] { RefuseCalls({SYS_getrandom}, error); }).canary,
@@ -112,7 +112,7 @@ TEST_F(StackCanaryTest, StaysAsItIsWithoutRandomNumbers) {
   }
 }
 
-TEST_F(StackCanaryTest, IsCheckedBeforeItIsRelied) {
+TEST_F(StackCanaryTest, CheckReportsRefusedGetrandom) {
   EXPECT_THAT(CheckStackCanary(), IsOk());
   const pid_t child = fork();
   if (child == 0) {

@@ -12,8 +12,8 @@
 namespace brood::proc {
 namespace {
 
-// The number of the system call on every architecture; the C library's headers
-// may be older than the kernel.
+// The number of mseal on every architecture; the headers of the C library may
+// be older than the kernel.
 constexpr long kMseal = 462;
 
 std::mutex mutex;
@@ -29,7 +29,7 @@ absl::Status Unmap(char* begin, char* end) {
 
 }  // namespace
 
-// Without a reservation: a page that no child writes to costs nothing.
+// Without a reservation, so that a page to which no child writes costs nothing.
 absl::StatusOr<std::unique_ptr<ChildPages>> ChildPages::Create(size_t count) {
   const auto page_bytes = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   const size_t bytes = count * page_bytes;
@@ -62,7 +62,7 @@ void* ChildPages::page(size_t index) const {
 }
 
 // Takes no lock: only a process with a single thread creates children, so the
-// lock was free.
+// lock was free when this process was forked.
 absl::Status ChildPages::KeepOnly(void* page) {
   char* const kept = static_cast<char*>(page);
   for (const ChildPages* pages = first; pages != nullptr;
@@ -75,11 +75,12 @@ absl::Status ChildPages::KeepOnly(void* page) {
     if (!has_it) continue;
     unmapped = Unmap(kept + pages->page_bytes_, end);
     if (!unmapped.ok()) return unmapped;
-    // Otherwise mremap() could make the mapping longer, by pages that belong to
-    // others. An older kernel does not know the call.
+    // Without this, mremap() could extend the mapping to the pages of other
+    // children. An older kernel does not have the call.
     syscall(kMseal, kept, pages->page_bytes_, 0UL);
   }
-  // Written to only if need be: that would cost each child a page fault.
+  // Written to only if necessary, because the write would cost each child a
+  // page fault.
   if (first != nullptr) first = nullptr;
   return absl::OkStatus();
 }

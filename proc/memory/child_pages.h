@@ -11,18 +11,17 @@
 
 namespace brood::proc {
 
-// ChildPages is memory in which each child writes to a page of its own, and
-// which the parent reads.
+// ChildPages is memory in which each child writes to its own page, and which
+// the parent reads.
 //
-// The pages are one shared mapping of the parent. A child begins with all of
-// them, and keeps its own by KeepOnly(): afterwards a touch of another page is
-// a SIGSEGV. The kernel provides a page when it is first written.
+// The pages are one shared mapping of the parent. A child starts with all of
+// them, and unmaps the others by KeepOnly(): afterwards an access to another
+// page is a SIGSEGV. The kernel allocates a page at the first write to it.
 //
 // Created in the parent, in ordinary memory, and destroyed there. Create() and
-// the destructor may be called in several threads; the pages are as safe as the
-// caller makes them.
+// the destructor are thread-safe; access to the pages is not.
 //
-// Errors: those of mmap and munmap.
+// Errors: the errno of mmap or munmap.
 //
 // Example:
 //   absl::StatusOr<std::unique_ptr<ChildPages>> pages = ChildPages::Create(16);
@@ -45,10 +44,10 @@ class ChildPages {
   // Returns the size of a page in bytes: 4096 on most machines.
   size_t page_bytes() const { return page_bytes_; }
 
-  // Unmaps every page of every ChildPages of this process but `page`, which may
-  // be null, and forgets the objects. The kernel then refuses to map more of
-  // them around `page`, if it can (mseal, Linux 6.10). Called in a child that
-  // has one thread.
+  // Unmaps every page of every ChildPages of this process except `page`, which
+  // may be null, and forgets the objects. Then makes the kernel refuse to map
+  // more pages around `page`, where it can (mseal, Linux 6.10). Called in a
+  // child that has one thread.
   static absl::Status KeepOnly(void* page);
 
  private:
@@ -57,7 +56,7 @@ class ChildPages {
   char* const begin_;
   const size_t bytes_;
   const size_t page_bytes_;
-  // The next one of this process.
+  // The next ChildPages of this process.
   ChildPages* next_ = nullptr;
 };
 

@@ -54,7 +54,7 @@ class ChildPagesTest : public ::brood::testing::LeakCheck {
   }
 };
 
-TEST_F(ChildPagesTest, ShowTheParentWhatAChildWrites) {
+TEST_F(ChildPagesTest, ShowChildsWritesToTheParent) {
   const auto pages = Create(3);
   for (size_t own = 0; own < 3; ++own) {
     EXPECT_EQ(InChild([&] {
@@ -69,7 +69,7 @@ TEST_F(ChildPagesTest, ShowTheParentWhatAChildWrites) {
   }
 }
 
-TEST_F(ChildPagesTest, AreNotThereInAChildThatHasAnother) {
+TEST_F(ChildPagesTest, AreUnmappedInAChildThatKeepsAnother) {
   const auto pages = Create(3);
   for (size_t own = 0; own < 3; ++own) {
     for (size_t other = 0; other < 3; ++other) {
@@ -83,7 +83,7 @@ TEST_F(ChildPagesTest, AreNotThereInAChildThatHasAnother) {
   }
 }
 
-TEST_F(ChildPagesTest, OfEveryObjectOfTheProcessAreTakenAway) {
+TEST_F(ChildPagesTest, AreUnmappedForEveryObjectOfTheProcess) {
   const auto mine = Create(2);
   const auto another = Create(1);
   EXPECT_TRUE(EndsBySegv([&] {
@@ -98,7 +98,7 @@ TEST_F(ChildPagesTest, OfEveryObjectOfTheProcessAreTakenAway) {
   }
 }
 
-// Their neighbours in the list stay.
+// The other objects stay in the list.
 TEST_F(ChildPagesTest, CanBeDestroyedInAnyOrder) {
   auto first = Create(1);
   auto second = Create(1);
@@ -111,7 +111,8 @@ TEST_F(ChildPagesTest, CanBeDestroyedInAnyOrder) {
   }));
 }
 
-// By a longer mapping of the same memory, or by another part of it.
+// Tested: a longer mapping of the same memory, and a mapping of another part of
+// it.
 TEST_F(ChildPagesTest, CannotBeMappedAgainByAChildWhereTheKernelCanForbidIt) {
   const auto pages = Create(3);
   *CellOf(*pages, 2) = 42;

@@ -13,7 +13,7 @@
 #include "absl/base/config.h"
 #include "absl/cleanup/cleanup.h"
 
-// Linux 6.1; not in the headers of every C library in use.
+// Of Linux 6.1; the headers of some C libraries in use do not have it.
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
 #endif
@@ -23,14 +23,16 @@ namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
 
-// Where this program is in memory: its code, and what comes next.
+// Layout is where this program is in memory: its code, and the segment after
+// it.
 struct Layout {
   uintptr_t text_begin = 0;
   uintptr_t text_end = 0;
   uintptr_t next_begin = UINTPTR_MAX;
 };
 
-// Called for the main program first. A nonzero result ends the iteration.
+// Stores the layout of the main program, for which dl_iterate_phdr calls it
+// first. The nonzero result ends the iteration.
 int ReadLayout(dl_phdr_info* program, size_t /*size*/, void* out) {
   auto* layout = static_cast<Layout*>(out);
   for (int i = 0; i < program->dlpi_phnum; ++i) {
@@ -56,7 +58,7 @@ uintptr_t RoundUp(uintptr_t address) {
 absl::Status MoveTextToHugePages() {
 #if defined(ABSL_HAVE_ADDRESS_SANITIZER) || defined(ABSL_HAVE_THREAD_SANITIZER)
   return absl::UnimplementedError(
-      "huge text: a sanitizer takes the copying of code for an error");
+      "huge text: a sanitizer reports the copying of code as an error");
 #endif
   Layout layout;
   dl_iterate_phdr(ReadLayout, &layout);
@@ -65,16 +67,16 @@ absl::Status MoveTextToHugePages() {
   if (begin == 0 || begin % kHugePage != 0 ||
       begin + size > layout.next_begin) {
     return absl::FailedPreconditionError(
-        "huge text: this program's code does not have its huge pages for "
-        "itself; link it with -z noseparate-code -z max-page-size=0x200000");
+        "huge text: the code of this program shares its huge pages with other "
+        "segments; link it with -z noseparate-code -z max-page-size=0x200000");
   }
 
-  // A copy beside it, in memory that is a huge page for certain.
+  // Copies the code to memory that is certainly a huge page.
   const size_t room = size + kHugePage;
   void* memory = mmap(nullptr, room, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return absl::ErrnoToStatus(errno, "mmap");
-  // What is moved away below is no longer there to be unmapped: its hole is.
+  // Unmaps the rest: after the move below, the range of the copy is a hole.
   absl::Cleanup unmap = [memory, room] { munmap(memory, room); };
   void* copy =
       reinterpret_cast<void*>(RoundUp(reinterpret_cast<uintptr_t>(memory)));
@@ -83,15 +85,16 @@ absl::Status MoveTextToHugePages() {
   }
   std::memcpy(copy, reinterpret_cast<void*>(begin),
               layout.text_end - layout.text_begin);
-  // Small pages would be worse than none: a fork would copy an entry for each.
+  // Small pages would be worse than the file mapping: a fork would copy an
+  // entry for each.
   if (madvise(copy, size, MADV_COLLAPSE) < 0) {
     return absl::ErrnoToStatus(errno, "madvise MADV_COLLAPSE");
   }
   if (mprotect(copy, size, PROT_READ | PROT_EXEC) < 0) {
     return absl::ErrnoToStatus(errno, "mprotect");
   }
-  // The kernel swaps the mappings in one call: the instruction that it returns
-  // to is the same, in another page.
+  // The kernel replaces the mapping in one call: the call returns to the same
+  // instruction, in another page.
   if (mremap(copy, size, size, MREMAP_MAYMOVE | MREMAP_FIXED,
              reinterpret_cast<void*>(begin)) == MAP_FAILED) {
     return absl::ErrnoToStatus(errno, "mremap");

@@ -24,7 +24,8 @@ namespace {
 
 using HugeTextTest = ::brood::testing::LeakCheck;
 
-// The lines of /proc/self/smaps about the mapping that holds `address`.
+// Returns the lines of /proc/self/smaps about the mapping that contains
+// `address`.
 std::string MappingOf(const void* address) {
   const auto wanted = reinterpret_cast<uintptr_t>(address);
   std::ifstream smaps("/proc/self/smaps");
@@ -45,7 +46,7 @@ const void* AddressOfCode() {
   return reinterpret_cast<const void*>(&MoveTextToHugePages);
 }
 
-// Not every kernel has huge pages to give, and then nothing may have changed.
+// A kernel may have no huge pages available; then nothing may have changed.
 TEST_F(HugeTextTest, CodeIsOnHugePagesOrWhereItWas) {
   const std::string before = MappingOf(AddressOfCode());
   const absl::Status moved = MoveTextToHugePages();
@@ -62,7 +63,7 @@ TEST_F(HugeTextTest, CodeIsOnHugePagesOrWhereItWas) {
       << after;
 }
 
-TEST_F(HugeTextTest, ExceptionsAndChildrenStillFindTheirWay) {
+TEST_F(HugeTextTest, ExceptionsAndChildrenStillWork) {
   MoveTextToHugePages().IgnoreError();
   EXPECT_THROW(throw std::runtime_error("through frames of moved code"),
                std::runtime_error);
@@ -73,7 +74,7 @@ TEST_F(HugeTextTest, ExceptionsAndChildrenStillFindTheirWay) {
   EXPECT_EQ(WEXITSTATUS(status), 7);
 }
 
-TEST_F(HugeTextTest, ASecondMoveIsAsGoodAsOne) {
+TEST_F(HugeTextTest, SecondMoveHasNoEffect) {
   MoveTextToHugePages().IgnoreError();
   const std::string once = MappingOf(AddressOfCode());
   MoveTextToHugePages().IgnoreError();

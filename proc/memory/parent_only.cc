@@ -23,9 +23,9 @@ void* AllocateParentOnly(size_t size) {
   void* memory = mmap(nullptr, length, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
-  // Not on every system can pages be left out of a fork (an emulator may not
-  // know how); they are then copied like others. A shortage is an error: what
-  // children must not read would be in them.
+  // A system may not support the exclusion of pages from a fork (an emulator,
+  // for example); the pages are then copied like others. A shortage is an
+  // error, because children could read the pages.
   if (madvise(memory, length, MADV_DONTFORK) < 0 && errno != EINVAL) {
     munmap(memory, length);
     throw std::bad_alloc();

@@ -1,23 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// ParentOnly memory: the parent's books, which children do not get.
-//
-// Lives in the parent. Objects whose class derives from ParentOnly, and what an
-// ParentOnlyVector holds, are in pages that a fork leaves out (MADV_DONTFORK).
-// Two things follow:
-//   - a child can't read who else is connected, nor can what it corrupts
-//     confuse anyone: the addresses mean nothing in it, and a touch is a
-//     SIGSEGV
-//   - the parent writes to them after each fork without a page being copied
-//     first, which is measurable: see docs/decisions/fork_cost.md
-//
-// Each allocation takes whole pages: for a few large or long-lived things, made
-// before the first connection. Errors: std::bad_alloc, as operator new.
-//
-// Example:
-//   class Scoreboard : public ParentOnly { ParentOnlyVector<Entry> entries_; };
-//   auto scoreboard = std::make_unique<Scoreboard>();
-
 #ifndef BROOD_PROC_MEMORY_PARENT_ONLY_H_
 #define BROOD_PROC_MEMORY_PARENT_ONLY_H_
 
@@ -26,10 +8,25 @@
 
 namespace brood::proc {
 
-// Pages for `size` bytes, zeroed.
+// Returns zeroed pages for `size` bytes that fork does not copy to children.
 void* AllocateParentOnly(size_t size);
+// Frees the pages that AllocateParentOnly(size) returned.
 void FreeParentOnly(void* memory, size_t size);
 
+// ParentOnly is the base class of objects in parent-only memory: pages that
+// fork does not copy to children (MADV_DONTFORK).
+//
+// Lives in the parent. A child cannot read which other clients are connected,
+// because an access to these addresses is a SIGSEGV there. And the parent
+// writes to these pages after each fork without a page fault that copies the
+// page; see docs/decisions/fork_cost.md.
+//
+// Each allocation takes whole pages: for a few large or long-lived objects,
+// created before the first connection. Errors: std::bad_alloc, as operator new.
+//
+// Example:
+//   class Scoreboard : public ParentOnly { ParentOnlyVector<Entry> entries_; };
+//   auto scoreboard = std::make_unique<Scoreboard>();
 class ParentOnly {
  public:
   static void* operator new(size_t size) { return AllocateParentOnly(size); }
@@ -38,6 +35,8 @@ class ParentOnly {
   }
 };
 
+// ParentOnlyAllocator is an allocator of the standard library that returns
+// parent-only memory.
 template <typename T>
 struct ParentOnlyAllocator {
   using value_type = T;
@@ -61,6 +60,7 @@ struct ParentOnlyAllocator {
   }
 };
 
+// ParentOnlyVector is a vector whose elements are in parent-only memory.
 template <typename T>
 using ParentOnlyVector = std::vector<T, ParentOnlyAllocator<T>>;
 

@@ -20,7 +20,8 @@ constexpr size_t kSize = 3 * 4096 + 1;
 
 class ParentOnlyTest : public ::brood::testing::LeakCheck {
  protected:
-  // How a child ends that reads a byte of `memory`; it exits with that byte.
+  // Returns the wait status of a child that reads a byte of `memory` and exits
+  // with that byte.
   static int WaitStatusOfAReader(const void* memory) {
     const pid_t pid = fork();
     if (pid == 0) _exit(*static_cast<const volatile unsigned char*>(memory));
@@ -28,7 +29,7 @@ class ParentOnlyTest : public ::brood::testing::LeakCheck {
     EXPECT_EQ(waitpid(pid, &status, 0), pid);
     return status;
   }
-  // An emulator may not know how to leave pages out.
+  // An emulator may not support leaving pages out of a fork.
   static bool CanLeaveOut() {
     void* page =
         mmap(nullptr, 1, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -45,7 +46,7 @@ TEST_F(ParentOnlyTest, IsZeroedAndWritableToItsEnd) {
   FreeParentOnly(memory, kSize);
 }
 
-TEST_F(ParentOnlyTest, IsNotThereInAChildFromItsFirstByteToItsLast) {
+TEST_F(ParentOnlyTest, IsUnmappedInAChildFromFirstByteToLast) {
   if (!CanLeaveOut()) GTEST_SKIP() << "this kernel has no MADV_DONTFORK";
   auto* memory = static_cast<char*>(AllocateParentOnly(kSize));
   for (size_t offset : {size_t{0}, kSize / 2, kSize - 1}) {
@@ -56,7 +57,7 @@ TEST_F(ParentOnlyTest, IsNotThereInAChildFromItsFirstByteToItsLast) {
   FreeParentOnly(memory, kSize);
 }
 
-TEST_F(ParentOnlyTest, StaysAsItIsInTheParentWhenAChildIsBorn) {
+TEST_F(ParentOnlyTest, StaysUnchangedInTheParentAfterAFork) {
   auto* memory = static_cast<char*>(AllocateParentOnly(kSize));
   std::memset(memory, 'x', kSize);
   WaitStatusOfAReader(memory);
@@ -75,7 +76,7 @@ TEST_F(ParentOnlyTest, HoldsObjectsOfItsClasses) {
   EXPECT_TRUE(WIFSIGNALED(WaitStatusOfAReader(book.get())));
 }
 
-TEST_F(ParentOnlyTest, HoldsWhatAVectorHoldsHoweverItGrows) {
+TEST_F(ParentOnlyTest, HoldsElementsOfAGrowingVector) {
   if (!CanLeaveOut()) GTEST_SKIP() << "this kernel has no MADV_DONTFORK";
   ParentOnlyVector<int> numbers;
   for (int i = 0; i < 10000; ++i) numbers.push_back(i);
@@ -84,8 +85,8 @@ TEST_F(ParentOnlyTest, HoldsWhatAVectorHoldsHoweverItGrows) {
   EXPECT_TRUE(WIFSIGNALED(WaitStatusOfAReader(&numbers.back())));
 }
 
-// The other tests could pass in a child that dies of anything.
-TEST_F(ParentOnlyTest, IsToldFromOrdinaryMemoryByThisTest) {
+// The other tests would also pass if the child died for any other reason.
+TEST_F(ParentOnlyTest, TestDistinguishesOrdinaryMemory) {
   const unsigned char byte = 42;
   const int status = WaitStatusOfAReader(&byte);
   ASSERT_TRUE(WIFEXITED(status));

@@ -17,24 +17,23 @@ constexpr uintptr_t kPageSize = 4096;
 
 __attribute__((noinline)) void OnOwnStackPage(absl::FunctionRef<void()> body) {
   const auto here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
-  // What is left of this page, and a little: the frames below begin in the next
-  // one. Written to, or the compiler would leave it out.
+  // The rest of this page and a little more, so that the frames below begin in
+  // the next page. Written to, because the compiler would remove it otherwise.
   auto* const rest = static_cast<volatile char*>(alloca(here % kPageSize + 1));
   rest[0] = 0;
   body();
 }
 
-// Not inlined: its frame is where those of other calls have been.
+// Not inlined, so that its frame is where the frames of other calls were.
 __attribute__((noinline)) void WipeStack(size_t size) {
   auto* const left = static_cast<char*>(alloca(size));
   std::memset(left, 0, size);
-  // Or the compiler would leave it out.
+  // Without this the compiler would remove the writes.
   asm volatile("" : : "r"(left) : "memory");
 }
 
 #if defined(__x86_64__)
-// Has no frame, so that nothing is left where one would be: all below the
-// return address is zero.
+// Has no frame of its own, so that every byte below the return address is zero.
 __attribute__((naked, noinline)) void WipeStackPage() {
   asm("mov %rsp, %rdi\n\t"
       "and $-4096, %rdi\n\t"
@@ -46,7 +45,7 @@ __attribute__((naked, noinline)) void WipeStackPage() {
 }
 #else
 __attribute__((noinline)) void WipeStackPage() {
-  // What the frames of these functions need themselves.
+  // The size of the frames of these functions themselves.
   constexpr uintptr_t kOwnFrames = 192;
   const auto here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
   const uintptr_t left = here % kPageSize;

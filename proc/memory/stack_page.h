@@ -11,11 +11,11 @@ namespace brood::proc {
 
 // Runs `body`, a loop that forks, with its stack frames at the top of a page.
 //
-// A page of the stack that a child writes to is copied first, and so it is in
-// the parent after each fork. The frames of a loop and of the children that it
-// forks take less than a page. Whether they lie in one page or across two would
-// be chance, and costs up to two page faults for each child; the figures are in
-// docs/decisions/fork_cost.md.
+// After a fork, the first write to a page of the stack copies the page, in the
+// child and in the parent. The frames of a loop and of the children that it
+// forks take less than a page. Without this function it is left to chance
+// whether they lie in one page or in two, which costs up to two page faults for
+// each child; the figures are in docs/decisions/fork_cost.md.
 //
 // Runs in the process that forks. No errors: a body with more than a page of
 // frames runs as it would without this function.
@@ -27,14 +27,14 @@ namespace brood::proc {
 //   });
 void OnOwnStackPage(absl::FunctionRef<void()> body);
 
-// Overwrites what calls that have returned have left on the stack of this
-// thread, below the frame of the caller: to the end of the page, so that a page
-// which a fork shares is not touched. A child that is forked next gets none of
-// it. Called by a loop that forks, after the last call that has seen the
-// address of a client.
+// Overwrites the bytes that earlier calls have left on the stack of this thread
+// below the frame of the caller, so that the next child does not get them.
+// Stops at the end of the page: other pages may be shared with children, and
+// writing would copy them. Called by a loop that forks, after the last call
+// that used the address of a client.
 void WipeStackPage();
 
-// Does so for the `size` bytes below the frame of the caller.
+// Does the same for the `size` bytes below the frame of the caller.
 void WipeStack(size_t size);
 
 }  // namespace brood::proc

@@ -16,8 +16,9 @@
 namespace brood::proc {
 namespace {
 
-// Added to no errno: setns failed with what the signal of the same number says.
-// The exit code of the process has 8 bits, and errnos that matter have 7.
+// The bit of the exit code that marks an errno of setns; without it, the code
+// is an errno of `body`. An exit code has 8 bits, and the errnos in question
+// have 7.
 constexpr int kSetnsFailed = 0x80;
 
 }  // namespace
@@ -27,8 +28,8 @@ absl::Status RunInNamespace(int namespace_fd, absl::FunctionRef<int()> body) {
   sigfillset(&all);
   // The handlers of this program must not run in the other process.
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  // Not fork(), whose handlers of pthread_atfork() are for children of the
-  // program. Without an exit signal, only a wait with __WALL finds the process.
+  // Not fork(), which would run the pthread_atfork() handlers of the program.
+  // Without an exit signal, only a wait with __WALL finds the process.
   const auto pid = static_cast<pid_t>(
       syscall(SYS_clone, CLONE_FILES, nullptr, nullptr, nullptr, nullptr));
   if (pid == 0) {

@@ -10,19 +10,19 @@ namespace brood::proc {
 
 // Runs `body` in the namespace `namespace_fd`, and waits until it has returned.
 //
-// It runs in a process of its own, which shares the descriptors of this one and
-// none of its memory: what it opens stays open here. The calling process never
-// enters the namespace, which it might not be able to leave again: entering
-// needs privileges in the namespace that is entered, its own included.
+// `body` runs in another process, which shares the descriptors of this one and
+// none of its memory: descriptors that it opens stay open here. The calling
+// process never enters the namespace, because it might not be able to return:
+// entering a namespace needs privileges in it, also for the original one.
 //
-// `body` runs as after fork() in a program with threads: it may make system
-// calls, and must not allocate memory, lock or write to standard error. It
-// returns 0 or an errno, which must be less than 256. Signals are blocked in
-// the process, and its end sends none.
+// The rules for `body` are those for code after fork() in a program with
+// threads: it may make system calls, and must not allocate memory, lock or
+// write to standard error. It returns 0 or an errno, which must be less than
+// 256. Signals are blocked in its process, whose end sends no signal.
 //
 // Errors: the errno of clone, setns (EPERM without CAP_SYS_ADMIN) or wait4,
-// with the name of the call, or that of `body`; Aborted if the process is
-// killed, for example by a filter of system calls.
+// with the name of the call; the errno that `body` returned; Aborted if the
+// process is killed, for example by a filter of system calls.
 //
 // Example:
 //   int reserved = open("/dev/null", O_RDONLY | O_CLOEXEC);

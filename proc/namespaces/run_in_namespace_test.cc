@@ -33,7 +33,8 @@ using ::brood::testing::RefuseCalls;
 using ::brood::testing::StatusIs;
 using ::testing::HasSubstr;
 
-// The namespace of a socket that is in another one.
+// Returns a descriptor of the network namespace of a socket in another
+// namespace.
 class RunInNamespaceTest : public ::brood::testing::LeakCheck {
  protected:
   void SetUp() override {
@@ -78,7 +79,7 @@ TEST_F(RunInNamespaceTest, EntersTheNamespaceAndTheCallerStaysOutside) {
   EXPECT_FALSE(IsThere());
 }
 
-TEST_F(RunInNamespaceTest, LeavesOpenWhatWasOpenedThere) {
+TEST_F(RunInNamespaceTest, KeepsDescriptorsThatWereOpenedThere) {
   const int reserved = open("/dev/null", O_RDONLY | O_CLOEXEC);
   EXPECT_THAT(RunInNamespace(network_,
                              [&] {
@@ -120,7 +121,8 @@ TEST_F(RunInNamespaceTest, ReturnsWhatFailed) {
   });
 }
 
-// SIGCHLD belongs to the program, and so does each wait for "any child".
+// SIGCHLD belongs to the program, and a wait for any child must not find the
+// process.
 TEST_F(RunInNamespaceTest, IsNotNoticedByTheProgram) {
   sigset_t before, after, pending;
   sigset_t child;

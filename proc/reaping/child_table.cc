@@ -8,7 +8,8 @@
 namespace brood::proc {
 namespace {
 
-// A power of two, at least twice `count`: probes stay short.
+// Returns a power of two that is at least twice `count`, so that searches are
+// short.
 size_t CellsFor(size_t count) {
   size_t cells = 64;
   while (cells < 2 * count) cells *= 2;
@@ -46,8 +47,8 @@ ChildTable::Entry* ChildTable::Find(pid_t pid) {
 }
 
 void ChildTable::Remove(Entry* entry) {
-  // Close the gap: an entry further along the run moves into it, unless its
-  // home lies behind the gap, where a search for it would never pass.
+  // Close the gap: move an entry from further along the run into it, unless the
+  // home of that entry is behind the gap, because a search for it starts there.
   size_t gap = static_cast<size_t>(entry - cells_.data());
   for (size_t cell = (gap + 1) & mask_; cells_[cell].child.pid() != 0;
        cell = (cell + 1) & mask_) {
@@ -74,7 +75,7 @@ size_t ChildTable::NextUsed(size_t cell) const {
   return word * kBits + static_cast<size_t>(__builtin_ctzll(bits));
 }
 
-// At least one cell must stay free: a search ends there.
+// At least one cell must stay free, because a search ends at a free cell.
 void ChildTable::Grow() try {
   ChildTable larger(cells_.size());
   for (size_t cell = NextUsed(0); cell < cells_.size();

@@ -13,18 +13,17 @@
 
 namespace brood::proc {
 
-// ChildTable is which child has which pid, with what its reaper knows of it.
+// ChildTable is the table of the children of a reaper, by pid.
 //
 // A hash table with open addressing whose hash is the pid itself: the kernel
-// hands pids out in sequence, so children of one moment lie side by side, and
-// an insertion or a removal touches memory that the one before it warmed. A bit
-// for each cell says which are used, so that all children are visited without a
-// look at the free cells.
+// assigns pids in sequence, so that children of the same time are in adjacent
+// cells, which are in the cache of the processor. A bit for each cell shows
+// which cells are used, so that a walk over all children skips the free cells.
 //
-// Process: the parent, in memory that children do not get. Allocates only when
-// it grows beyond the size that was expected. If there is no memory for that,
-// it goes on as it is while more than one cell is free; the program ends when
-// there is no more room for a child.
+// Lives in the parent, in parent-only memory. Allocates only when it grows
+// beyond the expected size. If there is no memory for that, it continues while
+// more than one cell is free; the program ends when a child has no room any
+// more.
 //
 // Example:
 //   ChildTable table(1000);
@@ -34,41 +33,48 @@ namespace brood::proc {
 //   table.Remove(entry);
 class ChildTable {
  public:
+  // Entry is a child and its state.
   struct Entry {
+    // Owns the process.
     Child child;
+    // The tag with which the end of the child is returned.
     uint32_t tag = 0;
-    // When it was seen first after it had been killed, or looked at last, in
-    // tenths of a second of a clock of the reaper's; 0 if it was not.
+    // When the reaper first saw the child after it had been killed, or checked
+    // it last, in tenths of a second of the clock of the reaper; 0 if never.
     uint32_t killed_at = 0;
-    // How often it has stopped because this process traces it.
+    // How often the child has stopped because this process traces it.
     uint8_t stops = 0;
-    // Whether SIGKILL was sent to it, and whether that was refused.
+    // Whether SIGKILL was sent to the child.
     bool was_killed = false;
+    // Whether the kernel refused to send SIGKILL.
     bool was_refused = false;
-    // Whether its end was returned although it is still to be reaped.
+    // Whether the end of the child was returned although it is not reaped yet.
     bool is_returned = false;
   };
 
+  // Returns a table with room for `expected_children`.
   explicit ChildTable(size_t expected_children);
 
-  // Adds a child, whose pid is not in the table.
+  // Adds `child`, whose pid must not be in the table.
   void Insert(Child child, uint32_t tag);
   // Returns the entry of `pid`, or null if there is none. Valid until the next
   // Insert() or Remove().
   Entry* Find(pid_t pid);
-  // Forgets an entry that Find() returned, which owns no process any more.
+  // Removes an entry that Find() returned, and whose child was released.
   void Remove(Entry* entry);
 
+  // Returns the number of children.
   size_t size() const { return size_; }
-  // Returns whether the table is so full that no child may be kept in it whose
-  // end was returned.
+  // Reports whether the table is so full that it must not keep children whose
+  // ends were returned.
   bool IsCrowded() const { return size_ >= cells_.size() / 4 * 3; }
 
+  // Returns the number of cells, used or not.
   size_t cell_count() const { return cells_.size(); }
-  // Returns the first cell from `cell` on that is used; cell_count() if none
-  // is. A Remove() in between may move a later entry to an earlier cell.
+  // Returns the first used cell from `cell` on; cell_count() if there is none.
+  // A Remove() may move a later entry to an earlier cell.
   size_t NextUsed(size_t cell) const;
-  // Returns the entry in a cell that is used.
+  // Returns the entry in the used cell `cell`.
   Entry* At(size_t cell) { return &cells_[cell]; }
 
  private:
@@ -80,7 +86,7 @@ class ChildTable {
   size_t size_ = 0;
   size_t mask_;
   ParentOnlyVector<Entry> cells_;
-  // A bit for each cell.
+  // A bit for each cell: whether it is used.
   ParentOnlyVector<uint64_t> used_;
 };
 

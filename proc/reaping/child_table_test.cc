@@ -15,7 +15,7 @@
 namespace brood::proc {
 namespace {
 
-// The pids here belong to no process: nothing is signalled or waited for.
+// The pids here belong to no process: no test signals them or waits for them.
 class ChildTableTest : public ::testing::Test {
  protected:
   using Contents = std::map<pid_t, uint32_t>;
@@ -63,7 +63,7 @@ TEST_F(ChildTableTest, FindsNothingInAnEmptyTable) {
   EXPECT_EQ(table_.Find(1), nullptr);
 }
 
-TEST_F(ChildTableTest, FindsNobodyUnderNumbersThatAreNoPids) {
+TEST_F(ChildTableTest, FindsNothingForInvalidPids) {
   Insert(16, 1);
   EXPECT_EQ(table_.Find(0), nullptr);
   EXPECT_EQ(table_.Find(-16), nullptr);
@@ -77,9 +77,10 @@ TEST_F(ChildTableTest, FindsChildrenWhosePidsCollide) {
   EXPECT_EQ(table_.Find(6 * cells + 3), nullptr);
 }
 
-TEST_F(ChildTableTest, FindsTheRestOfARunWhenAnyOfItIsGone) {
+TEST_F(ChildTableTest, FindsRestOfARunAfterARemoval) {
   const auto cells = static_cast<pid_t>(table_.cell_count());
-  // Homes at the last cell, so that the run goes on at the first.
+  // The home of these pids is the last cell, so that the run continues at the
+  // first.
   const std::vector<pid_t> run = {cells - 1, 2 * cells - 1, cells, cells + 1,
                                   3 * cells - 1};
   for (pid_t removed : run) {
@@ -91,7 +92,7 @@ TEST_F(ChildTableTest, FindsTheRestOfARunWhenAnyOfItIsGone) {
   }
 }
 
-TEST_F(ChildTableTest, GrowsPastTheSizeItWasMadeFor) {
+TEST_F(ChildTableTest, GrowsBeyondTheExpectedSize) {
   const size_t cells = table_.cell_count();
   for (pid_t pid = 1; pid <= 1000; ++pid) Insert(7 * pid, 1);
   EXPECT_GT(table_.cell_count(), cells);
@@ -114,18 +115,18 @@ TEST_F(ChildTableTest, KeepsAsManyAsExpectedWithoutGrowing) {
   }
 }
 
-TEST_F(ChildTableTest, HoldsWhatAMapHoldsAfterRandomBirthsAndDeaths) {
+TEST_F(ChildTableTest, MatchesAMapAfterRandomInsertionsAndRemovals) {
   for (unsigned seed = 1; seed <= 5; ++seed) {
     std::mt19937 random(seed);
     for (int i = 0; i < 20000; ++i) {
-      // Few homes and many pids in each: long runs, which meet and part.
+      // Few homes with many pids each: long runs, which join and separate.
       const auto pid =
           static_cast<pid_t>(1 + random() % 40 + 1024 * (random() % 10));
-      // In turns it is mostly births, or mostly deaths.
-      const bool birth = random() % 10 < ((i / 500) % 2 == 0 ? 7u : 3u);
-      if (birth && expected_.count(pid) == 0) {
+      // Phases of mostly insertions alternate with phases of mostly removals.
+      const bool inserts = random() % 10 < ((i / 500) % 2 == 0 ? 7u : 3u);
+      if (inserts && expected_.count(pid) == 0) {
         Insert(pid, static_cast<uint32_t>(random()));
-      } else if (!birth && !expected_.empty()) {
+      } else if (!inserts && !expected_.empty()) {
         auto dead = expected_.lower_bound(pid);
         Remove(dead == expected_.end() ? expected_.begin()->first
                                        : dead->first);

@@ -11,14 +11,14 @@
 namespace brood::proc {
 namespace {
 
-// The exit signals that are claimed in this process, a bit for each.
+// The exit signals that are claimed in this process: a bit for each.
 std::atomic<uint64_t> claimed_signals{0};
 
 uint64_t BitOf(int signal) { return uint64_t{1} << (signal - 1); }
 
-// What this process does with a real-time signal, in the order in which an exit
-// signal is chosen. A signal that is blocked or ignored may be so because of
-// the program that started this one, so it is not in use.
+// How this process uses a real-time signal; a signal of the first kind is
+// claimed first. A signal that is blocked or ignored may be so because of the
+// program that started this one, so it is not in use.
 enum class Disposition { kDefault, kBlocked, kIgnored, kHandled };
 
 Disposition DispositionOf(int signal) {

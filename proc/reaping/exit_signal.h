@@ -9,14 +9,16 @@
 
 namespace brood::proc {
 
-// ExitSignal is a real-time signal of this process by which one reaper is
-// notified of its children's ends.
+// ExitSignal is a real-time signal by which the kernel notifies one reaper of
+// this process when its children end.
 //
-// It has a handler that does nothing: if the embedder has a thread where it is
-// not blocked, a notice is lost there (a sweep finds the child), but it must
-// not end the process, as a real-time signal does by default.
+// The signal gets a handler that does nothing. If the embedder has a thread in
+// which it is not blocked, a notice may be lost there (a sweep finds the
+// child), but it does not end the process, which is the default action of a
+// real-time signal.
 //
-// Process: the parent. Claiming and releasing are thread-safe.
+// Lives in the parent. A resource: it is moved, never copied. Claim() and the
+// destructor are thread-safe.
 //
 // Example:
 //   absl::StatusOr<ExitSignal> signal = ExitSignal::Claim();
@@ -25,20 +27,22 @@ class ExitSignal {
   // Claims the highest real-time signal that is neither handled nor claimed in
   // this process. Returns ResourceExhausted if there is none.
   static absl::StatusOr<ExitSignal> Claim();
+  // Takes over the claim of `other`.
   ExitSignal(ExitSignal&& other) noexcept;
   ExitSignal& operator=(ExitSignal&&) = delete;
-  // Restores the action that the signal had, and releases it.
+  // Restores the action that the signal had, and ends the claim.
   ~ExitSignal();
 
+  // Returns the number of the signal.
   int number() const { return number_; }
-  // Keeps the claim and the handler until this process ends: a child that was
-  // left behind sends the signal when it ends.
-  void KeepForEver() { number_ = 0; }
+  // Keeps the claim and the handler until this process exits, because a child
+  // that was given up sends the signal when it ends.
+  void KeepUntilExit() { number_ = 0; }
 
  private:
   explicit ExitSignal(int number);
 
-  // 0 if it was moved to another object.
+  // 0 if this object has no claim any more.
   int number_;
   struct sigaction old_action_ = {};
 };

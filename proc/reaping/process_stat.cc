@@ -29,9 +29,9 @@ absl::optional<ProcessStat> ReadStat(const char* path) {
   close(fd);
   if (size <= 0) return absl::nullopt;
   text[size] = '\0';
-  // The name, in parentheses, may hold anything, parentheses too. It is the
-  // second field; the state is the third, and the fields are separated by
-  // single spaces.
+  // The second field is the name, in parentheses, which may contain any byte,
+  // parentheses too. The third is the state. Fields are separated by single
+  // spaces.
   const char* field = std::strrchr(text, ')');
   if (field == nullptr) return absl::nullopt;
   ProcessStat stat = {};
@@ -53,9 +53,9 @@ absl::optional<ProcessStat> ReadProcessStat(pid_t pid) {
   return ReadStat(path);
 }
 
-// The list is opened only for a process whose first thread is not alive and
-// that has others: opendir() allocates, and a child may be met at any time when
-// it has ended and was not reaped yet.
+// Opens the list of threads only for a process whose first thread has ended and
+// that has others: opendir() allocates, and this function is often called for a
+// child that has ended and was not reaped yet.
 Death LookAtDeath(pid_t pid) {
   const absl::optional<ProcessStat> first = ReadProcessStat(pid);
   if (!first || !IsDeadOrStuck(first->state)) return Death::kNone;
@@ -74,7 +74,7 @@ Death LookAtDeath(pid_t pid) {
     std::snprintf(path, sizeof(path), "/proc/%d/task/%s/stat",
                   static_cast<int>(pid), entry->d_name);
     const absl::optional<ProcessStat> thread = ReadStat(path);
-    if (!thread) continue;  // one that is not there any more has ended
+    if (!thread) continue;  // the thread has ended
     if (!IsDeadOrStuck(thread->state)) {
       death = Death::kNone;
       break;

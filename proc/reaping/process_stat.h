@@ -9,31 +9,36 @@
 
 namespace brood::proc {
 
-// ProcessStat is what /proc/PID/stat says of a process.
+// ProcessStat is the state of a process in /proc/PID/stat.
 //
-// A value. The pid must be kept from being used again while it is read: that
-// of a child that was not reaped.
+// A value. The pid must belong to an unreaped child, so that the kernel does
+// not use it again meanwhile.
 struct ProcessStat {
-  // 'R' runs, 'S' sleeps, 'D' sleeps uninterruptibly, 'Z' has ended ...
+  // The state: 'R' runs, 'S' sleeps, 'D' sleeps uninterruptibly, 'Z' has
+  // ended ...
   char state;
+  // The pid of the parent.
   pid_t parent;
-  // The signal by which the parent is notified of the end.
+  // The signal by which the kernel notifies the parent of the end.
   int exit_signal;
 };
 
-// Reads the stat of `pid`. Returns nothing if it cannot be read: without /proc,
-// or where this process may not see the other one. Allocates nothing.
+// Returns the state of `pid`; nothing if it cannot be read: without /proc, or
+// where this process may not see the other one. Allocates nothing.
 absl::optional<ProcessStat> ReadProcessStat(pid_t pid);
 
-// Death is how far a process has come that was killed.
+// Death is how much of a killed process has ended.
 enum class Death {
-  kNone,   // a thread of it can run
-  kStuck,  // each thread that has not ended sleeps uninterruptibly
-  kDead,   // each thread has ended
+  // A thread can run.
+  kNone,
+  // Each thread that has not ended sleeps uninterruptibly.
+  kStuck,
+  // Each thread has ended.
+  kDead,
 };
 
-// Looks at the threads of `pid`. A child that is dead and cannot be reaped is
-// held by a tracer. Returns kNone if they cannot be seen.
+// Returns how many of the threads of `pid` have ended; kNone if they cannot be
+// read. A child that is dead and cannot be reaped is held by a tracer.
 Death LookAtDeath(pid_t pid);
 
 }  // namespace brood::proc

@@ -35,14 +35,14 @@ TEST_F(ProcessStatTest, ReadsThisProcess) {
   EXPECT_EQ(LookAtDeath(getpid()), Death::kNone);
 }
 
-TEST_F(ProcessStatTest, ReadsNothingOfWhatIsNoProcess) {
+TEST_F(ProcessStatTest, ReturnsNothingForAMissingProcess) {
   for (const pid_t none : {0, -1, 5000001}) {
     EXPECT_FALSE(ReadProcessStat(none)) << none;
     EXPECT_EQ(LookAtDeath(none), Death::kNone) << none;
   }
 }
 
-// Whatever its name is.
+// Whatever name the process has.
 TEST_F(ProcessStatTest, ReadsAChildThatHasEnded) {
   for (const int exit_signal : {SIGCHLD, SIGRTMAX - 3}) {
     signal(SIGRTMAX - 3, [](int) {});
@@ -64,8 +64,8 @@ TEST_F(ProcessStatTest, ReadsAChildThatHasEnded) {
   }
 }
 
-// Its first thread has ended, and it is listed as a zombie.
-TEST_F(ProcessStatTest, DoesNotTakeALiveProcessForAnEndedOne) {
+// The first thread has ended, so that the process is listed as a zombie.
+TEST_F(ProcessStatTest, DistinguishesLiveProcessFromEndedOne) {
   int ready[2];
   ASSERT_EQ(pipe(ready), 0);
   const pid_t pid = fork();
@@ -74,13 +74,13 @@ TEST_F(ProcessStatTest, DoesNotTakeALiveProcessForAnEndedOne) {
     pthread_create(
         &thread, nullptr,
         [](void* fd) -> void* {
-          // The first thread is gone when nothing of it is listed but a zombie.
+          // The first thread has ended when it is listed as a zombie.
           while (ReadProcessStat(getpid())->state != 'Z') sched_yield();
           (void)!write(*static_cast<int*>(fd), "x", 1);
           for (;;) pause();
         },
         &ready[1]);
-    syscall(SYS_exit, 0);  // of this thread alone
+    syscall(SYS_exit, 0);  // ends this thread alone
   }
   char byte;
   ASSERT_EQ(read(ready[0], &byte, 1), 1);
@@ -91,16 +91,16 @@ TEST_F(ProcessStatTest, DoesNotTakeALiveProcessForAnEndedOne) {
   for (const int fd : ready) close(fd);
 }
 
-// Between vfork() and the end of its child a process sleeps as it does when it
-// waits for a device that does not answer.
-TEST_F(ProcessStatTest, SeesAProcessThatSleepsUninterruptibly) {
+// Between vfork() and the end of its child, a process is in the same sleep as
+// while it waits for a device that does not respond.
+TEST_F(ProcessStatTest, ReportsUninterruptibleSleep) {
   int ready[2], end[2];
   ASSERT_EQ(pipe(ready), 0);
   ASSERT_EQ(pipe(end), 0);
   const pid_t pid = fork();
   if (pid == 0) {
     close(end[1]);
-    // As vfork(), without its name, which tools forbid.
+    // The same as vfork(), a name that tools forbid.
     if (syscall(SYS_clone, CLONE_VFORK | SIGCHLD, nullptr, nullptr, nullptr,
                 nullptr) == 0) {
       char byte;

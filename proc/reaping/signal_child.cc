@@ -14,7 +14,7 @@
 namespace brood::proc {
 namespace {
 
-// PIDFD_SIGNAL_PROCESS_GROUP, which older headers do not have.
+// PIDFD_SIGNAL_PROCESS_GROUP, which is missing in older headers.
 constexpr unsigned kToGroup = 4;
 
 int Send(int pidfd, int signal, unsigned flags) {
@@ -23,15 +23,16 @@ int Send(int pidfd, int signal, unsigned flags) {
   return sent < 0 ? errno : 0;
 }
 
-// Only the child itself can have made a group with its pid as the id, so no
+// Only the child itself can have created a group with its pid as the id, so no
 // other process is signalled while the child is unreaped. The kernel reports
-// success if it could signal any process of the group, so the child is looked
-// at apart.
+// success if it could signal any process of the group, so the child is checked
+// separately.
 int SendByPid(pid_t pid, int signal) {
   if (kill(-pid, signal) == 0) return kill(pid, 0) == 0 ? 0 : errno;
   if (errno != ESRCH) return errno;
   if (kill(pid, signal) < 0) return errno;
-  // It may have made its group, and started a process, between the two calls.
+  // The child may have created its group, and started a process, between the
+  // two calls.
   if (signal == SIGKILL) kill(-pid, signal);
   return 0;
 }
@@ -39,7 +40,7 @@ int SendByPid(pid_t pid, int signal) {
 int SendByPidfd(int pidfd, pid_t pid, int signal) {
   int error = Send(pidfd, signal, kToGroup);
   if (error == 0) return Send(pidfd, 0, 0);
-  // The kernel has no such flag, or a policy refuses the call.
+  // The kernel does not have this flag, or a policy refuses the call.
   if (error != ESRCH) return SendByPid(pid, signal);
   error = Send(pidfd, signal, 0);
   if (error == 0 && signal == SIGKILL) Send(pidfd, signal, kToGroup);

@@ -14,26 +14,26 @@
 namespace brood::proc {
 namespace {
 
-// __WALL: a child whose exit signal is not SIGCHLD is waited for only so.
+// Without __WALL, a wait ignores children whose exit signal is not SIGCHLD.
 constexpr int kAnyKind = __WALL;
 constexpr int kLook = WEXITED | WNOHANG | WNOWAIT;
-// P_PIDFD, which older headers do not have.
+// P_PIDFD, which is missing in older headers.
 constexpr auto kByPidfd = static_cast<idtype_t>(3);
 
-// Lets a child go on that has stopped because this process traces it. The
-// kernel keeps the pid of a traced child until this process has waited for its
-// end, so no other process is hit.
+// Detaches a child that has stopped because this process traces it. The kernel
+// keeps the pid of a traced child until this process has waited for its end, so
+// no other process is affected.
 void AnswerStop(pid_t pid, int wait_status, int stops) {
   const int signal = WSTOPSIG(wait_status);
-  // A SIGTRAP is the report of an exec, or of another event of tracing.
+  // A SIGTRAP reports an exec, or another event of tracing.
   const uintptr_t passed_on =
       (signal & 0x7f) == SIGTRAP ? 0 : static_cast<uintptr_t>(signal);
   if (stops < kMostStops && ptrace(PTRACE_DETACH, pid, nullptr,
                                    reinterpret_cast<void*>(passed_on)) == 0) {
     return;
   }
-  // It stays a child: its end is reported like any other. If this process may
-  // not signal it, it stays stopped.
+  // The killed process is still a child, and its end is reported like any
+  // other. If this process may not signal it, it stays stopped.
   kill(pid, SIGKILL);
 }
 
@@ -59,8 +59,8 @@ WaitResult Wait(pid_t pid, int flags,
   return {WaitResult::Kind::kLives, found, ExitStatus::Unknown()};
 }
 
-// Returns the child that `flags` describe and that is found first; 0 if there
-// is none, -1 if there is no such child at all.
+// Returns the first child in a state that `flags` describe; 0 if no child is in
+// it, -1 if there is no child that matches.
 pid_t Look(idtype_t type, id_t id, int flags) {
   siginfo_t info;
   info.si_pid = 0;

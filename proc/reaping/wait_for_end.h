@@ -11,59 +11,64 @@
 
 namespace brood::proc {
 
-// WaitResult is what one wait for a child found.
+// WaitResult is the result of one wait for a child.
 //
-// A value of the parent's. Only an exit and a death by a signal are ends: that
-// a child was stopped is no result, and is dealt with by WaitForEnd().
+// A value, for the parent. Only an exit and a death by a signal are ends: a
+// stop is not a result, because WaitForEnd() handles it.
 struct WaitResult {
+  // Kind is the state of the child.
   enum class Kind {
-    kLives,  // it has not ended, or cannot be reaped yet
-    kEnded,  // it was reaped
-    kGone,   // it is no child of this process, or none any more
+    // The child has not ended, or cannot be reaped yet.
+    kLives,
+    // The child was reaped.
+    kEnded,
+    // The process is not a child of this process, or not any more.
+    kGone,
   };
 
+  // The state of the child.
   Kind kind;
-  // The child. 0 if any child was waited for and none had changed.
+  // The pid of the child; 0 if the wait was for any child and none has ended.
   pid_t pid;
-  // How it ended, if it was reaped; unknown otherwise.
+  // How the child ended, if it was reaped; unknown otherwise.
   ExitStatus status;
 };
 
-// The stop of a child for its tracer after which it is killed. A debugger
-// stops its child again and again, and this process is none.
+// The number of stops for its tracer after which a child is killed. Only a
+// debugger needs more, and this process is not a debugger.
 inline constexpr int kMostStops = 3;
 
-// Waits for the child `pid`, or for any child if that is -1, without blocking,
-// whatever its exit signal is. The functions of this file are the only ones of
-// the product that call the kernel's wait.
+// Reaps the child `pid`, or any child if that is -1, if it has ended. Does not
+// block. Works for every exit signal. The functions of this file are the only
+// ones in the library that call wait functions of the kernel.
 //
-// A child that asked to be traced by its parent (PTRACE_TRACEME) stops for
-// this process, and the kernel reports each stop to its wait. Such a child is
-// let go on, without a tracer, and receives the signal for which it stopped.
+// A child that asked to be traced by its parent (PTRACE_TRACEME) stops for this
+// process, and the kernel reports each stop to a wait. This function detaches
+// such a child, which continues and receives the signal for which it stopped.
 // `count_stop` returns how often the child has stopped by now: at the
-// kMostStops-th time, and if it cannot be let go on, it is killed. It is a
-// child like any other after that.
+// kMostStops-th stop, or if it cannot be detached, the child is killed.
 //
-// Process: the parent. It detaches in the thread alone that spawned the child.
+// Called in the parent, in the thread that spawned the child: only that thread
+// can detach it.
 WaitResult WaitForEnd(pid_t pid, absl::FunctionRef<int(pid_t)> count_stop);
 
 // Waits until the child `pid` has ended, and reaps it. Returns kEnded or kGone.
 WaitResult AwaitEnd(pid_t pid);
 
-// Returns whether `pid` is a child of this process that was not reaped,
-// whether it lives or has ended. Until it is reaped no other process has this
-// pid. Returns true also if the kernel cannot tell. Reaps nothing.
+// Reports whether `pid` is a child of this process, live or dead, that was not
+// reaped. Until it is reaped no other process has this pid. Returns true also
+// if the kernel does not report it. Reaps nothing.
 bool IsUnreapedChild(pid_t pid);
 
-// Does the same for the process of the pidfd `pidfd`. Returns nothing if the
-// kernel cannot tell (before Linux 5.4).
+// Does the same for the process of `pidfd`. Returns nothing if the kernel does
+// not report it (before Linux 5.4).
 absl::optional<bool> IsUnreapedChildOfPidfd(int pidfd);
 
-// Returns whether `pid` is a child that has ended, can be reaped, and was
+// Reports whether `pid` is a child that has ended, can be reaped, and was
 // created with another exit signal than SIGCHLD. Reaps nothing.
 bool IsEndedCloneChild(pid_t pid);
 
-// Returns a child of the kind of IsEndedCloneChild(); 0 if there is none.
+// Returns a child for which IsEndedCloneChild() is true; 0 if there is none.
 pid_t AnyEndedCloneChild();
 
 }  // namespace brood::proc

@@ -42,8 +42,8 @@ class WaitForEndTest : public ::brood::testing::LeakCheck {
     if (pid == 0) _exit(0);
     return pid;
   }
-  // Waits for the end of `pid` as the reaper does it, whenever the kernel has
-  // something to report.
+  // Waits for the end of `pid` as the reaper does: calls WaitForEnd() whenever
+  // the kernel has a change to report.
   WaitResult WaitUntilEnded(pid_t pid) {
     for (;;) {
       AwaitChange(pid);
@@ -73,7 +73,7 @@ TEST_F(WaitForEndTest, ReturnsAnEndOnce) {
   EXPECT_EQ(WaitForEnd(pid, [](pid_t) { return 0; }).kind, Kind::kGone);
 }
 
-TEST_F(WaitForEndTest, NeverWaitsForAChildThatLives) {
+TEST_F(WaitForEndTest, NeverBlocksOnLiveChild) {
   const pid_t pid = Fork([]() -> int {
     for (;;) pause();
   });
@@ -86,8 +86,8 @@ TEST_F(WaitForEndTest, NeverWaitsForAChildThatLives) {
   EXPECT_EQ(WaitForEnd(-1, count).kind, Kind::kGone);
 }
 
-// A child that asks to be traced, what it does then, and how it ends all the
-// same.
+// A child that asks to be traced, its further actions, and how it ends in spite
+// of them.
 struct Traced {
   const char* name;
   int (*body)();
@@ -97,7 +97,7 @@ struct Traced {
 class TracedChildTest : public WaitForEndTest,
                         public ::testing::WithParamInterface<Traced> {};
 
-TEST_P(TracedChildTest, EndsAsItWouldWithoutATracer) {
+TEST_P(TracedChildTest, EndsAsWithoutATracer) {
   const pid_t pid = Fork([] {
     AskToBeTraced();
     return GetParam().body();
@@ -157,7 +157,7 @@ INSTANTIATE_TEST_SUITE_P(
                                return 10;
                              },
                              "exited with code 10"},
-                      Traced{"StopsForEver",
+                      Traced{"StopsWithoutEnd",
                              [] {
                                std::signal(SIGUSR1, SIG_IGN);
                                for (;;) {
@@ -169,8 +169,8 @@ INSTANTIATE_TEST_SUITE_P(
                              "killed by SIGKILL (Killed)"}),
     [](const auto& info) { return info.param.name; });
 
-// As for a shell's job control: it is stopped, and has no tracer.
-TEST_F(WaitForEndTest, LeavesAChildStoppedThatStopsItself) {
+// Like a job of a shell: stopped, and without a tracer.
+TEST_F(WaitForEndTest, LeavesChildStoppedThatStopsItself) {
   const pid_t pid = Fork([] {
     AskToBeTraced();
     raise(SIGSTOP);
@@ -203,7 +203,7 @@ TEST_F(WaitForEndTest, FindsAnyChildThatHasStopped) {
 }
 
 // Only the thread that created a child becomes its tracer.
-TEST_F(WaitForEndTest, KillsAChildThatItCannotLetGoOn) {
+TEST_F(WaitForEndTest, KillsChildThatItCannotDetach) {
   const pid_t pid = Fork([] {
     AskToBeTraced();
     raise(SIGTRAP);
@@ -215,7 +215,7 @@ TEST_F(WaitForEndTest, KillsAChildThatItCannotLetGoOn) {
   EXPECT_EQ(result.status.signal(), SIGKILL);
 }
 
-TEST_F(WaitForEndTest, AwaitEndTakesNoStopForAnEnd) {
+TEST_F(WaitForEndTest, AwaitEndDoesNotReturnAtAStop) {
   const pid_t pid = Fork([] {
     AskToBeTraced();
     raise(SIGTRAP);
@@ -227,7 +227,7 @@ TEST_F(WaitForEndTest, AwaitEndTakesNoStopForAnEnd) {
   EXPECT_EQ(AwaitEnd(pid).kind, Kind::kGone);
 }
 
-TEST_F(WaitForEndTest, KnowsWhichPidsAreUnreapedChildren) {
+TEST_F(WaitForEndTest, RecognizesUnreapedChildren) {
   for (const pid_t stranger : {1, 0, -1, static_cast<int>(getpid())}) {
     EXPECT_FALSE(IsUnreapedChild(stranger)) << stranger;
   }

@@ -172,7 +172,7 @@ TEST_F(InheritedUnixTest, IsAnErrorIfItCanNotBeBoundAgain) {
   std::ofstream(path_) << "text";
   Inherit(old[0].socket, entry_, /*is_ours=*/true);
   EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kAlreadyExists,
-                               HasSubstr("it is left alone")));
+                               HasSubstr("is not removed")));
   EXPECT_EQ(access(path_.c_str(), F_OK), 0);
 }
 

@@ -86,7 +86,7 @@ constexpr Place kPlaces[] = {
     {"fork", "supervisor: about to close a listener"},
     {"fork", "spawn: about to clone"},
     {"fork", "spawn: cloned"},
-    {"fork", "spawn: born"},
+    {"fork", "spawn: started"},
     {"fork", "reaper: about to adopt"},
     {"fork", "reaper: notice taken"},
     {"fork", "reaper: reaped"},
@@ -112,7 +112,7 @@ constexpr Place kPlaces[] = {
     {"zygote", "spawn: cloned a sibling"},
     {"zygote", "zygote: about to acknowledge"},
     {"zygote", "zygote: about to read records"},
-    {"zygote", "spawn: born"},
+    {"zygote", "spawn: started"},
     {"zygote", "reaper: reaped"},
 };
 
