@@ -20,8 +20,8 @@ namespace brood::testing {
 
 // CapturedLog is a log whose events a test reads by their names.
 //
-// For unit tests of what nothing but the log shows. While it lives, standard
-// error of the test process is captured; one at a time.
+// For unit tests of behaviour that only the log shows. While an object lives,
+// standard error of the test process is captured: only one at a time.
 //
 // Example:
 //   CapturedLog captured;
@@ -35,7 +35,7 @@ class CapturedLog {
   }
   CapturedLog(const CapturedLog&) = delete;
   CapturedLog& operator=(const CapturedLog&) = delete;
-  // Gives standard error back.
+  // Restores standard error.
   ~CapturedLog() {
     if (!ended_) End();
   }
@@ -43,8 +43,8 @@ class CapturedLog {
   // Returns the log, which writes events of every level.
   server::EventLog& log() { return *log_; }
 
-  // Gives standard error back. Returns the names of the events that were
-  // logged, in order. Called once.
+  // Restores standard error. Returns the names of the events that were logged,
+  // in order. Must be called once at most.
   std::vector<std::string> End() {
     ended_ = true;
     std::vector<std::string> names;

@@ -26,12 +26,12 @@
 
 namespace brood::testing {
 
-// FakeReaper is a Reaper of pretended children: a test says which ended, and
-// reads which signals were sent.
+// FakeReaper is a Reaper of simulated children: a test decides which children
+// end, and reads which signals were sent.
 //
-// For unit tests, in one process, without a fork. Children that a FakeSpawner
-// makes, and any other pid, can be adopted. Ends are returned by the next
-// CleanupChildren(), in the order in which the test named them.
+// For unit tests, in one process, without a fork. The children of a
+// FakeSpawner, and any other pid, can be adopted. The next CleanupChildren()
+// returns the ends, in the order of the calls of End().
 //
 // Example:
 //   FakeReaper reaper;
@@ -42,7 +42,7 @@ namespace brood::testing {
 class FakeReaper final : public proc::Reaper {
  public:
   FakeReaper();
-  // Forgets the pretended children that are left.
+  // Forgets the simulated children that are left.
   ~FakeReaper() override;
 
   // Returns the status of a child that called _exit(code).
@@ -54,12 +54,12 @@ class FakeReaper final : public proc::Reaper {
     return proc::ExitStatus::FromWait(signal, rusage());
   }
 
-  // Ends the child `pid`, which was adopted, or will be before the next
+  // Ends the child `pid`, which must be adopted before the next
   // CleanupChildren().
   void End(pid_t pid, const proc::ExitStatus& status);
-  // Returns the tag of the live child `pid`.
+  // Returns the tag of the live child `pid`; nothing if there is none.
   absl::optional<uint32_t> tag_of(pid_t pid) const;
-  // Returns the live children's pids, in ascending order.
+  // Returns the pids of the live children, in ascending order.
   std::vector<pid_t> pids() const;
   // Returns how often ForgetUnclaimed() was called.
   int forget_count() const { return forget_count_; }
@@ -71,7 +71,7 @@ class FakeReaper final : public proc::Reaper {
   void Refuse(pid_t pid, const absl::Status& why) { refusals_[pid] = why; }
   // Makes the live child `pid` sleep uninterruptibly.
   void Suspend(pid_t pid) { suspended_.insert(pid); }
-  // Returns whether LookForHeld(true) was the last such call.
+  // Reports whether the last call of LookForHeld() was with true.
   bool looks_for_held() const { return looks_for_held_; }
   // Returns the signals that were sent to `pid`.
   std::vector<int> signals_to(pid_t pid) const;

@@ -18,7 +18,7 @@
 
 namespace brood::testing {
 
-// FakeSpawner is a Spawner of pretended processes with the pids 101, 102, ...
+// FakeSpawner is a Spawner of simulated processes with the pids 101, 102, ...
 //
 // For unit tests, with a FakeReaper: no body runs. A test decides whether the
 // next Spawn() or Prepare() fails.
@@ -39,9 +39,10 @@ class FakeSpawner final : public proc::Spawner {
   void FallBackTo(proc::SpawnFallback fallback) {
     fallback_ = std::move(fallback);
   }
-  // Gives the pid `pid` to the next process, and the pids after it to others.
+  // Sets the pid of the next process to `pid`; later ones have the pids after
+  // it.
   void set_next_pid(pid_t pid) { next_pid_ = pid; }
-  // Says when processes are created.
+  // Sets the time at which processes are created from now on.
   void set_now(net::Instant now) { now_ = now; }
 
   // Returns the pid of the process that was created last; 0 if there is none.

@@ -21,11 +21,11 @@
 
 namespace brood::testing {
 
-// FakeStrategy is a Strategy whose steps a test writes, and which checks that
-// it is never called while one of its calls is still running.
+// FakeStrategy is a Strategy whose actions a test defines, and which checks
+// that it is never called while one of its calls is still running.
 //
-// For unit tests of the supervisor and of Connections. Each call is written
-// down; each of the functions below, if it is set, is what the call does.
+// For unit tests of the supervisor and of Connections. Records each call, and
+// calls the function below that belongs to it, if it is set.
 //
 // Example:
 //   auto strategy = std::make_unique<FakeStrategy>();
@@ -49,15 +49,15 @@ class FakeStrategy final : public server::Strategy {
   absl::StatusOr<server::Rehearsal> rehearsal_at_start = server::Rehearsal();
   absl::StatusOr<server::Rehearsal> rehearsal_to_serve = server::Rehearsal();
   bool has_room = true;
-  // What the last Maintain() was called with.
+  // The argument `is_idle` of the last Maintain().
   bool idle = false;
   int descriptor = -1;
   net::Instant next_alarm = net::Never();
 
-  // Returns the calls since the last Take(), but for Maintain, AdoptSpawned
-  // and Attend, of which there is one in each turn.
+  // Returns the calls since the last Take(), except Maintain, AdoptSpawned and
+  // Attend, which each turn makes.
   std::vector<std::string> Take() { return std::exchange(calls_, {}); }
-  // Returns whether one of this object's calls is running.
+  // Reports whether a call of this object is running.
   bool busy() const { return depth_ > 0; }
 
   absl::StatusOr<server::Rehearsal> RehearseAtStart() override {

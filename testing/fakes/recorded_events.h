@@ -20,9 +20,9 @@
 
 namespace brood::testing {
 
-// RecordedEvents writes down what a strategy reports, a line for each.
+// RecordedEvents records the reports of a strategy, one line for each.
 //
-// For unit tests of strategies. Connections that come back are kept.
+// For unit tests of strategies. Keeps the connections that are returned.
 //
 // Example:
 //   RecordedEvents events;
@@ -75,9 +75,9 @@ class RecordedEvents final : public server::Strategy::Events {
   void set_deadline(net::Instant deadline) { deadline_ = deadline; }
   // Returns the lines since the last call.
   std::vector<std::string> Take() { return std::exchange(lines_, {}); }
-  // Returns the connections that came back.
+  // Returns the connections that were returned, refused or deferred.
   const std::vector<net::Connection>& returned() const { return returned_; }
-  // Returns the page of the process that was assigned a connection last.
+  // Returns the page of the process to which a connection was assigned last.
   uint32_t last_page() const { return last_page_; }
   // Returns the time that was reported last.
   net::Instant last_time() const { return last_time_; }

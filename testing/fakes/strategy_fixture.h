@@ -29,9 +29,9 @@
 
 namespace brood::testing {
 
-// StrategyFixture is what a strategy works with in its unit test: a spawner, a
-// reaper and the receiver of its events, all of them fakes, and a clock that
-// stands still until the test moves it.
+// StrategyFixture is the environment of a strategy in its unit test: a spawner,
+// a reaper and a receiver of its events, all of them fakes, and a clock that
+// only the test moves.
 //
 // For unit tests, in one process. The strategy under test is a member of a
 // derived fixture, so that it is destroyed first.
@@ -43,7 +43,7 @@ namespace brood::testing {
 //   };
 class StrategyFixture : public LeakCheck {
  protected:
-  // Returns what a strategy is created with.
+  // Returns the environment for the constructor of a strategy.
   server::StrategyEnvironment environment() {
     return {&spawner_, &reaper_, &program_, &log_};
   }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The main function of a fuzz test where there is no fuzzer: gives each file
-// of the corpus to the fuzzer's one function, once. What it has to say against
-// an input it says by ending the process, as under libFuzzer.
+// The main function of a fuzz test without a fuzzer: calls the function of the
+// fuzz test once for each file of the corpus. That function ends the process if
+// a check fails, as under libFuzzer.
 //
 //   endpoint_fuzz_test FILE...
 //
-// Exit codes: 0 after the last file, 100 if there was none, 111 if one cannot
-// be read.
+// Exit codes: 0 after the last file, 100 if there was no file, 111 if a file
+// cannot be read.
 
 #include <cstddef>
 #include <cstdint>

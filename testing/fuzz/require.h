@@ -1,16 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Require: a claim of a fuzz test, which ends the process if it is not so.
-//
-// An end by SIGABRT is what libFuzzer takes for a find, and what makes a test
-// of an ordinary run fail. Works in the process of the fuzz test; what is said
-// goes to standard error, escaped.
-//
-// Example:
-//   Require(again.ok() && *again == *endpoint,
-//           "an endpoint's text gives the endpoint back", text);
-//   RequireOneLine(endpoint.status());
-
 #ifndef BROOD_TESTING_FUZZ_REQUIRE_H_
 #define BROOD_TESTING_FUZZ_REQUIRE_H_
 
@@ -27,18 +16,25 @@
 
 namespace brood::testing {
 
-// That `claim` holds for `what`.
+// Ends the process by SIGABRT unless `holds`, with `claim` and `what` (escaped)
+// on standard error. libFuzzer reports such an end as a finding, and in an
+// ordinary run it fails the test. For the process of a fuzz test.
+//
+// Example:
+//   Require(again.ok() && *again == *endpoint,
+//           "the text of an endpoint parses to the same endpoint", text);
+//   RequireOneLine(endpoint.status());
 inline void Require(bool holds, absl::string_view claim,
                     absl::string_view what = "") {
   if (holds) return;
-  std::cerr << "it is not so that " << claim;
+  std::cerr << "does not hold: " << claim;
   if (!what.empty()) std::cerr << ": " << absl::CHexEscape(what);
   std::cerr << std::endl;
   std::abort();
 }
 
-// That the status has something to say, and can be said in one line of a log
-// whatever it quotes.
+// Requires that `status` has a message that is one line of a log, whatever text
+// it quotes.
 inline void RequireOneLine(const absl::Status& status) {
   Require(!status.message().empty() &&
               std::none_of(status.message().begin(), status.message().end(),
@@ -49,8 +45,9 @@ inline void RequireOneLine(const absl::Status& status) {
           "a message is a line without control characters", status.message());
 }
 
-// A number that changes when a descriptor was opened and left so: for claims
-// that an input leaves nothing open, where /proc would be too slow.
+// Returns a number that changes if a descriptor was opened and not closed. For
+// checks that an input leaves no descriptor open, where /proc would be too
+// slow.
 inline int LowestFreeFd() {
   const int fd = dup(STDERR_FILENO);
   close(fd);

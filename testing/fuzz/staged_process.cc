@@ -22,7 +22,7 @@ int MoveOutOfReach(int fd) {
   return moved;
 }
 
-// -1 for a number that is free.
+// Returns the flags of the descriptor; -1 for a free number.
 int FlagsOf(int fd) { return fcntl(fd, F_GETFD); }
 
 bool AllAre(int flags, int first, int count) {
@@ -46,7 +46,7 @@ StagedProcess::StagedProcess(std::vector<std::string> environment)
   }
   for (std::string& entry : environment_) entries_.push_back(entry.data());
   entries_.push_back(nullptr);
-  // Not by setenv(), which keeps every value that it has ever been given.
+  // Not by setenv(), which keeps the memory of every value.
   environ = entries_.data();
 }
 

@@ -88,7 +88,7 @@ ExitCode Greet(net::Connection& connection) {
              : ExitCode::kPeerLost;
 }
 
-TEST_F(KitExamplesTest, HandlerRunGivesAClient) {
+TEST_F(KitExamplesTest, HandlerRunProvidesAClient) {
   // Example of testing/handler_run.h.
   HandlerRun run(Greet);
   EXPECT_THAT(run.client().ReadUntilEof(), IsOkAndHolds("hello\n"));
@@ -137,7 +137,7 @@ TEST_F(KitExamplesTest, TestClientTalks) {
   // End of the example.
 }
 
-TEST_F(KitExamplesTest, ChaosProxyIsInTheWay) {
+TEST_F(KitExamplesTest, ChaosProxySplitsTheStream) {
   if (!ChaosProxy::Supported().ok()) GTEST_SKIP();
   const auto started = TestServer::Start();
   ASSERT_THAT(started, IsOk());

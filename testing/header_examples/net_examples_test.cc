@@ -48,7 +48,7 @@ absl::Status TellClientItsAddress(const Connection& connection) {
 }
 // End of the example.
 
-TEST_F(NetExamplesTest, ConnectionKnowsWhoIsThere) {
+TEST_F(NetExamplesTest, ConnectionReturnsItsPeer) {
   HandlerRun run([](Connection& connection) {
     return TellClientItsAddress(connection).ok() ? ExitCode::kServed
                                                  : ExitCode::kPeerLost;
@@ -69,9 +69,7 @@ absl::Status BindTo6(int fd) {
 }
 // NOLINTEND(bugprone-unused-return-value)
 
-TEST_F(NetExamplesTest, EndpointIsWhatBindWants) {
-  EXPECT_THAT(BindTo6(-1), IsOk());
-}
+TEST_F(NetExamplesTest, EndpointFitsBind) { EXPECT_THAT(BindTo6(-1), IsOk()); }
 
 ExitCode BeLate() {
   // Example of net/instant.h.
@@ -82,7 +80,7 @@ ExitCode BeLate() {
   return ExitCode::kServed;
 }
 
-TEST_F(NetExamplesTest, InstantTellsWhatIsLeft) {
+TEST_F(NetExamplesTest, InstantReturnsTheRemainingTime) {
   EXPECT_EQ(BeLate(), ExitCode::kServed);
 }
 
@@ -148,12 +146,12 @@ TEST_F(NetExamplesTest, PeerAddressHasAText) {
   EXPECT_EQ(Describe(address), "0.0.0.0:0");
 }
 
-TEST_F(NetExamplesTest, SocketGivesUpWhatItWasGiven) {
+TEST_F(NetExamplesTest, SocketReleasesItsDescriptor) {
   const Socket listening =
       Socket::Adopt(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_storage address = {};
   socklen_t length = sizeof(address);
-  ASSERT_EQ(listen(listening.fd(), 1), 0);  // on a port of the kernel's choice
+  ASSERT_EQ(listen(listening.fd(), 1), 0);  // on a port that the kernel chooses
   ASSERT_EQ(getsockname(listening.fd(), reinterpret_cast<sockaddr*>(&address),
                         &length),
             0);

@@ -57,8 +57,8 @@ using testing::IsOkAndHolds;
 
 class ServerExamplesTest : public testing::LeakCheck {};
 
-// Compiled only, for port 7000 may be somebody's. //testing/readme runs a
-// program that is much the same.
+// Only compiled, because port 7000 may be in use. //testing/readme runs a
+// similar program.
 [[maybe_unused]] absl::Status ServeUntilToldToStop() {
   // Example of server/tcp_server.h.
   Options options;
@@ -73,7 +73,7 @@ class ServerExamplesTest : public testing::LeakCheck {};
   // End of the example.
 }
 
-// Compiled only, for the same reason.
+// Only compiled, for the same reason.
 [[maybe_unused]] absl::Status ExecuteCat(const Options& options) {
   // Example of server/exec_handler.h.
   ExecOptions cat;
@@ -159,7 +159,7 @@ TEST_F(ServerExamplesTest, TotalsAreFoundUnderTheirOldName) {
   EXPECT_TRUE(totals.Balanced());
 }
 
-TEST_F(ServerExamplesTest, EchoHandlerIsServedAndAnnounced) {
+TEST_F(ServerExamplesTest, EchoHandlerServesAndAnnounces) {
   Options options;
   options.listen = {"127.0.0.1:0"};
   // Example of server/echo_handler.h.
@@ -251,7 +251,7 @@ TEST_F(ServerExamplesTest, TextsSetEnums) {
   EXPECT_EQ(options.strategy, StrategyKind::kSpares);
 }
 
-TEST_F(ServerExamplesTest, CanBeStartedAgainAsItWasStarted) {
+TEST_F(ServerExamplesTest, OwnCommandStartsTheProgramAgain) {
   const int argc = 2;
   const char* const argv[] = {"/opt/echo/server", "--workers=4"};
   // Example of server/own_command.h.
@@ -263,7 +263,7 @@ TEST_F(ServerExamplesTest, CanBeStartedAgainAsItWasStarted) {
             (std::vector<std::string>{"/opt/echo/server", "--workers=4"}));
 }
 
-// Compiled only, for it is for a process of its own.
+// Only compiled, because it changes the whole process.
 [[maybe_unused]] void PrepareForManyDescriptors() {
   // Example of server/prepare_process.h.
   ProcessOptions process;
@@ -273,7 +273,7 @@ TEST_F(ServerExamplesTest, CanBeStartedAgainAsItWasStarted) {
   // End of the example.
 }
 
-TEST_F(ServerExamplesTest, ExitStatusIsASentenceWithoutItsSubject) {
+TEST_F(ServerExamplesTest, ExitStatusPrintsForALog) {
   std::ostringstream said;
   std::streambuf* const standard_error = std::cerr.rdbuf(said.rdbuf());
   const pid_t pid = 4711;

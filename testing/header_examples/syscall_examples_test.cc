@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The example in the header of SyscallTable, word for word. By itself, for it
-// changes how a test is linked.
+// The example in the header of SyscallTable, word for word. In a file of its
+// own, because it changes how a test is linked.
 
 #include <cerrno>
 #include <utility>
@@ -17,7 +17,7 @@ namespace brood::testing {
 namespace {
 
 // Example of testing/syscalls/syscall_table.h.
-TEST_F(ServerTest, LosesNobodyForWantOfDescriptors) {
+TEST_F(ServerTest, ServesEachClientWithoutFreeDescriptors) {
   SyscallTable calls({"brood::net"});
   calls.Fail("Listener::Accept accept4", EMFILE, /*first=*/2, /*count=*/3);
   TestServer::Setup setup;

@@ -8,7 +8,7 @@
 namespace brood::testing {
 namespace {
 
-// Adds one part of `size` bytes to `control`.
+// Appends one control message of `size` bytes to `control`.
 void Append(int type, const void* data, size_t size,
             std::vector<char>* control) {
   if (size == 0) return;

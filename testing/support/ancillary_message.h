@@ -1,17 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// AncillaryMessage: what a program that means harm may send on a unix socket
-// besides bytes: descriptors, and the word of who it is.
-//
-// For tests of what receives such messages. Works in any process. The
-// descriptors stay the caller's. Errors are those of sendmsg(2), as it gives
-// them.
-//
-// Example:
-//   AncillaryMessage message{"hello"};
-//   message.descriptors = {STDERR_FILENO, STDERR_FILENO};
-//   ASSERT_EQ(Send(message, queue.fd_to_offer()), 5);
-
 #ifndef BROOD_TESTING_SUPPORT_ANCILLARY_MESSAGE_H_
 #define BROOD_TESTING_SUPPORT_ANCILLARY_MESSAGE_H_
 
@@ -25,14 +13,28 @@
 
 namespace brood::testing {
 
+// AncillaryMessage is a message that a malicious program may send on a unix
+// socket: bytes, descriptors, and credentials.
+//
+// For tests of the receivers of such messages. A value, for any process. The
+// caller still owns the descriptors.
+//
+// Example:
+//   AncillaryMessage message{"hello"};
+//   message.descriptors = {STDERR_FILENO, STDERR_FILENO};
+//   ASSERT_EQ(Send(message, queue.fd_to_offer()), 5);
 struct AncillaryMessage {
+  // The bytes of the message.
   absl::string_view bytes;
+  // The descriptors that are sent along.
   std::vector<int> descriptors = {};
-  // Who sends it, as he says. The kernel lets only root lie.
+  // The credentials that the message claims; none are sent if not set. The
+  // kernel refuses false ones, except from root.
   absl::optional<ucred> sender = absl::nullopt;
 };
 
-// Never blocks, and raises no SIGPIPE. Gives the number of bytes, or -1.
+// Sends `message` on the socket `fd`. Never blocks, and raises no SIGPIPE.
+// Returns the number of bytes, or -1 with the errno of sendmsg.
 ssize_t Send(const AncillaryMessage& message, int fd);
 
 }  // namespace brood::testing

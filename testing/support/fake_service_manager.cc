@@ -18,9 +18,9 @@ FakeServiceManager::FakeServiceManager(const net::Endpoint& endpoint)
             0);
 }
 
-std::string FakeServiceManager::NextWord(absl::Duration patience) const {
-  pollfd told = {socket_.fd(), POLLIN, 0};
-  poll(&told, 1, static_cast<int>(absl::ToInt64Milliseconds(patience)));
+std::string FakeServiceManager::NextWord(absl::Duration timeout) const {
+  pollfd waiting = {socket_.fd(), POLLIN, 0};
+  poll(&waiting, 1, static_cast<int>(absl::ToInt64Milliseconds(timeout)));
   char word[256];
   const ssize_t length = recv(socket_.fd(), word, sizeof(word), 0);
   return length < 0 ? "" : std::string(word, static_cast<size_t>(length));

@@ -1,17 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// FakeServiceManager: where a service manager hears from its services, the
-// socket that NOTIFY_SOCKET names.
-//
-// Lives in the test process, and in its children. Owns the socket; the file of
-// one stays its folder's. Not thread-safe. What fails is a failure of the test.
-//
-// Example:
-//   const net::Endpoint notify = dir.Socket("notify");
-//   const FakeServiceManager manager(notify);
-//   setup.options.notify_socket = std::string(notify.path());
-//   EXPECT_EQ(manager.NextWord(), "READY=1");
-
 #ifndef BROOD_TESTING_SUPPORT_FAKE_SERVICE_MANAGER_H_
 #define BROOD_TESTING_SUPPORT_FAKE_SERVICE_MANAGER_H_
 
@@ -23,12 +11,24 @@
 
 namespace brood::testing {
 
+// FakeServiceManager is the socket of a service manager, to which services send
+// their notifications (NOTIFY_SOCKET).
+//
+// Lives in the test process, and in its children. Owns the socket, and not its
+// file. Not thread-safe. Errors fail the test.
+//
+// Example:
+//   const net::Endpoint notify = dir.Socket("notify");
+//   const FakeServiceManager manager(notify);
+//   setup.options.notify_socket = std::string(notify.path());
+//   EXPECT_EQ(manager.NextWord(), "READY=1");
 class FakeServiceManager {
  public:
+  // Binds the socket to `endpoint`.
   explicit FakeServiceManager(const net::Endpoint& endpoint);
 
-  // What it is told next; empty if that is not within `patience`.
-  std::string NextWord(absl::Duration patience = absl::Seconds(10)) const;
+  // Returns the next notification; empty if none arrives within `timeout`.
+  std::string NextWord(absl::Duration timeout = absl::Seconds(10)) const;
 
  private:
   net::Socket socket_;

@@ -9,7 +9,7 @@
 #include "brood/net/connection.h"
 #include "brood/server/handler.h"
 
-// Handlers that several tests of whole servers use. They run in the child.
+// Handlers, which run in the child, for several tests of whole servers.
 //
 // Example:
 //   setup.handler = ReplyWithPid;

@@ -8,8 +8,8 @@
 namespace brood::testing {
 namespace {
 
-// In this order, which a braced list guarantees, each whatever became of the
-// one before.
+// A braced list is evaluated in this order; each step runs whatever the result
+// of the one before.
 absl::Status BeServed(const net::Endpoint& server) {
   absl::StatusOr<TestClient> client = TestClient::Connect(server);
   if (!client.ok()) return client.status();

@@ -1,22 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// LoadClients: clients that come one after the other, without a pause, while a
-// test does something to their server.
-//
-// Each of them is a thread of the test process: connects, sends something,
-// reads it back, sends and reads once more, ends its side, waits for the end of
-// the other, and begins again. Owns the threads; they run from the constructor
-// to Stop(), or to the destructor.
-//
-// Errors: a client that is not served well is counted, and the first one's
-// failure kept.
-//
-// Example:
-//   LoadClients clients(server.endpoint(), /*clients=*/8);
-//   Upgrade(server);
-//   clients.Stop();
-//   EXPECT_THAT(clients.first_failure(), IsOk());
-
 #ifndef BROOD_TESTING_SUPPORT_LOAD_CLIENTS_H_
 #define BROOD_TESTING_SUPPORT_LOAD_CLIENTS_H_
 
@@ -30,18 +13,39 @@
 
 namespace brood::testing {
 
+// LoadClients is a group of clients that use a server without a pause, while a
+// test acts on the server.
+//
+// Each client is a thread of the test process, in a loop: it connects, sends
+// bytes and reads them back twice, ends its side, and waits until the server
+// ends its own. Owns the threads, which run from the constructor to Stop() or
+// the destructor.
+//
+// Errors: connections that fail are counted, and the first error is kept.
+//
+// Example:
+//   LoadClients clients(server.endpoint(), /*clients=*/8);
+//   Upgrade(server);
+//   clients.Stop();
+//   EXPECT_THAT(clients.first_failure(), IsOk());
 class LoadClients {
  public:
+  // Starts `clients` threads that use the server at `server`.
   LoadClients(const net::Endpoint& server, int clients);
   LoadClients(const LoadClients&) = delete;
   LoadClients& operator=(const LoadClients&) = delete;
+  // Stops the clients.
   ~LoadClients();
 
-  // Returns when every client is done; from then on the counts are final.
+  // Ends the loops, and returns when every client has ended. The counts are
+  // final then.
   void Stop();
 
+  // Returns the number of connections that were served completely.
   int served() const { return served_; }
+  // Returns the number of connections that failed.
   int failed() const { return failed_; }
+  // Returns the error of the first connection that failed; OK if none has.
   absl::Status first_failure() const;
 
  private:

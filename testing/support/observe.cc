@@ -24,7 +24,7 @@
 namespace brood::testing {
 namespace {
 
-// An event at every `period`.
+// Ticks is an event at every `period`.
 class Ticks {
  public:
   explicit Ticks(absl::Duration period)
@@ -66,8 +66,8 @@ absl::optional<absl::Duration> TryCpuTimeOf(pid_t pid) {
   return absl::DurationFromTimespec(used);
 }
 
-bool Await(absl::FunctionRef<bool()> condition, absl::Duration patience) {
-  const net::Instant deadline = net::After(net::Now(), patience);
+bool Await(absl::FunctionRef<bool()> condition, absl::Duration timeout) {
+  const net::Instant deadline = net::After(net::Now(), timeout);
   Ticks ticks(absl::Milliseconds(1));
   while (!condition()) {
     if (net::Now() >= deadline) return false;
@@ -77,7 +77,7 @@ bool Await(absl::FunctionRef<bool()> condition, absl::Duration patience) {
 }
 
 void LetPass(absl::Duration length) {
-  // A timer of no length would never tick.
+  // A timer with the period zero never expires.
   if (length > absl::ZeroDuration()) Ticks(length).AwaitNext();
 }
 

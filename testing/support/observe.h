@@ -1,18 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What a whole-server test can see of a process from outside.
-//
-// Lives in the test process; works on any process of our user. Nothing here
-// delays a test for the sake of waiting: Await() waits for a condition that
-// nobody announces (a state in /proc), and LetPass() is for claims about a
-// length of time, such as "for two seconds it makes no more than 40 calls".
-//
-// Example:
-//   ASSERT_TRUE(Await([&] { return server.zombies().empty(); }));
-//   const absl::Duration before = CpuTimeOf(server.pid());
-//   LetPass(absl::Seconds(1));
-//   EXPECT_LT(CpuTimeOf(server.pid()) - before, absl::Milliseconds(20));
-
 #ifndef BROOD_TESTING_SUPPORT_OBSERVE_H_
 #define BROOD_TESTING_SUPPORT_OBSERVE_H_
 
@@ -28,44 +15,56 @@
 
 namespace brood::testing {
 
-// How many times more a sanitizer's fork costs: it copies many more mappings.
-// For tests that make thousands.
+// How many times slower a fork is with this sanitizer, which has many more
+// mappings to copy. For tests that fork thousands of times.
 #if defined(ABSL_HAVE_ADDRESS_SANITIZER) || defined(ABSL_HAVE_THREAD_SANITIZER)
 inline constexpr int kCostOfFork = 8;
 #else
 inline constexpr int kCostOfFork = 1;
 #endif
 
-// Processor time that `pid` itself has used, its children's not included.
+// Returns the processor time that `pid` itself has used, without that of its
+// children. A process that is gone fails the test.
+//
+// The functions of this file observe any process of the same user, from the
+// test process.
+//
+// Example:
+//   ASSERT_TRUE(Await([&] { return server.zombies().empty(); }));
+//   const absl::Duration before = CpuTimeOf(server.pid());
+//   LetPass(absl::Seconds(1));
+//   EXPECT_LT(CpuTimeOf(server.pid()) - before, absl::Milliseconds(20));
 absl::Duration CpuTimeOf(pid_t pid);
-// The same, and nothing for a process that is gone, which CpuTimeOf() fails
-// for. (Zero is an answer: the kernel adds up when a process leaves its
-// processor.)
+// Returns the same; nothing for a process that is gone. (Zero is a valid
+// result: the kernel updates the time when a process leaves its processor.)
 absl::optional<absl::Duration> TryCpuTimeOf(pid_t pid);
 
-// True once `condition` holds, which is asked every millisecond; false if it
-// does not within `patience`.
+// Waits until `condition`, which is called every millisecond, returns true.
+// Returns false after `timeout`. For a condition without an event, such as a
+// state in /proc.
 bool Await(absl::FunctionRef<bool()> condition,
-           absl::Duration patience = absl::Seconds(10));
+           absl::Duration timeout = absl::Seconds(10));
 
-// Returns when `length` has gone by.
+// Waits for `length`. For checks over a length of time, such as "at most 40
+// calls in two seconds", and not for synchronization.
 void LetPass(absl::Duration length);
 
-// Returns when the server process `pid` sleeps in its one poll, done with all
-// that it has said so far.
+// Waits until the server process `pid` sleeps in poll, and has finished all
+// earlier work.
 void AwaitIdle(pid_t pid);
 
-// Stops `pid` by SIGSTOP, and waits until it is.
+// Stops `pid` by SIGSTOP, and waits until it has stopped.
 void Freeze(pid_t pid);
 
-// The descriptors of `process`, a pid or "self", in order.
+// Returns the descriptors of `process`, a pid or "self", in ascending order.
 std::vector<int> DescriptorsOf(const std::string& process);
 
-// What a descriptor of ours is, in the kernel's words: a path, "pipe:[4711]";
-// empty for what is none.
+// Returns the name of the file of the descriptor `fd` of this process in /proc:
+// a path, "pipe:[4711]"; empty if `fd` is not open.
 std::string WhatIs(int fd);
 
-// Allows this process to hold some thousands of clients, if it may.
+// Raises the limit of descriptors of this process to 4096, if it may, for tests
+// with thousands of clients.
 void RaiseDescriptorLimit();
 
 }  // namespace brood::testing

@@ -8,9 +8,9 @@
 
 namespace brood::testing {
 
-// Returns the usual setup of a test server, which logs nothing below `level`:
-// for tests that read no log lines, or serve so many clients that the log's
-// pipe would be full.
+// Returns the default setup of a test server, which logs nothing below `level`.
+// For tests that read no log lines, or that serve so many clients that the pipe
+// of the log would be full.
 //
 // Example:
 //   TestServer::Setup setup = QuietSetup();

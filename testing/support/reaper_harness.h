@@ -1,17 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// ReaperHarness: a reaper, its spawner and their children, for tests of
-// reaping.
-//
-// Lives in the test process, which becomes the parent. Every end is counted:
-// one that is delivered twice, or is a stranger's, fails the test. Children
-// that are left when it is destroyed are killed and reaped.
-//
-// Example:
-//   ReaperHarness harness(proc::Reaper::Ownership::kOursAlone);
-//   harness.SpawnZombie([] { return 7; });
-//   EXPECT_THAT(harness.CleanupByQueue(), SizeIs(1));
-
 #ifndef BROOD_TESTING_SUPPORT_REAPER_HARNESS_H_
 #define BROOD_TESTING_SUPPORT_REAPER_HARNESS_H_
 
@@ -29,31 +17,49 @@
 
 namespace brood::testing {
 
+// ReaperHarness is a reaper with a spawner and their children, for tests of
+// reaping.
+//
+// Lives in the test process, which is the parent. Checks every end: an end that
+// is returned twice, or of a process that is not its child, fails the test. The
+// destructor kills and reaps the children that are left.
+//
+// Example:
+//   ReaperHarness harness(proc::Reaper::Ownership::kOursAlone);
+//   harness.SpawnZombie([] { return 7; });
+//   EXPECT_THAT(harness.CleanupByQueue(), SizeIs(1));
 class ReaperHarness {
  public:
+  // Creates a reaper with this `ownership`.
   explicit ReaperHarness(proc::Reaper::Ownership ownership);
   ReaperHarness(const ReaperHarness&) = delete;
   ReaperHarness& operator=(const ReaperHarness&) = delete;
+  // Kills and reaps the children that are left.
   ~ReaperHarness();
 
+  // Returns the pid of a new child that runs `body`; the reaper owns the child,
+  // with the tag `tag`.
   pid_t Spawn(const std::function<int()>& body, uint32_t tag = 0);
-  // One that lives until it is killed.
+  // Returns the pid of a new child that lives until it is killed.
   pid_t SpawnIdle(uint32_t tag = 0);
-  // One that has ended by the time this returns.
+  // Returns the pid of a new child that has run `body` and ended.
   pid_t SpawnZombie(const std::function<int()>& body, uint32_t tag = 0);
-  // Returns when `pid` has ended; it stays to be reaped.
+  // Waits until `pid` has ended, without reaping it.
   static void AwaitZombie(pid_t pid);
 
-  // One CleanupChildren() at the time `now`: what it delivered.
+  // Calls CleanupChildren() once with the time `now`. Returns the ends.
   std::vector<proc::Reaper::Ended> Cleanup(proc::Reaper::Instant now);
-  // At a time when only the queue of notices can make it deliver anything.
+  // Does so with a time at which no sweep is due: the ends have notices.
   std::vector<proc::Reaper::Ended> CleanupByQueue();
-  // When the sweep is due.
+  // Does so with a time at which the sweep is due.
   std::vector<proc::Reaper::Ended> CleanupBySweep();
-  // As a loop does it that waits for nothing but the reaper, for 10 s at most.
+  // Waits for the reaper in a loop until `count` children have ended, for at
+  // most 10 s. Returns the ends.
   std::vector<proc::Reaper::Ended> AwaitEnded(size_t count);
 
+  // Reports whether the descriptor of the reaper is readable.
   bool HasNotice() const;
+  // Lends the reaper.
   proc::Reaper& reaper() { return *reaper_; }
 
  private:

@@ -25,12 +25,12 @@
 namespace brood::testing {
 namespace {
 
-// The key of the field that tells whether the totals are balanced.
+// The key of the field that is "success" if the totals are balanced.
 constexpr char kResult[] = "event.outcome";
 
 }  // namespace
 
-// Tests begin in the directory of their runfiles.
+// Tests start in the directory of their runfiles.
 std::string ServerProgram::Path() {
   char here[PATH_MAX];
   if (getcwd(here, sizeof(here)) == nullptr) return "server/server";
@@ -86,12 +86,13 @@ absl::Status ServerProgram::AwaitListening(int stdout_fd) {
   pollfd line = {stdout_fd, POLLIN, 0};
   char text[256] = {};
   if (TEMP_FAILURE_RETRY(poll(
-          &line, 1, static_cast<int>(absl::ToInt64Milliseconds(kPatience)))) <=
+          &line, 1, static_cast<int>(absl::ToInt64Milliseconds(kTimeout)))) <=
           0 ||
       TEMP_FAILURE_RETRY(read(stdout_fd, text, sizeof(text) - 1)) <= 0 ||
       !absl::StartsWith(text, "listening ")) {
-    return absl::UnavailableError(
-        absl::StrCat("it did not say where it listens: ", text, log_.All()));
+    return absl::UnavailableError(absl::StrCat(
+        "no line " listening ENDPOINT " on standard output: ", text,
+        log_.All()));
   }
   const std::vector<std::string> words =
       absl::StrSplit(text, absl::ByAnyChar(" \n"));
@@ -107,9 +108,9 @@ ServerProgram::~ServerProgram() {
 
 void ServerProgram::Signal(int signal) const { kill(pid(), signal); }
 
-absl::Status ServerProgram::AwaitSuccessor(absl::Duration patience) {
+absl::Status ServerProgram::AwaitSuccessor(absl::Duration timeout) {
   const size_t before = generations_.size();
-  const net::Instant deadline = net::After(net::Now(), patience);
+  const net::Instant deadline = net::After(net::Now(), timeout);
   for (FollowLog(); generations_.size() == before; FollowLog()) {
     const timespec left =
         absl::ToTimespec(net::TimeUntil(deadline, net::Now()));
@@ -117,7 +118,7 @@ absl::Status ServerProgram::AwaitSuccessor(absl::Duration patience) {
     if (log_.fd() < 0 ||
         TEMP_FAILURE_RETRY(ppoll(&more, 1, &left, nullptr)) == 0) {
       return absl::DeadlineExceededError(
-          absl::StrCat("no successor has taken over:\n", log_.All()));
+          absl::StrCat("no new generation has taken over:\n", log_.All()));
     }
   }
   return absl::OkStatus();
@@ -148,13 +149,14 @@ void ServerProgram::StopTheLast() {
 
 absl::Status ServerProgram::AwaitExit() {
   std::vector<std::string> complaints;
-  const net::Instant deadline = net::After(net::Now(), kPatience);
+  const net::Instant deadline = net::After(net::Now(), kTimeout);
   int status;
   for (pid_t pid = 0; (pid = waitpid(-1, &status, WNOHANG | __WALL)) >= 0;) {
     if (pid == 0) {
       if (net::Now() > deadline) break;
-      // Or a full pipe could be what keeps them, or a successor whose
-      // predecessor was told to stop just after it had handed over.
+      // Otherwise a generation could wait for room in the pipe of the log, or a
+      // new generation could stay whose old one got SIGTERM just after the
+      // upgrade.
       told_to_stop_ != 0 ? StopTheLast() : FollowLog();
       Await(
           [&] {
@@ -176,13 +178,13 @@ absl::Status ServerProgram::AwaitExit() {
     }
   }
   over_ = errno == ECHILD;
-  // Those that the main process has reaped, too.
+  // Also checks the generations that the main process has reaped.
   for (pid_t pid : generations_) {
     if (!terse_ && EventsOf(log_.All(), "stopped",
                             {{"process.pid", pid}, {kResult, "success"}})
                            .size() != 1) {
-      complaints.push_back(absl::StrCat(
-          "generation ", pid, " did not tell a balanced account, once"));
+      complaints.push_back(absl::StrCat("generation ", pid,
+                                        " did not log balanced totals once"));
     }
   }
   for (const LoggedEvent& unbalanced :
@@ -190,7 +192,7 @@ absl::Status ServerProgram::AwaitExit() {
     complaints.push_back(unbalanced.line());
   }
   if (!over_) {
-    complaints.push_back("some did not end:");
+    complaints.push_back("these processes did not end:");
     for (pid_t pid : DescendantsOf(getpid())) {
       complaints.push_back(DescribeProcess(pid));
     }
@@ -200,7 +202,7 @@ absl::Status ServerProgram::AwaitExit() {
       absl::StrCat(absl::StrJoin(complaints, "\n"), "\n", log_.All()));
 }
 
-// Stops each one first, so that it has no time to make another.
+// Stops all processes before it kills them, so that none can create another.
 void ServerProgram::KillAll() {
   std::vector<pid_t> left;
   while (!(left = DescendantsOf(getpid())).empty()) {

@@ -1,29 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// ServerProgram: a server that is an executable file, through all its
-// generations, for a test to talk to.
-//
-// As TestServer, but the program is started as its users start it, and each
-// successor that it upgrades to is followed: pid() is the one that has taken
-// over last, and Stop() waits for every one that ever was. They share one log
-// (a pipe: their standard error), which has the format JSON.
-//
-// Lives in the test process, which adopts what the generations leave behind
-// (see subreaper.h) while an object of this class lives: one at a time.
-// With SERVER_UNDER="valgrind -q" in the environment the program runs under
-// that one, as its successors do if it sees to that.
-//
-// Owns every process, and kills those that are left. Errors: Start() says why
-// the program did not become ready.
-//
-// Example:
-//   auto server = ServerProgram::Start({"server/server", "--strategy=pool"});
-//   ASSERT_THAT(server, IsOk());
-//   (*server)->Signal(SIGUSR2);
-//   EXPECT_THAT((*server)->AwaitSuccessor(), IsOk());
-//   EXPECT_THAT(ConnectTo((*server)->endpoint()).Echo("hello"), IsOk());
-//   EXPECT_THAT((*server)->Stop(), IsOk());
-
 #ifndef BROOD_TESTING_SUPPORT_SERVER_PROGRAM_H_
 #define BROOD_TESTING_SUPPORT_SERVER_PROGRAM_H_
 
@@ -45,44 +21,73 @@
 
 namespace brood::testing {
 
+// ServerProgram is a server that is an executable file, with all its
+// generations.
+//
+// Like TestServer, but the program is started as its users start it. pid() is
+// the generation that has taken over last, and Stop() waits for all
+// generations. They share one log in the format JSON: a pipe that is their
+// standard error.
+//
+// Lives in the test process, which adopts orphans of the generations (see
+// subreaper.h): one object at a time. With SERVER_UNDER="valgrind -q" in the
+// environment the program runs under that command. Owns every process. Errors:
+// Start() returns why the program did not become ready.
+//
+// Example:
+//   auto server = ServerProgram::Start({"server/server", "--strategy=pool"});
+//   ASSERT_THAT(server, IsOk());
+//   (*server)->Signal(SIGUSR2);
+//   EXPECT_THAT((*server)->AwaitSuccessor(), IsOk());
+//   EXPECT_THAT(ConnectTo((*server)->endpoint()).Echo("hello"), IsOk());
+//   EXPECT_THAT((*server)->Stop(), IsOk());
 class ServerProgram {
  public:
-  static constexpr absl::Duration kPatience = absl::Seconds(20);
+  // How long each wait of this class lasts at most.
+  static constexpr absl::Duration kTimeout = absl::Seconds(20);
 
-  // Where //server is, for a test that has it in its data.
+  // Returns the path of //server, for a test that has it in its data.
   static std::string Path();
 
-  // Starts the program whose path and arguments are `command`, to which
-  // --listen=127.0.0.1:0 and --log_format=json are added, first.
+  // Starts the program whose path and arguments are `command`, with the flags
+  // --listen=127.0.0.1:0 and --log_format=json before its arguments.
   static absl::StatusOr<std::unique_ptr<ServerProgram>> Start(
       std::vector<std::string> command);
   ServerProgram(const ServerProgram&) = delete;
   ServerProgram& operator=(const ServerProgram&) = delete;
+  // Kills the processes that are left.
   ~ServerProgram();
 
+  // Returns where the server listens.
   const net::Endpoint& endpoint() const { return endpoint_; }
-  // Of the generation that has taken over last.
+  // Returns the pid of the generation that has taken over last.
   pid_t pid() const { return generations_.back(); }
+  // Returns the pids of all generations, the first one first.
   const std::vector<pid_t>& generations() const { return generations_; }
-  // Of the process that was started first.
+  // Returns the pid of the main process, which was started first.
   pid_t main_pid() const { return generations_.front(); }
-  // To pid().
+  // Sends `signal` to pid().
   void Signal(int signal) const;
 
+  // Lends the log of all generations.
   LogLines& log() { return log_; }
-  // Waits until a successor has taken over.
-  absl::Status AwaitSuccessor(absl::Duration patience = kPatience);
-  // Reads on in the log, without waiting: so pid() is up to date.
+  // Waits until the next generation has taken over. Returns DeadlineExceeded,
+  // with the log, after `timeout`.
+  absl::Status AwaitSuccessor(absl::Duration timeout = kTimeout);
+  // Reads the new lines of the log, without waiting, so that pid() is up to
+  // date.
   void FollowLog();
-  // Every process that was started to be a generation, and may not be one yet.
+  // Returns the pids of all programs that were started by an upgrade, whether
+  // they have taken over or not.
   const std::set<pid_t>& started() const { return started_; }
 
-  // SIGTERM to the last one, then AwaitExit(). An upgrade that is in flight
-  // goes with it.
+  // Sends SIGTERM to pid(), then calls AwaitExit(). An upgrade that is in
+  // progress is cancelled.
   absl::Status Stop();
-  // Waits for every generation to end. Each must exit with 0, and say in the
-  // log that its account is balanced (with a --log_level that leaves this out:
-  // must not say that it isn't); otherwise FailedPrecondition.
+  // Waits until every generation has ended. Returns FailedPrecondition if one
+  // does not exit with 0, or does not log once that its totals are balanced.
+  // (With a --log_level that excludes this event, no generation may log that
+  // they are not balanced.)
   absl::Status AwaitExit();
 
  private:
@@ -96,8 +101,8 @@ class ServerProgram {
   LogLines log_;
   std::vector<pid_t> generations_;
   std::set<pid_t> started_;
-  size_t followed_ = 0;  // how much of the log
-  bool terse_ = false;   // the log has no more than warnings
+  size_t followed_ = 0;  // how many bytes of the log were read
+  bool terse_ = false;   // the log has warnings and errors only
   pid_t told_to_stop_ = 0;
   bool over_ = false;
 };

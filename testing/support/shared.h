@@ -1,19 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Shared<T>: a T that the test process, the server process and its children all
-// see and change.
-//
-// Made in the test process, before the server is. The memory is mapped anew and
-// shared, so T must hold no pointers, and be atomic (or std::array of atomics)
-// where two processes write. A resource: neither copied nor moved.
-//
-// Example:
-//   Shared<std::atomic<int>> handled;
-//   setup.handler = [&](net::Connection&) {
-//     ++*handled;
-//     return server::ExitCode::kServed;
-//   };
-
 #ifndef BROOD_TESTING_SUPPORT_SHARED_H_
 #define BROOD_TESTING_SUPPORT_SHARED_H_
 
@@ -24,6 +10,19 @@
 
 namespace brood::testing {
 
+// Shared<T> is a T that the test process, the server process and its children
+// read and write together.
+//
+// Create it in the test process, before the server. The memory is a shared
+// mapping, so T must not contain pointers, and must be atomic (or a std::array
+// of atomics) if two processes write. A resource: neither copied nor moved.
+//
+// Example:
+//   Shared<std::atomic<int>> handled;
+//   setup.handler = [&](net::Connection&) {
+//     ++*handled;
+//     return server::ExitCode::kServed;
+//   };
 template <typename T>
 class Shared {
  public:

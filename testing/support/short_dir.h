@@ -1,16 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// ShortDir: a directory of a test's own, with a path short enough for a socket.
-//
-// The name of a unix socket has at most 107 bytes, and the directory that a
-// test gets from Bazel is often longer. This one is in /tmp, and is removed at
-// the end, with the files in it. For the test process, which makes and destroys
-// it; others may use the path. Aborts if it can't be made.
-//
-// Example:
-//   const ShortDir dir;
-//   const Endpoint endpoint = dir.Socket("echo.sock");
-
 #ifndef BROOD_TESTING_SUPPORT_SHORT_DIR_H_
 #define BROOD_TESTING_SUPPORT_SHORT_DIR_H_
 
@@ -21,16 +10,30 @@
 
 namespace brood::testing {
 
+// ShortDir is a temporary directory of a test whose path is short enough for
+// the name of a unix socket.
+//
+// Such a name has at most 107 bytes, and the path of the directory that Bazel
+// provides is often longer. This one is in /tmp. Created and destroyed by the
+// test process; other processes may use the path.
+//
+// Example:
+//   const ShortDir dir;
+//   const Endpoint endpoint = dir.Socket("echo.sock");
 class ShortDir {
  public:
+  // Creates the directory. Aborts if that fails.
   ShortDir();
   ShortDir(const ShortDir&) = delete;
   ShortDir& operator=(const ShortDir&) = delete;
+  // Removes the directory and the files in it.
   ~ShortDir();
 
+  // Returns the path of the directory.
   const std::string& path() const { return path_; }
+  // Returns the path of the file `name` in it.
   std::string File(absl::string_view name) const;
-  // The unix socket with this file.
+  // Returns the endpoint of the unix socket whose file is `name`.
   net::Endpoint Socket(absl::string_view name) const;
 
  private:

@@ -25,9 +25,9 @@
 
 namespace brood::testing {
 
-// The fixture of the tests of proc::CloneSpawner. Its parameter tells whether
-// there is a clone3, as on Linux since 5.5, or the spawner has to do without,
-// as in some containers.
+// SpawnerTest is the fixture of the tests of proc::CloneSpawner. Its parameter
+// is whether clone3 works, as on Linux since 5.5, or is refused, as in some
+// containers.
 //
 // Example:
 //   TEST_P(SpawnerTest, Spawns) {
@@ -45,9 +45,9 @@ class SpawnerTest : public LeakCheck,
     EXPECT_EQ(TEMP_FAILURE_RETRY(waitpid(pid, &status, __WALL)), pid);
     return status;
   }
-  // Runs `test` in a process of its own, the parent of what it spawns, with
-  // signals, limits and threads of its own. Fails if an expectation fails
-  // there.
+  // Runs `test` in another process, which is the parent of the processes that
+  // it spawns, so that signals, limits and threads of the test process stay as
+  // they are. Fails if an expectation fails there.
   static void Apart(absl::FunctionRef<void()> test) {
     std::fflush(nullptr);
     const pid_t pid = fork();
@@ -59,7 +59,7 @@ class SpawnerTest : public LeakCheck,
     }
     EXPECT_PRED1(::testing::ExitedWithCode(0), WaitFor(pid));
   }
-  // Returns a spawner that is prepared.
+  // Returns a spawner on which Prepare() was called.
   static proc::CloneSpawner Prepared(int exit_signal = SIGCHLD) {
     proc::CloneSpawner spawner = *proc::CloneSpawner::Create(exit_signal);
     EXPECT_THAT(spawner.Prepare(), IsOk());

@@ -7,8 +7,8 @@
 
 namespace brood::testing {
 
-// Makes this process adopt the orphans of its children while the object lives
-// (PR_SET_CHILD_SUBREAPER), and restores what was before. A member of the
+// Subreaper makes this process adopt the orphans of its children while the
+// object lives (PR_SET_CHILD_SUBREAPER), and then restores the setting. For the
 // fixture of a test whose server leaves processes behind.
 //
 // Example:

@@ -11,8 +11,8 @@
 
 namespace brood::testing {
 
-// Waits until `server` logs that a zygote serves from now on, and returns its
-// pid. Each zygote is returned once. Returns DeadlineExceeded after `timeout`.
+// Waits until `server` logs that a zygote is ready, and returns its pid.
+// Returns each zygote once. Returns DeadlineExceeded after `timeout`.
 //
 // Example:
 //   const absl::StatusOr<pid_t> zygote = AwaitZygote(*server);

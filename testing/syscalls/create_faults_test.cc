@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What Create() takes from the process it gives back, when it fails and when
-// the server is destroyed (F27b).
+// Create() restores the state of the process when it fails, and so does the
+// destructor of the server (F27b).
 //
-// Create() fails at each of its call sites in turn, in each strategy, in a
-// process of its own that is compared with what it was before: descriptors with
-// their files and flags, signals, environment, limits, the directory, the umask
-// and whether it is a subreaper.
+// Create() fails at each of its call sites in turn, in each strategy, in
+// another process. The state of that process is compared with its state before:
+// descriptors with their files and flags, signals, environment, limits, the
+// directory, the umask and whether it is a subreaper.
 
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -47,7 +47,7 @@
 namespace brood::testing {
 namespace {
 
-// What a process is, as text by name.
+// The state of a process: texts by name.
 using Image = std::map<std::string, std::string>;
 
 Image TakeImage() {
@@ -103,7 +103,7 @@ Image TakeImage() {
   return image;
 }
 
-// Returns what is different, a line for each thing.
+// Returns the differences, a line for each.
 std::string Difference(const Image& before, const Image& after) {
   std::string text;
   for (const auto& [name, value] : before) {
@@ -118,7 +118,8 @@ std::string Difference(const Image& before, const Image& after) {
   return text;
 }
 
-// The sites that undo something, which stays as it is if they fail.
+// Reports whether `site` restores a state, which stays changed if the call
+// fails.
 bool Undoes(absl::string_view site) {
   return absl::StrContains(site, "::~") || absl::StrContains(site, "Restore") ||
          absl::StrContains(site, "::GiveBack") ||
@@ -127,20 +128,20 @@ bool Undoes(absl::string_view site) {
 
 class CreateFaultsTest : public LeakCheck {
  protected:
-  // What a life of a server was, as its process says by its exit code.
-  enum Life { kCreated = 0, kRefused = 1, kLeftSomething = 2 };
+  // The result of one run, which is the exit code of its process.
+  enum Outcome { kCreated = 0, kRefused = 1, kLeftSomething = 2 };
 
-  // Creates and destroys a server in a child. Returns what it was.
-  int Live(server::StrategyKind strategy);
+  // Creates and destroys a server in a child. Returns the Outcome.
+  int CreateAndDestroy(server::StrategyKind strategy);
 
   SyscallTable table_{{"brood::net", "brood::proc", "brood::server"}};
   const ShortDir dir_;
 };
 
-int CreateFaultsTest::Live(server::StrategyKind strategy) {
+int CreateFaultsTest::CreateAndDestroy(server::StrategyKind strategy) {
   const pid_t child = fork();
   if (child == 0) {
-    // For what a server prints.
+    // The output of the server.
     dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
     const int listener = socket(AF_INET, SOCK_STREAM, 0);
     const int one = 1;
@@ -148,7 +149,7 @@ int CreateFaultsTest::Live(server::StrategyKind strategy) {
     listen(listener, 8);
     const int inherited = socket(AF_INET, SOCK_STREAM, 0);
     listen(inherited, 8);
-    // The copy of the service manager.
+    // The copy that the service manager keeps.
     const int kept = fcntl(inherited, F_DUPFD, 100);
     const int manager = socket(AF_UNIX, SOCK_DGRAM, 0);
     sockaddr_un address = {};
@@ -182,11 +183,11 @@ int CreateFaultsTest::Live(server::StrategyKind strategy) {
       if (!created) std::cout << "  " << server.status() << "\n";
     }
     Image after = TakeImage();
-    // A server that was created owned it.
+    // A server that was created owned the listener.
     if (created)
       after[absl::StrCat("descriptor ", listener)] =
           before.at(absl::StrCat("descriptor ", listener));
-    // Others that have the listener are told of no change.
+    // The listeners that other processes share have changed flags.
     if (created) {
       for (const int fd : {inherited, kept}) {
         after[absl::StrCat("descriptor ", fd)] =
@@ -202,7 +203,7 @@ int CreateFaultsTest::Live(server::StrategyKind strategy) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : status;
 }
 
-TEST_F(CreateFaultsTest, EachCallOfCreateFailsAndTheProcessIsAsItWas) {
+TEST_F(CreateFaultsTest, FailedCreateRestoresTheProcessAtEachCall) {
 #if defined(__OPTIMIZE__) || defined(ABSL_HAVE_ADDRESS_SANITIZER)
   GTEST_SKIP() << "an optimizer makes other sites than the source has";
 #endif
@@ -214,7 +215,7 @@ TEST_F(CreateFaultsTest, EachCallOfCreateFailsAndTheProcessIsAsItWas) {
         server::StrategyKind::kAuto}) {
     SCOPED_TRACE(NameOf(strategy));
     table_.Reset();
-    ASSERT_EQ(Live(strategy), kCreated) << "without a fault";
+    ASSERT_EQ(CreateAndDestroy(strategy), kCreated) << "without a fault";
     std::map<std::string, std::string> run;
     for (const SyscallTable::Site& site : table_.sites()) {
       if (table_.calls(site.name) == 0 || Undoes(site.name)) continue;
@@ -222,16 +223,16 @@ TEST_F(CreateFaultsTest, EachCallOfCreateFailsAndTheProcessIsAsItWas) {
       run[site.name] = number < 0 ? site.call : NameOfSyscall(number);
     }
     for (const auto& [site, call] : run) {
-      // What another strategy has run is not different here.
+      // A site that another strategy has run behaves in the same way here.
       if (!tried.insert(site).second) continue;
       for (const SyscallError& error : ErrorsOf(call)) {
         if (error.passes) continue;
         SCOPED_TRACE(absl::StrCat(site, ": ", strerrorname_np(error.error)));
         table_.Reset();
         table_.Fail(site, error.error);
-        const int life = Live(strategy);
-        EXPECT_LE(life, kRefused);
-        refused += life == kRefused;
+        const int outcome = CreateAndDestroy(strategy);
+        EXPECT_LE(outcome, kRefused);
+        refused += outcome == kRefused;
         break;
       }
     }

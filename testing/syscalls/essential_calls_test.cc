@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Each call that the parent makes while it serves and stops fails for good, in
-// each strategy (K5): a client that is connected is served on, the parent does
-// not spin, and a stop ends.
+// Each call that the parent makes while it serves and stops fails permanently,
+// in each strategy (K5). A connected client is still served, the parent does
+// not use the processor without a pause, and a stop ends.
 //
-// The sites are found by a life without a fault; syscall_faults_test has the
-// other claims about them. With BROOD_FAULT_SITES=TEXT only those whose names
-// contain the text.
+// A run without a fault finds the sites; syscall_faults_test has the other
+// tests of them. With BROOD_FAULT_SITES=TEXT only sites whose names contain the
+// text are tested.
 
 #include <sys/types.h>
 #include <time.h>
@@ -37,11 +37,11 @@ namespace brood::testing {
 namespace {
 
 constexpr absl::Duration kGrace = absl::Milliseconds(300);
-// The share of a processor that the parent may use in `kWindow`.
+// The share of a processor that the parent may use during `kWindow`.
 constexpr double kShare = 0.05;
 constexpr absl::Duration kWindow = absl::Milliseconds(400);
-// A stop ends within the grace and 200 ms; a test fails later, for a machine
-// that is busy.
+// A stop ends within the grace plus 200 ms; the limit of the test is longer,
+// for a busy machine.
 constexpr absl::Duration kBusyMachine = absl::Milliseconds(1500);
 
 // Returns how much processor time the process has used.
@@ -69,7 +69,8 @@ class EssentialCallsTest : public StrategyTest {
 
   // Returns the calls that the parent makes from the first served client on.
   std::map<std::string, std::string> FindCalls();
-  // Has the call at `site` fail for good with `error` while a server serves.
+  // Makes the call at `site` fail permanently with `error` while a server
+  // serves.
   void FailForGood(const std::string& site, int error);
 
   SyscallTable table_{{"brood::net", "brood::proc", "brood::server"}};
@@ -117,7 +118,7 @@ void EssentialCallsTest::FailForGood(const std::string& site, int error) {
   EXPECT_THAT(staying.Echo("hello"), IsOk());
   const absl::Duration used = ProcessorTimeOf(server->pid());
   const net::Instant start = net::Now();
-  absl::SleepFor(kWindow);  // the share of a length of time is the claim
+  absl::SleepFor(kWindow);  // the test checks the share of this time
   const double share = absl::FDivDuration(ProcessorTimeOf(server->pid()) - used,
                                           absl::FromChrono(net::Now() - start));
   EXPECT_LT(share, kShare);
@@ -133,7 +134,7 @@ void EssentialCallsTest::FailForGood(const std::string& site, int error) {
             << std::endl;
 }
 
-TEST_P(EssentialCallsTest, FailForGoodAndTheServerServesOnAndStops) {
+TEST_P(EssentialCallsTest, ServesAndStopsAfterEachPermanentFailure) {
 #if defined(__OPTIMIZE__) || defined(ABSL_HAVE_ADDRESS_SANITIZER)
   GTEST_SKIP() << "an optimizer makes other sites than the source has";
 #endif

@@ -15,7 +15,8 @@ constexpr SyscallError Passing(int error) { return {error, true}; }
 
 using Errors = std::vector<SyscallError>;
 
-// For want of descriptors, the process's or the system's, or of memory.
+// The errors when the descriptors of the process or of the system, or memory,
+// have run out.
 const Errors& NoDescriptor() {
   static const auto* const errors =
       new Errors{ForGood(EMFILE), ForGood(ENFILE), ForGood(ENOMEM)};

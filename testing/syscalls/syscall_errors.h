@@ -1,14 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What each system call may say when it fails: the errors of its manual page
-// that make sense for how this tree calls it.
-//
-// Left out is what would be a bug of the caller's (EFAULT, EBADF), but for
-// calls that have nothing else to say. A value; lives in any process.
-//
-// Example:
-//   for (const SyscallError& error : ErrorsOf("accept4")) ...
-
 #ifndef BROOD_TESTING_SYSCALLS_SYSCALL_ERRORS_H_
 #define BROOD_TESTING_SYSCALLS_SYSCALL_ERRORS_H_
 
@@ -18,18 +9,27 @@
 
 namespace brood::testing {
 
+// SyscallError is an error that a system call may return. A value.
 struct SyscallError {
+  // The errno.
   int error;
-  // It says that something happened just now, as EINTR does: the kernel never
-  // says it for good.
+  // Whether the error is about a single event, as EINTR is: the kernel never
+  // returns it for every call.
   bool passes;
 };
 
-// Of a function of the C library, or a system call by its name ("clone3");
-// empty for one that the table does not know.
+// Returns the errors of `call`, a function of the C library or the name of a
+// system call ("clone3"): those of its manual page that are possible for the
+// calls in this tree. Errors that only a bug of the caller causes (EFAULT,
+// EBADF) are left out, unless the call has no others. Returns nothing for a
+// call that is not in the table.
+//
+// Example:
+//   for (const SyscallError& error : ErrorsOf("accept4")) ...
 std::vector<SyscallError> ErrorsOf(const std::string& call);
 
-// The name of the system call `number`, "clone3"; "" for one that is not used.
+// Returns the name of the system call `number`, such as "clone3"; "" for a call
+// that is not used.
 std::string NameOfSyscall(int64_t number);
 
 }  // namespace brood::testing

@@ -47,7 +47,7 @@ std::string FailuresIn(absl::string_view log) {
   return text;
 }
 
-bool Tells(absl::string_view text, const Fault& fault) {
+bool NamesFault(absl::string_view text, const Fault& fault) {
   const std::string& call = fault.call;
   return absl::StrContains(
              text, call.substr(0, call.find_last_not_of("0123456789") + 1)) ||

@@ -13,7 +13,8 @@
 
 namespace brood::testing {
 
-// Fault is what fails in one life of a server: calls of a site, with an error.
+// Fault is a set of calls that fail in one run of a server: calls of one site,
+// with one error.
 //
 // A value of the test process.
 struct Fault {
@@ -22,7 +23,7 @@ struct Fault {
   // The error, an errno.
   int error;
   // The number of the first call that fails, from 1 on, and the number of calls
-  // that fail; SyscallTable::kForGood for all that follow.
+  // that fail; SyscallTable::kForGood for all later calls.
   int64_t first, count;
 
   // Returns a description for the message of a failed test.
@@ -30,18 +31,18 @@ struct Fault {
 };
 
 // Returns the faults of `site`, which calls `call` and is run `runs` times:
-// once at the first calls, at one in the middle and at the last, and for good
-// from the first and from the middle on.
+// single failures of the first calls, of a call in the middle and of the last
+// one; and permanent failures from the first and from the middle call on.
 std::vector<Fault> FaultsAt(const SyscallTable::Site& site,
                             const std::string& call, int64_t runs,
                             const std::vector<SyscallError>& errors);
 
-// Returns what the events of `log` report of failures: the calls and the
-// errors, one a line.
+// Returns the failures that the events of `log` report: calls and errors, one a
+// line.
 std::string FailuresIn(absl::string_view log);
 
 // Reports whether `text` names the call of `fault` or its error.
-bool Tells(absl::string_view text, const Fault& fault);
+bool NamesFault(absl::string_view text, const Fault& fault);
 
 }  // namespace brood::testing
 

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Every call site of the parent fails: each recovers or ends with a message.
+// Every call site of the parent fails: the server recovers, or ends with a
+// message.
 //
-// The table finds the sites, lives without a fault say which of them the parent
-// runs, and each of these is then failed in a life in which it is run.
-// Ordinarily once, with one error, to see that each is survived; with
-// BROOD_FAULTS=all with each error that the call documents, at several of its
-// calls, once and for good, and with one of them in each other life that runs
-// it, too (testing/syscalls/faults_all.sh). A site that nobody runs must be in
-// syscall_sites.txt, with the reason.
+// The table finds the sites, and runs without a fault show which of them the
+// parent runs. Each of these sites then fails in a scenario that runs it: by
+// default once, with one error. With BROOD_FAULTS=all it fails with each error
+// that the call documents, at several calls, once and permanently, and with one
+// error in each other scenario that runs it (testing/syscalls/faults_all.sh). A
+// site that no scenario runs must be in syscall_sites.txt, with the reason.
 //
-// With BROOD_FAULT_SITES=TEXT only at the sites whose names contain the text.
+// With BROOD_FAULT_SITES=TEXT only sites whose names contain the text fail.
 
 #include <sys/wait.h>
 
@@ -51,17 +51,17 @@
 namespace brood::testing {
 namespace {
 
-// How often a site was run by the parent and by others, in a life.
+// How often the parent, and other processes, have run a site in one scenario.
 struct Runs {
   int64_t here, elsewhere;
 };
 
 class SyscallFaultsTest : public LeakCheck {
  protected:
-  // Calls that fail at the site, in a life of a server; true if they did.
+  // Runs `scenario` with `fault`. Returns whether a call failed.
   bool Fail(const Scenario& scenario, const Fault& fault);
-  // The same without; says what was run.
-  std::map<std::string, Runs> LiveUndisturbed(const Scenario& scenario);
+  // Runs `scenario` without a fault. Returns how often each site was run.
+  std::map<std::string, Runs> RunWithoutFault(const Scenario& scenario);
 
   SyscallTable table_{{"brood::net", "brood::proc", "brood::server"}};
   const ShortDir dir_;
@@ -69,18 +69,18 @@ class SyscallFaultsTest : public LeakCheck {
 
  private:
   struct Clients {
-    int served = 0, turned_away = 0, waiting = 0;
-    // What became of it, if there was to be one.
-    bool upgrade_is_known = true;
+    int served = 0, rejected = 0, waiting = 0;
+    // Whether the upgrade, if one was requested, has succeeded or failed.
+    bool upgrade_has_ended = true;
   };
 
-  void Live(const Scenario& scenario, const absl::optional<Fault>& fault);
+  void RunOnce(const Scenario& scenario, const absl::optional<Fault>& fault);
   void Talk(const Scenario& scenario, TestServer& server,
-            absl::Duration patience, Clients* clients);
+            absl::Duration timeout, Clients* clients);
   static void Ask(absl::StatusOr<TestClient>& client, Clients* clients);
   TestServer::Report Stop(const Scenario& scenario, TestServer& server,
-                          absl::Duration patience, Clients* clients);
-  static void ExpectNobodyLeft();
+                          absl::Duration timeout, Clients* clients);
+  static void ExpectNoProcessLeft();
   const Subreaper subreaper_;
 };
 
@@ -93,19 +93,19 @@ void SyscallFaultsTest::Ask(absl::StatusOr<TestClient>& client,
   } else if (absl::IsDeadlineExceeded(served)) {
     ++clients->waiting;
   } else {
-    ++clients->turned_away;
+    ++clients->rejected;
   }
 }
 
 void SyscallFaultsTest::Talk(const Scenario& scenario, TestServer& server,
-                             absl::Duration patience, Clients* clients) {
+                             absl::Duration timeout, Clients* clients) {
   const size_t listeners = server.options().listen.size();
   size_t next = 0;
   const auto connect = [&] {
-    // Who waits shows that nobody is served.
+    // If one client was not served in time, the others need not wait as long.
     return TestClient::Connect(
         server.endpoint(next++ % listeners),
-        clients->waiting > 0 ? absl::Milliseconds(20) : patience);
+        clients->waiting > 0 ? absl::Milliseconds(20) : timeout);
   };
   const auto one_after_the_other = [&](int count) {
     for (int i = 0; i < count; ++i) {
@@ -115,7 +115,7 @@ void SyscallFaultsTest::Talk(const Scenario& scenario, TestServer& server,
   };
   one_after_the_other(3);
   if (scenario.kills_zygote) {
-    const absl::StatusOr<pid_t> zygote = AwaitZygote(server, patience);
+    const absl::StatusOr<pid_t> zygote = AwaitZygote(server, timeout);
     if (zygote.ok()) kill(*zygote, SIGKILL);
   }
   {
@@ -123,11 +123,11 @@ void SyscallFaultsTest::Talk(const Scenario& scenario, TestServer& server,
     for (int i = 0; i < 4; ++i) together.push_back(connect());
     for (auto& client : together) {
       Ask(client, clients);
-      client = absl::CancelledError();  // there may be room for few at once
+      client = absl::CancelledError();  // there may be room for few clients
     }
   }
   auto silent = connect();
-  if (silent.ok() && scenario.client_dawdles) {
+  if (silent.ok() && scenario.client_stalls) {
     silent->ReadUntilEof().status().IgnoreError();
   }
   silent = absl::CancelledError();
@@ -136,42 +136,42 @@ void SyscallFaultsTest::Talk(const Scenario& scenario, TestServer& server,
 
 TestServer::Report SyscallFaultsTest::Stop(const Scenario& scenario,
                                            TestServer& server,
-                                           absl::Duration patience,
+                                           absl::Duration timeout,
                                            Clients* clients) {
   if (scenario.upgrades) {
     server.Signal(SIGUSR2);
     const auto has_logged = [&](const char* name) {
       return server.AwaitEvent(name, absl::ZeroDuration()).ok();
     };
-    clients->upgrade_is_known = Await(
+    clients->upgrade_has_ended = Await(
         [&] {
           return has_logged("upgrade-completed") ||
                  has_logged("upgrade-failed") || has_logged("upgrade-ignored");
         },
-        patience);
+        timeout);
   }
   if (!scenario.client_stays) return server.Stop();
   auto staying = TestClient::Connect(server.endpoint(), absl::Seconds(1));
   if (staying.ok()) staying->Echo("hello").IgnoreError();
   server.Signal(SIGTERM);
-  // If the server can't end it, it goes by itself.
+  // If the server cannot end the client, the client leaves by itself.
   if (staying.ok()) staying->ReadUntilEof().status().IgnoreError();
   staying = absl::CancelledError();
   return server.AwaitExit();
 }
 
-// We are init to those that the server process leaves behind.
-void SyscallFaultsTest::ExpectNobodyLeft() {
+// This process adopts the processes that the server process leaves behind.
+void SyscallFaultsTest::ExpectNoProcessLeft() {
   siginfo_t info;
   while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0) {
-    ADD_FAILURE() << "a process was left, and lives on without a server";
+    ADD_FAILURE() << "a process still runs without a server";
     kill(0, SIGCONT);
     if (waitpid(-1, nullptr, __WALL) < 0) break;
   }
 }
 
-void SyscallFaultsTest::Live(const Scenario& scenario,
-                             const absl::optional<Fault>& fault) {
+void SyscallFaultsTest::RunOnce(const Scenario& scenario,
+                                const absl::optional<Fault>& fault) {
   table_.Reset();
   for (const Scenario::Failure& failure : scenario.always_fail) {
     table_.Fail(failure.site, failure.error, /*first=*/1, failure.count);
@@ -182,70 +182,71 @@ void SyscallFaultsTest::Live(const Scenario& scenario,
   const bool for_good = fault && fault->count != 1;
   TestServer::Setup setup;
   setup.options.drain_grace = absl::Milliseconds(for_good ? 300 : 5000);
-  setup.may_leave_traces = true;  // which depends; see below
+  setup.may_leave_traces = true;  // depends on the fault; see below
   Kept kept = scenario.prepare(setup);
   setup.before = [this, before = setup.before] {
     if (before) before();
-    // One that comes when the server has ended by itself must not end us.
+    // A signal that arrives after the server has ended must not end this
+    // process.
     signal(SIGTERM, [](int) {});
     signal(SIGUSR2, [](int) {});
     table_.Arm();
   };
-  // Whether what is said as a warning can be heard.
+  // Whether the test can read warnings.
   const bool audible = setup.stderr_fd < 0 &&
                        setup.options.log.level <= server::LogLevel::kWarning;
   auto server = TestServer::Start(std::move(setup));
   kept.lent.clear();
   if (!server.ok()) {
     EXPECT_TRUE(scenario.refused ||
-                (fault && Tells(server.status().message(), *fault)))
+                (fault && NamesFault(server.status().message(), *fault)))
         << "Create: " << server.status();
-    ExpectNobodyLeft();
+    ExpectNoProcessLeft();
     return;
   }
   Clients clients;
   Talk(scenario, **server, absl::Milliseconds(for_good ? 200 : 5000), &clients);
   const TestServer::Report report =
       Stop(scenario, **server, absl::Seconds(for_good ? 1 : 10), &clients);
-  const std::string told =
+  const std::string events =
       absl::StrCat(report.run_status, "\n", FailuresIn(report.log));
   SCOPED_TRACE(report.log);
   EXPECT_TRUE(report.exit_status.exited()) << report.exit_status.ToString();
   EXPECT_TRUE(report.complete && report.balanced && report.totals.running == 0)
-      << told;
-  // What is undone by a call that fails stays as it is.
+      << events;
+  // A state that a failed call should have restored stays changed.
   if (!fault || (fault->call != "sigaction" && fault->call != "sigprocmask")) {
-    EXPECT_EQ(absl::StrJoin(report.leaks, "\n"), "") << told;
+    EXPECT_EQ(absl::StrJoin(report.leaks, "\n"), "") << events;
   }
   if (!fault) {
-    EXPECT_EQ(report.run_status, "OK") << told;
+    EXPECT_EQ(report.run_status, "OK") << events;
   } else if (report.run_status != "OK") {
-    EXPECT_TRUE(Tells(told, *fault)) << told;
+    EXPECT_TRUE(NamesFault(events, *fault)) << events;
   } else if (!for_good) {
-    EXPECT_EQ(clients.waiting, 0) << told;
-    EXPECT_TRUE(clients.upgrade_is_known || report.log_lines_dropped > 0)
-        << told;
+    EXPECT_EQ(clients.waiting, 0) << events;
+    EXPECT_TRUE(clients.upgrade_has_ended || report.log_lines_dropped > 0)
+        << events;
   }
-  // A machine that is busy makes others than the one look as if they dawdled:
-  // they are told of as well.
+  // On a busy machine other clients may seem to stall too: the log has events
+  // about them as well.
   if (clients.served + static_cast<int>(report.totals.killed) < 8) {
-    EXPECT_TRUE(fault && (!audible || Tells(told, *fault)))
-        << clients.served << " served, " << clients.turned_away
-        << " turned away, " << clients.waiting << " waiting, and it says\n"
-        << told;
+    EXPECT_TRUE(fault && (!audible || NamesFault(events, *fault)))
+        << clients.served << " served, " << clients.rejected << " rejected, "
+        << clients.waiting << " waiting; events:\n"
+        << events;
   }
-  ExpectNobodyLeft();
+  ExpectNoProcessLeft();
 }
 
-std::map<std::string, Runs> SyscallFaultsTest::LiveUndisturbed(
+std::map<std::string, Runs> SyscallFaultsTest::RunWithoutFault(
     const Scenario& scenario) {
-  Live(scenario, absl::nullopt);
+  RunOnce(scenario, absl::nullopt);
   std::map<std::string, Runs> runs;
   for (const auto& site : table_.sites()) {
     runs[site.name] = {table_.calls(site.name),
                        table_.calls_elsewhere(site.name)};
   }
-  // These fail already.
+  // These sites fail in any case.
   for (const Scenario::Failure& failure : scenario.always_fail) {
     runs.erase(failure.site);
   }
@@ -254,7 +255,7 @@ std::map<std::string, Runs> SyscallFaultsTest::LiveUndisturbed(
 
 bool SyscallFaultsTest::Fail(const Scenario& scenario, const Fault& fault) {
   SCOPED_TRACE(absl::StrCat(scenario.name, ": ", fault.ToString()));
-  Live(scenario, fault);
+  RunOnce(scenario, fault);
   return table_.failed(fault.site) > 0;
 }
 
@@ -263,7 +264,7 @@ std::string FromEnvironment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-// Those of the sites that the parent does not run, from the file: see there.
+// The sites that the parent does not run, from syscall_sites.txt.
 struct Excused {
   std::set<std::string> children, perhaps;
 };
@@ -286,7 +287,7 @@ Excused ReadExcused() {
   return excused;
 }
 
-TEST_F(SyscallFaultsTest, EachSiteOfTheParentFailsAndItRecoversOrSaysWhy) {
+TEST_F(SyscallFaultsTest, ParentRecoversOrReportsEachFailedCall) {
 #if defined(__OPTIMIZE__) || defined(ABSL_HAVE_ADDRESS_SANITIZER)
   GTEST_SKIP() << "an optimizer makes other sites than the source has";
 #endif
@@ -294,12 +295,12 @@ TEST_F(SyscallFaultsTest, EachSiteOfTheParentFailsAndItRecoversOrSaysWhy) {
   const std::string chosen = FromEnvironment("BROOD_FAULT_SITES");
   const Excused excused = ReadExcused();
 
-  // What each life runs.
-  std::vector<std::map<std::string, Runs>> lives;
+  // The sites that each scenario runs.
+  std::vector<std::map<std::string, Runs>> baselines;
   std::map<std::string, std::string> calls;
   for (const Scenario& scenario : scenarios_) {
     SCOPED_TRACE(scenario.name);
-    lives.push_back(LiveUndisturbed(scenario));
+    baselines.push_back(RunWithoutFault(scenario));
     for (const auto& site : table_.sites()) {
       if (table_.calls(site.name) == 0) continue;
       const int64_t number = table_.number(site.name);
@@ -326,20 +327,21 @@ TEST_F(SyscallFaultsTest, EachSiteOfTheParentFailsAndItRecoversOrSaysWhy) {
     const std::vector<SyscallError> errors = ErrorsOf(calls[name]);
     EXPECT_FALSE(is_run && errors.empty())
         << name << ": which errors has " << calls[name] << "?";
-    bool first_life = true;
-    for (size_t life = 0; life < lives.size() && !errors.empty(); ++life) {
-      const int64_t runs = lives[life][name].here;
+    bool is_first = true;
+    for (size_t index = 0; index < baselines.size() && !errors.empty();
+         ++index) {
+      const int64_t runs = baselines[index][name].here;
       if (runs == 0 || (!all && covered.count(name) > 0)) continue;
-      for (const Fault& fault : FaultsAt(
-               site, calls[name], runs,
-               first_life
-                   ? errors
-                   : std::vector<SyscallError>{errors[life % errors.size()]})) {
+      for (const Fault& fault :
+           FaultsAt(site, calls[name], runs,
+                    is_first ? errors
+                             : std::vector<SyscallError>{
+                                   errors[index % errors.size()]})) {
         if (!all && covered.count(name) > 0) break;
         ++faults;
-        if (Fail(scenarios_[life], fault)) covered.insert(name);
+        if (Fail(scenarios_[index], fault)) covered.insert(name);
       }
-      first_life = false;
+      is_first = false;
     }
     std::cout << (covered.count(name) > 0 ? "covered      " : "NOT COVERED  ")
               << name << "\n";
@@ -347,7 +349,7 @@ TEST_F(SyscallFaultsTest, EachSiteOfTheParentFailsAndItRecoversOrSaysWhy) {
   for (const std::string& name : unknown) {
     ADD_FAILURE() << "there is no " << name << " any more";
   }
-  std::cout << faults << " faults in " << lives.size() << " lives\n"
+  std::cout << faults << " faults in " << baselines.size() << " scenarios\n"
             << "sites covered " << covered.size() << " of " << to_cover.size()
             << std::endl;
   EXPECT_EQ(covered.size(), to_cover.size());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Lives of a server in which others have a part: sockets are inherited, a
-// service manager listens, a file was left behind, a program takes over.
+// The scenarios with another program: sockets are inherited, a service manager
+// gets notifications, a file was left behind, a new program takes over.
 
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -43,14 +43,14 @@ using Setup = TestServer::Setup;
 
 constexpr int kFirstFd = STDERR_FILENO + 1;
 
-// A socket of `type` that has the address `endpoint`.
+// Returns a socket of `type` that is bound to `endpoint`.
 Socket BindTo(const net::Endpoint& endpoint, int type) {
   Socket socket = Socket::Adopt(
       ::socket(endpoint.address()->sa_family, type | SOCK_CLOEXEC, 0));
   if (!socket.valid() && endpoint.is_ipv6()) {
     return BindTo(*net::Endpoint::Parse("127.0.0.1:0"), type);
   }
-  unlink(std::string(endpoint.path()).c_str());  // of a life before
+  unlink(std::string(endpoint.path()).c_str());  // of an earlier run
   if (bind(socket.fd(), endpoint.address(), endpoint.address_length()) < 0) {
     throw std::runtime_error("bind " + endpoint.ToString());
   }
@@ -63,10 +63,11 @@ Socket ListenOn(const net::Endpoint& endpoint) {
   return socket;
 }
 
-// With IPv6, if the machine has it.
+// Returns a listener on IPv6, or on IPv4 if the machine has no IPv6.
 Socket ListenOnLoopback() { return ListenOn(*net::Endpoint::Parse("[::1]:0")); }
 
-// One by its number alone; a service manager is told.
+// One listener is identified by its number alone, and a service manager gets
+// notifications.
 Scenario Inherited(const ShortDir& dir) {
   Scenario scenario;
   scenario.name = "inherited listeners, a service manager";
@@ -79,7 +80,7 @@ Scenario Inherited(const ShortDir& dir) {
     kept.lent.push_back(ListenOnLoopback());
     setup.given = {kept.lent[1].fd()};
     setup.options.listen = {"inherited", absl::StrCat("fd:", setup.given[0])};
-    // Which the service manager decides.
+    // Options that the service manager decides, and the server ignores.
     setup.options.backlog = 7;
     setup.options.unix_mode = 0660;
     return kept;
@@ -87,7 +88,7 @@ Scenario Inherited(const ShortDir& dir) {
   return scenario;
 }
 
-// One has a file, which an earlier server has left behind.
+// One listener has a file that an earlier server has left behind.
 Scenario UnixSockets(const ShortDir& dir) {
   Scenario scenario;
   scenario.name = "unix sockets";
@@ -95,7 +96,7 @@ Scenario UnixSockets(const ShortDir& dir) {
     ListenOn(dir.Socket("stale"));
     setup.options.listen = {dir.Socket("stale").ToString(),
                             absl::StrCat("unix:@", dir.path())};
-    // The umask takes some of it, which is given back.
+    // The umask removes a permission of the file, which the server restores.
     setup.before = [] { umask(S_IWGRP | S_IWOTH); };
     setup.options.unix_mode = 0660;
     setup.handler = [echo = setup.handler](net::Connection& connection) {
@@ -121,7 +122,7 @@ Scenario WithoutProc(const ShortDir& dir) {
   return scenario;
 }
 
-// The start fails when one socket has been bound.
+// The start fails after one socket was bound.
 Scenario RefusedAfterBind(const ShortDir& dir) {
   Scenario scenario = With("a path that is no socket", [&dir](Setup& setup) {
     setup.options.listen = {dir.Socket("new").ToString(),
@@ -131,8 +132,8 @@ Scenario RefusedAfterBind(const ShortDir& dir) {
   return scenario;
 }
 
-// This is the new program: its listeners had other settings, another spelling
-// of their paths, and a file that has been removed.
+// The server is the new program of an upgrade. The listeners that it inherits
+// have other settings, another spelling of their paths, and a removed file.
 Scenario ChangedListeners(const ShortDir& dir) {
   Scenario scenario;
   scenario.name = "successor, other settings and paths";
@@ -161,8 +162,8 @@ Scenario ChangedListeners(const ShortDir& dir) {
   return scenario;
 }
 
-// This is the new program, to which another has handed its listeners. One it
-// has no use for.
+// The server is the new program of an upgrade, and does not use one of the
+// listeners that it inherits.
 Scenario Successor() {
   Scenario scenario;
   scenario.name = "successor";
@@ -180,10 +181,10 @@ Scenario Successor() {
   return scenario;
 }
 
-// In the server process: a line that is written here lets the new program end.
+// In the server process: the new program ends when a line is written here.
 int end_of_successor = -1;
 
-// A new program that says it is ready, and lives on.
+// The new program reports that it is ready, and continues to run.
 Scenario Upgrades() {
   Scenario scenario = With("upgrade", [](Setup& setup) {
     setup.options.listen = {"127.0.0.1:0", "127.0.0.1:0"};
@@ -196,7 +197,8 @@ Scenario Upgrades() {
       dup2(fds[0], STDIN_FILENO);
       close(fds[0]);
       end_of_successor = fds[1];
-      // As if the process had raised it: children and the program get it back.
+      // As if the process had raised its limit: children and the new program
+      // get the lower one.
       rlimit limit;
       getrlimit(RLIMIT_NOFILE, &limit);
       --limit.rlim_cur;
@@ -204,7 +206,7 @@ Scenario Upgrades() {
     };
     setup.after = [] {
       if (write(end_of_successor, "\n", 1) < 0) abort();
-      // No other child has SIGCHLD for its exit signal.
+      // No other child has the exit signal SIGCHLD.
       waitpid(-1, nullptr, 0);
     };
   });
@@ -212,7 +214,8 @@ Scenario Upgrades() {
   return scenario;
 }
 
-// One that is not ready in time; it ends at last, if it can't be killed.
+// The new program is not ready in time. It ends by itself if it cannot be
+// killed.
 Scenario FailsToUpgrade() {
   Scenario scenario = With("own loop, an upgrade that fails", [](Setup& setup) {
     setup.options.upgrade.command = {"/bin/sh", "-c", "exec sleep 3"};
@@ -269,7 +272,7 @@ std::vector<Socket> FromThreeOn(std::vector<Socket> sockets) {
   return moved;
 }
 
-std::vector<Scenario> HandOverScenarios(const ShortDir& dir) {
+std::vector<Scenario> HandoffScenarios(const ShortDir& dir) {
   return {Inherited(dir),        UnixSockets(dir),
           LockedDirectory(dir),  WithoutProc(dir),
           RefusedAfterBind(dir), Successor(),

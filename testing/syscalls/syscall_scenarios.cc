@@ -39,7 +39,7 @@ namespace {
 using Setup = TestServer::Setup;
 using server::TcpServer;
 
-// A run of turns, with a new generation when two clients have been served.
+// Runs the server step by step, and begins a new generation after two clients.
 absl::Status RunTwoGenerations(TcpServer& server) {
   bool begun = false;
   for (;;) {
@@ -69,7 +69,8 @@ absl::Status RunBesideAThread(TcpServer& server) {
   return run;
 }
 
-// Its standard error is the second of `fds`; the first is kept if there is one.
+// Makes the descriptor `second` the standard error of the server, and keeps
+// `first` unless it is negative.
 Kept LogTo(int first, int second, Setup& setup) {
   if (second < 0) throw std::runtime_error("no descriptor for the log");
   setup.stderr_fd = second;
@@ -88,7 +89,8 @@ Scenario LogToFile() {
   return scenario;
 }
 
-// The next descriptor has its number. (A log to a file opens none.)
+// Standard input is closed, so that the next descriptor gets its number. (A log
+// to a file opens none.)
 Scenario WithoutStandardInput() {
   Scenario scenario = LogToFile();
   scenario.name = "without standard input";
@@ -112,9 +114,9 @@ Scenario LogToSocket() {
   return scenario;
 }
 
-Scenario LogToNobody() {
+Scenario LogToUnreadPipe() {
   Scenario scenario;
-  scenario.name = "log to a pipe that nobody reads";
+  scenario.name = "log to a pipe that no process reads";
   scenario.prepare = [](Setup& setup) {
     int fds[2] = {-1, -1};
     if (pipe2(fds, O_CLOEXEC) == 0) close(fds[0]);
@@ -138,7 +140,7 @@ Scenario LogToBorrowedPipeOfAnOldKernel() {
   return scenario;
 }
 
-// The first process of all does not get ready.
+// The first process that is spawned fails before it is ready.
 Scenario DiesAtStart(server::StrategyKind strategy) {
   Scenario scenario;
   scenario.name =
@@ -146,10 +148,10 @@ Scenario DiesAtStart(server::StrategyKind strategy) {
   scenario.prepare = [strategy](Setup& setup) {
     setup.options.strategy = strategy;
     setup.options.pool.workers = 2;
-    const auto born = std::make_shared<Shared<std::atomic<int>>>();
-    setup.options.prepare_child = [born] {
-      return (**born)++ == 0 ? absl::UnavailableError("the first")
-                             : absl::OkStatus();
+    const auto spawned = std::make_shared<Shared<std::atomic<int>>>();
+    setup.options.prepare_child = [spawned] {
+      return (**spawned)++ == 0 ? absl::UnavailableError("the first")
+                                : absl::OkStatus();
     };
     return Kept();
   };
@@ -189,7 +191,7 @@ Scenario Deadlines() {
     setup.options.deadlines.idle = absl::Seconds(20);
     setup.options.deadlines.connection = absl::Seconds(20);
   });
-  scenario.client_dawdles = true;
+  scenario.client_stalls = true;
   return scenario;
 }
 
@@ -197,7 +199,7 @@ Scenario Idle() {
   Scenario scenario = With("an idle client", [](Setup& setup) {
     setup.options.deadlines.idle = absl::Milliseconds(400);
   });
-  scenario.client_dawdles = true;
+  scenario.client_stalls = true;
   return scenario;
 }
 
@@ -209,8 +211,8 @@ Scenario Grace() {
   return scenario;
 }
 
-// Does what server/command_line/main.cc does first, for a process of which
-// nothing is as it should be. Then the process is as it was before.
+// Prepares the process as server/command_line/main.cc does, after everything
+// that it corrects was set wrong. Restores the process afterwards.
 absl::Status PrepareAsMainDoes() {
   sigset_t mask;
   sigprocmask(SIG_BLOCK, nullptr, &mask);
@@ -223,7 +225,7 @@ absl::Status PrepareAsMainDoes() {
   close(STDIN_FILENO);
   server::ProcessOptions process;
   const absl::Status prepared = server::PrepareProcess(process);
-  process.huge_text = true;  // which not every machine has
+  process.huge_text = true;  // not available on every machine
   server::PrepareProcess(process).IgnoreError();
   dup2(input, STDIN_FILENO);
   close(input);
@@ -233,18 +235,18 @@ absl::Status PrepareAsMainDoes() {
   return prepared;
 }
 
-// What server/command_line/main.cc does before there is a server, which could
-// be done later as well. Descriptor 3 was inherited.
+// Takes the steps of server/command_line/main.cc before a server exists that
+// can also be taken later. Descriptor 3 was inherited.
 absl::Status BeginAsMainDoes() {
   const char* const by_path[] = {"./server"};
   const char* const by_name[] = {"server"};
   server::Options options;
   setenv("LISTEN_PID", absl::StrCat(getpid()).c_str(), 1);
   setenv("LISTEN_FDS", "1", 1);
-  setenv("PWD", "/", 1);  // so that the kernel is asked for the right one
+  setenv("PWD", "/", 1);  // wrong, so that the kernel is asked
   server::TakeNotifySocket(&options);
   const absl::Status inherited = server::InheritListeners().status();
-  close(STDERR_FILENO + 1);  // also if nobody has taken it
+  close(STDERR_FILENO + 1);  // also if it was not taken
   for (const absl::Status& status :
        {inherited, server::OwnCommand(1, by_path).status(),
         server::OwnCommand(1, by_name).status(),
@@ -254,8 +256,8 @@ absl::Status BeginAsMainDoes() {
   return absl::OkStatus();
 }
 
-// As server/command_line/main.cc does; the first handler leaves an orphan
-// behind, which has ended by then.
+// Runs the server as server/command_line/main.cc does. The first handler leaves
+// an orphan that has already ended.
 Scenario Program() {
   Scenario scenario;
   scenario.name = "program";
@@ -276,7 +278,8 @@ Scenario Program() {
     setup.run = [served](TcpServer& server) {
       absl::Status begun = PrepareAsMainDoes();
       begun.Update(BeginAsMainDoes());
-      // Then whoever has come is killed: no orphan could be sure to have ended.
+      // After a failure, clients in the queue are reset, and no handler may
+      // leave an orphan: it might not have ended.
       if (!begun.ok()) ++**served;
       if (!begun.ok()) return begun;
       server::AnnounceReadiness(server.endpoints(), STDERR_FILENO);
@@ -358,7 +361,7 @@ std::vector<Scenario> Scenarios(const ShortDir& dir) {
            }),
       LogToFile(),
       LogToSocket(),
-      LogToNobody(),
+      LogToUnreadPipe(),
       LogToBorrowedPipe(),
       LogToBorrowedPipeOfAnOldKernel(),
       DiesAtStart(server::StrategyKind::kSpares),
@@ -367,7 +370,7 @@ std::vector<Scenario> Scenarios(const ShortDir& dir) {
       WithoutTidAddress(),
       RefusedSignals(),
   };
-  for (Scenario& scenario : HandOverScenarios(dir)) {
+  for (Scenario& scenario : HandoffScenarios(dir)) {
     all.push_back(std::move(scenario));
   }
   return all;

@@ -1,23 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The lives of a server in which its system calls are made to fail.
-//
-// Each is short, ends by itself or when it is told to, and runs sites that the
-// others do not. To reach a new site: add a line to an option of one that is
-// there, or a Scenario of its own to Scenarios().
-//
-// Those in which others have a part, who hand over sockets, are told of what
-// happens, or take over, are in syscall_hand_overs.cc.
-//
-// Lives in the test process. Errors: none; what cannot be set up throws.
-//
-// Example:
-//   const ShortDir dir;
-//   for (const Scenario& scenario : Scenarios(dir)) {
-//     TestServer::Setup setup;
-//     const Kept kept = scenario.prepare(setup);
-//     ...
-
 #ifndef BROOD_TESTING_SYSCALLS_SYSCALL_SCENARIOS_H_
 #define BROOD_TESTING_SYSCALLS_SYSCALL_SCENARIOS_H_
 
@@ -35,50 +17,73 @@
 
 namespace brood::testing {
 
-// What there must be until the server has ended.
+// Kept holds the sockets that a scenario needs.
 struct Kept {
+  // The sockets that must be open until the server has ended.
   std::vector<net::Socket> sockets;
-  // Until it has started: they are handed to it.
+  // The sockets that must be open until the server has started, which inherits
+  // them.
   std::vector<net::Socket> lent;
 };
 
+// Scenario is a short run of a server in which its system calls are made to
+// fail. It ends by itself or by SIGTERM.
+//
+// Each scenario runs sites that the others do not. To reach a new site, extend
+// the options of a scenario, or add one to Scenarios(). The scenarios with
+// another program (which passes sockets, gets notifications, or takes over) are
+// in syscall_handoffs.cc.
+//
+// A value of the test process. Errors: a failed preparation throws.
+//
+// Example:
+//   const ShortDir dir;
+//   for (const Scenario& scenario : Scenarios(dir)) {
+//     TestServer::Setup setup;
+//     const Kept kept = scenario.prepare(setup);
+//     ...
 struct Scenario {
+  // Failure is a site that fails, and how.
   struct Failure {
+    // The name of the site.
     std::string site;
+    // The error, an errno.
     int error;
+    // How many calls fail, from the first one on.
     int64_t count = SyscallTable::kForGood;
   };
 
+  // The name, for the message of a failed test.
   std::string name;
   // Sets up one server.
   std::function<Kept(TestServer::Setup&)> prepare;
-  // Sites that fail in any case, so that what is done instead is run.
+  // The sites that always fail, so that the fallbacks are run.
   std::vector<Failure> always_fail;
-  // There is no server: Create() fails.
+  // Whether Create() fails, so that there is no server.
   bool refused = false;
-  // One client stays when the server is told to stop.
+  // Whether one client stays connected when the server gets SIGTERM.
   bool client_stays = false;
-  // One client says nothing until the server loses its patience.
-  bool client_dawdles = false;
-  // The zygote is killed after the first clients.
+  // Whether one client sends nothing until a deadline of the server ends it.
+  bool client_stalls = false;
+  // Whether the zygote is killed after the first clients.
   bool kills_zygote = false;
-  // It is asked to upgrade before it is told to stop.
+  // Whether an upgrade is requested before the stop.
   bool upgrades = false;
 };
 
-// Their unix sockets are in `dir`, which must be there as long as they. (Always
-// in the same one: a program knows the names of a bounded number.)
+// Returns all scenarios. Their unix sockets are in `dir`, which must live as
+// long as they do.
 std::vector<Scenario> Scenarios(const ShortDir& dir);
-// Some of them, for Scenarios().
-std::vector<Scenario> HandOverScenarios(const ShortDir& dir);
+// Returns the scenarios with another program, which are a part of Scenarios().
+std::vector<Scenario> HandoffScenarios(const ShortDir& dir);
 
-// A scenario that is but for its options as every other.
+// Returns the default scenario with options that `change` sets.
 Scenario With(const std::string& name,
               const std::function<void(TestServer::Setup&)>& change);
-// `sockets` under the numbers from 3 on, as a program finds them that others
-// have started. For Kept::lent.
+// Returns `sockets` with the numbers from 3 on, as a program inherits them. For
+// Kept::lent.
 std::vector<net::Socket> FromThreeOn(std::vector<net::Socket> sockets);
-// The server in an embedder's own loop, who takes SIGTERM and SIGUSR2 himself.
+// Runs the server in a loop of the embedder, which handles SIGTERM and SIGUSR2.
 absl::Status RunInOwnLoop(server::TcpServer& server);
 
 }  // namespace brood::testing

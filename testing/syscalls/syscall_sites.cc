@@ -24,7 +24,7 @@
 namespace brood::testing {
 namespace {
 
-// From where a relocation is noted to where the call returns to.
+// The distance in bytes from the place of a relocation to the return address.
 constexpr uintptr_t kLengthOfCall = 4;
 
 [[noreturn]] void GiveUp(const char* why) {
@@ -32,8 +32,8 @@ constexpr uintptr_t kLengthOfCall = 4;
   std::abort();
 }
 
-// This program's file, as far as it is needed. It was linked and has run, so it
-// is well-formed.
+// The parts of the file of this program that are needed. The program was linked
+// and runs, so that the file is well-formed.
 class Program {
  public:
   Program() {
@@ -73,7 +73,7 @@ uintptr_t LoadAddress() {
   return address;
 }
 
-// "brood::net" as it begins in a mangled name.
+// Returns the beginning of a mangled name for a namespace such as "brood::net".
 std::string Mangle(const std::string& name) {
   std::string mangled;
   for (absl::string_view part : absl::StrSplit(name, "::")) {
@@ -82,7 +82,8 @@ std::string Mangle(const std::string& name) {
   return mangled;
 }
 
-// Whether a function, or one that it is local to, is in one of the namespaces.
+// Reports whether a function, or the function that it is local to, is in one of
+// the namespaces.
 bool IsIn(absl::string_view symbol, const std::vector<std::string>& mangled) {
   if (!absl::ConsumePrefix(&symbol, "_Z")) return false;
   // A nested name, of a const function, of a local entity.
@@ -156,7 +157,7 @@ std::string ShortenFunction(const std::string& demangled) {
     if (c == ')' || c == '>') --depth;
   }
   text = absl::StrReplaceAll(shortened, {{"}::operator", "}"}, {" const", ""}});
-  // A template begins with what it returns.
+  // The name of a template begins with its return type.
   const size_t space = text.rfind(' ', text.find('{'));
   return space == std::string::npos ? text : text.substr(space + 1);
 }
@@ -225,8 +226,8 @@ std::vector<CallSite> ReadCallSites(
 
 }  // namespace
 
-// A program's code does not change: to read it once is enough, and takes long
-// enough with a sanitizer.
+// Read once: the code of a program does not change, and reading is slow with a
+// sanitizer.
 const std::vector<CallSite>& FindCallSites(
     const std::vector<std::string>& namespaces) {
   static auto& known =

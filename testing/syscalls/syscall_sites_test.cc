@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// That no site is left out: every source of a server is in the program that is
-// looked at, and every call that it makes is one that a SyscallTable can fail,
-// or one that cannot fail.
+// Checks that no site is left out: every source of a server is in this program,
+// and a SyscallTable can fail every call that can fail.
 
 #include "brood/testing/syscalls/syscall_sites.h"
 
@@ -25,8 +24,8 @@ namespace {
 
 using SyscallSitesTest = LeakCheck;
 
-// Functions of the C library that are called, and do not fail: they make no
-// system call, or one that always succeeds, or are how a process ends.
+// Functions of the C library that are called and do not fail: they make no
+// system call or one that always succeeds, or they end the process.
 const std::set<std::string>& Harmless() {
   static const auto* const harmless = new std::set<std::string>{
       // Memory and text.
@@ -38,26 +37,27 @@ const std::set<std::string>& Harmless() {
       // Sets of signals.
       "sigaddset", "sigdelset", "sigemptyset", "sigfillset", "sigismember",
       "__libc_current_sigrtmax", "raise", "signal",
-      // Gives back a mask of signals that was read before.
+      // Restores a mask of signals that was read before.
       "pthread_sigmask", "__libc_current_sigrtmin",
-      // What a process knows of itself, and leaves to others.
+      // Attributes of the process itself, and of its environment.
       "sched_yield", "getpid", "getppid", "getenv", "unsetenv", "sysconf",
       "umask", "environ", "dl_iterate_phdr", "dirfd", "__errno_location",
       "geteuid", "gnu_dev_major", "gnu_dev_makedev", "gnu_dev_minor",
       "__libc_single_threaded", "access", "stderr", "stdout", "__fpending",
       "__fpurge", "getresuid", "getresgid", "setfsuid", "setfsgid", "getgroups",
-      // What a child does at its start, which can fail in no new process.
+      // Steps of a child at its start, which cannot fail in a new process.
       "setpgid", "setsid",
-      // What executes a program: in a child, which ends if it fails, or at the
-      // start, which is refused then (exec_test, program_file_test).
+      // Execution of a program: in a child, which ends if it fails, or at the
+      // start, which then fails (exec_test, program_file_test).
       "execve", "chdir", "getsid", "faccessat",
-      // What a worker asks about itself.
+      // Resource usage of a worker.
       "personality", "sigaltstack", "statx",
-      // How to start a program: these say EINVAL at most, or nothing.
+      // Attributes for the start of a program: these fail with EINVAL only, or
+      // never.
       "posix_spawn_file_actions_destroy", "posix_spawnattr_destroy",
       "posix_spawnattr_setflags", "posix_spawnattr_setsigdefault",
       "posix_spawnattr_setsigmask", "posix_spawnattr_setpgroup",
-      // How one ends. (A child flushes; before abort() it says why.)
+      // The end of a process. (A child flushes; before abort() it logs why.)
       "_exit", "abort", "fflush", "fprintf", "__assert_fail",
       "__stack_chk_fail", "__cxa_atexit", "pthread_mutex_lock",
       "pthread_mutex_unlock",
@@ -78,14 +78,14 @@ TEST_F(SyscallSitesTest, EveryCallThatCanFailIsInTheTable) {
   const SyscallTable table({"brood::net", "brood::proc", "brood::server"});
   for (const std::string& call : table.not_diverted()) {
     if (Harmless().count(call) > 0) continue;
-    ADD_FAILURE() << call << " is called by a server. If it can fail, it is "
-                  << "to be in DIVERTED_CALLS and syscall_wraps.cc; if not, in "
+    ADD_FAILURE() << call << " is called by a server. If it can fail, add it "
+                  << "to DIVERTED_CALLS and syscall_wraps.cc; if not, to "
                   << "the list above";
   }
 }
 
 TEST_F(SyscallSitesTest, EverySourceIsInTheProgram) {
-  // Which is where they come from.
+  // The paths have this form in the list of the sources.
   const ShortDir dir;
   const std::vector<Scenario> scenarios = Scenarios(dir);
   TestServer::Setup setup;

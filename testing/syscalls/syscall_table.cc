@@ -23,7 +23,24 @@ namespace {
 
 constexpr absl::string_view kDiverted = "__wrap_";
 
-// The one that there is, and the process that is meant.
+// How it works: in a program that links with this library, the calls in
+// DIVERTED_CALLS (see BUILD) are diverted at link time. Each first calls
+// SyscallTable::Fails(), and then the C library unless it must fail. The code
+// of the server is unchanged; no ptrace, privilege or thread is needed. The
+// list of sites comes from the relocations that the linker leaves in the
+// program, so that it includes sites that never run, and a test can check that
+// it has failed each.
+//
+// That needs a test with `linkstatic = True`, because calls from a shared
+// library are not diverted; and no optimization, because the compiler may make
+// two sites of one, or remove one.
+//
+// Compared with FaultInjector, which works for any program and any build by the
+// number of the system call: this table can fail one site and no other, and
+// calls of the C library that are no system calls (fopen, opendir); it costs
+// nothing, and works in any sandbox.
+
+// The one table, and the process whose calls fail.
 SyscallTable* the_table = nullptr;
 pid_t armed = 0;
 
@@ -32,8 +49,9 @@ pid_t armed = 0;
   std::abort();
 }
 
-// Of "net::Listener::Accept accept4", "Listener::Accept accept4" is an end, and
-// "Accept accept4", and "accept4".
+// Reports whether `text` is an end of a name: of "net::Listener::Accept
+// accept4", these are "Listener::Accept accept4", "Accept accept4" and
+// "accept4".
 bool IsEndOf(absl::string_view text, absl::string_view name) {
   if (!absl::ConsumeSuffix(&name, text)) return false;
   return name.empty() || name.back() == ':' || name.back() == ' ';
@@ -41,14 +59,14 @@ bool IsEndOf(absl::string_view text, absl::string_view name) {
 
 }  // namespace
 
-// What is scripted for a site, and what happened there. The test process
-// writes the script while the server process runs.
+// Cell is the script of a site, and its counts. The test process writes the
+// script while the server process runs.
 struct SyscallTable::Cell {
   std::atomic<int64_t> calls{0};
   std::atomic<int64_t> failed{0};
   std::atomic<int64_t> elsewhere{0};
   std::atomic<int64_t> number{-1};
-  // The calls from `first` on, before `end`.
+  // The calls from `first` on and before `end` fail.
   std::atomic<int64_t> first{0};
   std::atomic<int64_t> end{0};
   std::atomic<int> error{0};
@@ -77,7 +95,7 @@ void SyscallTable::FindSites(const std::vector<std::string>& namespaces) {
   for (const CallSite& found : FindCallSites(namespaces)) {
     absl::string_view call = found.callee;
     if (!absl::ConsumePrefix(&call, kDiverted)) {
-      // Not those of C++, which are the library's own affair.
+      // Without the functions of C++, which belong to its library.
       if (found.imported && !absl::StartsWith(call, "_Z")) {
         not_diverted_.insert(found.callee);
       }
@@ -95,7 +113,7 @@ void SyscallTable::FindSites(const std::vector<std::string>& namespaces) {
   if (sites_.empty()) {
     GiveUp("no call is diverted; is the test linkstatic = True?");
   }
-  // One of several is told from the others.
+  // Several calls of one function get numbers.
   for (Site& site : sites_) {
     const auto several = count.find(site.name);
     if (several != count.end() && several->second > 1) site.name += " #1";
@@ -156,7 +174,7 @@ int64_t SyscallTable::number(absl::string_view text) const {
 }
 
 bool SyscallTable::Fails(const void* caller, int64_t number) {
-  // `armed` is zero in the test process, whose calls are nobody's business.
+  // `armed` is zero in the test process, whose calls are not counted.
   if (the_table == nullptr || armed == 0) return false;
   return the_table->FailsAt(reinterpret_cast<uintptr_t>(caller), number);
 }

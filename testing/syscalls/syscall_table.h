@@ -1,51 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// SyscallTable: makes any call site of the program under test fail, by name.
-//
-// Who links with this library has the calls of kWrapped() (testing/BUILD lists
-// them) diverted at link time: each asks the table first, and goes on to the C
-// library if that has nothing against it. Production code is the same, and so
-// is the server; there is no ptrace, no privilege, no thread. A call of one
-// process alone is ever failed: the one that called Arm(). Its children inherit
-// the table, and their calls always go on, and are counted apart.
-//
-// A site is one call in the source: the function, what it calls, and which one
-// of several it is, "net::Listener::Listen setsockopt #2". The table lists all
-// there are in the functions that it is made for, whether they are ever run or
-// not: it reads the relocations of its own program, which the linker leaves in.
-// So a test can say that it has failed each of them. That needs a test with
-// `linkstatic = True`, for calls from a shared library are not diverted, and no
-// optimization, for the compiler may make two sites of one or none at all.
-//
-//   Which one?   FaultInjector   at the kernel's door: any program, any build,
-//                                by the number of the system call
-//                SyscallTable    one site and no other, also those which look
-//                                alike to the kernel; several calls of the C
-//                                library (fopen, opendir) that are no system
-//                                calls; costs nothing, works in any sandbox
-//
-// Make it in the test process, before the server process is forked, and one at
-// a time; it must be there for as long as the server process. Sites are
-// scripted and counted in either process. Not for threads.
-//
-// Errors: a text that names no site, or more than one, aborts, with what there
-// is to choose from; so does a program that was not linked as it should be. An
-// errno is a positive number.
-//
-// Example:
-//   TEST_F(ServerTest, LosesNobodyForWantOfDescriptors) {
-//     SyscallTable calls({"brood::net"});
-//     calls.Fail("Listener::Accept accept4", EMFILE, /*first=*/2, /*count=*/3);
-//     TestServer::Setup setup;
-//     setup.before = [&] { calls.Arm(); };
-//     auto server = StartServer(std::move(setup));
-//     for (int client = 1; client <= 5; ++client) {
-//       EXPECT_THAT(ConnectTo(*server).Echo("hello"), IsOk());
-//     }
-//     EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 5u);
-//     EXPECT_EQ(calls.failed("Listener::Accept accept4"), 3);
-//   }
-
 #ifndef BROOD_TESTING_SYSCALLS_SYSCALL_TABLE_H_
 #define BROOD_TESTING_SYSCALLS_SYSCALL_TABLE_H_
 
@@ -60,55 +14,84 @@
 
 namespace brood::testing {
 
+// SyscallTable makes chosen call sites of the server process fail, by name.
+//
+// A site is one call in the source: the function, the function that it calls,
+// and a number if there are several, "net::Listener::Listen setsockopt #2". See
+// syscall_table.cc for how it works and what a test must be linked with.
+//
+// Create one object in the test process, before the server process is forked.
+// Not for threads. Errors: aborts for a text that names no site or several.
+//
+// Example:
+//   TEST_F(ServerTest, ServesEachClientWithoutFreeDescriptors) {
+//     SyscallTable calls({"brood::net"});
+//     calls.Fail("Listener::Accept accept4", EMFILE, /*first=*/2, /*count=*/3);
+//     TestServer::Setup setup;
+//     setup.before = [&] { calls.Arm(); };
+//     auto server = StartServer(std::move(setup));
+//   ... serve five clients and stop ...
+//     EXPECT_EQ(calls.failed("Listener::Accept accept4"), 3);
+//   }
 class SyscallTable {
  public:
+  // The count that stands for all later calls.
   static constexpr int64_t kForGood = std::numeric_limits<int64_t>::max();
 
-  // A call in the source, of the functions of these namespaces.
+  // Site is a call in the source.
   struct Site {
-    std::string name;  // "net::Listener::Accept accept4"
-    std::string call;  // "accept4"
+    // The name: "net::Listener::Accept accept4".
+    std::string name;
+    // The function that is called: "accept4".
+    std::string call;
+    // The return address.
     uintptr_t returns_to;
   };
 
-  // For the sites in functions of `namespaces`, each as "brood::net"; what lies
-  // deeper in them is included.
+  // Lists the sites in functions of `namespaces`, such as "brood::net", and of
+  // namespaces in them. Aborts if the program is not linked in the right way.
   explicit SyscallTable(const std::vector<std::string>& namespaces);
   SyscallTable(const SyscallTable&) = delete;
   SyscallTable& operator=(const SyscallTable&) = delete;
+  // Ends the failures. The server process must have ended.
   ~SyscallTable();
 
-  // In the server process: from now on this is the one that is meant.
+  // Makes the calling process the one whose calls fail. Called in the server
+  // process; the calls of its children do not fail, and are counted separately.
   void Arm();
 
-  // The calls `first` to `first + count - 1` from now on fail with `error` and
-  // do nothing (but close, which closes all the same, as the kernel's does).
-  // `text` is a site's name, or an end of it that no other has.
+  // Makes the calls `first` to `first + count - 1` from now on fail with the
+  // errno `error` and without an effect (except close, which closes all the
+  // same, as that of the kernel does). `text` is the name of a site, or an end
+  // of a name that no other site has. May be called in either process.
   void Fail(absl::string_view text, int error, int64_t first = 1,
             int64_t count = 1);
+  // Makes all calls from now on fail with the errno `error`.
   void FailAlways(absl::string_view text, int error) {
     Fail(text, error, 1, kForGood);
   }
-  // Forgets what was scripted for all of them, and how often they were called.
+  // Ends all failures, and sets all counts to zero.
   void Reset();
 
-  // How many calls there were in the armed process since it was armed, how many
-  // of them were failed, and how many there were in any other process.
+  // Returns how many calls the armed process has made since it was armed.
   int64_t calls(absl::string_view text) const;
+  // Returns how many of these calls have failed.
   int64_t failed(absl::string_view text) const;
+  // Returns how many calls other processes have made.
   int64_t calls_elsewhere(absl::string_view text) const;
-  // The system call that was last made there by syscall(); -1 for none.
+  // Returns the number of the last system call that the site made by syscall();
+  // -1 if there is none.
   int64_t number(absl::string_view text) const;
 
-  // All sites, by name.
+  // Returns all sites, sorted by name.
   const std::vector<Site>& sites() const { return sites_; }
-  // What else is called there that is neither diverted nor part of the program:
-  // functions of shared libraries, by their names in C. A test that means to
-  // fail every system call can see here that none is missing.
+  // Returns the functions of shared libraries, by their names in C, that the
+  // functions of these namespaces call and that cannot fail by this table. A
+  // test can check here that no system call is missing.
   const std::set<std::string>& not_diverted() const { return not_diverted_; }
 
-  // For the diverted calls. Whether the one that returns to `caller` is to
-  // fail; errno says why.
+  // Reports whether the call that returns to `caller` must fail; errno is the
+  // error then. For the diverted calls.
   static bool Fails(const void* caller, int64_t number = -1);
 
  private:
@@ -120,7 +103,7 @@ class SyscallTable {
 
   std::vector<Site> sites_;
   std::set<std::string> not_diverted_;
-  // By the address that they return to: places in sites_ and cells_.
+  // Indices in sites_ and cells_, sorted by the return address.
   std::vector<size_t> by_address_;
   Cell* cells_ = nullptr;  // shared with the children
 };

@@ -15,7 +15,7 @@
 #include "brood/testing/leak_check.h"
 #include "gtest/gtest.h"
 
-// A program under test.
+// The functions under test.
 namespace sample {
 
 // NOLINTNEXTLINE(android-cloexec-dup): the call is made to fail.
@@ -60,7 +60,7 @@ class SyscallTableTest : public LeakCheck {
   SyscallTable table_{{"sample"}};
 };
 
-TEST_F(SyscallTableTest, KnowsEverySiteByNameWhetherItIsRunOrNot) {
+TEST_F(SyscallTableTest, ListsEverySiteByName) {
   std::vector<std::string> names;
   for (const auto& site : table_.sites()) names.push_back(site.name);
   EXPECT_EQ(names, (std::vector<std::string>{
@@ -70,7 +70,7 @@ TEST_F(SyscallTableTest, KnowsEverySiteByNameWhetherItIsRunOrNot) {
                        "sample::Ring eventfd_write", "sample::Self syscall"}));
 }
 
-TEST_F(SyscallTableTest, FailsTheCallsThatWereChosen) {
+TEST_F(SyscallTableTest, FailsTheChosenCalls) {
   table_.Arm();
   table_.Fail("sample::Duplicate dup", EMFILE, /*first=*/2, /*count=*/2);
   for (int call = 1; call <= 4; ++call) {
@@ -93,7 +93,7 @@ TEST_F(SyscallTableTest, FailsTheCallsThatWereChosen) {
   close(sample::Duplicate());
 }
 
-TEST_F(SyscallTableTest, TellsSitesThatLookAlikeApart) {
+TEST_F(SyscallTableTest, DistinguishesSimilarSites) {
   table_.Arm();
   EXPECT_TRUE(sample::IsOpenTwice());
   table_.Fail("fcntl #2", EBADF);
@@ -104,15 +104,15 @@ TEST_F(SyscallTableTest, TellsSitesThatLookAlikeApart) {
   EXPECT_TRUE(sample::IsOpenTwice());
 }
 
-TEST_F(SyscallTableTest, LeavesOtherFunctionsAlone) {
+TEST_F(SyscallTableTest, DoesNotFailOtherFunctions) {
   table_.Arm();
   const int fd = sample::Duplicate();
-  // Whichever lies next to it.
+  // Also not the functions next to it.
   for (const auto& site : table_.sites()) table_.FailAlways(site.name, EIO);
   EXPECT_EQ(elsewhere::CloseToo(fd), 0);
 }
 
-TEST_F(SyscallTableTest, LeavesChildrenAloneAndCountsThemApart) {
+TEST_F(SyscallTableTest, CountsCallsOfChildrenWithoutFailingThem) {
   table_.Arm();
   table_.FailAlways("Self syscall", EPERM);
   EXPECT_LT(sample::Self(), 0);
@@ -126,14 +126,13 @@ TEST_F(SyscallTableTest, LeavesChildrenAloneAndCountsThemApart) {
   EXPECT_EQ(table_.number("Self syscall"), SYS_getpid);
 }
 
-TEST_F(SyscallTableTest, LeavesAProcessAloneThatWasNotArmed) {
+TEST_F(SyscallTableTest, DoesNotFailCallsOfAnUnarmedProcess) {
   table_.FailAlways("Self syscall", EPERM);
   EXPECT_EQ(sample::Self(), getpid());
 }
 
-// What the error says must be true, or the caller would be right to be
-// confused.
-TEST_F(SyscallTableTest, ClosesThoughItSaysThatCloseFailed) {
+// The error must be true, because the caller relies on it.
+TEST_F(SyscallTableTest, ClosesDescriptorWhenCloseFails) {
   table_.Arm();
   const int fd = sample::Duplicate();
   table_.Fail("Close close", EINTR);
@@ -142,7 +141,7 @@ TEST_F(SyscallTableTest, ClosesThoughItSaysThatCloseFailed) {
   EXPECT_LT(fcntl(fd, F_GETFD), 0);
 }
 
-TEST_F(SyscallTableTest, FillsTheCounterThatItSaysIsFull) {
+TEST_F(SyscallTableTest, FillsCounterWhenWriteFailsWithEagain) {
   table_.Arm();
   const int bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   table_.Fail("Ring eventfd_write", EAGAIN);
@@ -152,7 +151,7 @@ TEST_F(SyscallTableTest, FillsTheCounterThatItSaysIsFull) {
   close(bell);
 }
 
-TEST_F(SyscallTableTest, ReapsTheChildThatItSaysIsGone) {
+TEST_F(SyscallTableTest, ReapsChildWhenWaitFailsWithEchild) {
   table_.Arm();
   table_.Fail("Reap wait4", ECHILD);
   const pid_t child = fork();
@@ -160,7 +159,7 @@ TEST_F(SyscallTableTest, ReapsTheChildThatItSaysIsGone) {
     pause();
     _exit(0);
   }
-  EXPECT_EQ(sample::Reap(child), 0) << "one that lives can't have been reaped";
+  EXPECT_EQ(sample::Reap(child), 0) << "a live child cannot have been reaped";
   kill(child, SIGKILL);
   siginfo_t info;
   waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT);
@@ -171,14 +170,14 @@ TEST_F(SyscallTableTest, ReapsTheChildThatItSaysIsGone) {
 
 using SyscallTableDeathTest = SyscallTableTest;
 
-TEST_F(SyscallTableDeathTest, AbortsForANameOfNoneOrOfSeveralWithTheChoice) {
+TEST_F(SyscallTableDeathTest, AbortsForUnknownOrAmbiguousName) {
   EXPECT_DEATH(table_.Fail("lseek", EINVAL), "the name of 0 sites");
   EXPECT_DEATH(table_.Fail("plicate dup", EINVAL), "the name of 0 sites");
   EXPECT_DEATH(table_.Fail("fcntl", EINVAL),
                "the name of 0 sites(.|\n)*IsOpenTwice fcntl #1");
 }
 
-TEST_F(SyscallTableDeathTest, AbortsForASecondOne) {
+TEST_F(SyscallTableDeathTest, AbortsForASecondTable) {
   EXPECT_DEATH(SyscallTable({"sample"}), "there is one already");
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The calls that are replaced (--wrap, see BUILD): each asks the table, and
-// calls the original. A new one needs a line here and its name in BUILD.
+// The diverted calls (--wrap): each calls SyscallTable::Fails(), then the
+// original. A new call needs a line here and its name in the list in BUILD.
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -36,7 +36,7 @@ using brood::testing::SyscallTable;
 
 #define BROOD_CALLER __builtin_return_address(0)
 
-// RESULT NAME(PARAMETERS), which is FAILED if it fails.
+// Defines RESULT NAME(PARAMETERS), which returns FAILED if it fails.
 // NOLINTBEGIN(bugprone-reserved-identifier,bugprone-macro-parentheses)
 #define BROOD_DIVERT(RESULT, NAME, PARAMETERS, ARGUMENTS, FAILED) \
   RESULT __real_##NAME PARAMETERS;                                \
@@ -49,7 +49,7 @@ extern "C" {
 
 // Descriptors.
 
-// The kernel lets go of the descriptor whatever it says.
+// The kernel closes the descriptor even if it returns an error.
 int __real_close(int fd);
 int __wrap_close(int fd) {
   if (!SyscallTable::Fails(BROOD_CALLER)) return __real_close(fd);
@@ -91,7 +91,7 @@ BROOD_DIVERT(int, epoll_wait,
 BROOD_DIVERT(int, eventfd, (unsigned value, int flags), (value, flags), -1)
 BROOD_DIVERT(int, eventfd_read, (int fd, eventfd_t* value), (fd, value), -1)
 
-// EAGAIN says that it is full: so it is.
+// EAGAIN means that the counter is full, so this fills it.
 int __real_eventfd_write(int fd, eventfd_t value);
 int __wrap_eventfd_write(int fd, eventfd_t value) {
   if (!SyscallTable::Fails(BROOD_CALLER))
@@ -155,7 +155,7 @@ BROOD_DIVERT(int, fstatat,
              (fd, path, into, flags), -1)
 BROOD_DIVERT(int, fstatfs, (int fd, struct statfs* into), (fd, into), -1)
 
-// ENOENT says that the file is gone: so it is.
+// ENOENT means that the file is gone, so this removes it.
 int __real_unlink(const char* path);
 int __wrap_unlink(const char* path) {
   if (!SyscallTable::Fails(BROOD_CALLER)) return __real_unlink(path);
@@ -199,7 +199,7 @@ int __wrap_fclose(FILE* file) {
   return EOF;
 }
 
-// fscanf, by the names that it has in one C library and another.
+// fscanf, by its names in different C libraries.
 int __wrap___isoc99_fscanf(FILE* file, const char* format, ...) {
   if (SyscallTable::Fails(BROOD_CALLER)) return EOF;
   va_list rest;
@@ -280,8 +280,8 @@ void* __wrap_mremap(void* at, size_t size, size_t new_size, int flags, ...) {
 
 // Processes, signals, time.
 
-// ECHILD says that somebody else has reaped the child: so somebody does. One
-// that lives nobody can have reaped, and is none to be failed for.
+// Reports whether the child has ended. ECHILD means that another wait has
+// reaped it, so the calls below reap it, and do not fail for a live child.
 bool HasEnded(pid_t pid) {
   siginfo_t info = {};
   return waitid(pid == -1 ? P_ALL : P_PID, static_cast<id_t>(pid), &info,
@@ -331,7 +331,7 @@ BROOD_DIVERT(int, getitimer, (int which, itimerval* value), (which, value), -1)
 BROOD_DIVERT(int, on_exit, (void (*function)(int, void*), void* argument),
              (function, argument), -1)
 
-// Comes back twice, as a clone does.
+// Returns twice, as a clone does.
 BROOD_DIVERT(pid_t, _Fork, (), (), -1)
 
 int __real_prctl(int what, ...);
@@ -358,7 +358,7 @@ long __wrap_ptrace(unsigned what, ...) {
   return __real_ptrace(static_cast<__ptrace_request>(what), pid, at, data);
 }
 
-// These give the error, and leave errno alone.
+// These return the error, and do not change errno.
 BROOD_DIVERT(int, posix_spawnattr_init, (posix_spawnattr_t * attributes),
              (attributes), errno)
 BROOD_DIVERT(int, posix_spawn_file_actions_init,
@@ -381,10 +381,10 @@ int __wrap_posix_spawn(pid_t* pid, const char* path,
   return __real_posix_spawn(pid, path, actions, attributes, argv, environment);
 }
 
-// All others, by number. A clone comes back twice: from the C library's own,
-// once in each process. As the C library does, this takes six arguments,
-// however many were given: those that were not are whatever lies there, which
-// a sanitizer must not be asked about.
+// All other system calls, by number. A clone returns twice from the original,
+// once in each process. Like the C library, this always reads six arguments:
+// those that the caller did not pass are undefined, and a sanitizer must not
+// check them.
 long __real_syscall(long number, ...);
 __attribute__((no_sanitize("address"))) long __wrap_syscall(long number, ...) {
   va_list rest;

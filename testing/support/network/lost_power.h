@@ -8,8 +8,8 @@
 
 namespace brood::testing {
 
-// Drops every segment that comes to the TCP socket `fd` from now on: to its
-// peer it is a machine that has lost its power. Returns 0, or -1 with errno.
+// Drops every segment that arrives at the TCP socket `fd` from now on: for its
+// peer, this machine has lost its power. Returns 0, or -1 with errno.
 inline int LosePower(int fd) {
   sock_filter drop[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
   const sock_fprog program = {1, drop};

@@ -45,7 +45,8 @@ bool EnterNewNetwork() {
   return is_up;
 }
 
-// Makes the sockets and writes their numbers to `pipe`. Returns 0 or an errno.
+// Creates the sockets and writes their numbers to `pipe`. Returns 0 or an
+// errno.
 int MakeSockets(int count, int port, int pipe) {
   if (!EnterNewNetwork()) return errno;
   const sockaddr_in address = Loopback(port);
@@ -65,7 +66,7 @@ int MakeSockets(int count, int port, int pipe) {
 
 }  // namespace
 
-// The sockets are made by a process that shares the descriptors of this one.
+// A process that shares the descriptors of this one creates the sockets.
 absl::StatusOr<OtherNetwork> OtherNetwork::Create(int count, int port) {
   int numbers[2];
   if (pipe2(numbers, O_CLOEXEC) < 0) return absl::ErrnoToStatus(errno, "pipe2");

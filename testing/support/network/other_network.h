@@ -10,29 +10,31 @@
 
 namespace brood::testing {
 
-// OtherNetwork is a TCP listener in a network namespace other than that of the
-// test, and clients that are there too, as when a service manager passes its
-// listener to a service with a network of its own.
+// OtherNetwork is a TCP listener, and clients, in another network namespace
+// than that of the test. This is the case of a service manager that passes its
+// listener to a service with its own network.
 //
-// The sockets keep the namespace alive. A value that is moved; for tests, in
-// the test process.
+// The sockets keep the namespace alive. A resource of the test process: it is
+// moved, never copied.
 //
-// Errors: Create() returns what is missing where namespaces cannot be had: a
-// reason to skip a test.
+// Errors: where namespaces are not available, Create() returns the reason, for
+// skipping a test.
 //
 // Example:
 //   absl::StatusOr<OtherNetwork> other = OtherNetwork::Create(/*clients=*/1);
 //   if (!other.ok()) GTEST_SKIP() << other.status();
 //   connect(other->clients[0].fd(), ...);
 struct OtherNetwork {
-  // Returns a listener on 127.0.0.1, with `port` or a free one, and `count` TCP
-  // sockets that are not connected.
+  // Returns a listener on 127.0.0.1, with `port` or a free one, and `count`
+  // unconnected TCP sockets.
   static absl::StatusOr<OtherNetwork> Create(int count, int port = 0);
 
   // Connects one of `clients` to the listener and returns it.
   net::Socket Connect();
 
+  // The listener.
   net::Socket listener;
+  // The sockets that are not connected yet.
   std::vector<net::Socket> clients;
 };
 

@@ -9,11 +9,11 @@
 
 namespace brood::testing {
 
-// Tracer is a process that traces others and waits for none: what it traces
-// cannot be reaped by its parent when it has died.
+// Tracer is a process that traces other processes and waits for none of them,
+// so that their parent cannot reap them when they have died.
 //
-// Lives in the test process, whose child the tracer is. Its destructor lets all
-// go. Errors: a process that it cannot trace fails the test.
+// Lives in the test process, whose child the tracer is. Errors: a process that
+// cannot be traced fails the test.
 //
 // Example:
 //   Tracer tracer({child});
@@ -26,14 +26,16 @@ class Tracer {
   explicit Tracer(const std::vector<pid_t>& tids);
   Tracer(const Tracer&) = delete;
   Tracer& operator=(const Tracer&) = delete;
+  // Ends the tracer.
   ~Tracer() { LetGo(); }
 
-  // Ends the tracer, and returns when it has ended.
+  // Ends the tracer, and returns when it has ended: the processes are then not
+  // traced any more.
   void LetGo();
   // Returns the pid of the tracer; 0 when it has ended.
   pid_t pid() const { return pid_; }
 
-  // Waits until every thread of `pid` has ended, though it cannot be reaped.
+  // Waits until every thread of `pid` has ended; the process cannot be reaped.
   static void AwaitDeath(pid_t pid);
 
  private:
