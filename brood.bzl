@@ -63,13 +63,13 @@ TESTING_PACKAGES = [
     "testing/upgrades",
 ]
 
-# Warnings that an embedder may have on. -Wpedantic is told what is not ours only by
-# Bazel 5 and later (see .bazelrc); this function came with Bazel 6.
+# Warnings that an embedder may have enabled. -Wpedantic ignores headers of dependencies
+# only with Bazel 5 or later (see .bazelrc); this function exists since Bazel 6.
 _STRICT = ["-Wall", "-Wextra", "-Wshadow"] + (
     ["-Wpedantic"] if hasattr(native, "package_relative_label") else []
 )
 
-# Symbols of Bazel's own from 4 to 8; the rules_cc of Bazel 4 has none to load.
+# Symbols of Bazel 4 to 8; the rules_cc of Bazel 4 does not have them.
 _CcInfo = CcInfo  # buildifier: disable=native-cc-info
 _cc_common = cc_common  # buildifier: disable=native-cc-common
 
@@ -87,10 +87,10 @@ def _link_only_impl(ctx):
         coverage_common.instrumented_files_info(ctx, dependency_attributes = ["deps"]),
     ]
 
-# Libraries that are linked into what depends on this target, and whose headers cannot
-# be included there: visibility alone does not prevent that, because the headers of
-# all transitive dependencies are there when a source is compiled. (Bazel 6 has
-# implementation_deps for this; Bazel 4 has not.)
+# Libraries that are linked into the targets that depend on this one, and whose headers
+# cannot be included there. Visibility alone does not prevent that, because the headers of
+# all transitive dependencies are available when a source is compiled. (Bazel 6 has
+# implementation_deps for this; Bazel 4 does not.)
 link_only = rule(
     implementation = _link_only_impl,
     attrs = {"deps": attr.label_list(providers = [_CcInfo])},
@@ -99,28 +99,28 @@ link_only = rule(
 def brood_library(name, hdrs, srcs = [], deps = [], private_deps = [], **kwargs):
     """A cc_library whose headers are included as "brood/PACKAGE/x.h".
 
-    An embedder's tree may well have a net/listener.h or a server/options.h of
-    its own; with the prefix the two can never be taken for one another.
+    The tree of an embedder may also have a net/listener.h or a server/options.h;
+    the prefix keeps the two apart.
 
-    A dependency that is forgotten, because another one brings the header, is an error
-    where the toolchain can tell: with clang, and not with GCC.
+    With clang, a missing dependency is an error, also if another dependency brings
+    the header. GCC cannot detect that.
 
     Each header is also compiled alone, twice in a row, and with the warnings of a
     strict embedder: NAME_alone is built with //... and by no other target.
 
-    With private_deps, what depends on NAME cannot include a header of theirs. The
-    sources are then compiled in NAME_implementation, which NAME only links.
+    With private_deps, a target that depends on NAME cannot include their headers.
+    The sources are then compiled in NAME_implementation, which NAME only links.
 
     Args:
-      name: the target's name, which is the header's.
+      name: the name of the target, which is that of the header.
       hdrs: its headers, files of this package.
       srcs: its sources.
-      deps: what the headers include, and the sources may.
-      private_deps: what only the sources include.
-      **kwargs: what else a cc_library takes.
+      deps: the libraries that the headers, and possibly the sources, include.
+      private_deps: the libraries that only the sources include.
+      **kwargs: other arguments of cc_library.
     """
     common = {
-        # An include of what is not among the dependencies is an error.
+        # An include of a header of another target than the dependencies is an error.
         "features": ["layering_check"],
         "include_prefix": "brood/" + native.package_name(),
         "strip_include_prefix": "/" + native.package_name(),
@@ -171,11 +171,11 @@ def brood_library(name, hdrs, srcs = [], deps = [], private_deps = [], **kwargs)
     )
 
 def brood_fuzz_test(name, srcs, corpus, deps, **kwargs):
-    """A test of what holds for every input, and a fuzzer that looks for the exception.
+    """A test that checks a property for each input, and a fuzzer for more inputs.
 
-    The sources define LLVMFuzzerTestOneInput. Ordinarily this is a test that gives it
-    each file of the corpus. With --config=fuzz (tools/lane fuzz) it is a libFuzzer
-    program that begins with these files, and goes on for as long as its arguments say:
+    The sources define LLVMFuzzerTestOneInput. By default this is a test that calls it
+    with each file of the corpus. With --config=fuzz (tools/lane fuzz) it is a libFuzzer
+    program that begins with these files, and runs as long as its arguments say:
 
         tools/lane fuzz -- test //net:endpoint_fuzz_test --test_arg=-max_total_time=60
 
@@ -183,11 +183,11 @@ def brood_fuzz_test(name, srcs, corpus, deps, **kwargs):
     named regression_..., and fix the code.
 
     Args:
-      name: the test's name.
+      name: the name of the test.
       srcs: its sources.
       corpus: files, at least one.
-      deps: what the sources include.
-      **kwargs: what else a cc_test takes.
+      deps: the libraries that the sources include.
+      **kwargs: other arguments of cc_test.
     """
     fuzzing = str(Label("//:fuzzing"))
     files = ["$(rootpath %s)" % file for file in corpus]
@@ -215,8 +215,8 @@ def brood_fuzz_test(name, srcs, corpus, deps, **kwargs):
 def brood_file_list(name):
     """The files of a package, for //testing/rules.
 
-    Those that lie directly in its folder, and in the folder "topics", which has the
-    parts of a source that is too long.
+    These are the files directly in its folder, and in the folder "topics", which has
+    the parts of a long source.
 
     Args:
       name: "files", where the test looks for it.
@@ -228,15 +228,15 @@ def brood_file_list(name):
     )
 
 def brood_source_lists(name, not_linked = []):
-    """The sources of a package, for the tests that look at each of them.
+    """The sources of a package, for the tests that check each of them.
 
-    By glob, for none must be forgotten. NAME is what //testing/rules reads;
-    linked_NAME is what a server is made of, and //testing knows that it has
-    looked at each.
+    By glob, so that no source is forgotten. //testing/rules reads NAME. linked_NAME
+    has the sources of a server, and //testing/syscalls checks that its program
+    contains each of them.
 
     Args:
       name: "sources", where the tests look for it.
-      not_linked: sources that are no part of a server.
+      not_linked: sources that are not part of a server.
     """
     native.filegroup(
         name = name,

@@ -3,7 +3,7 @@
 
 load("@bazel_tools//tools/build_defs/repo:utils.bzl", "maybe")
 
-# The variable by which tools/bazel names the directory of what Debian has.
+# The variable with which tools/bazel passes the directory of Debian's repositories.
 _DEBIAN = "BROOD_DEBIAN"
 
 def _archive_impl(ctx):
@@ -18,14 +18,14 @@ def _archive_impl(ctx):
             url = ctx.attr.urls,
         )
     else:
-        fail(("%s: this Bazel has no version, so it is taken for Debian's. " % ctx.name) +
+        fail(("%s: this Bazel has no version, and is treated as Debian's. " % ctx.name) +
              "Call Brood's tools/bazel, or declare %s before brood_dependencies()." % ctx.name)
     if not ctx.path("WORKSPACE").exists:
         ctx.file("WORKSPACE", "workspace(name = \"%s\")\n" % ctx.name)
 
-# A repository that is an archive, or, under tools/bazel on Debian 12, what Debian has of
-# it. It is a rule, and not --override_repository, which would also replace a repository
-# that a WORKSPACE declares itself.
+# A repository that is an archive or, under tools/bazel on Debian 12, a package of Debian.
+# It is a rule because --override_repository would also replace a repository that a
+# WORKSPACE declares itself.
 _archive = repository_rule(
     implementation = _archive_impl,
     attrs = {
@@ -36,7 +36,8 @@ _archive = repository_rule(
     environ = [_DEBIAN],
 )
 
-# What each Bazel brings itself, and Debian's does not bring but in packages of their own.
+# The repositories that a released Bazel contains, and that Debian has as separate
+# packages.
 _OF_BAZEL = [
     "platforms",
     "rules_cc",
@@ -44,12 +45,12 @@ _OF_BAZEL = [
 ]
 
 def brood_dependencies():
-    """Declares what Brood depends on, pinned, but for what is declared already.
+    """Declares the dependencies of Brood, pinned, unless they are declared already.
 
-    So a WORKSPACE that has an abseil of its own keeps it. A Bazel without modules
+    So a WORKSPACE that declares its own abseil keeps it. A Bazel without modules
     fetches these archives: up to 6, or 7 and 8 with --noenable_bzlmod
-    --enable_workspace. MODULE.bazel is for the others, and on Debian 12 tools/bazel
-    shows Bazel 4 the Debian source packages instead.
+    --enable_workspace. Other versions use MODULE.bazel, and on Debian 12 tools/bazel
+    makes Bazel 4 use the Debian source packages instead.
 
     Brood compiles with any abseil from 20220623 to 20260526. This one is the
     newest that needs no rules beyond those inside Bazel 7, so that nothing else
@@ -77,12 +78,12 @@ def brood_dependencies():
         urls = ["https://github.com/gflags/gflags/archive/refs/tags/v2.2.2.tar.gz"],
     )
 
-    # A Bazel that was released has a version.
+    # Only a released Bazel has a version.
     if not native.bazel_version:
         for name in _OF_BAZEL:
             maybe(_archive, name = name)
 
-    # Only abseil asks for it.
+    # Only abseil depends on it.
     maybe(
         _archive,
         name = "bazel_skylib",
@@ -93,7 +94,7 @@ def brood_dependencies():
         ],
     )
 
-    # Only our own tests ask for it.
+    # Only the tests of Brood depend on it.
     maybe(
         _archive,
         name = "rules_shell",

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Reads docs/decisions/README.md and then the pages beside it, and prints the README with
-# the list of decisions that the pages have: in its order of pages, new ones at the end.
-# Fails, and says why, if a page or a decision has not the form that the README asks for:
+# the list of the decisions in the pages: in its order of pages, new pages at the end.
+# Fails, with the reason, if a page or a decision does not have the form that the README
+# describes:
 #
 #   # Decisions: topic
 #   ## A decision

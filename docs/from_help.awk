@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# Reads what `server --help` prints, and writes the flags in another form:
+# Reads the output of `server --help`, and writes the flags in another form:
 #
 #   awk -v form=tables -f from_help.awk          for docs/flags.md
 #   awk -v form=man -v version=0.2.0 -f ...      the man page brood-server(8)
@@ -19,8 +19,8 @@ function cell(text) {
   return text
 }
 
-# Returns `text` as roff prints it: a backslash, a dash, and a dot or a quote at the
-# beginning of a line would mean something else.
+# Returns `text` escaped for roff, in which a backslash, a dash, and a dot or a quote at
+# the beginning of a line have a special meaning.
 function roff(text) {
   gsub(/\\/, "\\e", text)
   gsub(/-/, "\\-", text)
@@ -61,7 +61,7 @@ BEGIN {
   }
 }
 
-# What comes before the flags: a line of usage, and a paragraph.
+# The text before the flags: a line of usage, and a paragraph.
 part == "" && /^usage:/ { next }
 part == "" && /^Examples$/ {
   part = "Examples"
@@ -107,7 +107,7 @@ part == "flags" && /^      / {
   text = (text == "" ? $0 : text " " $0)
   next
 }
-# "  SIGTERM, SIGINT   text", and lines that go on below the text.
+# "  SIGTERM, SIGINT   text", and the lines that continue the text.
 part == "Signals" && form == "man" && /^  SIG/ {
   split($0, halves, /   +/)
   print ".TP\n.B " roff(substr($0, 3, index($0, halves[2]) - 3))

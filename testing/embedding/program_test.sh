@@ -3,8 +3,8 @@
 #
 # program_test.sh QUESTION ANSWER PROGRAM ARGUMENTS...
 #
-# The program says where it listens, gives one client the answer (a pattern) to its
-# question (which may be none), and ends with 0 when it is told to stop.
+# Checks that the program prints where it listens, sends one client the ANSWER (a pattern)
+# to its QUESTION (which may be empty), and exits with 0 after SIGTERM.
 
 set -euo pipefail
 

@@ -3,11 +3,11 @@
 #
 # readme_test.sh README
 #
-# Each block of code in the README that comes after a line
+# Checks that each block of code in the README after a line
 #
 #   <!-- testing/embedding/FILE -->
 #
-# stands in that file as it is; and if that is a source, the block is all of it but its
+# is a part of that file; and if that is a source, the block is all of it except the
 # licence.
 
 set -euo pipefail
@@ -24,7 +24,7 @@ while IFS= read -r line; do
     content="$(<"${file}")"$'\n'
     content=$'\n'"${content#$'// SPDX-License-Identifier: Apache-2.0\n\n'}"
     if [[ ${content} != *$'\n'"${block}"* || (${file} == *.cc && ${content} != $'\n'"${block}") ]]; then
-      echo "the README shows a ${file} that is not the one here" >&2
+      echo "the README shows another text than ${file}" >&2
       exit 1
     fi
     checked+=("${file}")

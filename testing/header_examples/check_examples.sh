@@ -3,7 +3,7 @@
 #
 # check_examples.sh [--also=HEADER]... FILE...
 #
-# That every public header has an example, and that every example is compiled.
+# Checks that every public header has an example, and that every example is compiled.
 #
 # The files, in any order, are BUILD files (which say what is public), headers,
 # and the sources that hold the examples, each between the lines
@@ -12,18 +12,18 @@
 #   // End of the example.
 #
 # An example is the indented part of the comment below a line that begins with
-# "// Example", in the header. It must be there word for word; only white space
-# is no matter. A line of it that begins with "..." stands for something left
-# out. A public header that is not among the files is an error too. A header that
-# is given by --also= is held to the same, though it is private.
+# "// Example", in the header. The source must contain it word for word, except for
+# white space. A line of it that begins with "..." stands for omitted code. A public
+# header that is not among the files is an error too. A header that is given by
+# --also= is checked in the same way, although it is private.
 
 set -euo pipefail
 
 # shellcheck source=testing/header_examples/public_headers.sh
 source "${BASH_SOURCE[0]%/*}/public_headers.sh"
 
-# The example in the header "$1", without white space, a line for each of its
-# parts between "..." lines.
+# Prints the example in the header "$1", without white space, a line for each of
+# its parts between "..." lines.
 example_in() {
   local line part='' in_example=0
   while IFS= read -r line; do
@@ -44,7 +44,7 @@ example_in() {
   echo "${part}"
 }
 
-# What stands, in the sources, for the example of the header "$1".
+# Prints the copy in the sources of the example of the header "$1".
 compiled_for() {
   local line source in_example=0
   for source in "${sources[@]}"; do

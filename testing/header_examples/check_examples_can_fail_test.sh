@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# check_examples_can_fail_test.sh CHECK: that the check of examples finds what it
-# is for, in a tree made for the purpose.
+# check_examples_can_fail_test.sh CHECK: tests that the check of examples finds each
+# kind of error, in a tree of its own.
 
 set -euo pipefail
 
@@ -43,8 +43,8 @@ source='int main() {
 
 also=()
 
-# expect VERDICT WORDS: the check of what is in the variables passes or fails,
-# and says so.
+# expect VERDICT WORDS: the check of the files in the variables passes or fails,
+# and prints WORDS.
 expect() {
   local verdict=fails said
   printf '%s\n' "${build}" >room/BUILD
@@ -60,7 +60,7 @@ expect() {
   fi
 }
 
-# The tree as it is, and then with one thing changed, in each function.
+# The tree as it is; each function below then changes one property of it.
 expect passes '1 public headers'
 
 example_changes() {
@@ -93,7 +93,7 @@ example_is_elsewhere() {
 }
 example_is_elsewhere
 
-# However the list of its headers is written, and whether they are there.
+# In each form of the list of headers, whether the headers exist or not.
 library_becomes_public() {
   local build="${build/\[\"hidden.h\"\]/[
         \"hidden.h\",

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 #
-# To be sourced: public_headers BUILD prints the public headers of the package
-# whose BUILD file this is, as FOLDER/NAME.h, a line each.
+# To be sourced. public_headers BUILD: prints the public headers of the package
+# with this BUILD file, as FOLDER/NAME.h, a line each.
 
 public_headers() {
   local folder="${1%/BUILD}" line rest by_default=0 public=0 in_headers=0 headers=()

@@ -18,7 +18,7 @@ def _header_list_impl(ctx):
         runfiles = ctx.runfiles([written], transitive_files = headers),
     )]
 
-# NAME.txt has a line for each header in the compilation context of a source that
+# Writes NAME.txt with a line for each header in the compilation context of a source that
 # depends on `deps`. The headers themselves are runfiles.
 header_list = rule(
     implementation = _header_list_impl,

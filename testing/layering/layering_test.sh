@@ -3,8 +3,8 @@
 #
 # layering_test.sh --nothing FILE... --path FILE...
 #
-# The queries whose results come after --nothing found no path, and those after
-# --path found one.
+# Checks that the queries whose results come after --nothing found no path, and that those
+# after --path found one.
 
 set -euo pipefail
 
@@ -24,14 +24,14 @@ for argument in "$@"; do
   case "${wanted}" in
     --nothing)
       if [[ -n ${found} ]]; then
-        echo "${argument##*/} must not be, and goes by:" >&2
+        echo "${argument##*/} is a forbidden dependency, with the path:" >&2
         echo "${found}" >&2
         failed=1
       fi
       ;;
     --path)
       if [[ -z ${found} ]]; then
-        echo "${argument##*/} is not found: the queries see nothing" >&2
+        echo "${argument##*/} was not found: the queries cover no target" >&2
         failed=1
       fi
       ;;

@@ -27,8 +27,8 @@ _BELOW_SUPERVISOR = [
     "vocabulary",
 ]
 
-# For each part, the parts to which a path may go. Beside each other on one level
-# are only those that are named here.
+# For each part, the parts on which it may depend, directly or not. Parts on one level may
+# depend on each other only as listed here.
 _MAY_GO_TO = {
     "main": ["command_line", "facade", "supervisor"] + _BELOW_SUPERVISOR,
     "command_line": ["facade", "supervisor"] + _BELOW_SUPERVISOR,
@@ -48,8 +48,8 @@ _MAY_GO_TO = {
     "vocabulary": [],
 }
 
-# Edges that must be found: without one of these a part would have no targets, and
-# nothing would be proved of it.
+# Dependencies that must be found: without them a part would have no targets, and the
+# queries would prove nothing about it.
 _MUST_GO_TO = [
     ("main", "command_line"),
     ("main", "facade"),

@@ -3,10 +3,10 @@
 #
 # public_surface.sh HEADERS HEADER LIMIT FILE...
 #
-# Checks what an embedder sees of Brood. HEADERS is a file with the path of each header
-# that can be included: those of Brood must be public according to the BUILD files among
-# the FILEs. HEADER is one of them: at most LIMIT headers of Brood are behind it (itself
-# included), all of them are in HEADERS, and they are printed.
+# Checks the headers of Brood that an embedder can include. HEADERS is a file with their
+# paths: the headers of Brood must be public according to the BUILD files among the FILEs.
+# HEADER is one of them: it includes at most LIMIT headers of Brood, directly or not and
+# with itself, all of them are in HEADERS, and they are printed.
 
 set -euo pipefail
 
@@ -29,7 +29,7 @@ for build in "$@"; do
   done < <(public_headers "${build}")
 done
 
-# A header of Brood's is there twice: as a file of its package, and below its prefix.
+# A header of Brood is listed twice: as a file of its package, and below its prefix.
 can_include=' '
 while IFS= read -r path; do
   case "${path}" in

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# public_surface_can_fail_test.sh CHECK HEADERS MORE_HEADERS FILE...: that the check of
-# the public surface finds a private header, and one header too many.
+# public_surface_can_fail_test.sh CHECK HEADERS MORE_HEADERS FILE...: tests that the check
+# of the public surface finds a private header, and one header too many.
 
 set -euo pipefail
 
@@ -10,7 +10,7 @@ check="$1" headers="$2" more="$3"
 shift 3
 failed=0
 
-# expect VERDICT WORDS ARGUMENTS...: the check passes or fails, and says so.
+# expect VERDICT WORDS ARGUMENTS...: the check passes or fails, and prints WORDS.
 expect() {
   local wanted="$1" words="$2" verdict=fails said
   shift 2

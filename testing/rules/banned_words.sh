@@ -3,12 +3,11 @@
 #
 # To be sourced.
 #
-# banned_words GLOSSARY: prints what stands in the third columns of the
-# glossary's tables, but for what is in parentheses, one term a line, in lower case and
-# without punctuation.
+# banned_words GLOSSARY: prints the terms in the third columns of the tables of the
+# glossary, except those in parentheses, one a line, in lower case and without punctuation.
 #
-# allowed_phrases GLOSSARY: prints, in the same form, what the paragraph that begins with
-# "The user of the system" has between backticks: phrases in which a term is allowed.
+# allowed_phrases GLOSSARY: prints, in the same form, the phrases between backticks in the
+# paragraph that begins with "The user of the system": a term is allowed in them.
 
 banned_words() {
   awk -F' *\\| *' '

@@ -3,10 +3,10 @@
 #
 # class_comments.sh NOT_YET FILE...
 #
-# In each FILE that is a header, each class, struct and enum of a namespace has its
-# comment directly above it, of at most 20 lines, and no comment stands before the include
-# guard but the licence: an editor shows what stands above the class. NOT_YET lists the
-# headers that are not in this form yet, one path a line; what follows # is a comment.
+# Checks that in each FILE that is a header, each class, struct and enum of a namespace has
+# a comment of at most 20 lines directly above it, where an editor finds it; and that the
+# only comment before the include guard is the licence. NOT_YET lists the headers that are
+# not in this form yet, one path a line; # begins a comment.
 
 set -euo pipefail
 
@@ -41,7 +41,7 @@ awk -v not_yet="${not_yet}" -v most=20 '
   }
   !guarded && /^\/\// { banner++ }
   /^\/\// { above++; next }
-  # What may stand between the comment and the class.
+  # This line may be between the comment and the class.
   /^template <.*>$/ { next }
   /^(class|struct|enum class|enum) / && (/{/ || !/;[ \t]*(\/\/.*)?$/) {
     name = $0

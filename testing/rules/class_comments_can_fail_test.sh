@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# class_comments_can_fail_test.sh CHECK: that the check of the comments of classes finds
-# what it is for.
+# class_comments_can_fail_test.sh CHECK: tests that the check of the comments of classes
+# finds each error.
 
 set -euo pipefail
 
@@ -11,7 +11,8 @@ cd "${TEST_TMPDIR}"
 : >not_yet
 failed=0
 
-# expect VERDICT WORDS TEXT: of a header that has this below its include guard.
+# expect VERDICT WORDS TEXT: the check passes or fails, and prints WORDS, for a header that
+# has TEXT below its include guard.
 expect() {
   local wanted="$1" words="$2" verdict=fails said
   printf '%b' "${before-}#ifndef X_H_\n#define X_H_\n\n$3\n#endif  // X_H_\n" >x.h

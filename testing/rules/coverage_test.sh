@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# coverage_test.sh COVERAGE FILE...: that each test and each target that the table of
-# faults names is in one of the files.
+# coverage_test.sh COVERAGE FILE...: checks that each test and each target in the table of
+# faults exists in one of the files.
 
 set -euo pipefail
 

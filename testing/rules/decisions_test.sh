@@ -3,8 +3,8 @@
 #
 # decisions_test.sh INDEX_SCRIPT FILE...
 #
-# Each decision in the FILEs of docs/decisions has the form that the README there asks
-# for, and is in the list of that README; and the script that says so can fail.
+# Checks that each decision in the FILEs of docs/decisions has the form that the README
+# there describes, and is in the list of that README; and that INDEX_SCRIPT finds errors.
 
 set -euo pipefail
 
@@ -22,7 +22,7 @@ if ! awk -f "${script}" "${readme}" "${pages[@]}" | diff "${readme}" - >&2; then
   failed=1
 fi
 
-# refused WORDS PAGE: the script says so of a page.
+# refused WORDS PAGE: the script fails for this page, and prints WORDS.
 refused() {
   local said
   printf '%b' "$2" >"${TEST_TMPDIR}/page.md"
@@ -35,7 +35,7 @@ refused() {
     failed=1
   fi
 }
-# accepted PAGE
+# accepted PAGE: the script passes for this page.
 accepted() {
   refused 'passes: ' "$1"
 }

@@ -3,10 +3,10 @@
 #
 # language.sh GLOSSARY NOT_YET FILE...
 #
-# No line and no path of the FILEs has a term of the third column of the GLOSSARY: in
-# whatever case, inside of an identifier of either style, and across the end
-# of a line. NOT_YET lists the files that are not in that form yet, one path a line;
-# what follows # is a comment.
+# Checks that no line and no path of the FILEs contains a term of the third column of the
+# GLOSSARY: in any case, inside of identifiers of either style, and across the end of a
+# line. NOT_YET lists the files that are not in that form yet, one path a line; # begins a
+# comment.
 
 set -euo pipefail
 
@@ -20,7 +20,7 @@ banned="$(banned_words "${glossary}" | paste -sd '|')"
 allowed="$(allowed_phrases "${glossary}" | paste -sd '|')"
 (($# > 0)) || { echo 'no file was given' >&2; exit 1; }
 
-# PATH<tab>LINE<tab>TEXT, the path itself being line 0.
+# Prints PATH<tab>LINE<tab>TEXT; line 0 is the path itself.
 awk '
   FNR == 1 {
     path = FILENAME
@@ -37,13 +37,13 @@ awk '
         if (path != "") excused[path] = 1
       }
     }
-    # The words of a text, with one blank around each.
+    # Returns the words of a text, with one blank around each.
     function words(text) {
       text = tolower(text)
       gsub(/[^a-z0-9]+/, " ", text)
       gsub(/^ +| +$/, "", text)
       text = " " text " "
-      # A phrase in which a term is allowed is no text.
+      # Removes the phrases in which a term is allowed.
       while (allowed != "" && match(text, " (" allowed ") ")) {
         text = substr(text, 1, RSTART) "_ " substr(text, RSTART + RLENGTH)
       }

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# language_can_fail_test.sh CHECK BANNED_WORDS: that the check of the language finds what
-# it is for, with a glossary made for the purpose.
+# language_can_fail_test.sh CHECK BANNED_WORDS: tests that the check of the language finds
+# each kind of error, with a glossary of its own.
 
 set -euo pipefail
 
@@ -27,7 +27,7 @@ END
 : >not_yet
 mkdir -p kBad some
 
-# expect VERDICT WORDS TEXT [FILE]: the check passes or fails for that text, and says so.
+# expect VERDICT WORDS TEXT [FILE]: the check passes or fails for TEXT, and prints WORDS.
 expect() {
   local wanted="$1" words="$2" verdict=fails said file="${4-some/file.cc}"
   printf '%b' "$3" >"${file}"
@@ -55,11 +55,11 @@ expect fails '"great book"' 'class GreatBook;\n'
 expect fails '"great book"' '#include "great_book.h"\n'
 expect fails 'some/file.cc:2: "great book"' '// This is a great\n// book, is it not?\n'
 expect fails 'some/overlord.cc:0: "overlord"' 'int x;\n' some/overlord.cc
-# What the glossary allows.
+# Phrases that the glossary allows.
 expect passes '1 files' 'the user overlord, as in kOverlord and kOverlord\n'
 expect fails '"overlord"' 'the user overlord and an overlord\n'
 expect fails '"overlord"' 'mOverlord\n'
-# A file that is excused is counted; one that no longer needs it is named.
+# An excused file is counted; a file that need not be excused any more is named.
 echo 'some/file.cc  # later' >not_yet
 expect passes '1 of them are not in this form yet, 1 lines' 'overlord\n'
 expect passes 'not needed any more: some/file.cc' 'supervisor\n'

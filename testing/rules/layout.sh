@@ -3,14 +3,14 @@
 #
 # layout.sh [--longer=FILE]... [--fuller=FOLDER]... FILE...
 #
-# Checks the map of the tree: the FILEs are those of its packages.
+# Checks the layout of the tree: the FILEs are those of its packages.
 #
-#   No source and no BUILD file has more than 400 lines, but for --longer.
-#   No folder has more than 25 sources that are not tests, but for --fuller.
-#   What lies directly in net/, proc/, server/ or testing/ is for others; what is in a
-#   sub-folder is the package's own. So the headers of a public target lie directly in
-#   the folder, and no target of a sub-folder is public: but for testing, whose macros
-#   may bring an embedder a target that has no header.
+#   No source and no BUILD file has more than 400 lines, except --longer.
+#   No folder has more than 25 sources that are not tests, except --fuller.
+#   A file directly in net/, proc/, server/ or testing/ may be public; a file in a
+#   sub-folder belongs to that package alone. So the headers of a public target are
+#   directly in the folder, and no target of a sub-folder is public. Exception: in testing,
+#   macros may need a public target without a header.
 
 set -euo pipefail
 
@@ -25,7 +25,7 @@ complain() {
   failed=1
 }
 
-# Whether "$1" is code; a list or a text has no limit.
+# Reports whether "$1" is code; a list or a text has no limit.
 is_source() {
   case "$1" in
     *.cc | *.h | *.sh | *.bzl | *.py | *.pl | *.java) true ;;

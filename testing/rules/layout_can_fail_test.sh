@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# layout_can_fail_test.sh CHECK PUBLIC_HEADERS: that the check of the map finds what it
-# is for, in a tree made for the purpose.
+# layout_can_fail_test.sh CHECK PUBLIC_HEADERS: tests that the check of the layout finds
+# each kind of error, in a tree of its own.
 
 set -euo pipefail
 
@@ -12,7 +12,7 @@ cd "${TEST_TMPDIR}"
 mkdir -p package/inner
 failed=0
 
-# expect VERDICT WORDS ARGUMENTS...: the check passes or fails, and says so.
+# expect VERDICT WORDS ARGUMENTS...: the check passes or fails, and prints WORDS.
 expect() {
   local wanted="$1" words="$2" verdict=fails said
   shift 2

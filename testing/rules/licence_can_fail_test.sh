@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# licence_can_fail_test.sh CHECK: that the check of the licences finds what it is for.
+# licence_can_fail_test.sh CHECK: tests that the check of the licences finds each error.
 
 set -euo pipefail
 
@@ -11,7 +11,7 @@ mkdir -p tools
 failed=0
 readonly line='SPDX-License-Identifier: Apache-2.0'
 
-# expect VERDICT WORDS FILE TEXT
+# expect VERDICT WORDS FILE TEXT: the check passes or fails for TEXT, and prints WORDS.
 expect() {
   local wanted="$1" words="$2" file="$3" verdict=fails said
   printf '%b' "$4" >"${file}"

@@ -3,13 +3,14 @@
 #
 # links.sh FILE...
 #
-# Each relative link of a page (a FILE that ends in .md) leads to one of the FILEs, or to
-# a folder that holds some; and if it has a fragment, to a heading of that page.
+# Checks that each relative link of a page (a FILE that ends in .md) leads to one of the
+# FILEs, or to a folder with some of them; and, if it has a fragment, to a heading of that
+# page.
 
 set -euo pipefail
 
 awk '
-  # Returns the fragment of a heading, as GitHub makes it.
+  # Returns the fragment that GitHub derives from a heading.
   function slug(heading) {
     heading = tolower(heading)
     gsub(/[`*]/, "", heading)
@@ -69,7 +70,7 @@ awk '
       folder = from[i]
       if (!sub(/\/[^\/]*$/, "", folder)) folder = ""
       path = (path == "") ? from[i] : clean(folder "/" path)
-      # A workspace of its own, whose files are no target of this one.
+      # Another workspace, whose files are not targets of this one.
       if (path ~ /^testing\/embedding/) continue
       if (!(path in there)) {
         print from[i] ":" line[i] ": there is no " path > "/dev/stderr"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# links_can_fail_test.sh CHECK: that the check of the links finds what it is for.
+# links_can_fail_test.sh CHECK: tests that the check of the links finds each error.
 
 set -euo pipefail
 
@@ -13,7 +13,8 @@ printf '# Top\n\n## A `b` c, and d: e_f\n' >top.md
 : >docs/x.h
 failed=0
 
-# expect VERDICT WORDS TEXT: of a page docs/page.md
+# expect VERDICT WORDS TEXT: the check passes or fails, and prints WORDS, for a page
+# docs/page.md with this TEXT.
 expect() {
   local wanted="$1" words="$2" verdict=fails said
   printf '%b' "$3" >docs/page.md

@@ -3,8 +3,8 @@
 #
 # source_rules_test.sh FILE...
 #
-# That none of these sources (tests among them are left out, and so are comments) does
-# what a rule forbids, but for the files that the rule names.
+# Checks that no source among these files does what a rule forbids, except for the files
+# that the rule names. Tests and comments are ignored.
 
 set -euo pipefail
 
@@ -20,12 +20,12 @@ for directory in net proc server server/strategy; do
   fi
 done
 
-# FILE:LINE:TEXT, for grep.
+# Prints FILE:LINE:TEXT, for grep.
 lines="$(awk '{ sub("//.*", ""); print FILENAME ":" FNR ":" $0 }' "${sources[@]}")"
 failed=0
 
-# rule WHAT REGEX SPECIMEN [FILE...]: a line that matches REGEX, as SPECIMEN does, is in
-# no source but these.
+# rule WHAT REGEX SPECIMEN [FILE...]: REGEX matches SPECIMEN, and no line of a source that
+# is not among the FILEs.
 rule() {
   local what="$1" regex="$2" specimen="$3" found file
   shift 3
@@ -43,7 +43,7 @@ rule() {
   fi
 }
 
-# A jump of the clock must neither end nor spare a connection.
+# A jump of the clock must neither end a connection nor keep it alive.
 rule 'the time of day is not for decisions' \
   '\b((std::)?time|gettimeofday|(local|gm)time(_r)?)\s*\(|CLOCK_REALTIME|system_clock|high_resolution_clock|absl::Now\b' \
   '  const time_t now = time(nullptr);' \
@@ -73,7 +73,7 @@ rule 'a library does not end the program' \
   '(^|[^_.>])\b(std::)?(exit|quick_exit)\s*\(' \
   '    std::exit(1);' \
   server/command_line/main.cc
-# Of two listeners that share a port, one that closes resets the clients in its queue.
+# If two listeners share a port, closing one resets the clients in its queue.
 rule 'no code relies on SO_REUSEPORT, or on tcp_migrate_req' \
   'SO_REUSEPORT|tcp_migrate_req' \
   '  setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));'

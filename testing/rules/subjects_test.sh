@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# subjects_test.sh SUBJECTS: which subjects of commits the check refuses, with a glossary
-# made for the purpose.
+# subjects_test.sh SUBJECTS: tests which subjects of commits the check refuses, with a
+# glossary of its own.
 
 set -euo pipefail
 
@@ -14,11 +14,11 @@ failed=0
 good() {
   "${check}" <<<"$1" >/dev/null || { echo "refused: $1" >&2; failed=1; }
 }
-# bad REASON SUBJECT
+# bad REASON SUBJECT: the check refuses SUBJECT for this REASON.
 bad() {
   local said
   if said="$("${check}" <<<"$2" 2>&1)"; then
-    echo "taken: $2" >&2
+    echo "accepted: $2" >&2
     failed=1
   elif [[ ${said} != *"$1"* ]]; then
     echo "$2: the reason is: ${said}" >&2

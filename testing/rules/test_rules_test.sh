@@ -47,7 +47,7 @@ rule() {
   fi
 }
 
-# A better wording of a message must not break a test that is not about wording.
+# A new wording of a message must not break a test that does not check the wording.
 readonly log='\blog(\(\)(\.All\(\))?)?'
 rule 'a test reads events of the log, not its words' \
   "${log}, ?(::testing::)?(Not\(|AllOf\()?(::testing::)?(HasSubstr|ContainsRegex|MatchesRegex)\(" \

@@ -56,7 +56,7 @@ std::string DictionaryHandler::Answer(absl::string_view request) {
   if (absl::ConsumePrefix(&request, "DEFINE ")) {
     const absl::optional<absl::string_view> meaning = table_->Find(request);
     if (!meaning.has_value()) return absl::StrCat("? ", request, "\n");
-    ++told_;
+    ++sent_;
     return absl::StrCat("= ", *meaning, "\n");
   }
   if (request == "LIST") {
@@ -66,7 +66,7 @@ std::string DictionaryHandler::Answer(absl::string_view request) {
     }
     return words + ".\n";
   }
-  if (request == kQuit) return absl::StrCat("bye ", told_, "\n");
+  if (request == kQuit) return absl::StrCat("bye ", sent_, "\n");
   return "! DEFINE word, LIST or QUIT\n";
 }
 

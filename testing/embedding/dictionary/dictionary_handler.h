@@ -23,9 +23,9 @@ namespace embedder {
 //   QUIT                bye, and how many meanings it has received
 //   anything else       ! and the requests that are allowed
 //
-// A handler that is an object. The table was made in the parent, before the
-// fork, and is shared by all children; what the object changes in itself, it
-// changes in the process of one client.
+// A handler that is an object. The table is created in the parent, before the
+// fork, and shared by all children; a change of the object itself is only
+// visible in the process of one client.
 //
 // Exit codes: kServed after QUIT or the end of the stream; kDeadlineExceeded
 // for a client that sends nothing for longer than `timeout`; kProtocolError for
@@ -50,7 +50,7 @@ class DictionaryHandler {
 
   std::shared_ptr<const Table> table_;
   absl::Duration timeout_;
-  int told_ = 0;  // meanings that were sent
+  int sent_ = 0;  // the number of meanings that were sent
 };
 
 }  // namespace embedder

@@ -59,27 +59,28 @@ TEST_F(DictionaryHandlerTest, AnswersManyRequestsOfOnePacketInOrder) {
   EXPECT_EQ(run.code(), ExitCode::kServed);
 }
 
-TEST_F(DictionaryHandlerTest, EndsWithAClientThatSaysNothing) {
+TEST_F(DictionaryHandlerTest, EndsAtTheTimeoutIfTheClientSendsNothing) {
   HandlerRun run(Handler(absl::Milliseconds(20)));
   EXPECT_THAT(run.client().ExpectEof(), IsOk());
   EXPECT_EQ(run.code(), ExitCode::kDeadlineExceeded);
 }
 
-TEST_F(DictionaryHandlerTest, EndsWithAClientThatVanishes) {
+TEST_F(DictionaryHandlerTest, EndsWhenTheClientIsLost) {
   HandlerRun run(Handler());
   run.client().Reset();
   EXPECT_EQ(run.code(), ExitCode::kPeerLost);
 }
 
-TEST_F(DictionaryHandlerTest, EndsWithAClientThatBreaksTheRules) {
+TEST_F(DictionaryHandlerTest, EndsAfterAProtocolError) {
   HandlerRun run(Handler());
   ASSERT_THAT(run.client().Send(std::string(LineReader::kLongest + 1, 'x')),
               IsOk());
   EXPECT_EQ(run.code(), ExitCode::kProtocolError);
 }
 
-// With both ends in hand, no thread is needed: it is just a call.
-TEST_F(DictionaryHandlerTest, CountsWhatItToldInItself) {
+// The test has both ends of the connection, so that it can call the handler
+// without a thread.
+TEST_F(DictionaryHandlerTest, CountsTheMeaningsThatItSent) {
   DictionaryHandler handler = Handler();
   for (const char* farewell : {"bye 1\n", "bye 2\n"}) {
     ConnectionPair pair = ConnectionPair::Create().value();

@@ -37,7 +37,7 @@ class DictionaryServerTest : public brood::testing::ServerTest {
   }
 };
 
-TEST_F(DictionaryServerTest, EveryClientHasTheTableAndACountOfItsOwn) {
+TEST_F(DictionaryServerTest, EachClientHasTheTableAndItsOwnCount) {
   const auto server = StartDictionary();
   std::vector<TestClient> clients;
   for (int i = 0; i < 10; ++i) {

@@ -15,9 +15,9 @@ namespace embedder {
 
 // LineReader returns what a client sends, line by line.
 //
-// Lives in the child. The socket stays the caller's and must outlive the
-// object, which keeps bytes that are no whole line yet. Lines end with "\n" or
-// "\r\n", which is removed. Not thread-safe.
+// Lives in the child. The caller still owns the socket, which must outlive the
+// object. The object keeps the bytes of an incomplete line. Lines end with "\n"
+// or "\r\n", which is removed. Not thread-safe.
 //
 // Errors: those of brood::net::ReadSome(), and ResourceExhausted for a line
 // with more than kLongest bytes.
@@ -27,7 +27,7 @@ namespace embedder {
 //   absl::StatusOr<absl::optional<std::string>> line = reader.Next(deadline);
 class LineReader {
  public:
-  // Limits how many bytes a line has.
+  // The largest number of bytes in a line.
   static constexpr size_t kLongest = 512;
 
   // Reads from `socket`.

@@ -28,7 +28,7 @@ using brood::testing::StatusIs;
 using ::testing::Eq;
 using ::testing::Optional;
 
-// A reader of what `client` sends.
+// Reads the lines that `client` sends.
 class LineReaderTest : public brood::testing::LeakCheck {
  protected:
   auto Next() { return reader_.Next(After(Now(), absl::Seconds(10))); }
@@ -38,7 +38,7 @@ class LineReaderTest : public brood::testing::LeakCheck {
   LineReader reader_ = LineReader(pair_.connection.socket());
 };
 
-TEST_F(LineReaderTest, GivesEachLineOfOnePacket) {
+TEST_F(LineReaderTest, ReturnsEachLineOfOnePacket) {
   ASSERT_THAT(WriteFull(client_, "one\r\ntwo\n\n"), IsOk());
   client_.Close();
   EXPECT_THAT(Next(), IsOkAndHolds(Optional<std::string>("one")));
@@ -55,7 +55,7 @@ TEST_F(LineReaderTest, WaitsForTheRestOfALineUntilTheDeadline) {
   EXPECT_THAT(Next(), IsOkAndHolds(Optional<std::string>("half a line")));
 }
 
-TEST_F(LineReaderTest, TakesNoLineThatIsTooLong) {
+TEST_F(LineReaderTest, RefusesTooLongLine) {
   const std::string longest(LineReader::kLongest, 'x');
   ASSERT_THAT(WriteFull(client_, longest + "\n" + longest + "x"), IsOk());
   EXPECT_THAT(Next(), IsOkAndHolds(Optional(longest)));

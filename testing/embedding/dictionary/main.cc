@@ -3,8 +3,8 @@
 // dictionary: a server that knows the meanings of words. The protocol is in
 // dictionary_handler.h.
 //
-// Exit codes: 0 stopped as asked; 100 the file of words is missing or wrong;
-// 111 the system refused what the server needs.
+// Exit codes: 0 after a requested stop; 100 if the file of words is missing or
+// wrong; 111 if the system refused a resource.
 
 #include <iostream>
 #include <memory>

@@ -15,10 +15,9 @@ namespace embedder {
 // Table holds words and their meanings. It is read once, and then only
 // searched.
 //
-// A value. It is made in the parent before the server is: children see it
-// without a copy of its pages, however large it is, because no process writes
-// to them. Its text has a word and its meaning on each line, with a tab between
-// them:
+// A value, created in the parent before the server. Children share its pages,
+// however large it is, because no process writes to them. The text has a word
+// and its meaning on each line, with a tab between them:
 //
 //   fork<TAB>a process from another
 //
@@ -31,9 +30,9 @@ namespace embedder {
 //   table->Find("fork");  // "a process from another"
 class Table {
  public:
-  // Reads a table from a text.
+  // Returns the table with this text.
   static absl::StatusOr<Table> Parse(absl::string_view text);
-  // Reads a table from a file.
+  // Returns the table in this file.
   static absl::StatusOr<Table> Load(const std::string& path);
 
   // Returns the meaning of `word`, which is valid as long as the table lives.

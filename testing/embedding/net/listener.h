@@ -11,10 +11,10 @@
 
 namespace embedder {
 
-// Listener is notified of what a server of this tree does.
+// Listener is notified of the actions of a server of this tree.
 //
-// It accepts no connections: Brood's header of the same name is another one,
-// "brood/net/listener.h", and a program may use both. Lives in the parent.
+// It accepts no connections. Brood has another header with this name,
+// "brood/net/listener.h", and a program may include both. Lives in the parent.
 class Listener {
  public:
   virtual ~Listener() = default;
@@ -25,9 +25,10 @@ class Listener {
 };
 
 // PrintingListener writes a line to a stream for each call, and flushes it, so
-// that a child inherits no half of a line. The stream stays the caller's.
+// that a child does not inherit a part of a line. The caller still owns the
+// stream.
 //
-// Errors: none; what the stream cannot take is lost.
+// Errors: none; lines that the stream cannot write are lost.
 //
 // Example:
 //   PrintingListener listener(std::cout);

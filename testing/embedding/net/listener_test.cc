@@ -18,7 +18,7 @@ TEST(PrintingListener, HasALineForEachEndpoint) {
   EXPECT_EQ(out.str(), "listening 127.0.0.1:7000\nlistening [::1]:7001\n");
 }
 
-TEST(PrintingListener, TellsHowManyWereServed) {
+TEST(PrintingListener, PrintsHowManyClientsWereServed) {
   std::ostringstream out;
   brood::server::Totals totals;
   totals.accepted = 3;

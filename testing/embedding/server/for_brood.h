@@ -10,9 +10,9 @@ namespace embedder {
 
 // Returns Brood's options for those of this tree.
 //
-// Pure, and never fails: what Brood cannot do is an error of
-// TcpServer::Create(). Fields that this tree has no option for keep Brood's
-// defaults, except the log: Brood's warnings are enough here.
+// A pure function that never fails: values that Brood refuses are errors of
+// TcpServer::Create(). Fields without an option in this tree keep Brood's
+// defaults, except the log level, which is "warning".
 //
 // Example:
 //   auto server = TcpServer::Create(ForBrood(OptionsFromFlags()), handler);

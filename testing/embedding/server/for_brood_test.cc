@@ -17,7 +17,7 @@ using brood::testing::StatusIs;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-TEST(ForBrood, SaysOurOptionsInItsWords) {
+TEST(ForBrood, ConvertsOptions) {
   Options options;
   options.listen = "[::1]:7000";
   options.max_clients = 7;
@@ -27,7 +27,7 @@ TEST(ForBrood, SaysOurOptionsInItsWords) {
   EXPECT_THAT(for_brood.Validate(), IsOk());
 }
 
-TEST(ForBrood, LeavesItToBroodToRefuse) {
+TEST(ForBrood, KeepsValuesThatBroodRefuses) {
   Options options;
   options.max_clients = 0;
   EXPECT_THAT(ForBrood(options).Validate(),

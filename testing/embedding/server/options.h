@@ -7,12 +7,12 @@
 
 namespace embedder {
 
-// Options is what every server of this tree reads from its command line.
+// Options is the command line of every server of this tree.
 //
-// A value. Not Brood's options, which are in "brood/server/options.h" and are
-// made of these by for_brood.h. The flags --listen and --max_clients are
-// defined by this library; the --listen of Brood's own server is no conflict,
-// because Brood's libraries define no flags.
+// A value. The options of Brood are in "brood/server/options.h", and
+// for_brood.h converts these to those. This library defines the flags --listen
+// and --max_clients; they do not conflict with those of Brood's own server,
+// because the libraries of Brood define no flags.
 //
 // Errors: gflags ends a program whose command line it cannot read. Values that
 // Brood refuses are errors of TcpServer::Create().
@@ -21,9 +21,9 @@ namespace embedder {
 //   gflags::ParseCommandLineFlags(&argc, &argv, /*remove_flags=*/true);
 //   Options options = OptionsFromFlags();
 struct Options {
-  // Names the one endpoint; port 0 is a free port.
+  // The endpoint; with port 0 the kernel chooses a free port.
   std::string listen = "127.0.0.1:0";
-  // Limits how many clients are served at once.
+  // How many clients are served at once, at most.
   int max_clients = 100;
 };
 

@@ -8,7 +8,7 @@
 namespace embedder {
 namespace {
 
-TEST(Options, AreWhatTheFlagsSay) {
+TEST(Options, HaveTheValuesOfTheFlags) {
   const gflags::FlagSaver saver;
   EXPECT_EQ(OptionsFromFlags().listen, Options().listen);
   EXPECT_EQ(OptionsFromFlags().max_clients, Options().max_clients);

@@ -15,7 +15,7 @@ namespace {
 
 using brood::server::ExitCode;
 
-// What of this process is in memory, shared with others or not.
+// The memory of this process, shared with other processes or not.
 size_t ResidentMiB() {
   size_t mapped = 0;
   size_t resident = 0;  // in pages, both

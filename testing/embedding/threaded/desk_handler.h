@@ -16,8 +16,8 @@ namespace embedder {
 // These are the number of lines in the log of that process, including the
 // client's own, and the memory of the process. It sends first and reads
 // nothing. It uses the log and allocates memory, so it works only in a process
-// that was not forked from a process with busy threads. The log is the caller's
-// and must outlive the handler.
+// that was not forked from a process with busy threads. The caller owns the
+// log, which must outlive the handler.
 //
 // Exit codes: kServed; kPeerLost for a connection that was lost.
 //

@@ -37,7 +37,7 @@ TEST_F(DeskHandlerTest, CountsTheLinesOfItsProcess) {
   }
 }
 
-TEST_F(DeskHandlerTest, SeesTheHeapOfItsProcess) {
+TEST_F(DeskHandlerTest, ReportsTheHeapOfItsProcess) {
   Log log;
   const Workshop workshop(/*threads=*/8, /*heap_bytes=*/100 << 20, &log);
   HandlerRun run{DeskHandler(&log)};

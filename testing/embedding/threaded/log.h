@@ -15,15 +15,15 @@ namespace embedder {
 // Log keeps the last lines that any part of this process has logged.
 //
 // It allocates and frees memory under a lock, as many logs do. So a process
-// with threads must not be forked beside it: a child that is forked while a
-// thread has the lock finds it locked, and nothing unlocks it. Thread-safe.
+// with threads that use it must not fork: in a child that is forked while a
+// thread has the lock, no thread unlocks it. Thread-safe.
 //
 // Example:
 //   Log log;
 //   log.Say("begun");
 class Log {
  public:
-  // Limits how many lines are kept.
+  // How many lines are kept, at most.
   static constexpr size_t kLinesKept = 100;
 
   // Adds a line.

@@ -2,12 +2,12 @@
 
 // threaded: a server in a program that has threads and a large heap.
 //
-// The order matters. The server is created first, while the program is small
-// and has one thread: its strategy starts the zygote, the process from which
-// children are forked. The heap and the threads come next, and the zygote does
-// not have them. Then clients are served.
+// The order matters. First the server is created, while the program is small
+// and has one thread: its strategy starts the zygote, from which children are
+// forked. Then the heap and the threads are created, which the zygote does not
+// have. Then clients are served.
 //
-// Exit codes: 0 stopped as asked; 111 the system refused what it needs.
+// Exit codes: 0 after a requested stop; 111 if the system refused a resource.
 
 #include <cstddef>
 #include <iostream>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A server whose process has busy threads and a large heap: its clients are
-// served by processes that have neither.
+// A server whose process has busy threads and a large heap: processes without
+// these serve its clients.
 
 #include <memory>
 #include <string>
@@ -49,7 +49,7 @@ class ThreadedServerTest : public brood::testing::ServerTest {
   }
 
  private:
-  Log log_;  // of each process its own
+  Log log_;  // each process has its own copy
 };
 
 TEST_F(ThreadedServerTest, ServesEveryClientFromASmallProcessOfItsOwn) {
@@ -64,8 +64,8 @@ TEST_F(ThreadedServerTest, ServesEveryClientFromASmallProcessOfItsOwn) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 200u);
 }
 
-// That the zygote is not for nothing.
-TEST_F(ThreadedServerTest, IsRefusedByAStrategyThatWouldForkItsThreads) {
+// Shows that the zygote is necessary.
+TEST_F(ThreadedServerTest, IsRefusedByAStrategyThatWouldForkThreads) {
   TestServer::Setup setup = ThreadedSetup(StrategyKind::kFork);
   setup.run = [run = std::move(setup.run)](TcpServer& server) {
     EXPECT_THAT(run(server), StatusIs(absl::StatusCode::kFailedPrecondition,

@@ -14,10 +14,10 @@ namespace embedder {
 
 // Workshop has a large heap, and threads that are busy in it.
 //
-// It has what makes a process expensive and dangerous to fork: `heap_bytes` of
-// memory whose every page was written to, and threads that allocate, free and
-// log without a pause. The destructor waits for the threads. The log is the
-// caller's and must outlive the object.
+// It makes a process expensive and dangerous to fork: it has `heap_bytes` of
+// memory, every page of which was written to, and threads that allocate, free
+// and log without a pause. The destructor waits for the threads. The caller
+// owns the log, which must outlive the object.
 //
 // Errors: throws std::bad_alloc and std::system_error.
 //
@@ -33,7 +33,7 @@ class Workshop {
   ~Workshop();
 
  private:
-  // Is what each thread does, until the destructor is called.
+  // Runs in each thread until the destructor is called.
   void Work();
 
   Log* log_;
