@@ -37,7 +37,8 @@ absl::Status AwaitReady(int fd, short events, Instant deadline,
 }
 
 // Repeats `transfer(flags)`, a recv or a send, until it moves bytes or fails
-// for good. Without a deadline the call itself waits.
+// with another error than EINTR and EAGAIN. Without a deadline the call itself
+// waits.
 template <typename Transfer>
 absl::StatusOr<size_t> MoveSome(int fd, short events, Instant deadline,
                                 const char* call, Transfer transfer) {

@@ -91,8 +91,7 @@ absl::Status ServerProgram::AwaitListening(int stdout_fd) {
       TEMP_FAILURE_RETRY(read(stdout_fd, text, sizeof(text) - 1)) <= 0 ||
       !absl::StartsWith(text, "listening ")) {
     return absl::UnavailableError(absl::StrCat(
-        "no line " listening ENDPOINT " on standard output: ", text,
-        log_.All()));
+        "no line 'listening ENDPOINT' on standard output: ", text, log_.All()));
   }
   const std::vector<std::string> words =
       absl::StrSplit(text, absl::ByAnyChar(" \n"));

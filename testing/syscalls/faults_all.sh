@@ -4,12 +4,13 @@
 # testing/syscalls/faults_all.sh [TEXT]
 #
 # Makes every call site of the parent fail with every error that its call
-# documents, at several of its calls, once and for good, and prints each site and
-# at the end "sites covered N of N". With TEXT only sites whose names contain it:
+# documents, at several of its calls, once and permanently. Prints each site and,
+# at the end, "sites covered N of N". With TEXT only sites whose names contain it:
 #
 #   testing/syscalls/faults_all.sh 'Listener::Accept'
 #
-# Takes some minutes. Fails if a site is not covered, or a fault is not survived.
+# Takes some minutes. Fails if a site is not covered, or the server does not survive
+# a fault.
 
 set -euo pipefail
 

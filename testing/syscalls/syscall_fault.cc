@@ -14,7 +14,7 @@ namespace brood::testing {
 
 std::string Fault::ToString() const {
   return absl::StrCat(site, ": ", strerrorname_np(error), " at call ", first,
-                      count == 1 ? "" : ", for good");
+                      count == 1 ? "" : ", and all later calls");
 }
 
 std::vector<Fault> FaultsAt(const SyscallTable::Site& site,
