@@ -45,6 +45,7 @@ namespace brood::proc {
 // can find is bounded, and so is the memory for them: no call allocates.
 class QueueReaper final : public Reaper, public ParentOnly {
  public:
+  // Returns a reaper that reads its notices from `inbox`. See Reaper::Create().
   QueueReaper(Ownership ownership, size_t expected_children,
               ExitSignal exit_signal, SignalInbox inbox);
   ~QueueReaper() override;

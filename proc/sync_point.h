@@ -12,7 +12,9 @@ using SyncPointHook = void (*)(const char* name);
 #ifdef NDEBUG
 // Whether this build has SyncPoints: an optimized build has none.
 inline constexpr bool kSyncPoints = false;
+// Does nothing in this build.
 inline void SyncPoint(const char* /*name*/) {}
+// Does nothing in this build.
 inline void SetSyncPointHook(SyncPointHook /*hook*/) {}
 #else
 // Whether this build has SyncPoints: an optimized build has none.

@@ -60,7 +60,9 @@ class NewSocketFile {
   NewSocketFile() = default;
   // Remembers which file is at `path` now. An empty path stands for no file.
   explicit NewSocketFile(std::string path);
+  // Takes over the file of `other`, which then removes nothing.
   NewSocketFile(NewSocketFile&& other) noexcept;
+  // Removes the file so far and takes over that of `other`.
   NewSocketFile& operator=(NewSocketFile&& other) noexcept;
   // Removes the file, if the same one is still there.
   ~NewSocketFile();

@@ -29,7 +29,9 @@ void FreeParentOnly(void* memory, size_t size);
 //   auto scoreboard = std::make_unique<Scoreboard>();
 class ParentOnly {
  public:
+  // Allocates an object in parent-only memory.
   static void* operator new(size_t size) { return AllocateParentOnly(size); }
+  // Frees the memory of an object.
   static void operator delete(void* memory, size_t size) {
     FreeParentOnly(memory, size);
   }
@@ -45,9 +47,11 @@ struct ParentOnlyAllocator {
   template <typename U>
   ParentOnlyAllocator(const ParentOnlyAllocator<U>& /*other*/) {}
 
+  // Returns memory for `count` elements.
   T* allocate(size_t count) {
     return static_cast<T*>(AllocateParentOnly(count * sizeof(T)));
   }
+  // Frees the memory that allocate(count) returned.
   void deallocate(T* memory, size_t count) {
     FreeParentOnly(memory, count * sizeof(T));
   }

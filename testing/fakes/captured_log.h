@@ -29,6 +29,7 @@ namespace brood::testing {
 //   EXPECT_THAT(captured.End(), ElementsAre("killing"));
 class CapturedLog {
  public:
+  // Begins to capture standard error.
   CapturedLog() {
     ::testing::internal::CaptureStderr();
     log_.emplace(server::LogLevel::kInfo, server::LogFormat::kJson);

@@ -41,6 +41,7 @@ namespace brood::testing {
 //   EXPECT_THAT(reaper.signals_to(4711), ElementsAre(SIGTERM));
 class FakeReaper final : public proc::Reaper {
  public:
+  // Owns no child.
   FakeReaper();
   // Forgets the simulated children that are left.
   ~FakeReaper() override;

@@ -29,6 +29,7 @@ namespace brood::testing {
 //   EXPECT_FALSE(spawner.Spawn([] { return 0; }).ok());
 class FakeSpawner final : public proc::Spawner {
  public:
+  // The pid of the first process.
   static constexpr pid_t kFirstPid = 101;
 
   // Makes Spawn() fail with `status` from now on; an OK status ends that.

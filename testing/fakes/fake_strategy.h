@@ -38,20 +38,31 @@ class FakeStrategy final : public server::Strategy {
  public:
   using Slot = server::Slot;
 
+  // Runs in Dispatch().
   std::function<void(Slot, net::Connection, net::Instant, Events&)> on_dispatch;
+  // Runs in ChildEnded(), which otherwise reports the end of the slot.
   std::function<void(server::ChildTag, const proc::Reaper::Ended&, net::Instant,
                      Events&)>
       on_child_ended;
+  // Runs in AdoptSpawned().
   std::function<void()> on_adopt_spawned;
+  // Runs in Attend().
   std::function<void(net::Instant, Events&)> on_attend;
+  // Runs in Maintain().
   std::function<void(net::Instant, Events&)> on_maintain;
+  // The result of Prepare().
   absl::Status prepare_status;
+  // The result of RehearseAtStart().
   absl::StatusOr<server::Rehearsal> rehearsal_at_start = server::Rehearsal();
+  // The result of RehearseToServe().
   absl::StatusOr<server::Rehearsal> rehearsal_to_serve = server::Rehearsal();
+  // The result of HasRoom().
   bool has_room = true;
   // The argument `is_idle` of the last Maintain().
   bool idle = false;
+  // The result of fd().
   int descriptor = -1;
+  // The result of alarm().
   net::Instant next_alarm = net::Never();
 
   // Returns the calls since the last Take(), except Maintain, AdoptSpawned and

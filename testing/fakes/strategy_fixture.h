@@ -70,11 +70,17 @@ class StrategyFixture : public LeakCheck {
     }
   }
 
+  // A log that writes nothing.
   server::EventLog log_{server::LogLevel::kOff};
+  // The reaper of the strategy.
   FakeReaper reaper_;
+  // The spawner of the strategy.
   FakeSpawner spawner_;
+  // The program of children, which never runs.
   server::ChildProgram program_{server::Handler(), {}, nullptr, &log_};
+  // The receiver of the events of the strategy.
   RecordedEvents events_;
+  // The time, which Advance() changes.
   net::Instant now_ = net::Instant() + std::chrono::hours(1000);
 };
 

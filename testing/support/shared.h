@@ -28,6 +28,7 @@ class Shared {
  public:
   static_assert(std::is_trivially_destructible_v<T>);
 
+  // Maps a T that is initialized by its default.
   Shared() {
     void* memory = mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE,
                         MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -36,9 +37,12 @@ class Shared {
   }
   Shared(const Shared&) = delete;
   Shared& operator=(const Shared&) = delete;
+  // Unmaps the T in this process.
   ~Shared() { munmap(value_, sizeof(T)); }
 
+  // Lends the T.
   T& operator*() const { return *value_; }
+  // Lends the T.
   T* operator->() const { return value_; }
 
  private:

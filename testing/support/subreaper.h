@@ -17,6 +17,7 @@ namespace brood::testing {
 //   };
 class Subreaper final {
  public:
+  // Makes this process a subreaper.
   Subreaper() {
     prctl(PR_GET_CHILD_SUBREAPER, &before_);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
