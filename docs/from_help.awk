@@ -115,7 +115,7 @@ part == "Signals" && form == "man" && /^  SIG/ {
   next
 }
 part != "flags" && $0 != "" && form == "man" { sub(/^ +/, ""); print roff($0); next }
-part == "flags" && $0 != "" { complain("this is no part of a flag: " $0) }
+part == "flags" && $0 != "" { complain("this is not part of a flag: " $0) }
 
 END {
   if (failed) exit 1

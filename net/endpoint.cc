@@ -58,7 +58,7 @@ char* PrintUnixName(absl::string_view name, char* out) {
     name.remove_prefix(1);
   }
   const bool escapes = std::any_of(name.begin(), name.end(), IsUnprintable);
-  // A relative path is no abstract name.
+  // A relative path is not an abstract name.
   bool escape_first = !is_abstract && absl::StartsWith(name, "@");
   for (const char c : name) {
     if (IsUnprintable(c) || (escapes && c == '\\') ||

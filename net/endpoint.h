@@ -132,7 +132,7 @@ class Endpoint {
     return !(a == b);
   }
   // Compares an endpoint with the address of one end of a connection. A unix
-  // endpoint that has a name is no such address, nor is ":PORT".
+  // endpoint with a name equals no such address, nor does ":PORT".
   friend bool operator==(const Endpoint& a, const PeerAddress& b) {
     return a == FromAddress(b);
   }

@@ -92,7 +92,7 @@ absl::Status WriteFull(const Socket& socket, absl::string_view bytes,
 namespace {
 
 // Receives and discards at most `max_size` bytes of a unix socket, for which
-// MSG_TRUNC needs a buffer. In a function of its own, so that the buffer is not
+// MSG_TRUNC needs a buffer. In a separate function, so that the buffer is not
 // part of the stack frame of Linger().
 __attribute__((noinline)) ssize_t ReadAndForget(int fd, size_t max_size) {
   char forgotten[1024];

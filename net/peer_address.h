@@ -31,7 +31,7 @@ namespace brood::net {
 // its IPv4 address, so one client has one address. The interface of a
 // link-local address is compared, but not printed.
 //
-// Errors: FromBytes() returns nothing for bytes that are no address.
+// Errors: FromBytes() returns nothing for bytes that are not an address.
 //
 // Example:
 //   PeerAddress peer = PeerAddress::FromSockaddr(address);  // from accept4

@@ -134,7 +134,7 @@ class TcpActivity {
   // of recv.
   absl::Status Drain() const;
   // Asks `question` and passes each message of the answer to `take`. Returns
-  // NotFound if the kernel knows no such socket.
+  // NotFound if the kernel has no such socket.
   absl::Status Exchange(
       Question& question,
       absl::FunctionRef<void(const char*, size_t)> take) const;

@@ -135,9 +135,8 @@ void ClosePrivateFds(absl::Span<const int> kept);
 void ReservePrivateFds(size_t more);
 
 // Clears the registrations that this process has inherited from its parent.
-// Called in a process that is about to create children of its own: the
-// descriptors of the parent are closed here, and their numbers stand for other
-// ones.
+// Called in a process that is about to create its own children: the descriptors
+// of the parent are closed here, and their numbers stand for other ones.
 void ForgetPrivateFdsOfParent();
 
 }  // namespace brood::proc

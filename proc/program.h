@@ -49,7 +49,7 @@ struct Program {
   absl::optional<rlim_t> descriptors;
 };
 
-// Starts `program` as a child of this process, in a process group of its own.
+// Starts `program` as a child of this process, in a new process group.
 //
 // Called in the parent, which may have threads: the child shares the memory of
 // the parent until it has become the program, so that nothing is copied and no

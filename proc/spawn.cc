@@ -175,9 +175,9 @@ long CallClone(uint64_t flags, int exit_signal, pid_t* spawned, int* tid) {
 }  // namespace
 
 // Without the address of the thread id, only the C library can correct its copy
-// in a child. Without the address of the list of robust mutexes, the kernel
-// knows no such list of a child: the mutexes that the child holds when it dies
-// stay locked.
+// in a child. Without the address of the list of robust mutexes, the kernel has
+// no such list of a child: the mutexes that the child holds when it dies stay
+// locked.
 absl::StatusOr<CloneSpawner> CloneSpawner::Create(int exit_signal,
                                                   ChildSettings settings) {
   CloneSpawner spawner(exit_signal, std::move(settings));

@@ -2,9 +2,9 @@
 //
 // How processes are created where a kernel or a policy refuses a call (row
 // O18). Each parameter is a kind of machine:
-//   - clone3 is missing (ENOSYS: before Linux 5.3, emulators), knows no
+//   - clone3 is missing (ENOSYS: before Linux 5.3, emulators), has no
 //     CLONE_CLEAR_SIGHAND (EINVAL: before 5.5), or is refused (EPERM: policies
-//     of containers, which cannot look at its flags)
+//     of containers, which cannot check its flags)
 //   - clone accepts no exit signal but SIGCHLD (EINVAL: emulators; EPERM:
 //     policies)
 //   - PR_GET_TID_ADDRESS is missing (EINVAL: kernels without checkpoints)

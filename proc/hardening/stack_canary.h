@@ -19,7 +19,8 @@
 
 namespace brood::proc {
 
-// Gives the calling thread a stack canary of its own, drawn from getrandom.
+// Sets the stack canary of the calling thread to a new value, drawn from
+// getrandom.
 //
 // A forked child has the canary of its parent, and so all children of a server
 // have the same. An attacker whose request overflows a buffer can find it out

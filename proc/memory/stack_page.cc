@@ -33,7 +33,7 @@ __attribute__((noinline)) void WipeStack(size_t size) {
 }
 
 #if defined(__x86_64__)
-// Has no frame of its own, so that every byte below the return address is zero.
+// Has no stack frame, so that every byte below the return address is zero.
 __attribute__((naked, noinline)) void WipeStackPage() {
   asm("mov %rsp, %rdi\n\t"
       "and $-4096, %rdi\n\t"

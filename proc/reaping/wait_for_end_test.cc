@@ -11,7 +11,7 @@
 #include <csignal>
 #include <functional>
 #include <string>
-#include <thread>  // NOLINT(build/c++11): a thread that is no tracer.
+#include <thread>  // NOLINT(build/c++11): a thread that is not a tracer.
 
 #include "absl/types/optional.h"
 #include "brood/proc/exit_status.h"

@@ -58,8 +58,8 @@ class StrategyFixture : public LeakCheck {
   // Moves the clock on by `length`.
   void Advance(absl::Duration length) { now_ = net::After(now_, length); }
 
-  // Ends the process `pid` as the supervisor of `strategy` sees it: children
-  // that another process created are registered first.
+  // Ends the process `pid`, and calls `strategy` as the supervisor does:
+  // children that another process created are registered first.
   void End(pid_t pid, const proc::ExitStatus& status,
            server::Strategy& strategy) {
     reaper_.End(pid, status);

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # check_examples_can_fail_test.sh CHECK: tests that the check of examples finds each
-# kind of error, in a tree of its own.
+# kind of error, in a temporary tree.
 
 set -euo pipefail
 

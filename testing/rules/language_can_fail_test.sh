@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # language_can_fail_test.sh CHECK BANNED_WORDS: tests that the check of the language finds
-# each kind of error, with a glossary of its own.
+# each kind of error, with its own glossary.
 
 set -euo pipefail
 

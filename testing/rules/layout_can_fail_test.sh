@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # layout_can_fail_test.sh CHECK PUBLIC_HEADERS: tests that the check of the layout finds
-# each kind of error, in a tree of its own.
+# each kind of error, in a temporary tree.
 
 set -euo pipefail
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # subjects_test.sh SUBJECTS: tests which subjects of commits the check refuses, with a
-# glossary of its own.
+# glossary that it contains.
 
 set -euo pipefail
 

@@ -37,7 +37,7 @@ constexpr absl::string_view kDiverted = "__wrap_";
 //
 // Compared with FaultInjector, which works for any program and any build by the
 // number of the system call: this table can fail one site and no other, and
-// calls of the C library that are no system calls (fopen, opendir); it costs
+// calls of the C library that are not system calls (fopen, opendir); it costs
 // nothing, and works in any sandbox.
 
 // The one table, and the process whose calls fail.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// dictionary: a server that knows the meanings of words. The protocol is in
+// dictionary: a server that returns the meanings of words. The protocol is in
 // dictionary_handler.h.
 //
 // Exit codes: 0 after a requested stop; 100 if the file of words is missing or
