@@ -154,7 +154,7 @@ TEST_F(AdoptedListenerTest, RefusesSocketsThatAreNotListeningStreams) {
         Listener::Adopt(std::move(socket)),
         StatusIs(absl::StatusCode::kInvalidArgument,
                  absl::StrCat("fd:", fd, " is not a listening stream socket")));
-    EXPECT_EQ(fcntl(fd, F_GETFD), -1) << "it was left open";
+    EXPECT_EQ(fcntl(fd, F_GETFD), -1) << "the descriptor is still open";
   }
 }
 

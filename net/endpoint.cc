@@ -192,7 +192,8 @@ absl::StatusOr<Endpoint> Endpoint::FromUnix(const sockaddr_un& address,
   const size_t end = std::min<size_t>(length, sizeof(sockaddr_un));
   absl::string_view name(address.sun_path,
                          std::max(end, kUnixNameAt) - kUnixNameAt);
-  // The kernel counts the NUL behind a path, and more if it was told so.
+  // The kernel counts the NUL after a path, and more bytes if bind() was called
+  // with them.
   if (!absl::StartsWith(name, absl::string_view("\0", 1))) {
     name = name.substr(0, name.find('\0'));
   }

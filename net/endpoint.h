@@ -47,9 +47,9 @@ class Endpoint {
   Endpoint();
 
   // Returns the endpoint that `text` names. Strict, because addresses decide
-  // who gets in: no octal, hexadecimal or short forms (0177.1, 127.1), no host
-  // names, no blanks; a path has at most 107 bytes, without blanks, control
-  // characters and commas.
+  // which clients can connect: no octal, hexadecimal or short forms (0177.1,
+  // 127.1), no host names, no blanks; a path has at most 107 bytes, without
+  // blanks, control characters and commas.
   static absl::StatusOr<Endpoint> Parse(absl::string_view text);
 
   // Returns the endpoint with the internet address that the kernel wrote.
@@ -68,7 +68,8 @@ class Endpoint {
 
   // Returns the port; 0 for a unix socket.
   uint16_t port() const;
-  // Returns this endpoint with another port; a unix socket stays as it is.
+  // Returns this endpoint with another port; a unix socket is returned
+  // unchanged.
   Endpoint WithPort(uint16_t port) const;
 
   // Reports whether this is an IPv6 address, or every address of the machine.
@@ -92,8 +93,8 @@ class Endpoint {
   // becomes ":PORT".
   Endpoint WithIpv4() const;
 
-  // Reports whether this is every address of the machine, or every one of IPv4
-  // or of IPv6.
+  // Reports whether this is every address of the machine, or every IPv4 or IPv6
+  // address.
   bool is_any() const;
   // Reports whether only this machine can connect: a unix socket, or an address
   // of the loopback interface.

@@ -22,7 +22,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   const absl::StatusOr<Endpoint> endpoint = Endpoint::Parse(text);
   if (!endpoint.ok()) {
     Require(absl::IsInvalidArgument(endpoint.status()),
-            "what is no endpoint is an invalid argument", text);
+            "a text that is not an endpoint is an InvalidArgument", text);
     brood::testing::RequireOneLine(endpoint.status());
     return 0;
   }
@@ -33,7 +33,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
             text);
     Require(endpoint->ToAddress().ToString() == "unix:",
             "an address of a unix connection has no name", text);
-    Require(text.size() < Endpoint::kTextSize, "there is room for the text",
+    Require(text.size() < Endpoint::kTextSize, "the text fits into kTextSize",
             text);
     Require(std::none_of(text.begin(), text.end(),
                          [](char c) {
@@ -47,16 +47,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
               absl::string_view::npos,
           "nothing else is in an endpoint", text);
   Require((text.front() == '[') == absl::StrContains(text, "]:"),
-          "a bracket that is open is closed", text);
+          "an accepted text has both brackets", text);
   const std::string printed = endpoint->ToString();
-  Require(printed.size() < Endpoint::kTextSize, "there is room for the text",
+  Require(printed.size() < Endpoint::kTextSize, "the text fits into kTextSize",
           printed);
   const absl::StatusOr<Endpoint> again = Endpoint::Parse(printed);
   Require(again.ok() && *again == *endpoint,
-          "an endpoint's text gives the endpoint back", printed);
-  Require(again->ToString() == printed, "there is one text for an endpoint",
-          printed);
+          "the text of an endpoint parses to the same endpoint", printed);
+  Require(again->ToString() == printed, "an endpoint has one text", printed);
   Require(endpoint->WithPort(0).WithPort(endpoint->port()) == *endpoint,
-          "a port can be taken away and given back", printed);
+          "WithPort() restores the port", printed);
   return 0;
 }

@@ -39,7 +39,7 @@ class EventFd {
   // that does not block. Its flags and its value stay as they are.
   static EventFd Adopt(UniqueFd fd) { return EventFd(std::move(fd)); }
 
-  // Adds `count` to the counter. A counter that is full stays as it is.
+  // Adds `count` to the counter. Does nothing if the counter is full.
   void Notify(uint64_t count = 1) const;
   // Returns the counter and resets it to zero.
   uint64_t Take() const;

@@ -88,7 +88,7 @@ class HandoffQueue {
   struct Ticket {
     // The slot of the connection in the scoreboard.
     uint32_t slot;
-    // A number that tells this message from others about the slot.
+    // A number that distinguishes this message from others about the slot.
     uint32_t serial;
   };
   // Message is a connection; or, without one, a command of the caller.

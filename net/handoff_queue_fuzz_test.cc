@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Checks a handoff queue with any message: the message is refused, or it is a
-// connection between two addresses; and no descriptor that came with it is left
-// open.
+// connection between two addresses; and no descriptor of the message is leaked.
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -47,11 +46,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
         HandoffBytes::Decode(text, with_descriptor);
     if (!decoded.ok()) {
       Require(absl::IsInvalidArgument(decoded.status()),
-              "what is no message is an invalid argument");
+              "bytes that are not a message are an InvalidArgument");
       continue;
     }
     Require(decoded->has_connection() == with_descriptor,
-            "a connection comes with a descriptor, and an order without");
+            "a message has a connection if it has a descriptor");
     RequireAddress(decoded->peer);
     RequireAddress(decoded->local_address);
   }
@@ -59,13 +58,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   // The same through a socket, where zero bytes and too many bytes are special
   // cases.
   static const absl::StatusOr<HandoffQueue> queue = HandoffQueue::Create();
-  Require(queue.ok(), "there is a queue");
+  Require(queue.ok(), "a queue can be created");
   const int lowest = LowestFreeFd();
   if (send(queue->fd_to_offer(), bytes, size, MSG_DONTWAIT) < 0) return 0;
   queue->TryAwait().status().IgnoreError();
-  Require(LowestFreeFd() == lowest, "a look leaves nothing open");
+  Require(LowestFreeFd() == lowest, "TryAwait() leaves no descriptor open");
   queue->TakeBack().status().IgnoreError();
   queue->Acknowledge();
-  Require(LowestFreeFd() == lowest, "a message leaves nothing open");
+  Require(LowestFreeFd() == lowest, "a message leaves no descriptor open");
   return 0;
 }

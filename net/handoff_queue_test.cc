@@ -273,7 +273,7 @@ TEST_F(HandoffQueueTest, KeepsConnectionInQueueIfNoDescriptorIsFree) {
   }
   auto relieved = queue_.TakeBack();
   ASSERT_THAT(relieved, IsOk());
-  ASSERT_TRUE(*relieved) << "it is lost";
+  ASSERT_TRUE(*relieved) << "the connection is lost";
   ExpectIsIt(**std::move(relieved));
 }
 

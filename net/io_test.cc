@@ -337,7 +337,7 @@ TEST(UnixIoTest, LingerDiscardsLateBytesOfAUnixSocket) {
   EXPECT_THAT(Linger(ours, 1024, absl::Seconds(10)), IsOk());
   char byte;
   EXPECT_EQ(recv(peer.fd(), &byte, 1, MSG_DONTWAIT), 0)
-      << "no reset, for nothing was left unread";
+      << "no reset, because every byte was read";
 }
 
 }  // namespace

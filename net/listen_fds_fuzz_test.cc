@@ -88,20 +88,22 @@ void RequireTaken(const Input& input,
                   const std::vector<InheritedSocket>& sockets) {
   const int count = static_cast<int>(sockets.size());
   Require(input.for_us ? count == input.meant : count == 0,
-          "as many are taken as are meant for us");
+          "all descriptors for this process are taken");
   Require(count > 0 || !input.for_us || input.says_none,
-          "there is none if that is what is said");
+          "a descriptor is taken unless LISTEN_FDS is 0");
   std::vector<std::string> names;
   for (int i = 0; i < count; ++i) {
-    Require(sockets[i].socket.fd() == kFirst + i, "they come in order");
+    Require(sockets[i].socket.fd() == kFirst + i,
+            "the descriptors are in order");
     names.push_back(sockets[i].name);
   }
   Require(input.has_names || absl::StrJoin(names, "").empty(),
-          "there is no name that was not given");
+          "there are no names without LISTEN_FDNAMES");
   Require(!input.has_names || count == 0 ||
               absl::StrJoin(names, ":") == input.names,
           "the names are those that were given", input.names);
-  Require(StagedProcess::AreTaken(kFirst, count), "none is for a child");
+  Require(StagedProcess::AreTaken(kFirst, count),
+          "each descriptor is close-on-exec");
   Require(StagedProcess::AreUntouched(kFirst + count, kCount - count),
           "other descriptors are left alone");
 }
@@ -118,15 +120,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
     const absl::StatusOr<std::vector<InheritedSocket>> sockets =
         TakeInheritedSockets(&ignored);
     for (const char* variable : kVariables) {
-      Require(getenv(variable) == nullptr, "no child sees a variable");
+      Require(getenv(variable) == nullptr, "the variables are removed");
     }
     if (sockets.ok()) {
-      Require(input.for_us || input.for_another,
-              "what says nothing is no process");
+      Require(
+          input.for_us || input.for_another,
+          "without an error the variables are for this process or another one");
       RequireTaken(input, *sockets);
       Require(
           ignored.empty() == (input.environment.empty() || !sockets->empty()),
-          "what is ignored has a reason", ignored);
+          "ignored variables have a reason", ignored);
       Require(ignored.find('\n') == std::string::npos, "a reason is one line",
               ignored);
       gone = static_cast<int>(sockets->size());
@@ -135,7 +138,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
                   absl::StartsWith(sockets.status().message(), "LISTEN_"),
               "an error is an invalid argument that names its variable");
       brood::testing::RequireOneLine(sockets.status());
-      Require(!input.for_another, "what is for another is no error of ours");
+      Require(!input.for_another,
+              "variables for another process are not an error");
       // The descriptors that the input may stand for: no more than are open.
       if (input.for_us) gone = std::min(input.meant, kCount);
     }

@@ -101,7 +101,7 @@ TEST_F(UnixListenerTest, ReplacesFileThatNoProcessAnswers) {
     ASSERT_THAT(listener, IsOk());
     EXPECT_THAT(TestClient::Connect(endpoint_), IsOk());
   }
-  EXPECT_TRUE(S_ISSOCK(File().st_mode)) << "it stays where it was";
+  EXPECT_TRUE(S_ISSOCK(File().st_mode)) << "the file was removed";
 }
 
 TEST_F(UnixListenerTest, KeepsFileOfAListeningProcess) {

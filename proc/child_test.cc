@@ -66,7 +66,7 @@ class ChildTest : public ::brood::testing::LeakCheck {
   // Expects that both processes of a group end, and closes `end`.
   static void ExpectEnd(int end) {
     pollfd ended = {end, POLLIN, 0};
-    EXPECT_EQ(poll(&ended, 1, 10000), 1) << "a process lives";
+    EXPECT_EQ(poll(&ended, 1, 10000), 1) << "a process of the group is alive";
     EXPECT_EQ(ended.revents, POLLHUP);
     close(end);
   }

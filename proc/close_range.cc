@@ -48,7 +48,7 @@ int NumberOf(const char* name) {
 }
 
 // Opens the list of the descriptors of this process. If no descriptor is free
-// for it, closes one of those that are to be closed.
+// for it, closes one of the descriptors that must be closed.
 int OpenList(unsigned first, unsigned last) {
   for (;;) {
     const int list = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

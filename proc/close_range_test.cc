@@ -116,13 +116,13 @@ TEST_P(CloseRangeTest, ClosesAllIfNoDescriptorIsFree) {
 // on the limit, which may be 2^30 in a container.
 TEST_P(CloseRangeTest, TakesNoTimeForFreeNumbers) {
   if (GetParam() == Machine::kWithoutAList) {
-    GTEST_SKIP() << "there each number up to the limit is tried";
+    GTEST_SKIP() << "here each number up to the limit is tried";
   }
   rlimit limit;
   ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
   const rlimit highest = {limit.rlim_max, limit.rlim_max};
   if (highest.rlim_cur < 20000 || setrlimit(RLIMIT_NOFILE, &highest) < 0) {
-    GTEST_SKIP() << "the limit is too low to take time";
+    GTEST_SKIP() << "the limit is too low for this test";
   }
   EXPECT_EQ(OpenAfter([] {
               timespec before, after;
@@ -142,7 +142,7 @@ TEST_P(CloseRangeTest, TakesNoTimeForFreeNumbers) {
 // Closing one by one finds only the numbers below the limit.
 TEST_P(CloseRangeTest, ClosesDescriptorsAboveALoweredLimit) {
   if (GetParam() == Machine::kWithoutAList) {
-    GTEST_SKIP() << "there no number above the limit is tried";
+    GTEST_SKIP() << "here no number above the limit is tried";
   }
   EXPECT_EQ(OpenAfter([] {
               const rlimit few = {kFirst + 1, kFirst + 1};

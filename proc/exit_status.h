@@ -35,7 +35,7 @@ class ExitStatus {
     return ExitStatus(Kind::kKnown, wait_status, usage);
   }
   // Returns the status of a process that called _exit(code), or of a piece of
-  // work that ended with this code in a process that goes on.
+  // work that ended with this code in a process that continues.
   static ExitStatus Exited(int code, const rusage& usage) {
     return ExitStatus(Kind::kKnown, W_EXITCODE(code & 0xff, 0), usage);
   }

@@ -259,8 +259,8 @@ TEST_P(DirtTest, DetectsChange) {
     GetParam().leave();
     return pristine.Restore() ? 2 : 0;
   });
-  if (code == kNotAllowed) GTEST_SKIP() << "only root may";
-  EXPECT_EQ(code, 0) << "2: it is taken for clean";
+  if (code == kNotAllowed) GTEST_SKIP() << "only root may do this";
+  EXPECT_EQ(code, 0) << "2: the change was not detected";
 }
 
 INSTANTIATE_TEST_SUITE_P(

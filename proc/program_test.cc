@@ -179,11 +179,11 @@ TEST_F(ProgramTest, StartsWithTheRequestedLimitOfDescriptors) {
     program.descriptors = given;
     EXPECT_EQ(RunToTheEnd(program).code(), 0);
     EXPECT_EQ(Output(), absl::StrCat(expected, "\n", before.rlim_max, "\n"))
-        << "it is never raised, and the program has its descriptors";
+        << "the limit is not raised, and the program has its descriptors";
   }
   rlimit after;
   getrlimit(RLIMIT_NOFILE, &after);
-  EXPECT_EQ(after.rlim_cur, before.rlim_cur) << "of this process";
+  EXPECT_EQ(after.rlim_cur, before.rlim_cur) << "the limit of this process";
 }
 
 TEST_F(ProgramTest, ReturnsErrorForFileThatCannotBeExecuted) {
@@ -197,7 +197,8 @@ TEST_F(ProgramTest, ReturnsErrorForFileThatCannotBeExecuted) {
   EXPECT_THAT(StartProgram(program),
               StatusIs(absl::StatusCode::kPermissionDenied, HasSubstr(out_)));
   chmod(out_.c_str(), 0755);
-  EXPECT_FALSE(StartProgram(program).ok()) << "it is empty: no program";
+  EXPECT_FALSE(StartProgram(program).ok())
+      << "the file is empty, so not a program";
 }
 
 TEST_F(ProgramTest, ReturnsErrorForClosedDescriptor) {

@@ -96,7 +96,8 @@ TEST_P(ReaperHeldTest, ReturnsKilledChildSoonAndReapsItLater) {
   EXPECT_FALSE(harness.reaper().Signal(pid, SIGKILL).ok());
   tracer.LetGo();
   EXPECT_TRUE(harness.HasNotice());
-  EXPECT_THAT(harness.CleanupByQueue(), IsEmpty()) << "it was returned already";
+  EXPECT_THAT(harness.CleanupByQueue(), IsEmpty())
+      << "the child was returned already";
   EXPECT_FALSE(HasChild());
 }
 
@@ -217,7 +218,7 @@ TEST_P(ReaperHeldTest, DoesNotReturnLiveChildren) {
 
 TEST_P(ReaperHeldTest, ChildrenThatCanBeKilledAreNotUnkillable) {
   ReaperHarness harness(GetParam());
-  EXPECT_FALSE(harness.reaper().HasOnlyUnkillable()) << "there is none";
+  EXPECT_FALSE(harness.reaper().HasOnlyUnkillable()) << "no child is live";
   const pid_t pid = harness.SpawnIdle();
   EXPECT_FALSE(harness.reaper().HasOnlyUnkillable());
   ASSERT_THAT(harness.reaper().Signal(pid, SIGKILL), IsOk());
@@ -282,7 +283,7 @@ int GiveUpAChildOfRoot(Ownership ownership) {
 }
 
 TEST_P(ReaperHeldTest, GivesUpChildThatItMayNotSignal) {
-  if (geteuid() != 0) GTEST_SKIP() << "only root can give up being root";
+  if (geteuid() != 0) GTEST_SKIP() << "only root can give up root";
   EXPECT_EQ(InAProcess([] { return GiveUpAChildOfRoot(GetParam()); }), 0);
 }
 

@@ -59,7 +59,8 @@ TEST_P(ReaperOfOthersTest, ReturnsAChildThatEndedBeforeItWasAdopted) {
   EXPECT_THAT(reaper.CleanupChildren(Instant::clock::now()), SizeIs(0));
   reaper.Adopt(*std::move(child), /*tag=*/9);
   EXPECT_EQ(reaper.live(), 1u);
-  EXPECT_EQ(reaper.next_check(), Instant::min()) << "it is due at once";
+  EXPECT_EQ(reaper.next_check(), Instant::min())
+      << "the next check is due at once";
   // This call is at a time when no sweep is due.
   const auto ended = reaper.CleanupChildren(Instant::min());
   ASSERT_THAT(ended, SizeIs(1));
@@ -83,7 +84,8 @@ TEST_F(ReaperOfEveryChildTest, ReturnsAChildThatItReapedBeforeItWasAdopted) {
   EXPECT_THAT(reaper.CleanupChildren(later), SizeIs(0));
   reaper.Adopt(*std::move(child), /*tag=*/9);
   EXPECT_EQ(reaper.live(), 1u);
-  EXPECT_EQ(reaper.next_check(), Instant::min()) << "it is due at once";
+  EXPECT_EQ(reaper.next_check(), Instant::min())
+      << "the next check is due at once";
   const auto ended = reaper.CleanupChildren(later);
   ASSERT_THAT(ended, SizeIs(1));
   EXPECT_EQ(ended[0].tag, 9u);
@@ -144,7 +146,7 @@ TEST_P(ReaperOfOthersTest, NeitherSignalsNorReturnsDisownedChild) {
   EXPECT_FALSE(harness.reaper().Signal(pid, SIGKILL).ok());
   EXPECT_THAT(harness.Cleanup(Instant::clock::now() + std::chrono::hours(1)),
               SizeIs(0));
-  EXPECT_EQ(kill(pid, SIGKILL), 0) << "it is alive";
+  EXPECT_EQ(kill(pid, SIGKILL), 0) << "the child is alive";
   EXPECT_EQ(waitpid(pid, nullptr, __WALL), pid) << "and is still a child";
   EXPECT_FALSE(harness.reaper().Disown(5000001)) << "not a child";
 }

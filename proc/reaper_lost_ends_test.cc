@@ -208,7 +208,8 @@ TEST_P(ReaperLostEndsTest, ReapsThemAfterTheirNoticesWereLost) {
   ASSERT_EQ(setrlimit(RLIMIT_SIGPENDING, &before), 0);
   for (int checks = 0; HasChild() && checks < 10; ++checks) {
     const Instant due = harness.reaper().next_check();
-    ASSERT_LT(due, Instant::max()) << "a check is due although none is known";
+    ASSERT_LT(due, Instant::max())
+        << "a check is due although no child is known";
     EXPECT_THAT(harness.Cleanup(due), IsEmpty());
   }
   EXPECT_FALSE(HasChild());

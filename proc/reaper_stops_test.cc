@@ -117,9 +117,9 @@ TEST_P(ReaperStopsTest, DetachesStoppedChildThatIsDisowned) {
   }
   (*reaper)->Adopt(Child::Adopt(pid), 0);
   AwaitStop(pid);
-  EXPECT_FALSE((*reaper)->Disown(pid)) << "it has not ended";
+  EXPECT_FALSE((*reaper)->Disown(pid)) << "the child has not ended";
   char byte;
-  EXPECT_EQ(read(done[0], &byte, 1), 1) << "it goes on";
+  EXPECT_EQ(read(done[0], &byte, 1), 1) << "the child continues";
   int status;
   EXPECT_EQ(waitpid(pid, &status, 0), pid);
   EXPECT_EQ(WEXITSTATUS(status), 11);

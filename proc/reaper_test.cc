@@ -240,7 +240,7 @@ TEST_F(ReaperTest, WorksWhateverTheDispositionOfSigchld) {
   sigaddset(&sigchld, SIGCHLD);
   const std::map<std::string, std::function<void()>> deeds = {
       {"ignored", [] { std::signal(SIGCHLD, SIG_IGN); }},
-      {"handled by one who waits for all",
+      {"handled by a handler that waits for any child",
        [] {
          std::signal(SIGCHLD, [](int) {
            while (waitpid(-1, nullptr, WNOHANG) > 0) {

@@ -284,7 +284,7 @@ TEST_P(SpawnerTest, ExitInABodyRunsNoHandlerOfTheParent) {
     counter = &*ran;
     std::atexit([] { ++*counter; });
     EXPECT_PRED1(ExitedWithCode(5), Run(Prepared(), []() -> int {
-                   std::printf("said by a child that calls exit\n");
+                   std::printf("printed by a child that calls exit\n");
                    std::exit(5);
                  }));
     EXPECT_EQ(*ran, 0);

@@ -41,7 +41,7 @@ class SyncPointTest : public ::brood::testing::LeakCheck {
   ~SyncPointTest() override { SetSyncPointHook(nullptr); }
 
   void SetUp() override {
-    if (!kSyncPoints) GTEST_SKIP() << "a point is nothing in this build";
+    if (!kSyncPoints) GTEST_SKIP() << "this build has no points";
   }
 };
 

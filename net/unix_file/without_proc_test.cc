@@ -94,8 +94,8 @@ TEST_F(WithoutProcTest, NamesProcWhereOthersMayChangeTheDirectory) {
                   StatusIs(absl::StatusCode::kFailedPrecondition,
                            AllOf(HasSubstr("chmod /s"),
                                  HasSubstr("/proc is not mounted"))));
-      EXPECT_EQ(access("/s", F_OK), -1) << "it was left behind";
-      EXPECT_THAT(Listen(0600), IsOk()) << "what needs no change works";
+      EXPECT_EQ(access("/s", F_OK), -1) << "the file still exists";
+      EXPECT_THAT(Listen(0600), IsOk()) << "a mode that needs no change works";
       ASSERT_EQ(unlink("/s"), 0);
     }
   });
@@ -109,7 +109,7 @@ TEST_F(WithoutProcTest, NamesProcInADirectoryOfAnotherUser) {
       ASSERT_EQ(chmod("/", directory), 0);
       EXPECT_THAT(Listen(0660), StatusIs(absl::StatusCode::kFailedPrecondition,
                                          HasSubstr("/proc is not mounted")));
-      EXPECT_EQ(access("/s", F_OK), -1) << "it was left behind";
+      EXPECT_EQ(access("/s", F_OK), -1) << "the file still exists";
     }
     ASSERT_EQ(chown("/", 0, 0), 0);
   });

@@ -136,7 +136,7 @@ TEST_P(ProcessIdentityTest, LookAgainFindsChangedRights) {
   const std::string phrase = change.phrase;
   if (phrase == "a namespace" ||
       std::string(change.name) == "BoundingCapability") {
-    GTEST_SKIP() << "of what it executes, or of what it opens again";
+    GTEST_SKIP() << "affects only executed programs, or reopened files";
   }
   const pid_t child = fork();
   if (child == 0) {

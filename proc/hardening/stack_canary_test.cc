@@ -84,7 +84,7 @@ Guards GuardsOfChild(absl::FunctionRef<void()> before = [] {}) {
   int status = -1;
   EXPECT_EQ(TEMP_FAILURE_RETRY(waitpid(child, &status, 0)), child);
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0)
-      << "a function was ended that was entered after the change";
+      << "a function that was entered after the change was ended";
   return guards;
 }
 

@@ -53,7 +53,7 @@ TEST_F(HugeTextTest, CodeIsOnHugePagesOrWhereItWas) {
   const std::string after = MappingOf(AddressOfCode());
   if (!moved.ok()) {
     EXPECT_EQ(moved.code() == absl::StatusCode::kFailedPrecondition, false)
-        << "this test is linked as the header asks: " << moved;
+        << "this test is linked as the header requires: " << moved;
     EXPECT_EQ(after.substr(0, after.find('\n')),
               before.substr(0, before.find('\n')));
     GTEST_SKIP() << "no huge pages on this machine: " << moved;

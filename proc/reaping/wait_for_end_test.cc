@@ -180,7 +180,7 @@ TEST_F(WaitForEndTest, LeavesChildStoppedThatStopsItself) {
   EXPECT_EQ(WaitForEnd(pid, [](pid_t) { return 1; }).kind, Kind::kLives);
   AwaitChange(pid);
   EXPECT_EQ(WaitForEnd(pid, [](pid_t) { return 1; }).kind, Kind::kLives)
-      << "a stop is no end";
+      << "a stop is not an end";
   kill(pid, SIGCONT);
   EXPECT_EQ(AwaitEnd(pid).status.code(), 11);
 }
@@ -195,7 +195,7 @@ TEST_F(WaitForEndTest, FindsAnyChildThatHasStopped) {
   const auto count = [](pid_t) { return 1; };
   WaitResult result = WaitForEnd(-1, count);
   EXPECT_EQ(result.kind, Kind::kLives);
-  EXPECT_EQ(result.pid, pid) << "there may be more to wait for";
+  EXPECT_EQ(result.pid, pid) << "another child may have stopped";
   AwaitChange(pid);
   result = WaitForEnd(-1, count);
   EXPECT_EQ(result.kind, Kind::kEnded);

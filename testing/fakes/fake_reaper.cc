@@ -66,7 +66,7 @@ absl::Span<const proc::Reaper::Ended> FakeReaper::CleanupChildren(
   for (const auto& end : ends_) {
     const auto found = tags_.find(end.first);
     if (found == tags_.end()) {
-      ADD_FAILURE() << end.first << " ended and was never adopted";
+      ADD_FAILURE() << end.first << " ended and was not adopted";
       continue;
     }
     returned_.push_back({end.first, found->second, end.second});

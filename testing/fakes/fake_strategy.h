@@ -116,7 +116,7 @@ class FakeStrategy final : public server::Strategy {
     Call(FakeStrategy* strategy, const std::string& name)
         : strategy_(strategy) {
       EXPECT_EQ(strategy_->depth_++, 0)
-          << "the strategy is called while it is calling: " << name;
+          << "the strategy is called during another call: " << name;
       if (!name.empty()) strategy_->calls_.push_back(name);
     }
     ~Call() { --strategy_->depth_; }

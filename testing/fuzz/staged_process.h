@@ -23,7 +23,7 @@ namespace brood::testing {
 // Example:
 //   const StagedProcess staged({"LISTEN_FDS=2"});
 //   { auto sockets = net::TakeInheritedSockets(); ... }
-//   Require(staged.AreClosed(3, 2) && staged.AreUntouched(5, 6), "two go");
+//   Require(staged.AreClosed(3, 2) && staged.AreUntouched(5, 6), "two");
 class StagedProcess {
  public:
   // The lowest number of the descriptors.

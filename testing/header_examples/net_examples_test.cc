@@ -58,7 +58,8 @@ TEST_F(NetExamplesTest, ConnectionReturnsItsPeer) {
   EXPECT_EQ(run.code(), ExitCode::kServed);
 }
 
-// NOLINTBEGIN(bugprone-unused-return-value): an example says what matters.
+// NOLINTBEGIN(bugprone-unused-return-value): an example shows only the
+// essential calls.
 absl::Status BindTo6(int fd) {
   // Example of net/endpoint.h.
   absl::StatusOr<Endpoint> endpoint = Endpoint::Parse("[::1]:7000");

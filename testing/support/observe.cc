@@ -40,7 +40,7 @@ class Ticks {
   void AwaitNext() {
     uint64_t count;
     if (TEMP_FAILURE_RETRY(read(fd_, &count, sizeof(count))) < 0) {
-      ADD_FAILURE() << "read of a timerfd";
+      ADD_FAILURE() << "read of a timerfd failed";
     }
   }
 

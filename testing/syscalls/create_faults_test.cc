@@ -205,7 +205,7 @@ int CreateFaultsTest::CreateAndDestroy(server::StrategyKind strategy) {
 
 TEST_F(CreateFaultsTest, FailedCreateRestoresTheProcessAtEachCall) {
 #if defined(__OPTIMIZE__) || defined(ABSL_HAVE_ADDRESS_SANITIZER)
-  GTEST_SKIP() << "an optimizer makes other sites than the source has";
+  GTEST_SKIP() << "with an optimizer the sites differ from the source";
 #endif
   std::set<std::string> tried;
   int refused = 0;

@@ -136,7 +136,7 @@ void EssentialCallsTest::FailForGood(const std::string& site, int error) {
 
 TEST_P(EssentialCallsTest, ServesAndStopsAfterEachPermanentFailure) {
 #if defined(__OPTIMIZE__) || defined(ABSL_HAVE_ADDRESS_SANITIZER)
-  GTEST_SKIP() << "an optimizer makes other sites than the source has";
+  GTEST_SKIP() << "with an optimizer the sites differ from the source";
 #endif
   const char* const chosen = std::getenv("BROOD_FAULT_SITES");
   for (const auto& [site, call] : FindCalls()) {

@@ -289,7 +289,7 @@ Excused ReadExcused() {
 
 TEST_F(SyscallFaultsTest, ParentRecoversOrReportsEachFailedCall) {
 #if defined(__OPTIMIZE__) || defined(ABSL_HAVE_ADDRESS_SANITIZER)
-  GTEST_SKIP() << "an optimizer makes other sites than the source has";
+  GTEST_SKIP() << "with an optimizer the sites differ from the source";
 #endif
   const bool all = FromEnvironment("BROOD_FAULTS") == "all";
   const std::string chosen = FromEnvironment("BROOD_FAULT_SITES");

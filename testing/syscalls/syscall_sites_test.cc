@@ -73,7 +73,8 @@ const std::set<std::string>& Harmless() {
 
 TEST_F(SyscallSitesTest, EveryCallThatCanFailIsInTheTable) {
 #if defined(__OPTIMIZE__) || defined(ABSL_HAVE_ADDRESS_SANITIZER)
-  GTEST_SKIP() << "an optimizer and a sanitizer call others than the source";
+  GTEST_SKIP()
+      << "with an optimizer or a sanitizer the calls differ from the source";
 #endif
   const SyscallTable table({"brood::net", "brood::proc", "brood::server"});
   for (const std::string& call : table.not_diverted()) {

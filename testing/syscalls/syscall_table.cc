@@ -128,7 +128,7 @@ void SyscallTable::FindSites(const std::vector<std::string>& namespaces) {
 }
 
 void SyscallTable::Arm() {
-  if (the_table != this) GiveUp("the one that is armed must be the one left");
+  if (the_table != this) GiveUp("the armed table must be the only one");
   armed = getpid();
 }
 

@@ -53,7 +53,7 @@ class SyscallTableTest : public LeakCheck {
  protected:
   void SetUp() override {
 #ifdef __OPTIMIZE__
-    GTEST_SKIP() << "an optimizer makes other sites than the source has";
+    GTEST_SKIP() << "with an optimizer the sites differ from the source";
 #endif
   }
 
