@@ -34,7 +34,7 @@ struct ConnectionReport {
   pid_t pid = 0;
   // How the process ended, with the resources that it used (rusage).
   proc::ExitStatus status = proc::ExitStatus::Unknown();
-  // Whether the server told the process to end.
+  // Whether the server has sent the process a signal to end it.
   bool signalled_by_us = false;
   // The time from accept until a process had the connection.
   absl::Duration accept_to_child;
@@ -49,21 +49,23 @@ struct ConnectionReport {
   // set at any time: for the reader of a report. The epoch in the log of a
   // server without Options::on_connection_end.
   absl::Time started = absl::UnixEpoch();
-  // Why the server told the process to end; nothing if it did not.
+  // Why the server has sent that signal; nothing if it has not.
   absl::optional<KillReason> kill_reason;
 
-  // What the child reported. Zero and empty unless Options::handler_reports is
-  // on and the handler was called. Never trust it: a child that its client has
-  // taken over may report anything. The times lie within `duration`.
-
   // The time that the handler took; until its process ended if that came first.
+  //
+  // This and the three fields below are what the child reported: zero and empty
+  // unless Options::handler_reports is on and the handler was called. Never
+  // trust them: a child that its client has compromised may report anything.
+  // The times lie within `duration`.
   absl::Duration handler_time;
-  // The time after it until the connection was closed; see Options::linger.
+  // The time from the end of the handler until the connection was closed; see
+  // Options::linger.
   absl::Duration linger_time;
-  // What the exception said that left the handler: at most 256 bytes, whatever
-  // they are.
+  // The message of the exception that the handler threw: at most 256 bytes,
+  // whatever they are.
   std::string exception;
-  // The handler's own text, as Annotate() set it last: at most 256 bytes,
+  // The text that the handler set last by Annotate(): at most 256 bytes,
   // whatever they are.
   std::string annotation;
 };

@@ -11,8 +11,8 @@
 namespace brood::server {
 namespace {
 
-// On the stack up to here: the stack's page is the child's own already, one of
-// the heap would have to be copied first.
+// The largest buffer that is on the stack: the child has its own copy of that
+// page already, and would have to copy a page of the heap first.
 constexpr size_t kOnStack = 1024;
 
 ExitCode Echo(net::Connection& connection, size_t max_size) {

@@ -35,12 +35,13 @@ std::string BytesOf(size_t size) {
 
 using EchoHandlerTest = ::brood::testing::LeakCheck;
 
-TEST_F(EchoHandlerTest, GivesBackEveryByteWhateverTheSizes) {
+TEST_F(EchoHandlerTest, SendsEveryByteBackWhateverTheSizes) {
   // On the stack and, from 1025 on, on the heap.
   for (size_t max_size : {1, 2, 7, 1023, 1024, 1025, 65536}) {
     for (size_t size : {max_size - 1, max_size, max_size + 1, 2 * max_size,
                         3 * max_size + 1}) {
-      // No more than the kernel's buffers hold while nobody reads.
+      // No more than the buffers of the kernel hold while the client reads
+      // nothing.
       const std::string bytes = BytesOf(std::min(size, size_t{65537}));
       HandlerRun echo(EchoHandler(max_size));
       ASSERT_THAT(echo.client().Send(bytes), IsOk());
@@ -59,7 +60,7 @@ TEST_F(EchoHandlerTest, AnswersEachPieceBeforeTheNextOneComes) {
   }
 }
 
-TEST_F(EchoHandlerTest, GivesBackMoreThanEveryBufferHolds) {
+TEST_F(EchoHandlerTest, SendsBackMoreThanEveryBufferHolds) {
   const std::string bytes = BytesOf(32 << 20);
   HandlerRun echo(EchoHandler(65536));
   std::future<absl::Status> sent =
@@ -78,23 +79,24 @@ TEST_F(EchoHandlerTest, StillAnswersAClientThatEndedItsSide) {
   EXPECT_EQ(echo.code(), ExitCode::kServed);
 }
 
-TEST_F(EchoHandlerTest, HasServedAClientThatSaidNothing) {
+TEST_F(EchoHandlerTest, ReturnsServedForAClientThatSentNothing) {
   HandlerRun echo(EchoHandler(1024));
   EXPECT_THAT(echo.client().ShutdownWrite(), IsOk());
   EXPECT_THAT(echo.client().ExpectEof(), IsOk());
   EXPECT_EQ(echo.code(), ExitCode::kServed);
 }
 
-TEST_F(EchoHandlerTest, SaysThatThePeerWasLostWhenItResets) {
+TEST_F(EchoHandlerTest, ReturnsPeerLostWhenTheClientResets) {
   HandlerRun echo(EchoHandler(1024));
   ASSERT_THAT(echo.client().Echo("hello"), IsOk());
   echo.client().Reset();
   EXPECT_EQ(echo.code(), ExitCode::kPeerLost);
 }
 
-TEST_F(EchoHandlerTest, SaysThatThePeerWasLostInTheMiddleOfAReply) {
+TEST_F(EchoHandlerTest, ReturnsPeerLostInTheMiddleOfAReply) {
   HandlerRun echo(EchoHandler(1024));
-  // Nobody reads the reply, so that it stalls, and then the sending too.
+  // The client reads nothing, so the reply stalls, and then its own sending
+  // too.
   const std::string more_than_buffers_hold(64 << 20, 'x');
   EXPECT_THAT(net::WriteFull(echo.client().socket(), more_than_buffers_hold,
                              net::After(net::Now(), absl::Milliseconds(50))),

@@ -34,7 +34,8 @@ constexpr NamedValue<ExecStyle> kStyles[] = {
 // Where systemd passes the first descriptor.
 constexpr int kFirstListenFd = 3;
 
-// Where programs are looked for if this process has no PATH, as a shell does.
+// The directories in which programs are searched if this process has no PATH,
+// as a shell does it.
 constexpr char kUsualPath[] = "/usr/local/bin:/usr/bin:/bin";
 
 std::vector<int> IgnoredSignals() {
@@ -84,8 +85,9 @@ void Place(int fd, int target) {
   if (result < 0) throw SystemRefused(absl::ErrnoToStatus(errno, "dup2"));
 }
 
-// Keeps a copy of standard error until the program is executed, and puts it
-// back if it is not: what went wrong must not be told to the client.
+// KeptStandardError keeps a copy of standard error until the program is
+// executed, and restores it if that fails: the error must go to the log, and
+// not to the client.
 class KeptStandardError {
  public:
   KeptStandardError()
@@ -108,7 +110,7 @@ absl::StatusOr<ExecStyle> ParseExecStyle(absl::string_view text) {
   return ParseName(kStyles, "exec_style", text);
 }
 
-// What is the same for each connection.
+// Program is what is the same for each connection.
 struct ExecHandler::Program {
   std::string path;
   std::vector<std::string> arguments;
@@ -204,7 +206,8 @@ std::vector<std::string> ExecHandler::Program::VariablesFor(
   return all;
 }
 
-// Whatever else is open, perhaps by the embedder, is closed by execve().
+// Moves the connection to the descriptors of the style. Makes execve() close
+// every other descriptor, those of the embedder among them.
 void ExecHandler::Program::PlaceDescriptors(int connection) const {
   unsigned first_closed = STDERR_FILENO + 1;
   Place(connection, STDIN_FILENO);
@@ -217,9 +220,10 @@ void ExecHandler::Program::PlaceDescriptors(int connection) const {
   proc::CloseRangeOnExec(first_closed);
 }
 
-// Ignored signals stay ignored, so they are reset here; handled ones are reset
-// by execve(). Those that were ignored when the server was started are the
-// wish of who started it (nohup).
+// Unblocks every signal, and resets ignored signals, which execve() would leave
+// ignored; execve() itself resets signals that have a handler. A signal that
+// was ignored when the server was started stays ignored, because the starter
+// wants that (nohup).
 void ExecHandler::Program::ResetSignals() const {
   for (const int signal : IgnoredSignals()) {
     bool stays = false;
@@ -231,8 +235,9 @@ void ExecHandler::Program::ResetSignals() const {
   sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
-// A child that has begun its session already, or that leads a group because
-// the embedder calls this handler from another one, stays as it is.
+// Begins the session and changes the directory that the style demands. A child
+// that leads a session or a group already, for example because the embedder
+// calls this handler from another handler, stays in it.
 void ExecHandler::Program::ChooseSurroundings() const {
   if (style != ExecStyle::kUcspi && getsid(0) != getpid()) setsid();
   if (style == ExecStyle::kInetd && chdir("/") < 0) {

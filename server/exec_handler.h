@@ -17,7 +17,8 @@
 namespace brood::server {
 
 // ExecStyle is the kind of server for which a program was written. It decides
-// which descriptors are the connection, and which variables describe it.
+// which descriptors are the connection, and which variables describe the
+// connection.
 enum class ExecStyle {
   kUcspi,    // as tcpserver and s6-tcpserver: descriptors 0 and 1
   kInetd,    // as inetd and xinetd: 0, 1 and 2, in the directory /
@@ -27,7 +28,7 @@ enum class ExecStyle {
 // Returns the style that `text` names: "ucspi", "inetd" or "systemd".
 absl::StatusOr<ExecStyle> ParseExecStyle(absl::string_view text);
 
-// ExecOptions says which program serves each connection, and how.
+// ExecOptions is which program serves each connection, and how it is executed.
 struct ExecOptions {
   // Names the program and its arguments. A name without a slash is looked up in
   // PATH, once, when the handler is created; each connection then executes the
@@ -36,15 +37,15 @@ struct ExecOptions {
   // REQUIRES: at least the program.
   std::vector<std::string> command;
 
-  // Chooses what the program finds.
+  // Chooses the descriptors and variables that the program finds.
   //
   // Default: ExecStyle::kUcspi.
   ExecStyle style = ExecStyle::kUcspi;
 
   // Adds variables to the environment of the program, each NAME=VALUE, or NAME
-  // for the value that this process has. Of two with one name the later one
-  // counts. Without them the program has PATH, HOME, LANG, LC_* and TZ of this
-  // process, and the variables that describe the connection.
+  // for the value that this process has. Of two variables with one name the
+  // later one counts. In addition the program has PATH, HOME, LANG, LC_* and TZ
+  // of this process, and the variables that describe the connection.
   //
   // Default: none.
   std::vector<std::string> environment;
@@ -54,8 +55,8 @@ struct ExecOptions {
 // connection: any program for tcpserver, inetd or systemd with Accept=yes,
 // unchanged.
 //
-// Created in the parent, and copied like any handler; called in the child, of
-// which the program takes the place. The program has the connection as its
+// Created in the parent, and copied like any handler; called in the child,
+// whose process then runs the program. The program has the connection as its
 // standard input and output, in blocking mode; see docs/programs.md for its
 // descriptors, variables, signals and process group. Deadlines, stops and
 // upgrades work as for other handlers.
@@ -73,11 +74,12 @@ struct ExecOptions {
 class ExecHandler {
  public:
   // Finds the program, and makes the part of its environment that does not
-  // depend on the connection. Call it before the server is created: a signal
-  // that is ignored now stays ignored in the program.
+  // depend on the connection. Must be called before the server is created: a
+  // signal that is ignored at the time of the call stays ignored in the
+  // program.
   static absl::StatusOr<ExecHandler> Create(const ExecOptions& options);
 
-  // Executes the program, and does not return if that works.
+  // Executes the program. Does not return if that succeeds.
   ExitCode operator()(net::Connection& connection) const;
 
   // Returns InvalidArgument if a server with `options` cannot run programs,

@@ -28,7 +28,7 @@ absl::string_view Meaning(ExitCode code) {
   return "";
 }
 
-// A process serves one connection at a time.
+// The connection is not needed: a process serves one connection at a time.
 void Annotate(const net::Connection& /*connection*/, absl::string_view text) {
   report_writer::SetAnnotation(text);
 }

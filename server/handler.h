@@ -10,12 +10,11 @@
 
 namespace brood::server {
 
-// ExitCode is how a handler ended, and the exit code of its process.
+// ExitCode is how a handler ended. It becomes the exit code of its process.
 //
-// A handler may return any other number from 5 to 99 for meanings of its own. A
-// number that is not 0 to 255 is recorded as kBug.
-// From kUsage on the codes are those of a program too, as djb's tools have
-// them.
+// A handler may return any other number from 5 to 99, with a meaning of its
+// own. A number that is not 0 to 255 is recorded as kBug. The codes from kUsage
+// on are also those of programs, with the numbers of djb's tools.
 enum class ExitCode : int {
   // The client got what it asked for.
   kServed = 0,
@@ -47,9 +46,10 @@ absl::string_view Meaning(ExitCode code);
 // children do. (With the strategy "pool" a process serves more than one
 // connection, one after the other.)
 //
-// It has a stack canary of its own, and not that of the parent: it must not
-// return into functions that the parent has entered, as one does that resumes a
-// coroutine of the parent, unless Options::hardening.stack_canary is off.
+// The child has a stack canary of its own, and not that of the parent. So a
+// handler must not return into functions that the parent has entered, for
+// example by resuming a coroutine of the parent, unless
+// Options::hardening.stack_canary is off.
 //
 // The connection is lent for the call. A class with a call operator is a
 // handler as well as a lambda; it is copied before the first fork, with its
@@ -57,13 +57,13 @@ absl::string_view Meaning(ExitCode code);
 //
 // Whatever the handler returns, the child then ends the connection so that the
 // reply arrives: it closes its own side, and discards what the client still
-// sends, until the client closes its side, for Options::linger (2 s) at most.
+// sends until the client closes its side, for at most Options::linger (2 s).
 // The process ends with the exit code that the handler returned, which the
 // parent counts and logs.
 //
-// Errors: a handler that throws ends with kHandlerFailed. One that calls exit()
-// or crashes ends as the kernel reports it, and its connection is closed at
-// once.
+// Errors: a handler that throws ends with kHandlerFailed. If a handler calls
+// exit() or crashes, the kernel reports how its process ended, and its
+// connection is closed at once.
 //
 // Example:
 //   Handler greet = [](net::Connection& connection) {
@@ -73,8 +73,8 @@ absl::string_view Meaning(ExitCode code);
 //   };
 using Handler = std::function<ExitCode(net::Connection& connection)>;
 
-// Sets the handler's own text for the report and the log of `connection`, in
-// place of the one before: what an access log needs to know of a request.
+// Sets a text for the report and the log of `connection`, for example what an
+// access log needs about a request. Replaces the text that was set before.
 //
 // The first 256 bytes of `text` count, whatever they are; the log escapes them.
 // They arrive even if the process is killed afterwards. Has no effect if

@@ -10,19 +10,20 @@
 namespace brood::server {
 
 // ListenerWithEntry is a listening socket and the entry of Options::listen that
-// it serves. `Socket` says who owns the descriptor: InheritedListener is the
-// one for embedders.
+// it serves. `Socket` is the type that owns or lends the descriptor; embedders
+// use InheritedListener.
 template <typename Socket>
 struct ListenerWithEntry {
   // Holds the listening descriptor.
   Socket socket;
-  // Holds the entry as it is spelled in Options::listen. Of a descriptor that
-  // comes from another program it is the entry there; empty if unknown.
+  // Holds the entry as it is spelled in Options::listen; for a descriptor that
+  // comes from another program, as it is spelled there. Empty if unknown.
   std::string entry;
-  // Makes the listening end with the server, also for other processes that have
-  // a copy of the descriptor. The server sets it for listeners that it has
-  // bound, and passes it on to the program that replaces it. Leave it false for
-  // one that must stay open, such as that of a service manager.
+  // Makes the socket stop listening when the server ends, also for other
+  // processes that have a copy of the descriptor. The server sets this for
+  // listeners that it has bound, and passes it on to the program that replaces
+  // it. Leave it false for a listener that must stay open, such as that of a
+  // service manager.
   bool ends_with_server = false;
 };
 

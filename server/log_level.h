@@ -52,8 +52,8 @@ struct LogField {
   Value value = int64_t{0};
 };
 
-// LogRecord is an event of the log, as a function of the embedder gets it. What
-// it refers to lives until that function returns.
+// LogRecord is an event of the log, as a LogSink gets it. Its texts and fields
+// live until the LogSink returns.
 //
 // Example:
 //   options.log.sink = [&](const LogRecord& record) {
@@ -65,9 +65,9 @@ struct LogRecord {
   absl::Time time = absl::UnixEpoch();
   // The name of the event, such as "ended".
   absl::string_view name;
-  // The sentence of the event in one line, without a newline.
+  // The sentence that describes the event: one line, without a newline.
   absl::string_view message;
-  // What the event is about.
+  // The data of the event.
   absl::Span<const LogField> fields;
 };
 
@@ -75,7 +75,7 @@ struct LogRecord {
 using LogSink = std::function<void(const LogRecord&)>;
 
 // LogOptions controls the log, which is standard error unless there is a
-// `sink`. It is Options::log.
+// `sink`. It is the type of Options::log.
 //
 // A value. Its fields are those of the flags that begin with "log_".
 struct LogOptions {
@@ -105,33 +105,33 @@ struct LogOptions {
 
   // Limits how many lines of the level info about connections are written to
   // standard error, so that clients cannot fill a disk: this many a second, and
-  // five times as many in a burst. Those beyond it are counted, and a warning
-  // says so once a second. All other lines, and every warning and error, are
-  // written in any case, and a `sink` gets every event.
+  // five times as many in a burst. Lines beyond the limit are counted, and a
+  // warning reports their number once a second. All other lines, and every
+  // warning and error, are written in any case, and a `sink` gets every event.
   //
   // Default: 1000. Range: 0 (no limit) to 1000000 lines a second.
   int rate = 1000;
 
   // Takes the events of the parent that have the level, instead of standard
   // error. Called in the parent, while the server is created, runs and is
-  // destroyed. It may not throw: the program then ends, with a line on standard
-  // error. Lines of children (their peer, an exception) are still written to
-  // standard error.
+  // destroyed. It must not throw: if it does, the program ends, with a line on
+  // standard error. Lines of children (their peer, an exception) are still
+  // written to standard error.
   //
   // Default: none.
   LogSink sink = nullptr;
 };
 
-// ChildStderr is what descriptor 2 of a child is.
+// ChildStderr chooses the file of descriptor 2 of a child.
 enum class ChildStderr {
   // kOwn in children that are forked ahead of their connection (spares, pool),
   // where no client waits for it, and kShared in the others.
   kAhead,
-  // The file of the server's, opened again for each child, so that the flags
-  // and the position that a child sets are its own. A socket, and a file that
-  // was not opened to append, cannot be opened again: they are shared.
+  // The standard error of the server, opened again for each child, so that the
+  // flags and the position that a child sets are its own. A socket, and a file
+  // that was not opened to append, cannot be opened again: they are shared.
   kOwn,
-  // The open file of the server's, as fork leaves it.
+  // The open file of the server, which fork shares with children.
   kShared,
   // /dev/null. Children log nothing.
   kNull,
@@ -151,7 +151,8 @@ absl::string_view NameOf(LogFormat format);
 // Returns the level whose name is exactly `text`. Returns InvalidArgument, with
 // the names that are allowed, if there is none.
 absl::StatusOr<LogLevel> ParseLogLevel(absl::string_view text);
-// Returns the format whose name is exactly `text`, or InvalidArgument likewise.
+// Returns the format whose name is exactly `text`. Returns InvalidArgument,
+// with the names that are allowed, if there is none.
 absl::StatusOr<LogFormat> ParseLogFormat(absl::string_view text);
 
 }  // namespace brood::server

@@ -40,8 +40,8 @@ constexpr int kFastestLog = 1000000;
 constexpr int kLongestBacklog = 1 << 20;
 constexpr absl::Duration kLongestLinger = absl::Hours(1);
 constexpr absl::Duration kLongestGrace = absl::Hours(24);
-// One that is shorter is a mistake of units, and would be over before anything
-// could happen.
+// A shorter timeout is a mistake of units, and would pass before anything could
+// happen.
 constexpr absl::Duration kShortestTimeout = absl::Milliseconds(1);
 constexpr absl::Duration kLongestTimeout = absl::Hours(24 * 365);
 // The kernel counts keepalive times in seconds, up to 32767.
@@ -81,7 +81,7 @@ absl::Status CheckLogName(absl::string_view name) {
                    kLongestName, " printable characters of ASCII"));
 }
 
-// An enum may hold a number that is none of its enumerators.
+// Checks an enum, which may hold a number that is none of its enumerators.
 template <typename Enum>
 absl::Status CheckEnum(absl::string_view field, Enum value) {
   if (!NameOf(value).empty()) return absl::OkStatus();
@@ -100,7 +100,7 @@ absl::Status CheckLength(absl::string_view field, absl::Duration length,
                    absl::FormatDuration(longest)));
 }
 
-// A timeout that is off, or long enough to be enforced.
+// Checks that a timeout is off, or long enough to be enforced.
 absl::Status CheckTimeout(absl::string_view field, absl::Duration length,
                           absl::Duration shortest, absl::Duration longest) {
   if (length == absl::ZeroDuration() ||

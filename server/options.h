@@ -41,31 +41,35 @@ enum class ChildGroup {
 };
 
 // UnixDeadlines is what happens to the deadlines that a connection by a unix
-// socket cannot have: the kernel does not report when bytes moved on it.
+// socket cannot have, because the kernel does not report when bytes moved on
+// it.
 enum class UnixDeadlines {
   // A server with a unix listener and such a deadline is refused.
   kRefuse,
-  // Connections by unix sockets have the deadline of the connection alone.
+  // Connections by unix sockets have deadlines.connection alone.
   kConnectionOnly,
 };
 
-// Returns the name of a choice, as its flag has it: "finish" or "die", "group",
-// "session" or "inherit", "refuse" or "connection_only".
+// Returns "finish" or "die", as the flag spells it.
 absl::string_view NameOf(OnParentDeath choice);
+// Returns "group", "session" or "inherit".
 absl::string_view NameOf(ChildGroup choice);
+// Returns "refuse" or "connection_only".
 absl::string_view NameOf(UnixDeadlines choice);
 
 // Returns the choice whose name is exactly `text`. Returns InvalidArgument,
 // with the names that are allowed, if there is none.
 absl::StatusOr<OnParentDeath> ParseOnParentDeath(absl::string_view text);
+// Does the same for ChildGroup.
 absl::StatusOr<ChildGroup> ParseChildGroup(absl::string_view text);
+// Does the same for UnixDeadlines.
 absl::StatusOr<UnixDeadlines> ParseUnixDeadlines(absl::string_view text);
 
-// Options is what an embedder decides about a server.
+// Options are the settings of a server.
 //
 // Lives in the parent and is read once, by TcpServer::Create(). A value: it can
-// be copied and owns no descriptor. What its functions refer to must outlive
-// the server.
+// be copied and owns no descriptor. The objects to which its functions refer
+// must outlive the server.
 //
 // A timeout of zero is off. The flags of the standalone server set these
 // fields; see server/command_line/flags.h.
@@ -96,13 +100,15 @@ struct Options {
   std::vector<std::string> listen = {"127.0.0.1:7000"};
 
   // Sets the permissions of the file of a unix socket. A process that may write
-  // to the file may connect. The file of a service manager keeps its own.
+  // to the file may connect. The file of a socket of a service manager keeps
+  // its permissions.
   //
   // Default: 0600. Range: 0000 to 0777.
   int unix_mode = 0600;
 
   // Sets the length of the kernel's queue of connections; 0 is the longest that
-  // the machine allows (net.core.somaxconn). A service manager's keeps its own.
+  // the machine allows (net.core.somaxconn). A listener of a service manager
+  // keeps its length.
   //
   // Default: 0. Range: 0 to 2^20 connections.
   int backlog = 0;
@@ -147,10 +153,11 @@ struct Options {
   bool init = false;
 
   // Chooses the process group of children. A child that leads a group is
-  // signalled together with what it started: a deadline, the end of the grace
-  // and a forced stop end that too. A process that has left the group, by
-  // setsid() or setpgid(), is not ended. Nor is what a handler leaves running
-  // when it returns. The group of a pool's worker spans its connections.
+  // signalled together with the processes that it started: a deadline, the end
+  // of the grace and a forced stop end them too. They do not end a process that
+  // has left the group by setsid() or setpgid(), nor processes that a handler
+  // leaves running when it returns. The group of a pool's worker spans its
+  // connections.
   //
   // kInherit is for a program that a terminal controls together with its
   // children. Ctrl-C then ends the children at once, kill(0, ...) in a handler
@@ -223,12 +230,12 @@ struct Options {
     absl::Duration first_byte = absl::ZeroDuration();
 
     // Ends a connection on which no byte was received or sent for this long,
-    // and whose process used no processor time in the second half of it. So a
-    // handler that computes while its client waits is not idle, and one that
-    // sleeps, or waits for a disk, for another server or for a program that it
-    // started, is. A handler that wakes up, for example for a timer, is not
-    // idle. A handler that has just stopped to compute has half of this time
-    // left. With a unix socket see unix_deadlines.
+    // and whose process used no processor time in the second half of this time.
+    // So a handler that computes while its client waits is not idle, and one
+    // that sleeps, or waits for a disk, for another server or for a program
+    // that it started, is. A handler that wakes up, for example for a timer, is
+    // not idle. A handler that has just finished computing has half of this
+    // time left. With a unix socket see unix_deadlines.
     //
     // Default: 0 (off). Range: 0, or 1 ms to 365 days.
     absl::Duration idle = absl::ZeroDuration();
@@ -251,10 +258,10 @@ struct Options {
   // Applies to every strategy.
   Deadlines deadlines;
 
-  // Says what deadlines.first_byte and deadlines.idle mean for unix sockets:
-  // the server is refused, with the name of the deadline, or connections by
-  // unix sockets have deadlines.connection alone. Other connections have every
-  // deadline in any case.
+  // Chooses what deadlines.first_byte and deadlines.idle mean for unix sockets:
+  // TcpServer::Create() returns an error that names the deadline, or
+  // connections by unix sockets have deadlines.connection alone. Other
+  // connections have every deadline in any case.
   //
   // Default: UnixDeadlines::kRefuse.
   UnixDeadlines unix_deadlines = UnixDeadlines::kRefuse;
@@ -262,8 +269,9 @@ struct Options {
   // --------------------------------------------------------------------------
   // Stopping
 
-  // Sets the time from the request to stop until the children that still run
-  // are terminated, and later killed. An upgrade does not begin it.
+  // Sets the time from the request to stop until the children that are still
+  // running are terminated, and later killed. An upgrade does not begin this
+  // time.
   //
   // Default: 8 s. Range: 0 to 24 hours.
   absl::Duration drain_grace = absl::Seconds(8);
@@ -281,8 +289,8 @@ struct Options {
 
   // Makes Run() treat SIGTERM and SIGINT as requests to stop and, if `upgrade`
   // has a command, SIGHUP and SIGUSR2 as requests to upgrade. A signal that is
-  // ignored when the server is created stays ignored. If false, these signals
-  // stay with the embedder, who calls RequestDrain() and RequestUpgrade().
+  // ignored when the server is created stays ignored. If false, the embedder
+  // handles these signals, and calls RequestDrain() and RequestUpgrade().
   //
   // Default: true.
   bool take_signals = true;
@@ -290,9 +298,10 @@ struct Options {
   // --------------------------------------------------------------------------
   // Upgrading
 
-  // Says how a new program replaces this one; see server/upgrade/upgrade.h. One
-  // server of a process may have a command: TcpServer::Create() refuses the
-  // second one. The new program may be told of the listeners of one only.
+  // Says how a new program replaces this one; see server/upgrade/upgrade.h.
+  // Only one server of a process may have a command, because the new program
+  // receives the listeners of one server only: TcpServer::Create() refuses a
+  // second one.
   struct Upgrade {
     // Starts the new program: its absolute path, then its arguments.
     // OwnCommand() of server/own_command.h returns those of this program. The
@@ -321,9 +330,10 @@ struct Options {
   // Applies to every strategy.
   Log log;
 
-  // Says what descriptor 2 of children is. The log of the parent has an open
-  // file of its own in any case; what a child does to a shared one reaches
-  // other children and the embedder. To open it again takes a child about 7 us.
+  // Chooses the file of descriptor 2 of children. The log of the parent has an
+  // open file of its own in any case. What a child does to a shared open file
+  // affects other children and the embedder. To open the file again takes a
+  // child about 7 us.
   //
   // Default: ChildStderr::kAhead.
   ChildStderr child_stderr = ChildStderr::kAhead;
@@ -335,26 +345,26 @@ struct Options {
   // Default: empty (no notifications).
   std::string notify_socket;
 
-  // Lets children report to the parent: how long the handler took, what its
-  // exception said, and its own text; see Annotate() in server/handler.h. These
-  // are then in ConnectionReport and in the log. Takes a page of memory (4096
-  // bytes) for each process that has served at the same time.
+  // Lets children report to the parent: how long the handler took, the message
+  // of its exception, and its own text; see Annotate() in server/handler.h.
+  // These are then in ConnectionReport and in the log. Needs a page of memory
+  // (4096 bytes) for each process that has served at the same time.
   //
   // Default: false.
   bool handler_reports = false;
 
-  // Reports a connection whose process has ended. Called in the parent, in the
-  // loop of the server. It may not throw: the program then ends, with a line on
-  // standard error.
+  // Is called for each connection whose process has ended, in the parent, in
+  // the loop of the server. It must not throw: if it does, the program ends,
+  // with a line on standard error.
   //
   // Default: does nothing.
   std::function<void(const ConnectionReport&)> on_connection_end;
 
   // --------------------------------------------------------------------------
 
-  // Limits the resident memory, in bytes, with which StrategyKind::kAuto still
-  // forks the process itself for each connection. Measured: see
-  // docs/decisions/zygote.md.
+  // The largest resident memory, in bytes, of a process that
+  // StrategyKind::kAuto forks itself for each connection.
+  // docs/decisions/zygote.md has the measurements.
   static constexpr int64_t kLargestToFork = int64_t{4} << 20;
 
   // Returns InvalidArgument for the first field whose value is not allowed.

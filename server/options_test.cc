@@ -34,7 +34,7 @@ absl::Status ValidatedListen(std::vector<std::string> listen) {
   return Validated(&Options::listen, std::move(listen));
 }
 
-TEST(OptionsTest, AreGoodUnlessSomebodyChangesThem) {
+TEST(OptionsTest, AreValidByDefault) {
   EXPECT_THAT(Options().Validate(), IsOk());
 }
 
@@ -241,7 +241,7 @@ TEST(OptionsTest, TakeSeveralEndpointsOfEveryKind) {
               IsOk());
 }
 
-TEST(OptionsTest, DemandSomewhereToListen) {
+TEST(OptionsTest, RequireAnEntryOfListen) {
   EXPECT_THAT(ValidatedListen({}), StatusIs(absl::StatusCode::kInvalidArgument,
                                             "listen=: must name an endpoint"));
 }
@@ -255,7 +255,7 @@ TEST(OptionsTest, NameTheBadEndpointAmongGoodOnes) {
       StatusIs(absl::StatusCode::kInvalidArgument, StartsWith("listen=: ")));
 }
 
-// It is printed where a line is a message.
+// The error is printed where each line is a message.
 TEST(OptionsTest, QuoteNoControlCharacterAsItIs) {
   EXPECT_THAT(ParseOnParentDeath("a\nb"),
               StatusIs(absl::StatusCode::kInvalidArgument,

@@ -13,17 +13,18 @@ namespace brood::server {
 // Returns the command with which this program was started, so that it can be
 // started again: the absolute path of the program, then its arguments.
 //
-// For main(), before it parses the command line (some parsers take arguments
-// out of it). The path is that by which the program was called, and not that of
-// the file which it turned out to be: a link that points to another version by
-// then leads to that one.
+// Call it in main(), before the command line is parsed (some parsers remove
+// arguments). The path is the one by which the program was called, and not that
+// of the file to which it led: if it is a link that leads to another version
+// later, that version is started.
 //   /opt/current/server   as it is
 //   ./server              in $PWD, if that still names the working directory
 //   server                the entry of PATH, if that is the file which runs
-// Otherwise it is the working directory as the kernel knows it, or the file
-// that runs.
+// Where that does not hold, the path begins with the working directory as the
+// kernel reports it, or is that of the file that runs.
 //
-// Errors: the call, if the program cannot tell where it is.
+// Returns the error of the system call if the program cannot find out where it
+// is.
 //
 // Example:
 //   Options options;

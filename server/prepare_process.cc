@@ -25,8 +25,8 @@
 namespace brood::server {
 namespace {
 
-// Where kUpToHardLimit ends. Some programs walk through all numbers below their
-// limit; and the hard limit of a container may be 2^30.
+// The largest limit that kUpToHardLimit sets. Some programs loop over all
+// numbers below their limit, and the hard limit of a container may be 2^30.
 constexpr rlim_t kMostDescriptors = rlim_t{1} << 20;
 
 // Records a change for the log.
@@ -39,8 +39,8 @@ std::string TextOf(rlim_t limit) {
   return limit == RLIM_INFINITY ? "unlimited" : absl::StrCat(limit);
 }
 
-// Opens /dev/null for those that are closed. Each descriptor that is opened has
-// the lowest number that is free.
+// Opens /dev/null for each standard descriptor that is closed: a file that is
+// opened gets the lowest number that is free.
 absl::Status OpenStandardDescriptors() {
   int fd;
   do {
@@ -66,8 +66,8 @@ absl::Status ResetIfIgnored(int signal) {
   return absl::OkStatus();
 }
 
-// The mask comes first: a signal that was ignored must not end the program
-// between the two.
+// Blocks the signals before it resets them: a signal that was ignored must not
+// end the program between the two steps.
 absl::Status PrepareSignals(const Inheritance& inherited) {
   absl::Status prepared = RequestSignals::BlockAlone();
   if (prepared.ok() && !inherited.blocked.empty()) {
@@ -98,8 +98,8 @@ absl::Status RaiseSoftLimit(int resource, absl::string_view name, rlim_t wanted,
   return absl::OkStatus();
 }
 
-// A queue that stays too short is reported by TcpServer::Create(), which knows
-// what is enough.
+// Raises the limit of pending signals. TcpServer::Create(), which knows the
+// needed length, reports a queue that is still too short.
 absl::Status RaisePendingSignals() {
   rlimit before;
   rlim_t reached;
@@ -132,8 +132,8 @@ absl::Status RaiseDescriptors(int wanted) {
 }  // namespace
 
 absl::Status PrepareProcess(const ProcessOptions& options) {
-  // A flag of the program and not of the process: a fork has what its parent
-  // prepared, and a program that is executed begins with false.
+  // True also in a process that was forked since, which has inherited the
+  // prepared state; a program that is executed begins with false.
   static bool has_looked = false;
   const bool is_first = !std::exchange(has_looked, true);
   Preparation& preparation = Preparation::OfThisProcess();

@@ -16,12 +16,12 @@ namespace brood::server {
 namespace {
 
 constexpr absl::Duration kTimeout = absl::Seconds(1);
-// How often a line is tried that does not fit though there is room: another
-// writer may take the room, or the file takes nothing.
+// How often a line is tried that cannot be written although there is room:
+// another writer may use the room, or the file accepts nothing.
 constexpr int kTries = 100;
 
-// Waits until there is room in `fd` or `deadline` has passed. Returns whether
-// there is.
+// Waits until there is room in `fd`, or until `deadline`. Returns whether there
+// is room.
 bool AwaitRoom(int fd, net::Instant deadline) {
   pollfd room = {fd, POLLOUT, 0};
   const absl::Duration left = net::TimeUntil(deadline, net::Now());

@@ -10,18 +10,18 @@
 
 namespace brood::server {
 
-// Writes that connections are accepted, for scripts and tests:
+// Writes that the server accepts connections, for scripts and tests:
 //
 //   listening 127.0.0.1:7000
 //
-// for each endpoint, in the order of the options; with port 0 this is how a
-// script learns the port. Called in the parent, once every listener listens:
-// from that moment on the kernel completes connections, so a reader of the line
-// may connect.
+// It writes such a line for each endpoint, in the order of the options; with
+// port 0, a script learns the port from it. Called in the parent, once every
+// listener listens: from then on the kernel completes connections, so a reader
+// of the line may connect.
 //
-// A line that does not fit, because the reader is slow, is kept and written
-// again as soon as there is room, for at most a second altogether. Returns how
-// many lines could not be written by then. `fd` stays the caller's.
+// A line for which there is no room, because the reader is slow, is written as
+// soon as there is room. All lines together may take a second. Returns how many
+// lines could not be written by then. `fd` stays the caller's.
 //
 // Example:
 //   size_t lost = AnnounceReadiness((*server)->endpoints(), STDOUT_FILENO);

@@ -10,7 +10,7 @@
 
 namespace brood::server {
 
-// StrategyKind names the way in which connections get their processes.
+// StrategyKind is the way in which connections get their processes.
 //
 // All but kZygote need a process that has no threads while the server runs; see
 // TcpServer.
@@ -47,18 +47,18 @@ absl::StatusOr<StrategyKind> ParseStrategyKind(absl::string_view text);
 // Returns every kind, in the order of the enumerators.
 std::vector<StrategyKind> AllStrategyKinds();
 
-// HardeningOptions is what makes a child that an attacker has taken over, or
-// tries to, less dangerous to its siblings and to the server.
+// HardeningOptions limit the harm that an attacked or compromised child can do
+// to its siblings and to the server.
 //
-// A value; see Options::hardening. Each field has its cost for a child, as
-// docs/decisions/hardening.md measures it. What the machine refuses is one
-// warning in the log.
+// A value; see Options::hardening. Each field has a cost for a child;
+// docs/decisions/hardening.md has the measurements. If the machine refuses an
+// option, the log has one warning.
 struct HardeningOptions {
-  // Gives each child a stack canary of its own, so that it cannot be found out
-  // byte by byte in one child after the other. 1 us. On x86-64 only.
+  // Gives each child a stack canary of its own, so that an attacker cannot
+  // guess it byte by byte in one child after the other. 1 us. On x86-64 only.
   //
-  // Turn it off if a handler returns into functions that the server's process
-  // has entered before, as one that resumes a coroutine of the parent does.
+  // Turn it off if a handler returns into functions that the process of the
+  // server has entered, for example by resuming a coroutine of the parent.
   //
   // Default: true.
   bool stack_canary = true;
@@ -68,18 +68,20 @@ struct HardeningOptions {
   // (PR_SET_DUMPABLE). Programs that a child executes can be read in any case.
   // The process of the server itself is closed by PrepareProcess().
   //
-  // If false, a child that is not root's cannot read /proc/self/environ, nor
-  // write /proc/self/oom_score_adj or, for a user namespace, uid_map. 1 us.
+  // If false, a child that does not run as root can neither read
+  // /proc/self/environ nor write /proc/self/oom_score_adj or, for a user
+  // namespace, uid_map. 1 us.
   //
   // Default: false.
   bool dumpable = false;
 
-  // Says by how much more willingly than the server the kernel kills a child
-  // when memory runs out (oom_score_adj): it is added to that of the server, or
-  // to 0 if that is negative, once for each spare, worker and zygote. Zero
-  // leaves children as the server is.
+  // Sets how much more willingly than the server the kernel kills a child when
+  // memory runs out (oom_score_adj). The number is added to that of the server,
+  // or to 0 if that is negative, once for each spare, worker and zygote. With
+  // zero, children have the number of the server.
   //
-  // Has no effect in a process that is closed to others and is not root's.
+  // Has no effect in a process that is closed to others and does not run as
+  // root.
   //
   // Default: 500. Range: 0 to 1000.
   int oom_score_adj = 500;

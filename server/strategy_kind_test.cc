@@ -58,7 +58,7 @@ TEST(StrategyKindTest, ListsTheNamesForAnotherName) {
   }
 }
 
-// The error is printed where a line is a message.
+// The error is printed where each line is a message.
 TEST(StrategyKindTest, EscapesControlCharactersOfAnotherName) {
   EXPECT_THAT(ParseStrategyKind("a\nb"),
               StatusIs(absl::StatusCode::kInvalidArgument,

@@ -48,7 +48,7 @@
 namespace brood::server {
 namespace {
 
-// Stores what `made` holds in `part`, or returns why there is none.
+// Moves the value of `made` to `part`, or returns the error of `made`.
 template <typename Made, typename Part>
 absl::Status Keep(absl::StatusOr<Made> made, Part* part) {
   if (!made.ok()) return made.status();
@@ -58,8 +58,9 @@ absl::Status Keep(absl::StatusOr<Made> made, Part* part) {
 
 }  // namespace
 
-// What a server consists of, and how it is put together. Children use the log
-// and the program, so this is not parent-only memory; the supervisor's is.
+// Impl holds the components of a server, and assembles them. Children use the
+// log and the program, so it is in ordinary memory; the supervisor is in
+// parent-only memory.
 class TcpServer::Impl final {
  public:
   static absl::StatusOr<std::unique_ptr<Impl>> Create(
@@ -71,8 +72,8 @@ class TcpServer::Impl final {
   const EventLog& log() const { return log_; }
   Supervisor& supervisor() const { return *supervisor_; }
 
-  // Reports whether this process created the server. If not, it was forked
-  // since, and the supervisor's memory is not there. Async-signal-safe.
+  // Returns whether this process created the server. If not, it was forked
+  // since, and does not have the memory of the supervisor. Async-signal-safe.
   bool IsOurs() const { return getpid() == owner_; }
 
  private:
@@ -81,8 +82,8 @@ class TcpServer::Impl final {
 
   absl::Status Assemble(const Options& options,
                         std::vector<InheritedListener> inherited);
-  // The steps of Assemble(), in its order. Each adds to `parts` what it made,
-  // of which the later ones make use.
+  // The steps of Assemble(), in its order. Each adds what it has created to
+  // `parts`, and later steps use it.
   absl::Status ClaimUpgrades(const Options& options);
   absl::Status TakeSignals(const Options& options, Supervisor::Parts* parts);
   absl::Status OwnChildren(const Options& options, Supervisor::Parts* parts);
@@ -107,10 +108,10 @@ class TcpServer::Impl final {
   std::unique_ptr<SubreaperClaim> subreaper_claim_;
   std::unique_ptr<proc::Spawner> spawner_;
   std::vector<net::Endpoint> endpoints_;
-  // Ends early: its children use all of the above.
+  // Destroyed before the members above, because its children use them.
   std::unique_ptr<Supervisor> supervisor_;
-  // The files of unix sockets that were bound, until Create() succeeds. Ends
-  // first: they are removed while their sockets are open.
+  // The files of unix sockets that were bound, until Create() succeeds.
+  // Destroyed first: the files are removed while their sockets are open.
   std::vector<net::NewSocketFile> new_files_;
 };
 
@@ -140,7 +141,7 @@ absl::StatusOr<std::unique_ptr<TcpServer::Impl>> TcpServer::Impl::Create(
     valid = program->CheckServer(options);
     if (!valid.ok()) return valid;
   }
-  // Ends last, if something fails: the descriptors are closed by then.
+  // Destroyed last, if something fails: the descriptors are closed by then.
   absl::StatusOr<DescriptorGuard> guard =
       DescriptorGuard::Create(options, inherited);
   if (!guard.ok()) return guard.status();
@@ -170,7 +171,8 @@ absl::Status TcpServer::Impl::Assemble(
   parts.requests = &requests_;
   parts.reports = reports_.get();
   absl::Status made = ClaimUpgrades(options);
-  // Signals early: one that comes while the listeners are bound is not lost.
+  // Takes signals early, so that a signal is not lost while the listeners are
+  // being bound.
   if (made.ok()) made = TakeSignals(options, &parts);
   if (made.ok()) made = OwnChildren(options, &parts);
   if (made.ok()) made = ReceiveListeners(options, &inherited, &parts);
@@ -220,7 +222,7 @@ absl::Status TcpServer::Impl::OwnChildren(const Options& options,
               &parts->reaper);
 }
 
-// The listeners of the program that this one replaces are added to `inherited`.
+// Adds the listeners of the program that this one replaces to `inherited`.
 absl::Status TcpServer::Impl::ReceiveListeners(
     const Options& options, std::vector<InheritedListener>* inherited,
     Supervisor::Parts* parts) {
@@ -266,9 +268,10 @@ absl::Status TcpServer::Impl::SetDeadlines(const Options& options,
               &parts->deadlines);
 }
 
-// The service manager is notified of an upgrade, and of the start and the stop
-// also without one. As PID 1 this process stays in any case: the end of PID 1
-// is that of all processes in its namespace.
+// Creates what an upgrade needs, and the connection to the service manager,
+// which is notified of the start and of the stop without an upgrade as well. As
+// PID 1 this process stays in any case, because all processes of its namespace
+// end with it.
 absl::Status TcpServer::Impl::PrepareUpgrades(const Options& options,
                                               Supervisor::Parts* parts) {
   absl::Status made = Keep(ServiceManager::Create(options.notify_socket, &log_),
@@ -291,9 +294,9 @@ absl::Status TcpServer::Impl::PrepareUpgrades(const Options& options,
       &parts->upgrade);
 }
 
-// The supervisor's tables are large, and mapped before any connection is
-// served: a machine without room for them refuses the server, and not the
-// program.
+// Catches bad_alloc: the tables of the supervisor are large, and mapped before
+// any connection is served. If there is no memory for them, no server is
+// created, and the program goes on.
 absl::StatusOr<std::unique_ptr<TcpServer>> TcpServer::Create(
     const Options& options, Handler handler,
     std::vector<InheritedListener> inherited) {
@@ -306,7 +309,7 @@ absl::StatusOr<std::unique_ptr<TcpServer>> TcpServer::Create(
     return absl::ResourceExhaustedError(
         "mmap or madvise: no memory for a server");
   } catch (const std::exception& exception) {
-    // Nothing of Brood's throws another one.
+    // Code of Brood throws no other exception.
     return absl::InternalError(absl::StrCat(
         "a function of Options threw an exception when it was copied: ",
         exception.what()));
@@ -318,9 +321,9 @@ absl::StatusOr<std::unique_ptr<TcpServer>> TcpServer::Create(
 
 TcpServer::TcpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-// In a process that was forked since Create(), the members are left as they
-// are: their destructors would act on children, files and signals that belong
-// to the process that created them.
+// In a process that was forked since Create(), the members are not destroyed:
+// their destructors would act on children, files and signals of the process
+// that created them.
 TcpServer::~TcpServer() {
   if (impl_->IsOurs()) return;
   static std::atomic<Impl*> abandoned;  // so that no tool reports a leak
@@ -357,11 +360,11 @@ absl::StatusOr<int> TcpServer::PollableFd() {
 }
 
 void TcpServer::RequestDrain() {
-  if (impl_->IsOurs()) impl_->requests().AskToDrain();
+  if (impl_->IsOurs()) impl_->requests().RequestStop();
 }
 
 void TcpServer::RequestUpgrade() {
-  if (impl_->IsOurs()) impl_->requests().AskToUpgrade();
+  if (impl_->IsOurs()) impl_->requests().RequestUpgrade();
 }
 
 uint64_t TcpServer::upgrades_failed() const {

@@ -20,19 +20,14 @@
 
 namespace brood::server {
 
-// A process-per-connection TCP server, for a program to embed. It runs in the
-// parent: Create() binds and listens, Run() gives each connection a child,
-// which runs the handler and exits. The embedder's descriptors, signals and
-// children are left alone (but see Options::take_signals and
-// owns_all_children, and for each signal docs/embedding.md); several servers in
-// one process leave each other alone. All calls but the two requests are for
-// one thread at a time. Errors name the call and its object, as "bind
-// 127.0.0.1:80: Permission denied".
-//
-// A server belongs to the process that called Create(). In one that was forked
-// since (by the embedder's fork() or daemon()), the copy of the object has no
-// effect: Run(), Step(), PollableFd() and BeginGeneration() return
-// FailedPrecondition, requests and the destructor do nothing, counts are 0.
+// TcpServer is a process-per-connection TCP server, for a program to embed. It
+// runs in the parent: Create() binds and listens, and Run() gives each
+// connection a child, which runs the handler and exits. docs/embedding.md
+// describes what it does to descriptors, signals and children of the embedder,
+// and how several servers share a process. All calls but the two requests are
+// for one thread at a time. Errors name the call and its object: "bind
+// 127.0.0.1:80: Permission denied". In a process that was forked since
+// Create(), the object does nothing; see there.
 //
 // Example:
 //   Options options;
@@ -46,58 +41,67 @@ namespace brood::server {
 //   return (*server)->Run();  // until SIGTERM or RequestDrain()
 class TcpServer final {
  public:
-  // Makes a server that listens: clients can connect from then on. Returns
-  // InvalidArgument for a bad option, an empty `handler` and a second server
-  // with an upgrade command, FailedPrecondition for a deadline that cannot be
-  // kept here (docs/deploying.md), otherwise the status of the call that
-  // failed, ResourceExhausted if there is no memory, Internal with what the
-  // copy constructor of a function of `options` threw. Throws nothing.
+  // Returns a server that listens: clients can connect from then on. Throws
+  // nothing. Errors: InvalidArgument for a bad option, an empty `handler` and a
+  // second server with an upgrade command; FailedPrecondition for a deadline
+  // that cannot be kept here (docs/deploying.md); ResourceExhausted if there is
+  // no memory; Internal, with the message of the exception, if the copy
+  // constructor of a function of `options` throws; otherwise the status of the
+  // call that failed.
   //
   // `inherited` are listeners that exist already, for the entries of
   // Options::listen that mean them. They belong to the server from this call
-  // on, whether it succeeds or not; those that no entry means are closed.
+  // on, whether it succeeds or not; listeners that no entry means are closed.
   //
   // Each server uses one real-time signal, by which its children report their
-  // end, and blocks it: the highest that this process does not handle. One that
-  // is blocked or ignored is chosen only if there is no other. A process can
-  // have as many servers as it leaves signals, which is about 30 at most.
+  // end, and blocks it: the highest one that this process does not handle. A
+  // signal that is blocked or ignored is chosen only if there is no other. A
+  // process can have a server for each free real-time signal, about 30 at most.
   //
   // Children do not report by SIGCHLD, so wait(), waitpid() and waitid() of the
-  // embedder do not see them. Two exceptions: with __WALL or __WCLONE they do,
-  // and a handler that executes a program makes its process report by SIGCHLD.
-  // If the embedder waits for such a process, its exit status is lost: the
-  // connection is counted in Totals::unknown, and nothing else is lost.
+  // embedder do not return them. There are two exceptions: the calls return
+  // them with __WALL or __WCLONE, and a handler that executes a program makes
+  // its process report by SIGCHLD. If the embedder waits for such a process,
+  // its exit status is lost: the connection is counted in Totals::unknown, and
+  // nothing else is lost.
   //
   // The process must have no threads, and stay without them while the server
-  // runs. With the strategies kZygote and kAuto, whose children are forked by
-  // a process that Create() makes, it may start threads after Create(): the
+  // runs. With the strategies kZygote and kAuto, whose children are forked by a
+  // process that Create() makes, it may start threads after Create(): the
   // handler then sees the program as it was at Create(). If children are to end
   // with the server (Options::on_parent_death), the calling thread must live as
-  // long as the server: the kernel treats its end as the end of the parent.
+  // long as the server: the kernel treats the end of the thread as the end of
+  // the parent.
+  //
+  // A server belongs to the process that called Create(). In a process that was
+  // forked since, by fork() or daemon() of the embedder, Run(), Step(),
+  // PollableFd() and BeginGeneration() return FailedPrecondition, requests and
+  // the destructor do nothing, and counts are 0.
   static absl::StatusOr<std::unique_ptr<TcpServer>> Create(
       const Options& options, Handler handler,
       std::vector<InheritedListener> inherited = {});
-  // Kills and reaps the children that are still alive. Leaves those that cannot
-  // be killed, as a stop does; see docs/deploying.md.
+  // Kills and reaps the children that are still alive. Leaves children that
+  // cannot be killed, as a stop does; see docs/deploying.md.
   ~TcpServer();
 
   TcpServer(const TcpServer&) = delete;
   TcpServer& operator=(const TcpServer&) = delete;
 
-  // Returns where it listens, in the order of Options::listen, with the ports
-  // that the kernel chose.
+  // Returns where the server listens, in the order of Options::listen, with the
+  // ports that the kernel chose.
   const std::vector<net::Endpoint>& endpoints() const;
 
-  // Serves until a request to stop, and returns when the last child has ended;
-  // after an upgrade, when the last program of the service has (see
-  // handed_over()). Returns FailedPrecondition if the process has threads (see
-  // Create()), and Unavailable if every listener has failed, or if the program
-  // that served in place of this one ended without having been asked to.
+  // Serves until a stop is requested, and returns when the last child has
+  // ended; after an upgrade, when the last program of the service has ended
+  // (see handed_over()). Returns FailedPrecondition if the process has threads
+  // (see Create()), and Unavailable if every listener has failed, or if the
+  // program that served in place of this one ended although no stop was
+  // requested.
   absl::Status Run();
 
-  // Runs one turn of the loop: waits up to `timeout` for something to do, and
-  // does a bounded part of it. Returns false once the server has stopped, and
-  // otherwise the errors of Run(). For a program with an event loop of its own.
+  // Runs one turn of the loop, for a program with an event loop of its own:
+  // waits up to `timeout` for something to do, and does a bounded part of it.
+  // Returns false once the server has stopped. Errors: those of Run().
   absl::StatusOr<bool> Step(absl::Duration timeout = absl::ZeroDuration());
   // Returns a descriptor that is readable when Step() has something to do. It
   // belongs to the server: poll it, do not read or close it.
@@ -114,19 +118,19 @@ class TcpServer final {
   uint64_t upgrades_failed() const;
 
   // Announces that state which handlers use has changed in this process:
-  // connections accepted from now on are served by processes made from now on,
-  // and not by a spare or a worker that was forked before. Returns
-  // Unimplemented for kZygote, whose state is that of Create().
+  // connections accepted from now on are served by processes created from now
+  // on, and not by a spare or a worker that was forked before. Returns
+  // Unimplemented for kZygote, whose children have the state of Create().
   absl::Status BeginGeneration();
 
-  // Returns whether another program has taken over: this one accepts no
-  // connection any more. Unless a service manager was told of the other one
-  // (Options::notify_socket), this process stays until the last program of the
-  // service has ended, and passes requests on to them; so it is the one to stop
-  // and to wait for, however many upgrades there were.
+  // Returns whether another program has taken over, so that this one accepts no
+  // more connections. Unless a service manager was notified of the other
+  // program (Options::notify_socket), this process stays until the last program
+  // of the service has ended, and passes requests on to them. So it is the
+  // process to stop and to wait for, however many upgrades there were.
   bool handed_over() const;
-  // Returns how the last program ended that served in place of this one:
-  // nothing if there was none. For an exit code of one's own that repeats it.
+  // Returns how the last program that served in place of this one ended;
+  // nothing if there was none. The embedder may repeat it as its own exit code.
   absl::optional<proc::ExitStatus> last_generation_status() const;
 
   // Returns how many connections there were, by outcome.

@@ -10,21 +10,21 @@
 
 namespace brood::server {
 
-// AcceptFailures decides when a listener rests because accept fails.
+// AcceptFailures decides when a listener pauses because accept fails.
 //
-// Most errors of accept are those of one connection, and the next one is
+// Most errors of accept concern one connection, and the next connection is
 // accepted at once. But the same errors come from a policy that forbids accept
-// on this listener: each call fails then, the queue never becomes empty, and
-// poll reports it as readable for ever. So kMost failures without a connection
-// between them are a pause. It has the lengths of the pauses of Gate, doubles
-// as long as accept fails, and one failure after it begins the next one. Other
-// listeners go on.
+// on this listener: then each call fails, the queue never becomes empty, and
+// poll always reports the listener as readable. So kMost failures without a
+// connection between them begin a pause. It has the lengths of the pauses of
+// Gate, doubles as long as accept fails, and one failure after it begins the
+// next pause. Other listeners are not affected.
 //
-// Pure: the time goes in. Lives in the parent.
+// Pure: the time is an argument. Lives in the parent.
 //
 // Example:
 //   if (failures.resume_at(now) == net::Never()) TryAccept();
-//   ... accept4 said EPERM ...
+//   ... accept4 failed with EPERM ...
 //   absl::optional<absl::Duration> pause = failures.Failed(now);
 class AcceptFailures {
  public:
@@ -39,7 +39,7 @@ class AcceptFailures {
     failures_ = kMost;
     return gate_.Pause(now);
   }
-  // Notes that there was a connection, or none that waited.
+  // Records that accept returned a connection, or that the queue was empty.
   void Succeeded() {
     failures_ = 0;
     gate_.Succeeded();

@@ -17,8 +17,8 @@
 
 namespace brood::server {
 
-// Where children are forked ahead, one that is forked for its connection is the
-// exception, and its time is not what the strategy is chosen for.
+// With spares and pool, a child that is forked for its connection is an
+// exception, so the time for setting its oom_score_adj does not matter.
 ChildHardening ChildHardening::For(const Options& options) {
   constexpr int kHighest = 1000;
   const HardeningOptions& asked = options.hardening;
@@ -56,11 +56,12 @@ void ChildProgram::HardenZygote() const {
 
 absl::optional<int> ChildProgram::Begin() const {
   Harden(/*sets_oom_score=*/true);
-  return PrepareAndShareFate(/*is_ahead=*/true);
+  return SetUp(/*is_ahead=*/true);
 }
 
-// In this order: a process that is closed cannot write to its files in /proc,
-// unless it is root's. TcpServer::Create() warns of what is refused.
+// Sets the score first: a process that is closed to others cannot write to its
+// own files in /proc, unless it belongs to root. TcpServer::Create() warns if
+// either is refused.
 void ChildProgram::Harden(bool sets_oom_score) const {
   if (sets_oom_score && hardening_.oom_score && !has_oom_score_) {
     proc::SetOomScore(*hardening_.oom_score);
@@ -68,12 +69,12 @@ void ChildProgram::Harden(bool sets_oom_score) const {
   if (hardening_.closes) proc::CloseToOthers().IgnoreError();
 }
 
-absl::optional<int> ChildProgram::PrepareAndShareFate(bool is_ahead) const {
+absl::optional<int> ChildProgram::SetUp(bool is_ahead) const {
   absl::Status begun = SetStandardError(standard_error_, is_ahead);
   if (begun.ok()) begun = Prepare();
-  // Last, for the step before may have changed the user, and then the kernel
-  // has forgotten whatever it was told.
-  if (begun.ok()) begun = ShareFate();
+  // Last, because prepare_child may have changed the user: the kernel then
+  // forgets the setting that was made before.
+  if (begun.ok()) begun = EndWithParent();
   if (begun.ok()) return absl::nullopt;
   log_->NotPrepared(begun);
   return static_cast<int>(ExitCode::kSystemRefused);
@@ -81,8 +82,9 @@ absl::optional<int> ChildProgram::PrepareAndShareFate(bool is_ahead) const {
 
 absl::Status ChildProgram::Prepare() const {
   if (!prepare_) return absl::OkStatus();
-  // It may take its time, or hang.
-  absl::Status shared = ShareFate();
+  // prepare_child may take long, or hang, so the setting must be made before it
+  // as well.
+  absl::Status shared = EndWithParent();
   if (!shared.ok()) return shared;
   try {
     return prepare_();
@@ -91,11 +93,12 @@ absl::Status ChildProgram::Prepare() const {
   }
 }
 
-absl::Status ChildProgram::ShareFate() const {
+absl::Status ChildProgram::EndWithParent() const {
   return die_with_ == 0 ? absl::OkStatus() : proc::DieWithParent(die_with_);
 }
 
-// Another server of the process may have pages, which are not for this child.
+// Without `reports_`, unmaps the pages of other servers of the process: they
+// are not for this child.
 absl::optional<int> ChildProgram::EnterPage(uint32_t page) const {
   const absl::Status entered = reports_ != nullptr
                                    ? reports_->Enter(page)
@@ -125,9 +128,9 @@ int ChildProgram::ToExitCode(int code) {
 int ChildProgram::BeginAndServe(net::Connection& connection,
                                 uint32_t page) const {
   Harden(hardening_.oom_score_in_each);
-  // First, for the embedder's prepare_child may forbid system calls.
+  // First, because the embedder's prepare_child may forbid system calls.
   if (const absl::optional<int> failed = EnterPage(page)) return *failed;
-  if (const auto failed = PrepareAndShareFate(/*is_ahead=*/false)) {
+  if (const auto failed = SetUp(/*is_ahead=*/false)) {
     return *failed;
   }
   return Serve(connection);

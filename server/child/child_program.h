@@ -19,22 +19,22 @@
 
 namespace brood::server {
 
-// ChildHardening is what a child does to itself before anything else; see
-// HardeningOptions. The default does nothing.
+// ChildHardening is how a child protects itself, before it does anything else;
+// see HardeningOptions. The default does nothing.
 struct ChildHardening {
-  // Returns what `options` ask for. In the parent.
+  // Returns the hardening that `options` ask for. Called in the parent.
   static ChildHardening For(const Options& options);
 
-  // Whether the process is closed to others of the same user.
+  // Whether the process is closed to other processes of the same user.
   bool closes = false;
   // The oom_score_adj of a process that is created ahead of its connections;
   // nothing if it is left as it is.
   absl::optional<int> oom_score;
-  // Whether a child that is created for one connection has it, too.
+  // Whether a child that is created for one connection gets `oom_score`, too.
   bool oom_score_in_each = false;
 };
 
-// ChildProgram is what the children of a server do, however they are created.
+// ChildProgram is what a child of a server does, whichever strategy created it.
 //
 // Created in the parent from the options of the embedder; runs in the child. A
 // process that serves one connection and one that serves many do the same
@@ -47,8 +47,9 @@ struct ChildHardening {
 //   spawner.Spawn([&] { return program.BeginAndServe(connection, slot); });
 class ChildProgram {
  public:
-  // Stores what children do. `prepare` may be empty; `log` and `reports`
-  // outlive the program; without `reports` nothing is reported.
+  // Makes the program of a server: children call `prepare`, which may be empty,
+  // and `handler` for each connection. `log` and `reports` outlive the program;
+  // without `reports` nothing is reported.
   ChildProgram(Handler handler, const LingerSettings& settings,
                std::function<absl::Status()> prepare, EventLog* log,
                OnParentDeath on_parent_death = OnParentDeath::kFinish,
@@ -56,36 +57,39 @@ class ChildProgram {
                ChildStderr standard_error = ChildStderr::kShared,
                const ChildHardening& hardening = {});
 
-  // Hardens this process, a zygote or its standby. What it forks is as hard.
+  // Hardens this process, a zygote or its standby. Processes that it forks
+  // inherit the hardening.
   void HardenZygote() const;
-  // Hardens this process, sets standard error, runs
-  // Options::prepare_child, and then arranges that
-  // the process ends with the server, if it is to. Called once in a process
-  // that was just created ahead of its connections. Returns nothing if the
-  // process can serve.
+  // Hardens this process, sets standard error, runs Options::prepare_child,
+  // and, with OnParentDeath::kDie, makes the kernel kill the process when the
+  // server dies. Called once in a process that was just created ahead of its
+  // connections. Returns nothing if the process can serve.
   absl::optional<int> Begin() const;
-  // Makes `page` the one to which this process reports, and takes all others
-  // from it. Called once in a process, before Serve(). Returns nothing if the
-  // process can serve.
+  // Makes this process report to `page`, and unmaps all other pages. Called
+  // once in a process, before Serve(). Returns nothing if the process can
+  // serve.
   absl::optional<int> EnterPage(uint32_t page) const;
-  // Logs the peer of `connection` and calls the handler. Returns its code, as
-  // ToExitCode() has it.
+  // Logs the peer of `connection` and calls the handler. Returns ToExitCode()
+  // of its code.
   int Serve(net::Connection& connection) const;
   // Runs a child that serves one connection and reports to `page`. Returns its
   // exit code.
   int BeginAndServe(net::Connection& connection, uint32_t page) const;
 
-  // Returns `code`, or kBug if the kernel would report it as another one: an
+  // Returns `code`, or kBug if the kernel would report it as another number: an
   // exit status holds 0 to 255.
   static int ToExitCode(int code);
 
  private:
-  // Sets standard error and does the rest of Begin(), in a process that was
-  // created ahead of its connection if `is_ahead`.
-  absl::optional<int> PrepareAndShareFate(bool is_ahead) const;
+  // Does what Begin() does after the hardening. `is_ahead` reports whether the
+  // process was created ahead of its connection.
+  absl::optional<int> SetUp(bool is_ahead) const;
+  // Hardens this process; its oom_score_adj only if `sets_oom_score`.
   void Harden(bool sets_oom_score) const;
+  // Runs Options::prepare_child, if there is one.
   absl::Status Prepare() const;
-  absl::Status ShareFate() const;
+  // Makes the kernel kill this process when the server dies, if it is to.
+  absl::Status EndWithParent() const;
 
   const Handler handler_;
   const LingerSettings settings_;

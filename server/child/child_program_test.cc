@@ -77,7 +77,7 @@ TEST_F(ChildProgramTest, PreparesOnceAndServesAsOftenAsItIsAsked) {
   EXPECT_EQ(served_, 3);
 }
 
-TEST_F(ChildProgramTest, ServesNobodyIfItsPreparationFails) {
+TEST_F(ChildProgramTest, ServesNoClientIfPrepareChildFails) {
   const ChildProgram program =
       Counting([] { return absl::PermissionDeniedError("no"); });
   EXPECT_EQ(program.Begin(), 111);
@@ -85,7 +85,7 @@ TEST_F(ChildProgramTest, ServesNobodyIfItsPreparationFails) {
   EXPECT_EQ(served_, 0);
 }
 
-TEST_F(ChildProgramTest, ServesNobodyIfItsPreparationThrows) {
+TEST_F(ChildProgramTest, ServesNoClientIfPrepareChildThrows) {
   for (const Prepare& throws :
        {Prepare([]() -> absl::Status { throw std::runtime_error("no"); }),
         Prepare([]() -> absl::Status { throw 7; })}) {
@@ -95,7 +95,8 @@ TEST_F(ChildProgramTest, ServesNobodyIfItsPreparationThrows) {
   EXPECT_EQ(served_, 0);
 }
 
-// Made in the server's process, it begins in children of that alone.
+// The program was made in the process of the server, so only children of that
+// process can begin.
 TEST_F(ChildProgramTest,
        BeginsNothingIfItIsToDieWithAServerThatIsNotItsParent) {
   log_.emplace(LogLevel::kOff);
@@ -119,7 +120,7 @@ TEST_F(ChildProgramTest,
   EXPECT_EQ(begins(OnParentDeath::kFinish, absl::OkStatus), 0);
 }
 
-TEST_F(ChildProgramTest, SaysWhyItCouldNotBegin) {
+TEST_F(ChildProgramTest, LogsWhyItCouldNotBegin) {
   CaptureStderr();
   Counting([] { return absl::PermissionDeniedError("because"); },
            LogLevel::kInfo)
@@ -127,14 +128,14 @@ TEST_F(ChildProgramTest, SaysWhyItCouldNotBegin) {
   EXPECT_THAT(GetCapturedStderr(), HasSubstr("because"));
 }
 
-TEST_F(ChildProgramTest, SaysWhomItServes) {
+TEST_F(ChildProgramTest, LogsWhichClientItServes) {
   CaptureStderr();
   Counting(nullptr, LogLevel::kInfo).BeginAndServe(pair_.connection, 0);
   EXPECT_THAT(GetCapturedStderr(),
               HasSubstr("serving " + pair_.connection.peer().ToString()));
 }
 
-TEST_F(ChildProgramTest, RecordsACodeThatIsNoExitCodeAsABug) {
+TEST_F(ChildProgramTest, RecordsAnInvalidExitCodeAsABug) {
   const struct {
     int returned, recorded;
   } codes[] = {{255, 255},     {256, 101},     {-1, 101},
@@ -169,7 +170,7 @@ TEST_F(ChildProgramTest, LogsWhatAnExceptionOfTheHandlerSays) {
               SizeIs(1));
 }
 
-TEST_F(ChildProgramTest, TakesAnExceptionOfTheHandlerForItsFailure) {
+TEST_F(ChildProgramTest, ReportsAnExceptionOfTheHandlerAsItsFailure) {
   log_.emplace(LogLevel::kOff);
   const ChildProgram program(
       [](net::Connection& /*connection*/) -> ExitCode { throw 7; }, kNoLinger,

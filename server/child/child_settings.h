@@ -8,12 +8,12 @@
 
 namespace brood::server {
 
-// Returns what a child of the server is like when it begins. It outlives the
-// signals by which the server is asked for an upgrade. A signal that was
-// ignored when the program was started, as a shell does it for a job in the
-// background, stays ignored. A limit of descriptors that PrepareProcess() has
-// raised is what it was before. Its stack canary is its own, unless the options
-// say otherwise.
+// Returns the settings with which children of the server begin. A child ignores
+// the signals by which an upgrade of the server is requested. A signal that was
+// ignored when the program was started, as for a background job of a shell,
+// stays ignored. A child has the limit of descriptors that the process had
+// before PrepareProcess() raised it, and a stack canary of its own unless the
+// options turn that off.
 //
 // Runs in the parent, once for each server.
 //

@@ -14,8 +14,8 @@ namespace {
 
 using OnException = absl::FunctionRef<void(absl::string_view)>;
 
-// The text is used before the exception is destroyed, and is not copied: there
-// may be no memory.
+// Calls the handler. The message of an exception is used before the exception
+// is destroyed, and is not copied: there may be no memory.
 ExitCode CallHandler(net::Connection& connection, const Handler& handler,
                      OnException on_exception) {
   try {
@@ -33,8 +33,8 @@ ExitCode CallHandler(net::Connection& connection, const Handler& handler,
 
 }  // namespace
 
-// Lingers after every code: a handler that refused a request may have replied,
-// and a client that still sends would lose the reply to a reset.
+// Lingers after every code: a handler that has refused a request may have
+// replied, and a reset would destroy the reply to a client that still sends.
 ExitCode HandleConnection(net::Connection& connection, const Handler& handler,
                           const LingerSettings& settings,
                           OnException on_exception) {

@@ -13,7 +13,7 @@
 
 namespace brood::server {
 
-// LingerSettings says how a child ends a connection that it has handled.
+// LingerSettings is how a child ends a connection that it has handled.
 struct LingerSettings {
   // Limits how many bytes the child takes from the client at a time.
   size_t max_size = 1024;
@@ -23,14 +23,14 @@ struct LingerSettings {
 };
 
 // Calls `handler`, and ends the connection so that the last bytes of the reply
-// arrive: this side is closed first, and what the client still sends is
-// discarded until the client closes its side. Runs in the child.
+// arrive: closes this side first, and discards what the client still sends
+// until the client closes its side. Runs in the child.
 //
 // Returns the code of the handler, whatever it is. If the handler throws, calls
-// `on_exception` with what the exception says and returns kHandlerFailed, or
-// kSystemRefused for one that says so (see system_refused.h). The
-// times and the exception are reported, too; see server/report. A client that
-// is gone, or that never closes, changes nothing about the code.
+// `on_exception` with the message of the exception, and returns kSystemRefused
+// for a SystemRefused and kHandlerFailed for every other exception. Reports the
+// times and the exception, too; see server/report. A client that is gone, or
+// that never closes its side, does not change the code.
 //
 // Example:
 //   spawner.Spawn([&] {

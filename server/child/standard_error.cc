@@ -18,7 +18,7 @@ void BecomeStandardError(int fd) {
   close(fd);
 }
 
-// The flags of an open file that a second one keeps.
+// The flags that the second open file takes from the first.
 constexpr int kKept = O_ACCMODE | O_APPEND | O_DSYNC | O_SYNC;
 
 void OpenAgain() {
@@ -26,10 +26,12 @@ void OpenAgain() {
   const int flags = fcntl(STDERR_FILENO, F_GETFL);
   if (flags < 0 || fstat(STDERR_FILENO, &file) < 0) return;
   const bool is_stream = S_ISFIFO(file.st_mode) || S_ISCHR(file.st_mode);
-  // A second position in a file would overwrite what others have written.
+  // A second position in the file would overwrite what other processes have
+  // written.
   const bool appends = S_ISREG(file.st_mode) && (flags & O_APPEND) != 0;
   if (!is_stream && !appends) return;
-  // A FIFO without a reader would wait for one, and a terminal for its line.
+  // Without O_NONBLOCK, open() would wait for a reader of a FIFO, and for the
+  // line of a terminal.
   const int fd =
       open("/proc/self/fd/2", (flags & kKept) | O_CLOEXEC | O_NOCTTY |
                                   (is_stream ? O_NONBLOCK : 0));

@@ -8,10 +8,10 @@
 
 namespace brood::server {
 
-// Makes descriptor 2 of this process what `choice` says, which may depend on
-// whether the process was created ahead of its connection (`is_ahead`). Where
-// it cannot be opened again it stays shared: another user's pipe, a chroot
-// without /proc.
+// Makes descriptor 2 of this process the file of `choice`, which may depend on
+// whether the process was created ahead of its connection (`is_ahead`). If the
+// file cannot be opened again, the descriptor stays shared: for a pipe of
+// another user, or in a chroot without /proc.
 //
 // Runs in a child, before the code of the embedder. Returns the error of open
 // for /dev/null.

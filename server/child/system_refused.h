@@ -10,8 +10,8 @@
 
 namespace brood::server {
 
-// SystemRefused is thrown by a handler of Brood's own for which the system has
-// refused what it needs. HandleConnection() logs what it says, and the child
+// SystemRefused is thrown by a handler of Brood itself when the system refuses
+// what the handler needs. HandleConnection() logs its message, and the child
 // ends with ExitCode::kSystemRefused instead of kHandlerFailed. Runs in the
 // child.
 //
@@ -19,7 +19,7 @@ namespace brood::server {
 //   if (chdir("/") < 0) throw SystemRefused(absl::ErrnoToStatus(errno, "/"));
 class SystemRefused : public std::runtime_error {
  public:
-  // Says what `status`, an error, says.
+  // Makes an exception with the message of `status`, which is an error.
   explicit SystemRefused(const absl::Status& status)
       : std::runtime_error(std::string(status.message())) {}
 };

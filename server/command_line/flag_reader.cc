@@ -21,25 +21,26 @@
 namespace brood::server {
 namespace {
 
-// Bounds the descriptors and the stack that files take that name files.
+// The most files that may be open at once, each named by the one before it.
+// Limits the descriptors and the stack that they need.
 constexpr size_t kDeepestFile = 8;
 
 constexpr char kFlagfile[] = "flagfile";
 
-// Returns `text` for a message: escaped, and not as long as a whole file.
+// Returns `text` for a message: escaped, and shortened if it is long.
 std::string Quoted(absl::string_view text) {
   constexpr size_t kLongest = 200;
   return absl::StrCat(absl::CHexEscape(text.substr(0, kLongest)),
                       text.size() > kLongest ? "..." : "");
 }
 
-// Where a flag stands.
+// Place is where a flag was read.
 struct Place {
   // "FILE:LINE", or empty for the command line.
   std::string where;
 
-  // The arguments that start the program again have the flag itself, and not
-  // the name of a file that has it.
+  // Whether GivenFlags::arguments get the flag itself, and not the name of the
+  // file in which it is.
   bool is_repeated = true;
 
   bool is_file() const { return !where.empty(); }
@@ -50,7 +51,7 @@ absl::Status Error(const Place& place, absl::string_view message) {
       absl::StrCat(place.where, place.is_file() ? ": " : "", message));
 }
 
-// The parts of "--name=value".
+// Parts are the parts of "--name=value".
 struct Parts {
   explicit Parts(absl::string_view flag) : whole(flag) {
     absl::ConsumePrefix(&flag, "-");
@@ -82,7 +83,7 @@ class Reader {
 
  private:
   const KnownFlag* Find(absl::string_view name) const;
-  // Finds the switch that "--noNAME" turns off.
+  // Returns the switch that "--noNAME" turns off, or null.
   const KnownFlag* FindNegated(absl::string_view name) const;
 
   absl::Status ReadProgram(absl::Span<const std::string> program);
@@ -114,7 +115,7 @@ const KnownFlag* Reader::Find(absl::string_view name) const {
     return found == known_.end() ? nullptr : &*found;
   };
   const KnownFlag* found = find(name);
-  // --max-connections is --max_connections.
+  // --max-connections means --max_connections.
   return found != nullptr ? found
                           : find(absl::StrReplaceAll(name, {{"-", "_"}}));
 }
@@ -160,7 +161,7 @@ absl::Status Reader::ReadProgram(absl::Span<const std::string> program) {
   return absl::OkStatus();
 }
 
-// `flag` begins with a dash.
+// Reads one flag. `flag` begins with a dash.
 absl::Status Reader::ReadFlag(absl::string_view flag, const Place& place) {
   const Parts parts(flag);
   const KnownFlag* known = Find(parts.name);
@@ -182,7 +183,7 @@ absl::Status Reader::ReadFlag(absl::string_view flag, const Place& place) {
                      absl::StrCat(Quoted(flag), ": has no value; write --",
                                   known->name, "=VALUE"));
       }
-      // It would become a part of a name or of a path.
+      // The comment would become a part of a name or of a path.
       if (place.is_file() && HasComment(*parts.value)) {
         return Error(place,
                      absl::StrCat(Quoted(flag),

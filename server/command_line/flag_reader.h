@@ -11,13 +11,13 @@
 
 namespace brood::server {
 
-// FlagKind tells how a flag is written.
+// FlagKind is the form in which a flag is written.
 enum class FlagKind {
   kText,     // --name=value; on the command line also --name value
   kBool,     // --name, --noname, --name=true, --name=false
   kCommand,  // --name; on the command line only
-  kAnswer,   // as kCommand; what follows it is not read
-  kRefused,  // not at all
+  kAnswer,   // as kCommand; later arguments are not read
+  kRefused,  // never; the error has the remedy
 };
 
 // KnownFlag is a flag that ReadFlags() knows.
@@ -29,36 +29,38 @@ struct KnownFlag {
   std::string remedy;
 };
 
-// GivenFlag is a flag that the command line or a file has.
+// GivenFlag is a flag on the command line or in a file.
 struct GivenFlag {
   std::string name;
 
   // The text after "=". For a kBool "true" or "false"; for a command empty.
   std::string value;
 
-  // Tells where the flag is: "FILE:LINE", escaped for a message. Empty for the
-  // command line.
+  // Holds the place of the flag: "FILE:LINE", escaped for a message. Empty for
+  // the command line.
   std::string where;
 };
 
-// GivenFlags is what was read.
+// GivenFlags is what ReadFlags() has read.
 struct GivenFlags {
-  // Holds the flags in the order of reading. Of two with one name the later
-  // one counts.
+  // Holds the flags in the order of reading. Of two flags with one name the
+  // later one counts.
   std::vector<GivenFlag> flags;
 
-  // Holds the arguments that give a program that is started later the same
-  // flags: those that were read, but for a file that cannot be read again (a
-  // pipe) its flags. A regular file is named, so that changes of it count.
+  // Holds the arguments with which a program that is started later gets the
+  // same flags. They are the arguments that were read, but a file that cannot
+  // be read again (a pipe) is replaced by its flags. A regular file is still
+  // named, so that the new program reads its current contents.
   std::vector<std::string> arguments;
 
-  // Holds what follows "--": a program and its arguments. Empty if there is
-  // none.
+  // Holds what follows "--": a program and its arguments. Empty if there is no
+  // "--".
   std::vector<std::string> program;
 };
 
-// Reads `arguments` (without the name of the program) and each file that a
-// --flagfile=PATH,PATH... names, at its place, once. Nothing else reads either.
+// Reads `arguments` (without the name of the program) and, at its place, each
+// file that a --flagfile=PATH,PATH... names. No other code reads the command
+// line or these files.
 //
 // A line of a file is blank, a comment (#) or one flag; white space around it
 // is ignored, and a line may end in CR LF. A file may name files, but no pipes.
@@ -66,10 +68,10 @@ struct GivenFlags {
 //
 // Runs in the parent, before there is a server.
 //
-// Returns InvalidArgument for "--" without a program, for what is not a flag of
-// `known`, for a value that is missing or not allowed for its kind, and for a
-// file that cannot be read. The message begins with "FILE:LINE: " if the reason
-// is in a file.
+// Returns InvalidArgument for "--" without a program, for an argument that is
+// not a flag of `known`, for a value that is missing or not allowed for its
+// kind, and for a file that cannot be read. The message begins with "FILE:LINE:
+// " if the reason is in a file.
 //
 // Example:
 //   absl::StatusOr<GivenFlags> given =

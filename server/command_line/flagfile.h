@@ -15,7 +15,7 @@
 
 namespace brood::server {
 
-// Flagfile is what was read from a file of flags.
+// Flagfile is the contents of a file of flags.
 //
 // A value. The file may be a pipe or a terminal, so it is opened and read once,
 // to its end.
@@ -28,8 +28,8 @@ namespace brood::server {
 struct Flagfile {
   std::string contents;
 
-  // Reports whether the path leads to the same flags when the program is
-  // started again: the file is regular, and is not named by a descriptor.
+  // Whether a program that is started later finds the flags at the same path:
+  // the file is regular, and is not named by a descriptor.
   bool is_lasting = false;
 
   // Identifies the file, by its device and inode.
@@ -39,10 +39,10 @@ struct Flagfile {
 // The size of the largest file that is read.
 inline constexpr size_t kLargestFlagfile = 1 << 20;
 
-// Reads the file at `path`. Waits for the writer of a pipe, unless the file
-// `must_last`. Returns the error of the system call, or InvalidArgument if the
-// file has more than kLargestFlagfile bytes or does not last as it must; the
-// message says what is wrong, and not with which file.
+// Reads the file at `path`. Waits for the writer of a pipe, unless `must_last`,
+// which demands a file that is lasting. Returns the error of the system call,
+// or InvalidArgument if the file has more than kLargestFlagfile bytes, or is
+// not lasting although it must be. The message does not name the file.
 absl::StatusOr<Flagfile> ReadFlagfile(const std::string& path, bool must_last);
 
 // Returns InvalidArgument if `contents` begins with a byte order mark.

@@ -28,7 +28,8 @@ absl::Status Malformed(const Flag& flag, const std::string& text,
       flag.name, "=", absl::CHexEscape(text), ": must be ", allowed));
 }
 
-// One overload for each type of a field, which stays as it is on an error.
+// Set() has an overload for each type of a field. On an error the field keeps
+// its value.
 
 absl::Status Parse(const Flag& flag, const std::string& text, int* number) {
   int parsed;
@@ -105,20 +106,20 @@ absl::Status Parse(const Flag& /*flag*/, const std::string& text,
   return Store(ParseLogFormat(text), format);
 }
 
-// What Flag::set is for a field of Options,
+// Sets a field of Options; see Flag::set.
 template <auto field>
 absl::Status Set(const Flag& flag, const std::string& text, Options* options) {
   return Parse(flag, text, &(options->*field));
 }
 
-// for a field of one of its groups,
+// Sets a field of a group of Options.
 template <auto group, auto field>
 absl::Status SetIn(const Flag& flag, const std::string& text,
                    Options* options) {
   return Parse(flag, text, &(options->*group.*field));
 }
 
-// for the one text,
+// Sets the name in the log, the only field that is a text.
 absl::Status SetLogName(const Flag& flag, const std::string& text,
                         Options* options) {
   Options named;
@@ -130,7 +131,7 @@ absl::Status SetLogName(const Flag& flag, const std::string& text,
   return absl::OkStatus();
 }
 
-// and for the one number that is octal.
+// Sets the mode of unix sockets, the only number that is octal.
 absl::Status SetUnixMode(const Flag& flag, const std::string& text,
                          Options* options) {
   const bool octal = !text.empty() && text.size() <= 4 &&
@@ -202,7 +203,7 @@ constexpr Flag kFlags[] = {
     {kLogging, "child_stderr", "child_stderr", Set<&O::child_stderr>},
 };
 
-// What asks the program for something else than to serve.
+// The flags that request another task than to serve.
 constexpr struct {
   const char* name;
   FlagKind kind;
@@ -217,7 +218,7 @@ constexpr char kHelpLists[] = "--help lists every flag";
 constexpr char kNoEnvironment[] =
     "flags are read from the command line and from files (--flagfile)";
 
-// What gflags defines in each program.
+// The flags that gflags defines in each program.
 constexpr struct {
   const char* name;
   const char* remedy;
@@ -245,8 +246,8 @@ bool IsCommand(absl::string_view name) {
       kCommands, [name](const auto& command) { return name == command.name; });
 }
 
-// Returns `error`, which begins with the name of a flag, with the line of the
-// file from which `given` has the flag.
+// Returns `error`, which begins with the name of a flag, with "FILE:LINE: "
+// before it if `given` has the flag from a file.
 absl::Status WithPlace(const absl::Status& error, const GivenFlags& given) {
   absl::string_view place;
   for (const GivenFlag& flag : given.flags) {
@@ -328,7 +329,7 @@ absl::StatusOr<Options> OptionsFromFlags(const GivenFlags& given) {
 
 absl::Status NameFlags(const absl::Status& error) {
   std::string message(error.message());
-  // An error begins with the field that it is about.
+  // An error begins with the name of its field.
   for (const Flag& flag : AllFlags()) {
     const absl::string_view field = flag.field;
     if (field.empty() || !absl::StartsWith(message, field)) continue;
@@ -337,7 +338,7 @@ absl::Status NameFlags(const absl::Status& error) {
     message.replace(0, field.size(), absl::StrCat("--", flag.name));
     break;
   }
-  // It may name others, which are known by their dots.
+  // The error may name other fields, which are recognised by their dots.
   std::vector<std::pair<std::string, std::string>> names;
   for (const Flag& flag : AllFlags()) {
     if (!absl::StrContains(flag.field, ".")) continue;

@@ -18,10 +18,10 @@ namespace brood::server {
 // Flag is one flag of the standalone program, and the field of Options that it
 // sets.
 //
-// Names, texts and defaults of the flags are defined in main.cc, so that
-// programs that embed a server have no flags of ours. Everything else about
+// Names, texts and defaults of the flags are defined in main.cc, so that a
+// program that embeds a server gets no flags of Brood. Everything else about
 // them is in one table in flags.cc: a new flag is a line in main.cc and a row
-// there.
+// in that table.
 //
 // Runs in the parent, before there is a server, in one thread.
 //
@@ -50,8 +50,8 @@ struct Flag {
 // Returns every flag of the program, in the order of --help.
 absl::Span<const Flag> AllFlags();
 
-// Returns what ReadFlags() knows: AllFlags(), the commands of the program, and
-// those flags of gflags that are refused.
+// Returns the flags that ReadFlags() must know: AllFlags(), the commands of the
+// program, and the flags of gflags, which are refused.
 std::vector<KnownFlag> KnownFlags();
 
 // Reads the command line and the files that it names, and sets the flags of

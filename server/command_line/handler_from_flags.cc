@@ -25,7 +25,8 @@ bool IsGiven(absl::string_view name, const GivenFlags& given) {
       given.flags, [name](const GivenFlag& flag) { return flag.name == name; });
 }
 
-// Returns `error` of ExecHandler::Create() as a user of the program knows it.
+// Returns `error`, of ExecHandler::Create(), with the names of flags in place
+// of the names of fields.
 absl::Status NameProgram(const absl::Status& error) {
   absl::string_view message = error.message();
   if (absl::ConsumePrefix(&message, "environment=")) {

@@ -29,7 +29,7 @@ constexpr absl::string_view kUsage =
     "      sh -c 'echo \"$TCPREMOTEIP $MODE\"'\n"
     "  server --listen=unix:/run/time.sock --strategy=spares -- date -u\n";
 
-// The flags that are no settings of a server.
+// The flags that are not settings of a server.
 constexpr struct {
   const char* form;
   const char* text;

@@ -16,7 +16,8 @@ std::vector<std::string> LimitsTooLowFor(const Options& options) {
   const size_t children = options.Capacity();
   std::vector<std::string> sentences;
   rlimit limit;
-  // The program can be upgraded, and raises the soft limit to the hard one.
+  // The program can be upgraded, so its need is that of a server with a
+  // command. It raises the soft limit to the hard one.
   Options upgradable = options;
   upgradable.upgrade.command = {"/"};
   const DescriptorBudget budget =
@@ -27,8 +28,8 @@ std::vector<std::string> LimitsTooLowFor(const Options& options) {
         absl::StrCat("the hard limit of descriptors (ulimit -Hn ",
                      limit.rlim_max, ") is below the ", budget.total(),
                      " that may be needed (", budget.ToString(),
-                     "): what does not fit is not made, and clients wait "
-                     "when none is free"));
+                     "): workers that do not fit are not created, and "
+                     "clients wait while no descriptor is free"));
   }
   // The program raises the soft limit to the hard one.
   if (getrlimit(RLIMIT_SIGPENDING, &limit) == 0 && limit.rlim_max < children) {
@@ -45,7 +46,7 @@ std::vector<std::string> LimitsTooLowFor(const Options& options) {
                                      limit.rlim_cur, ") is below the ",
                                      children,
                                      " children that may be alive at once: "
-                                     "clients wait when it is reached"));
+                                     "clients wait while it is reached"));
   }
   return sentences;
 }

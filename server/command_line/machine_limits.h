@@ -11,7 +11,7 @@
 namespace brood::server {
 
 // Returns a sentence for each limit of this process that is too low for
-// `options`, for --check_config. The server starts nevertheless. Changes
+// `options`, for --check_config: the server would start nevertheless. Changes
 // nothing; a limit that cannot be read is left out.
 std::vector<std::string> LimitsTooLowFor(const Options& options);
 

@@ -26,7 +26,7 @@
 namespace brood::server {
 namespace {
 
-// A signal, and whether it asks for an upgrade and not for a stop.
+// Meaning is a signal, and whether it requests an upgrade and not a stop.
 struct Meaning {
   int signal;
   bool upgrade;
@@ -38,25 +38,28 @@ constexpr std::array<Meaning, 4> kSignals = {{
     {SIGUSR2, true},
 }};
 
-// What the handler uses: it may run in any thread, at any moment.
-// The process that installed it; the bits of the signals that came (BitOf());
-// the descriptor to notify; and how many handlers run.
+// The state that the signal handler uses, which may run in any thread, at any
+// moment: the process that installed the handler; the bits of the signals that
+// came (BitOf()); the descriptor to notify; and how many handlers are running.
 std::atomic<pid_t> owner{0};
 std::atomic<uint32_t> arrived{0};
 std::atomic<int> doorbell{-1};
 std::atomic<int> running{0};
 
-// Who has sent a signal.
+// Sender is what sent a signal.
 enum Sender { kProcess, kKernel };
 
-// Returns the bit of the signal `index`: in the order of kSignals, those that
-// processes have sent before those that the kernel has.
+// Returns the bit of the signal `index` of kSignals: first the signals that
+// processes have sent, then those that the kernel has sent.
 uint32_t BitOf(size_t index, Sender sender) {
   return uint32_t{1} << (index + (sender == kKernel ? kSignals.size() : 0));
 }
 
-// In a process that was forked since the handler was installed, the signal does
-// what it would have done without it. It is blocked until the handler returns.
+// Handles a signal. A signal is sent to a process once, and is for every server
+// of it. So the handler sets one bit for all servers, and the server whose loop
+// sees the bit first passes the request to each of them. In a process that was
+// forked since the handler was installed, the signal has the effect that it
+// would have without the handler; it is blocked until the handler returns.
 void OnSignal(int signal, siginfo_t* info, void* /*context*/) {
   const int saved_errno = errno;
   if (getpid() != owner) {
@@ -77,8 +80,9 @@ void OnSignal(int signal, siginfo_t* info, void* /*context*/) {
   errno = saved_errno;
 }
 
-// Blocks or unblocks one signal in this thread, as `how` says. Returns whether
-// it was blocked, -1 with errno on an error.
+// Blocks or unblocks one signal in this thread: `how` is SIG_BLOCK or
+// SIG_UNBLOCK. Returns 1 if it was blocked before and 0 if not, or -1 with
+// errno.
 int ChangeMask(int how, int signal) {
   sigset_t one, before;
   sigemptyset(&one);
@@ -87,7 +91,8 @@ int ChangeMask(int how, int signal) {
   return sigismember(&before, signal);
 }
 
-// Guards who has joined, and the one Shared that there is.
+// Returns the mutex that guards the list of servers, and the one Shared of this
+// process.
 std::mutex& Mutex() {
   static auto* const mutex = new std::mutex;
   return *mutex;
@@ -95,7 +100,8 @@ std::mutex& Mutex() {
 
 }  // namespace
 
-// Shared is what the servers of this process have in common. Mutex() guards it.
+// Shared is the state that the servers of this process have in common. Mutex()
+// guards it.
 class RequestSignals::Shared {
  public:
   explicit Shared(net::EventFd event) : event_(std::move(event)) {
@@ -104,11 +110,11 @@ class RequestSignals::Shared {
   }
   ~Shared();
 
-  // Reports whether this process created the object. If not, it was forked
-  // since.
+  // Returns whether this process created the object. If not, this process was
+  // forked since.
   static bool IsOurs() { return getpid() == owner; }
-  // In a process that was forked since: gives the signals back, and leaves the
-  // servers of the parent alone.
+  // Restores the signals in a process that was forked since the object was
+  // created, and does not touch the servers of the parent.
   void Abandon();
 
   int fd() const { return event_.fd(); }
@@ -117,7 +123,7 @@ class RequestSignals::Shared {
   void Forward();
 
  private:
-  // Taken is what must be undone for a signal that has a handler.
+  // Taken is what must be restored for a signal that was taken.
   struct Taken {
     int users = 0;
     bool is_handled = false;
@@ -128,19 +134,19 @@ class RequestSignals::Shared {
   absl::Status Take(size_t index);
   void GiveBack(size_t index);
 
-  // Asks each server to stop, or for an upgrade.
-  void Ask(bool upgrade) const;
+  // Requests a stop or, with `upgrade`, an upgrade of each server.
+  void RequestOfEach(bool upgrade) const;
 
   const proc::Private<net::EventFd> event_;
   // Whether the process had a controlling terminal when it took the signals.
   const bool had_terminal_ = HasTerminal();
-  // Whether the servers were asked to stop because the terminal is gone.
+  // Whether a stop was requested because the terminal is gone.
   bool stops_with_terminal_ = false;
-  std::vector<const Requests*> everyone_;
+  std::vector<const Requests*> joined_;
   std::array<Taken, kSignals.size()> taken_;
 };
 
-// A handler that another thread has begun may still use the descriptor.
+// Waits for handlers in other threads, which may still use the descriptor.
 RequestSignals::Shared::~Shared() {
   doorbell = -1;
   while (running != 0) sched_yield();
@@ -148,13 +154,13 @@ RequestSignals::Shared::~Shared() {
 
 void RequestSignals::Shared::Abandon() {
   arrived = 0;
-  running = 0;  // the handlers of other threads, which were not forked
+  running = 0;  // handlers in threads that fork did not copy
   for (size_t i = 0; i < kSignals.size(); ++i) GiveBack(i);
 }
 
 absl::Status RequestSignals::Shared::Add(const Requests* requests, Use use) {
   absl::Status taken;
-  everyone_.push_back(requests);
+  joined_.push_back(requests);
   for (size_t i = 0; i < kSignals.size(); ++i) {
     if (kSignals[i].upgrade && use == kStop) continue;
     if (taken_[i].users++ == 0 && taken.ok()) taken = Take(i);
@@ -164,14 +170,15 @@ absl::Status RequestSignals::Shared::Add(const Requests* requests, Use use) {
 }
 
 void RequestSignals::Shared::Remove(const Requests* requests, Use use) {
-  everyone_.erase(std::find(everyone_.begin(), everyone_.end(), requests));
+  joined_.erase(std::find(joined_.begin(), joined_.end(), requests));
   for (size_t i = 0; i < kSignals.size(); ++i) {
     if (kSignals[i].upgrade && use == kStop) continue;
     if (--taken_[i].users == 0) GiveBack(i);
   }
 }
 
-// The handler first: a signal that waits because it was blocked finds it.
+// Sets the handler before the mask: a signal that is pending because it was
+// blocked is then handled.
 absl::Status RequestSignals::Shared::Take(size_t index) {
   const int signal = kSignals[index].signal;
   Taken& taken = taken_[index];
@@ -194,7 +201,7 @@ absl::Status RequestSignals::Shared::Take(size_t index) {
 }
 
 // Undoes Take() in the opposite order. A signal that came, and that no server
-// has looked at, is raised for what handles it from now on.
+// has passed on, is raised for whatever handles it from now on.
 void RequestSignals::Shared::GiveBack(size_t index) {
   const int signal = kSignals[index].signal;
   Taken& taken = taken_[index];
@@ -206,10 +213,11 @@ void RequestSignals::Shared::GiveBack(size_t index) {
   if ((arrived.fetch_and(~bits) & bits) != 0) raise(signal);
 }
 
-// SIGHUP has three senders: an operator, who wants an upgrade; the kernel, when
-// the terminal of the process is gone; and the shell of that terminal, which
-// passes on to its jobs what it got from the kernel. To the last two, which may
-// come both, the server ends with its terminal, as every program does.
+// SIGHUP has three possible senders: an operator, who wants an upgrade; the
+// kernel, when the terminal of the process is gone; and the shell of that
+// terminal, which passes the signal of the kernel on to its jobs. If the kernel
+// or the shell has sent it, or both, the server stops, as every program does
+// when its terminal is gone.
 void RequestSignals::Shared::Forward() {
   event_->Take();
   const uint32_t bits = arrived.exchange(0);
@@ -219,16 +227,17 @@ void RequestSignals::Shared::Forward() {
     const bool by_kernel = (bits & BitOf(i, kKernel)) != 0;
     if (signal == SIGHUP &&
         (by_kernel || (by_process && had_terminal_ && !HasTerminal()))) {
-      if (!std::exchange(stops_with_terminal_, true)) Ask(/*upgrade=*/false);
+      if (!std::exchange(stops_with_terminal_, true))
+        RequestOfEach(/*upgrade=*/false);
     } else if (by_process || by_kernel) {
-      Ask(upgrade);
+      RequestOfEach(upgrade);
     }
   }
 }
 
-void RequestSignals::Shared::Ask(bool upgrade) const {
-  for (const Requests* requests : everyone_) {
-    upgrade ? requests->AskToUpgrade() : requests->AskToDrain();
+void RequestSignals::Shared::RequestOfEach(bool upgrade) const {
+  for (const Requests* requests : joined_) {
+    upgrade ? requests->RequestUpgrade() : requests->RequestStop();
   }
 }
 

@@ -12,50 +12,45 @@
 
 namespace brood::server {
 
-// RequestSignals are the signals by which servers are asked to stop or to let a
-// new program take over, shared by all servers of a process.
+// RequestSignals are the signals that request a stop or an upgrade, shared by
+// all servers of a process.
 //
-//   SIGTERM, SIGINT    AskToDrain()
-//   SIGHUP, SIGUSR2    AskToUpgrade(), where a server can be upgraded; but
-//                      AskToDrain() for a SIGHUP because the terminal is gone
+//   SIGTERM, SIGINT    RequestStop()
+//   SIGHUP, SIGUSR2    RequestUpgrade(), where a server can be upgraded; but
+//                      RequestStop() for a SIGHUP because the terminal is gone
 //
-// A signal is sent to a process once, and is meant for every server in it. So
-// its handler marks it in one place for all, and the server that looks there
-// first asks each one. A signal that is ignored when the first server joins
-// stays ignored. Nothing is blocked: programs that the process starts, and
-// processes that it forks, have these signals as they would without a server.
+// A signal is for every server of the process; request_signals.cc describes how
+// it reaches each of them. A signal that is ignored when the first server joins
+// stays ignored. Programs that the process starts, and processes that it forks,
+// have these signals as they would without a server.
 //
-// Process: the parent. A server joins when it is created and leaves when the
-// object is destroyed; after the last one the signals are what they were
-// before, and one that was not yet looked at is raised again. Joining and
-// leaving are thread-safe; both change the mask of the calling thread.
-//
-// Errors: Join() names the call that failed.
+// Process: the parent. After the last server has left, the signals are what
+// they were before. Joining and leaving are thread-safe; both change the mask
+// of the calling thread. Errors: Join() names the call that failed.
 //
 // Example:
 //   auto signals = RequestSignals::Join(&requests, RequestSignals::kStop);
 //   ... poll signals->fd(), and when it is readable ...
 //   signals->Forward();
-//   const Requests::Taken taken = requests.Take();
 class RequestSignals {
  public:
-  // The signals that a server has a use for.
+  // Use names the signals that a server takes.
   enum Use { kStop, kStopAndUpgrade };
 
   // Blocks the signals of both uses and no other, for the first line of main():
-  // one that comes before a server joins, or after it left, waits. While a
-  // server has joined they are not blocked.
+  // a signal that comes before a server joins, or after it has left, stays
+  // pending. While a server has joined, the signals are not blocked.
   static absl::Status BlockAlone();
 
-  // Takes the signals of `use`, which ask `requests`. That outlives this
-  // object.
+  // Makes the signals of `use` requests to `requests`, which outlives the
+  // returned object.
   static absl::StatusOr<RequestSignals> Join(const Requests* requests, Use use);
 
   // Returns whether this process has a controlling terminal. The kernel takes
   // it away when the terminal is closed, also from processes in the background.
   static bool HasTerminal();
 
-  // Takes no signal.
+  // Makes an object that takes no signal.
   RequestSignals() = default;
   RequestSignals(RequestSignals&& other) noexcept
       : shared_(std::move(other.shared_)),
@@ -69,13 +64,14 @@ class RequestSignals {
   }
   ~RequestSignals();
 
-  // Returns a descriptor that is readable while a signal waits, -1 if none is
-  // taken. Poll it; do not read it.
+  // Returns a descriptor that is readable while a signal waits for Forward(),
+  // or -1 if no signal is taken. Poll it; do not read it.
   int fd() const;
-  // Reports whether a signal waits. Costs nothing: for a loop that a signal
-  // interrupts.
+  // Returns whether a signal waits for Forward(). Makes no system call, so a
+  // loop may call it whenever a signal interrupts it.
   bool IsWaiting() const;
-  // Takes what waits, and asks every server for it.
+  // Takes the signals that wait, and passes the request of each to every
+  // server.
   void Forward() const;
 
  private:

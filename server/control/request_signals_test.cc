@@ -59,10 +59,10 @@ TEST_F(RequestSignalsTest, HasNothingWhileNoSignalComes) {
   ASSERT_THAT(signals, IsOk());
   EXPECT_FALSE(Readable(signals->fd()));
   signals->Forward();
-  EXPECT_EQ(one_->Take().drains, 0);
+  EXPECT_EQ(one_->Take().stops, 0);
 }
 
-TEST_F(RequestSignalsTest, TellsEveryServerOfOneSignalWhicheverFindsIt) {
+TEST_F(RequestSignalsTest, PassesASignalToEveryServerWhicheverReadsIt) {
   auto first = Join(*one_);
   auto second = Join(*other_);
   ASSERT_THAT(first, IsOk());
@@ -73,8 +73,8 @@ TEST_F(RequestSignalsTest, TellsEveryServerOfOneSignalWhicheverFindsIt) {
       EXPECT_TRUE(Readable(first->fd()));
       EXPECT_TRUE(Readable(second->fd()));
       finder->Forward();
-      EXPECT_EQ(one_->Take().drains, 1);
-      EXPECT_EQ(other_->Take().drains, 1);
+      EXPECT_EQ(one_->Take().stops, 1);
+      EXPECT_EQ(other_->Take().stops, 1);
       EXPECT_FALSE(Readable(first->fd()));
     }
   }
@@ -86,16 +86,16 @@ TEST_F(RequestSignalsTest, CountsTwoSignalsTwice) {
   raise(SIGTERM);
   raise(SIGINT);
   second->Forward();
-  EXPECT_EQ(one_->Take().drains, 2);
-  EXPECT_EQ(other_->Take().drains, 2);
+  EXPECT_EQ(one_->Take().stops, 2);
+  EXPECT_EQ(other_->Take().stops, 2);
   raise(SIGTERM);
   first->Forward();
   raise(SIGTERM);
   first->Forward();
-  EXPECT_EQ(one_->Take().drains, 2);
+  EXPECT_EQ(one_->Take().stops, 2);
 }
 
-TEST_F(RequestSignalsTest, TellsEveryServerToUpgradeBySighupAndSigusr2) {
+TEST_F(RequestSignalsTest, RequestsAnUpgradeOfEveryServerBySighupAndSigusr2) {
   auto first = Join(*one_);
   auto second = Join(*other_);
   for (int signal : {SIGHUP, SIGUSR2}) {
@@ -105,7 +105,7 @@ TEST_F(RequestSignalsTest, TellsEveryServerToUpgradeBySighupAndSigusr2) {
     for (const Requests* requests : {&*one_, &*other_}) {
       const Requests::Taken taken = requests->Take();
       EXPECT_TRUE(taken.upgrade);
-      EXPECT_EQ(taken.drains, 1);
+      EXPECT_EQ(taken.stops, 1);
     }
   }
 }
@@ -118,8 +118,8 @@ TEST_F(RequestSignalsTest, GivesTheSignalsBackWhenTheLastServerLeaves) {
   EXPECT_NE(ActionOf(SIGTERM), SIG_DFL);
   raise(SIGTERM);
   second->Forward();
-  EXPECT_EQ(one_->Take().drains, 0) << "it has left";
-  EXPECT_EQ(other_->Take().drains, 1);
+  EXPECT_EQ(one_->Take().stops, 0) << "it has left";
+  EXPECT_EQ(other_->Take().stops, 1);
   EXPECT_EQ(second->fd(), fd);
   second.reset();
   for (const int signal : kRequestSignals) {
@@ -132,7 +132,7 @@ TEST_F(RequestSignalsTest, BlocksNoSignal) {
   for (const int signal : kRequestSignals) EXPECT_FALSE(IsBlocked(signal));
 }
 
-TEST_F(RequestSignalsTest, TakesOnlyWhatAServerHasAUseFor) {
+TEST_F(RequestSignalsTest, TakesOnlyTheSignalsThatAServerUses) {
   absl::optional<RequestSignals> stops = *Join(*one_, RequestSignals::kStop);
   EXPECT_EQ(ActionOf(SIGHUP), SIG_DFL);
   EXPECT_EQ(ActionOf(SIGUSR2), SIG_DFL);
@@ -144,7 +144,7 @@ TEST_F(RequestSignalsTest, TakesOnlyWhatAServerHasAUseFor) {
   EXPECT_NE(ActionOf(SIGTERM), SIG_DFL);
 }
 
-TEST_F(RequestSignalsTest, LeavesASignalIgnoredThatIsIgnored) {
+TEST_F(RequestSignalsTest, LeavesAnIgnoredSignalIgnored) {
   for (const int signal : kRequestSignals) std::signal(signal, SIG_IGN);
   {
     const auto signals = Join(*one_);
@@ -153,7 +153,7 @@ TEST_F(RequestSignalsTest, LeavesASignalIgnoredThatIsIgnored) {
       raise(signal);
     }
     signals->Forward();
-    EXPECT_EQ(one_->Take().drains, 0);
+    EXPECT_EQ(one_->Take().stops, 0);
   }
   for (const int signal : kRequestSignals) {
     EXPECT_EQ(std::signal(signal, SIG_DFL), SIG_IGN);
@@ -162,7 +162,7 @@ TEST_F(RequestSignalsTest, LeavesASignalIgnoredThatIsIgnored) {
 
 int handled = 0;
 
-TEST_F(RequestSignalsTest, RaisesAgainWhatNoServerHasLookedAt) {
+TEST_F(RequestSignalsTest, RaisesAgainASignalThatNoServerHasRead) {
   const Action before = std::signal(SIGTERM, [](int) { ++handled; });
   handled = 0;
   {
@@ -197,7 +197,7 @@ TEST_F(RequestSignalsTest, EndAProcessThatWasForkedMeanwhile) {
   EXPECT_TRUE(WIFSIGNALED(status));
   EXPECT_EQ(WTERMSIG(status), SIGTERM);
   signals->Forward();
-  EXPECT_EQ(one_->Take().drains, 0);
+  EXPECT_EQ(one_->Take().stops, 0);
 }
 
 TEST_F(RequestSignalsTest, CanBeJoinedInAProcessThatWasForkedMeanwhile) {
@@ -208,7 +208,7 @@ TEST_F(RequestSignalsTest, CanBeJoinedInAProcessThatWasForkedMeanwhile) {
       const auto own = Join(*other_);
       raise(SIGTERM);
       own->Forward();
-      if (other_->Take().drains != 1) _exit(1);
+      if (other_->Take().stops != 1) _exit(1);
     }
     _exit(ActionOf(SIGTERM) == SIG_DFL ? 0 : 2);
   }
@@ -222,11 +222,11 @@ TEST_F(RequestSignalsTest, CanBeJoinedAgainAfterTheLastServerHasLeft) {
     ASSERT_THAT(signals, IsOk());
     raise(SIGTERM);
     signals->Forward();
-    EXPECT_EQ(one_->Take().drains, 1);
+    EXPECT_EQ(one_->Take().stops, 1);
   }
 }
 
-TEST_F(RequestSignalsTest, KeepsWhatComesBeforeAndAfterTheServerIfBlocked) {
+TEST_F(RequestSignalsTest, KeepsASignalBeforeAndAfterTheServerIfBlocked) {
   sigset_t before;
   sigprocmask(SIG_BLOCK, nullptr, &before);
   ASSERT_THAT(RequestSignals::BlockAlone(), IsOk());
@@ -235,7 +235,7 @@ TEST_F(RequestSignalsTest, KeepsWhatComesBeforeAndAfterTheServerIfBlocked) {
     auto signals = Join(*one_);
     ASSERT_THAT(signals, IsOk());
     signals->Forward();
-    EXPECT_EQ(one_->Take().drains, 1) << "it waited";
+    EXPECT_EQ(one_->Take().stops, 1) << "it waited";
     EXPECT_FALSE(IsBlocked(SIGTERM));
     raise(SIGTERM);
   }

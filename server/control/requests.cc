@@ -9,7 +9,7 @@ namespace brood::server {
 namespace {
 
 constexpr int kUpgradesFrom = 32;
-constexpr uint64_t kDrain = 1;
+constexpr uint64_t kStop = 1;
 constexpr uint64_t kUpgrade = uint64_t{1} << kUpgradesFrom;
 
 }  // namespace
@@ -20,16 +20,16 @@ absl::StatusOr<Requests> Requests::Create() {
   return Requests(*std::move(event));
 }
 
-// A counter that is full already asks for more than enough.
-void Requests::AskToDrain() const { event_->Notify(kDrain); }
+// If the counter is full, it holds enough requests already.
+void Requests::RequestStop() const { event_->Notify(kStop); }
 
-void Requests::AskToUpgrade() const { event_->Notify(kUpgrade); }
+void Requests::RequestUpgrade() const { event_->Notify(kUpgrade); }
 
 Requests::Taken Requests::Take() const {
   const uint64_t counts = event_->Take();
   Taken taken;
-  taken.drains = static_cast<int>(
-      std::min<uint64_t>(counts & (kUpgrade - 1), kMostDrains));
+  taken.stops =
+      static_cast<int>(std::min<uint64_t>(counts & (kUpgrade - 1), kMostStops));
   taken.upgrade = counts >> kUpgradesFrom != 0;
   return taken;
 }

@@ -1,23 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Requests: what a server is asked from outside its loop, until it looks.
-//
-// Anyone may ask: another thread, a signal handler, another server of this
-// process that found a signal which concerns them all. The loop polls fd() and
-// takes what has come. Asking never blocks, fails, or changes errno.
-//
-// Lives in the parent, which owns it; Ask...() is async-signal-safe and
-// thread-safe, Take() is for the loop.
-//
-// Errors: Create() names the call.
-//
-// Example:
-//   absl::StatusOr<Requests> requests = Requests::Create();
-//   requests->AskToDrain();
-//   ... poll requests->fd() ...
-//   const Requests::Taken taken = requests->Take();
-//   for (int i = 0; i < taken.drains; ++i) Drain();
-
 #ifndef BROOD_SERVER_CONTROL_REQUESTS_H_
 #define BROOD_SERVER_CONTROL_REQUESTS_H_
 
@@ -29,29 +11,54 @@
 
 namespace brood::server {
 
+// Requests holds what was requested of a server from outside its loop, until
+// the loop takes it.
+//
+// A request may come from another thread, from a signal handler, or from
+// another server of this process that took a signal for all of them. The loop
+// polls fd(). A request never blocks, fails, or changes errno.
+//
+// Lives in the parent, which owns it. RequestStop() and RequestUpgrade() are
+// async-signal-safe and thread-safe; Take() is for the loop.
+//
+// Errors: Create() names the call.
+//
+// Example:
+//   absl::StatusOr<Requests> requests = Requests::Create();
+//   requests->RequestStop();
+//   ... poll requests->fd() ...
+//   const Requests::Taken taken = requests->Take();
+//   for (int i = 0; i < taken.stops; ++i) Stop();
 class Requests {
  public:
+  // Taken is what was requested since the last Take().
   struct Taken {
-    // How often it was asked to stop; more than kMostDrains change nothing.
-    int drains = 0;
-    // Whether it was asked, at least once, to let a new program take over.
+    // The number of requests to stop, kMostStops at most.
+    int stops = 0;
+    // Whether an upgrade was requested at least once.
     bool upgrade = false;
   };
-  static constexpr int kMostDrains = 3;
+  // The number of requests to stop beyond which another one changes nothing.
+  static constexpr int kMostStops = 3;
 
+  // Returns an object without requests.
   static absl::StatusOr<Requests> Create();
 
-  void AskToDrain() const;
-  void AskToUpgrade() const;
+  // Requests that the server drains; a second time, that it terminates.
+  void RequestStop() const;
+  // Requests that a new program takes over.
+  void RequestUpgrade() const;
 
-  // Readable while a request waits.
+  // Returns a descriptor that is readable while a request waits for Take().
   int fd() const { return event_.fd(); }
+  // Returns the requests that wait, and removes them.
   Taken Take() const;
 
  private:
   explicit Requests(net::EventFd event) : event_(std::move(event)) {}
 
-  // One counter for both: drains in its lower half, upgrades in the upper.
+  // Counts both kinds: requests to stop in the lower half of the counter,
+  // requests for an upgrade in the upper half.
   proc::Private<net::EventFd> event_;
 };
 

@@ -27,46 +27,46 @@ class RequestsTest : public ::brood::testing::LeakCheck {
   absl::StatusOr<Requests> requests_ = Requests::Create();
 };
 
-TEST_F(RequestsTest, HasNothingUntilSomebodyAsks) {
+TEST_F(RequestsTest, HasNoRequestsAtFirst) {
   ASSERT_THAT(requests_, IsOk());
   EXPECT_FALSE(Readable());
   const Requests::Taken taken = requests_->Take();
-  EXPECT_EQ(taken.drains, 0);
+  EXPECT_EQ(taken.stops, 0);
   EXPECT_FALSE(taken.upgrade);
 }
 
-TEST_F(RequestsTest, CountsDrainsUntilTheyAreTaken) {
-  requests_->AskToDrain();
-  requests_->AskToDrain();
+TEST_F(RequestsTest, CountsRequestsToStopUntilTheyAreTaken) {
+  requests_->RequestStop();
+  requests_->RequestStop();
   EXPECT_TRUE(Readable());
   const Requests::Taken taken = requests_->Take();
-  EXPECT_EQ(taken.drains, 2);
+  EXPECT_EQ(taken.stops, 2);
   EXPECT_FALSE(taken.upgrade);
   EXPECT_FALSE(Readable());
-  EXPECT_EQ(requests_->Take().drains, 0);
+  EXPECT_EQ(requests_->Take().stops, 0);
 }
 
-TEST_F(RequestsTest, MoreDrainsThanChangeAnythingAreNotCounted) {
-  for (int i = 0; i < 100; ++i) requests_->AskToDrain();
-  EXPECT_EQ(requests_->Take().drains, Requests::kMostDrains);
+TEST_F(RequestsTest, CountsNoMoreRequestsToStopThanHaveAnEffect) {
+  for (int i = 0; i < 100; ++i) requests_->RequestStop();
+  EXPECT_EQ(requests_->Take().stops, Requests::kMostStops);
 }
 
-TEST_F(RequestsTest, ManyUpgradesAreOne) {
-  requests_->AskToUpgrade();
-  requests_->AskToUpgrade();
-  requests_->AskToDrain();
+TEST_F(RequestsTest, TreatsSeveralRequestsForAnUpgradeAsOne) {
+  requests_->RequestUpgrade();
+  requests_->RequestUpgrade();
+  requests_->RequestStop();
   const Requests::Taken taken = requests_->Take();
   EXPECT_TRUE(taken.upgrade);
-  EXPECT_EQ(taken.drains, 1);
+  EXPECT_EQ(taken.stops, 1);
   EXPECT_FALSE(requests_->Take().upgrade);
 }
 
-TEST_F(RequestsTest, MayBeAskedInASignalHandlerThatKeepsErrno) {
-  static const Requests* asked;
-  asked = &*requests_;
+TEST_F(RequestsTest, KeepsErrnoInASignalHandlerThatMakesARequest) {
+  static const Requests* requests;
+  requests = &*requests_;
   const auto previous =
-      signal(SIGUSR1, [](int /*signal*/) { asked->AskToUpgrade(); });
-  // Nothing waits, and then as much as there is room for: that is an error.
+      signal(SIGUSR1, [](int /*signal*/) { requests->RequestUpgrade(); });
+  // No request waits, and then the counter is full: the write is an error then.
   for (const eventfd_t waits : {eventfd_t{0}, ~eventfd_t{1}}) {
     ASSERT_EQ(eventfd_write(requests_->fd(), waits), 0);
     errno = ENOTTY;

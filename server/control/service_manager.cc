@@ -18,7 +18,7 @@ namespace {
 
 constexpr char kVariable[] = "NOTIFY_SOCKET";
 
-// What is wrong with `address`, as an errno says it.
+// Returns the error of `call` on `address`, by errno.
 absl::Status ErrorAt(const char* call, const net::Endpoint& address) {
   const int error = errno;
   return absl::ErrnoToStatus(
@@ -43,14 +43,14 @@ absl::StatusOr<std::unique_ptr<ServiceManager>> ServiceManager::Create(
   net::Socket socket = net::Socket::AboveStandardDescriptors(
       net::Socket::Adopt(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)));
   if (!socket.valid()) return absl::ErrnoToStatus(errno, "socket AF_UNIX");
-  // To see whether anybody is there; but not to stay connected, since the
-  // manager may be started anew, with a new socket in the same place.
+  // Connects to find out whether a program listens there, and disconnects: the
+  // manager may be restarted, with a new socket at the same address.
   if (connect(socket.fd(), endpoint->address(), endpoint->address_length()) <
       0) {
     return ErrorAt("connect", *endpoint);
   }
-  const sockaddr nobody = {AF_UNSPEC, {}};
-  if (connect(socket.fd(), &nobody, sizeof(nobody)) < 0) {
+  const sockaddr none = {AF_UNSPEC, {}};
+  if (connect(socket.fd(), &none, sizeof(none)) < 0) {
     return ErrorAt("connect AF_UNSPEC", *endpoint);
   }
   return std::unique_ptr<ServiceManager>(
@@ -61,32 +61,33 @@ ServiceManager::ServiceManager(const net::Endpoint& address, net::Socket socket,
                                EventLog* log)
     : address_(address), socket_(std::move(socket)), log_(log) {}
 
-void ServiceManager::Ready() { Say("READY=1"); }
+void ServiceManager::Ready() { Notify("READY=1"); }
 
 void ServiceManager::Reloading(net::Instant now) {
   const auto since_boot = std::chrono::duration_cast<std::chrono::microseconds>(
       now.time_since_epoch());
-  Say(absl::StrCat("RELOADING=1\nMONOTONIC_USEC=", since_boot.count()));
+  Notify(absl::StrCat("RELOADING=1\nMONOTONIC_USEC=", since_boot.count()));
 }
 
-void ServiceManager::Stopping() { Say("STOPPING=1"); }
+void ServiceManager::Stopping() { Notify("STOPPING=1"); }
 
-// In one word: who is not the main process any more may not be listened to.
+// Sends one datagram: after MAINPID, the service manager may ignore
+// notifications of this process.
 void ServiceManager::MainPid(pid_t pid) {
-  Say(absl::StrCat("MAINPID=", pid, "\nREADY=1"));
+  Notify(absl::StrCat("MAINPID=", pid, "\nREADY=1"));
 }
 
 void ServiceManager::Status(absl::string_view text) {
-  // Another line would be another word.
-  Say(absl::StrCat("STATUS=", absl::StrReplaceAll(text, {{"\n", " "}})));
+  // A second line would be another assignment.
+  Notify(absl::StrCat("STATUS=", absl::StrReplaceAll(text, {{"\n", " "}})));
 }
 
-void ServiceManager::Say(absl::string_view words) {
+void ServiceManager::Notify(absl::string_view lines) {
   if (!socket_->valid()) return;
   const ssize_t sent = TEMP_FAILURE_RETRY(sendto(
-      socket_.fd(), words.data(), words.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
+      socket_.fd(), lines.data(), lines.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
       address_.address(), address_.address_length()));
-  if (sent < 0) log_->NotifyFailed(words, ErrorAt("sendto", address_));
+  if (sent < 0) log_->NotifyFailed(lines, ErrorAt("sendto", address_));
 }
 
 }  // namespace brood::server

@@ -1,27 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// ServiceManager: tells the program that started us how far we are.
-//
-// The protocol of sd_notify(3): systemd and others name a unix socket in the
-// variable NOTIFY_SOCKET, and each word is one datagram to it, such as
-// "READY=1". A service of Type=notify counts as started when it says so, and
-// not before; one of Type=notify-reload says when it begins and ends to reload.
-//
-// Lives in the parent; belongs to the supervisor. Never blocks: a word that can
-// not be sent (nobody takes them out of a full queue) is lost, and the log says
-// so. Children get no descriptor of it.
-//
-// Errors: Create() gives InvalidArgument if the address is none, and otherwise
-// the errno of the call, naming the address: FailedPrecondition if nobody
-// listens there.
-//
-// Example:
-//   auto manager = ServiceManager::Create("/run/systemd/notify", &log);
-//   if (!manager.ok()) return manager.status();
-//   (*manager)->Ready();  // connections are accepted from now on
-//   ...
-//   (*manager)->Stopping();
-
 #ifndef BROOD_SERVER_CONTROL_SERVICE_MANAGER_H_
 #define BROOD_SERVER_CONTROL_SERVICE_MANAGER_H_
 
@@ -39,32 +17,54 @@
 
 namespace brood::server {
 
+// ServiceManager notifies the program that started this server how far it is.
+//
+// It speaks the protocol of sd_notify(3): systemd and others name a unix socket
+// in the variable NOTIFY_SOCKET, and each notification is one datagram to it,
+// such as "READY=1". A service of Type=notify counts as started when it has
+// sent that; one of Type=notify-reload also reports when a reload begins and
+// ends.
+//
+// Lives in the parent and belongs to the supervisor. Never blocks: a
+// notification that cannot be sent, because the queue of the socket is full, is
+// dropped, and the log reports it. Children get no descriptor of it.
+//
+// Errors: Create() returns InvalidArgument if the address is malformed, and
+// otherwise the errno of the call, naming the address: FailedPrecondition if no
+// program listens there.
+//
+// Example:
+//   auto manager = ServiceManager::Create("/run/systemd/notify", &log);
+//   (*manager)->Ready();  // connections are accepted from now on
 class ServiceManager {
  public:
-  // Connects to `address`, a path, or @ and a name, at which the service
-  // manager listens. With an empty address nothing is ever sent.
+  // Checks that the service manager listens at `address`: a path, or @ and a
+  // name. With an empty address nothing is ever sent.
   static absl::StatusOr<std::unique_ptr<ServiceManager>> Create(
       absl::string_view address, EventLog* log);
 
-  // Connections are accepted; or are again, after Reloading().
+  // Notifies that connections are accepted from now on; after Reloading(), that
+  // they are accepted again.
   void Ready();
-  // From `now` until Ready(), on the clock of net::Now().
+  // Notifies that a reload lasts from `now`, on the clock of net::Now(), until
+  // Ready().
   void Reloading(net::Instant now);
-  // Nobody new is let in any more.
+  // Notifies that the server stops and admits no other clients.
   void Stopping();
-  // From now on this process is the service's main one, which we are no longer;
-  // it is ready.
+  // Notifies that the process `pid` is the main process of the service from now
+  // on, in place of this one, and that it is ready.
   void MainPid(pid_t pid);
-  // One line, for people.
+  // Sends `text` as a status line, which tools show to the operator.
   void Status(absl::string_view text);
 
  private:
   ServiceManager(const net::Endpoint& address, net::Socket socket,
                  EventLog* log);
-  void Say(absl::string_view words);
+  // Sends `lines` as one datagram.
+  void Notify(absl::string_view lines);
 
   const net::Endpoint address_;
-  // Not valid if there is no service manager.
+  // Invalid if there is no service manager.
   const proc::Private<net::Socket> socket_;
   EventLog* const log_;
 };

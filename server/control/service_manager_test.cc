@@ -30,7 +30,7 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-// What was said was said before.
+// The notification was sent before, so NextWord() need not wait.
 const absl::Duration kNow = absl::ZeroDuration();
 
 class ServiceManagerTest : public ::brood::testing::LeakCheck {
@@ -48,7 +48,7 @@ class ServiceManagerTest : public ::brood::testing::LeakCheck {
   EventLog log_{LogLevel::kWarning};
 };
 
-TEST_F(ServiceManagerTest, HearsEachWordAsItIsSaid) {
+TEST_F(ServiceManagerTest, SendsEachNotificationAsOneDatagram) {
   const auto us = Create();
   EXPECT_EQ(manager_.NextWord(kNow), "");
   us->Ready();
@@ -73,19 +73,19 @@ TEST_F(ServiceManagerTest, MayHaveANameWithoutAFile) {
   EXPECT_EQ(manager.NextWord(kNow), "READY=1");
 }
 
-TEST_F(ServiceManagerTest, MayBeStartedAnew) {
+TEST_F(ServiceManagerTest, ReachesAServiceManagerThatWasRestarted) {
   const auto us = Create();
   unlink(dir_.File("notify").c_str());
-  const FakeServiceManager anew(dir_.Socket("notify"));
+  const FakeServiceManager restarted(dir_.Socket("notify"));
   us->Stopping();
-  EXPECT_EQ(anew.NextWord(kNow), "STOPPING=1");
+  EXPECT_EQ(restarted.NextWord(kNow), "STOPPING=1");
 }
 
 TEST_F(ServiceManagerTest, MustBeThereAtTheStart) {
   EXPECT_THAT(
-      ServiceManager::Create(dir_.File("nobody"), &log_),
+      ServiceManager::Create(dir_.File("absent"), &log_),
       StatusIs(absl::StatusCode::kNotFound,
-               absl::StrCat("NOTIFY_SOCKET: connect unix:", dir_.File("nobody"),
+               absl::StrCat("NOTIFY_SOCKET: connect unix:", dir_.File("absent"),
                             ": No such file or directory")));
 }
 
@@ -103,13 +103,13 @@ TEST_F(ServiceManagerTest, HasAnAddress) {
                        StartsWith("NOTIFY_SOCKET=\\n:")));
 }
 
-TEST_F(ServiceManagerTest, LosesAWordRatherThanWait) {
+TEST_F(ServiceManagerTest, DropsANotificationRatherThanWait) {
   const auto us = Create();
   ::testing::internal::CaptureStderr();
   EventLog log(LogLevel::kWarning);
-  const auto who_says_so = ServiceManager::Create(dir_.File("notify"), &log);
-  ASSERT_THAT(who_says_so, IsOk());
-  for (int i = 0; i < 10000; ++i) (*who_says_so)->Ready();  // nobody reads
+  const auto logged = ServiceManager::Create(dir_.File("notify"), &log);
+  ASSERT_THAT(logged, IsOk());
+  for (int i = 0; i < 10000; ++i) (*logged)->Ready();  // the queue is not read
   EXPECT_THAT(::testing::internal::GetCapturedStderr(),
               HasSubstr("sd_notify READY=1 failed: "
                         "NOTIFY_SOCKET: sendto unix:"));

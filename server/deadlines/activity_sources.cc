@@ -44,12 +44,12 @@ absl::Status WithRemedy(const absl::Status& status, const char* remedy) {
                       absl::StrCat(status.message(), "; ", remedy));
 }
 
-// Returns what asks in the network namespace of the listener `fd`.
+// Returns a source that asks in the network namespace of the listener `fd`.
 absl::StatusOr<TcpActivity> CreateInNetworkOf(int fd) {
   const UniqueFd network = UniqueFd::Adopt(ioctl(fd, SIOCGSKNS));
   if (!network.valid()) return absl::ErrnoToStatus(errno, "ioctl SIOCGSKNS");
-  // The number under which the socket is opened: it stays open here when the
-  // process that opens it has ended.
+  // Reserves the number under which the socket is opened: the socket stays open
+  // in this process when the process that opened it has ended.
   UniqueFd reserved = UniqueFd::AboveStandardDescriptors(
       UniqueFd::Adopt(open("/dev/null", O_RDONLY | O_CLOEXEC)));
   if (!reserved.valid()) return absl::ErrnoToStatus(errno, "open /dev/null");

@@ -14,15 +14,15 @@
 
 namespace brood::server {
 
-// ActivitySources knows which TcpActivity to ask about the connections of which
-// listener: one for each network namespace in which a listener is.
+// ActivitySources holds a TcpActivity for each network namespace in which a
+// listener is, and finds the one that can be asked about a connection.
 //
 // A listener that was inherited may be in another namespace than the server, as
-// with PrivateNetwork= of systemd. The kernel answers a question of this
-// process for its own namespace, and there such a connection is not found. So
-// each listener is asked about at start, in the way in which its connections
-// will be. Where it is not found, a netlink socket is opened in its namespace,
-// which needs privileges.
+// with PrivateNetwork= of systemd. The kernel answers the questions of this
+// process for its own namespace, where connections of such a listener are not
+// found. So Add() asks about each listener at start, in the same way as about
+// connections later. If the listener is not found, Add() opens a netlink socket
+// in its namespace, which needs privileges.
 //
 // Lives in the parent, in memory that children do not get. Allocates nothing
 // after the last Add().
@@ -40,8 +40,8 @@ class ActivitySources {
   // asked about.
   absl::Status Add(const net::Listener& listener);
 
-  // Returns whom to ask about the TCP connection `fd`; null if its listener was
-  // not added.
+  // Returns the source that answers about the TCP connection `fd`; null if its
+  // listener was not added.
   const net::TcpActivity* Find(int fd) const;
 
  private:

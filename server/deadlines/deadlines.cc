@@ -9,19 +9,33 @@
 #include "absl/strings/str_cat.h"
 #include "brood/net/endpoint.h"
 
+// How the parent finds out: it reads no byte and holds no descriptor of a
+// connection. When a connection could have been idle for long enough, the
+// parent asks the kernel how many bytes have moved on it (net/tcp_activity.h).
+// A connection that ends earlier is never asked about, so deadlines cost short
+// connections next to nothing. A child that has closed its connection has only
+// the deadline of the connection.
+//
+// Each answer of the kernel has one meaning; see TcpActivity::Meaning and
+// docs/decisions/deadlines.md. Where the kernel cannot be asked about the
+// connections of a listener, "first byte" and "idle" are refused, with the name
+// of the option; "peer" is left to the kernel (options.deadlines.peer is set on
+// the socket), with a warning; "connection" needs no answer. For "peer" the
+// kernel has 0.4 s to act first, so that the child can end in its own way.
+
 namespace brood::server {
 namespace {
 
-// How soon an expired connection that is still there is looked at again, and
-// one of which the kernel could not tell.
+// The time after which a connection is checked again that has expired and not
+// ended, or about which the kernel could not answer.
 constexpr absl::Duration kSoon = absl::Milliseconds(100);
 
-// Within a peer timeout it is asked so often whether the peer takes anything;
-// so much later than it the parent acts.
+// How often within deadlines.peer the parent asks whether the peer takes any
+// data; and how long after deadlines.peer the parent kills the child.
 constexpr int kLooks = 8;
 constexpr absl::Duration kKernelsTurn = absl::Milliseconds(400);
 
-// Returns the refusal of the deadline `field`, which cannot be kept on
+// Returns the error for the deadline `field`, which cannot be enforced on
 // `endpoint`.
 absl::Status Refuse(const char* field, absl::Duration length,
                     const net::Endpoint& endpoint, const absl::Status& why) {
@@ -43,7 +57,8 @@ absl::StatusOr<std::unique_ptr<Deadlines>> Deadlines::Create(
   const bool asks = lengths.first_byte != none || lengths.idle != none ||
                     lengths.peer != none;
   if (!asks && lengths.connection == none) slots = 0;
-  // The deadline of the peer ends no client that is there and silent.
+  // deadlines.peer does not end the connection of a client that is there and
+  // sends nothing.
   if (lengths.first_byte == none && lengths.idle == none &&
       lengths.connection == none) {
     for (const net::Listener* listener : listeners) {
@@ -54,8 +69,8 @@ absl::StatusOr<std::unique_ptr<Deadlines>> Deadlines::Create(
   }
   ActivitySources sources;
   for (const net::Listener* listener : listeners) {
-    // Of a unix socket the kernel reports nothing, and the options say what
-    // that means.
+    // The kernel reports nothing about unix sockets; options.unix_deadlines
+    // decides what that means.
     if (!asks || listener->endpoint().is_unix()) continue;
     const absl::Status visible = sources.Add(*listener);
     if (visible.ok()) continue;
@@ -146,7 +161,7 @@ Deadlines::Verdict Deadlines::Judge(Watched& watched,
   return JudgeActivity(watched, processor_time, now);
 }
 
-// Asks the kernel, and says when to ask again.
+// Asks the kernel, and sets when to ask again.
 Deadlines::Verdict Deadlines::JudgeActivity(Watched& watched,
                                             ProcessorTime processor_time,
                                             net::Instant now) const {
@@ -157,7 +172,7 @@ Deadlines::Verdict Deadlines::JudgeActivity(Watched& watched,
       break;
     case Meaning::kClosed:
     case Meaning::kAnotherSocket:
-      // The child closed it, and does something else.
+      // The child has closed the connection, and goes on with something else.
       watched.activity = nullptr;
       return absl::nullopt;
     case Meaning::kNotVisible:
@@ -192,7 +207,8 @@ Deadlines::Verdict Deadlines::JudgeActivity(Watched& watched,
   return absl::nullopt;
 }
 
-// What began to wait since the last question is taken to begin now.
+// Data that has begun to wait since the last question counts as waiting from
+// now on.
 void Deadlines::NoteWhetherPeerTakes(Watched& watched,
                                      const net::TcpActivity::Answer& answer,
                                      net::Instant now) {

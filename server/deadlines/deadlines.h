@@ -26,45 +26,31 @@
 
 namespace brood::server {
 
-// Deadlines decides which connections have had their time.
+// Deadlines decides which connections have used up their time.
 //
-// Four kinds, each off unless asked for:
+// There are four kinds, each of which is off by default:
 //   first byte   the client has sent nothing within this time after accept
-//   idle         no new byte came or went for this long, and the process did
-//                not compute (idle_watch.h)
-//   peer         the client has taken nothing of what it is sent for this long
-//   connection   it has lasted this long, whatever it does
+//   idle         no new byte was received or sent for this long, and the
+//                process did not compute (idle_watch.h)
+//   peer         the client has taken none of the data sent to it for this long
+//   connection   the connection has lasted this long, whatever it does
 //
-// The parent enforces them, by killing the process, so a child can neither mask
-// nor forget them. It reads no byte to find out, and holds no descriptor: when
-// a connection could have been idle for long enough, the kernel is asked how
-// many bytes have moved on it (net/tcp_activity.h). One that ends before that
-// was never asked about, so deadlines cost short connections next to nothing. A
-// child that has closed its connection has only the last kind.
+// The parent enforces them by killing the process, so a child can neither mask
+// nor forget them. deadlines.cc describes how it finds out, without reading a
+// byte.
 //
-// Each answer of the kernel has one meaning; see TcpActivity::Meaning and
-// docs/decisions/deadlines.md. Where the kernel cannot be asked about the
-// connections of a listener, the first two kinds are refused, with the name of
-// the option; the third is left to the kernel (options.deadlines.peer is set on
-// the socket), with a warning; the last needs no answer. The kernel has 0.4 s
-// to be first in the third kind, so that the child can end in its own way.
-//
-// Lives in the parent, in memory that children do not get. Errors: see
-// Create().
+// Lives in the parent, in memory that children do not get.
 //
 // Example:
 //   auto deadlines = Deadlines::Create(options, slots, now, {&listener}, &log);
 //   (*deadlines)->Watch(slot, connection);
-//   ... at (*deadlines)->next():
-//   (*deadlines)->Check(now, processor_time_of, [&](Slot slot, KillReason why) {
-//     Kill(slot, why);
-//   });
+//   (*deadlines)->Check(now, processor_time_of, kill);
 class Deadlines : public proc::ParentOnly {
  public:
-  // Watches nothing if the options ask for no deadline. Returns
-  // FailedPrecondition, beginning with the name of an option, if the kernel
-  // cannot be asked about the connections of one of `listeners`. `log` outlives
-  // this object.
+  // Makes an object for connections of `listeners` in `slots` slots. It watches
+  // nothing if the options set no deadline. Returns FailedPrecondition,
+  // beginning with the name of an option, if the kernel cannot be asked about
+  // the connections of one of `listeners`. `log` outlives this object.
   static absl::StatusOr<std::unique_ptr<Deadlines>> Create(
       const Options& options, size_t slots, net::Instant now,
       const std::vector<const net::Listener*>& listeners, EventLog* log);
@@ -85,23 +71,26 @@ class Deadlines : public proc::ParentOnly {
   // Returns how much processor time the process of a connection has used.
   using ProcessorTimeOf = absl::FunctionRef<absl::Duration(Slot)>;
   // Calls `expired` for each connection whose deadline has passed, and again
-  // every 100 ms until it is forgotten. Calls `processor_time_of` for those on
-  // which no byte moves. Neither must call this object.
+  // every 100 ms until Forget() is called for its slot. Calls
+  // `processor_time_of` for those on which no byte moves. Neither must call
+  // this object.
   void Check(net::Instant now, ProcessorTimeOf processor_time_of,
              absl::FunctionRef<void(Slot, KillReason)> expired);
+  // Returns when to call Check(); Never() if nothing is watched.
   net::Instant next() const { return wheel_.next(); }
 
  private:
   struct Watched {
     net::TcpSocketId id;
-    // Whom to ask; null if its bytes do not matter, or not any more.
+    // Answers how many bytes have moved; null if they do not matter, or no
+    // longer do.
     const net::TcpActivity* activity = nullptr;
     net::Instant accepted_at;
     bool first_byte_came = false;
     net::Instant ask_at;
     IdleWatch idle;
-    // What is sent to the client waits for it at least since then, or Never();
-    // and so much had been taken.
+    // When data that the client has not taken was first observed (Never() if
+    // there is none), and how many bytes it had taken by then.
     net::Instant waits_since;
     uint64_t taken = 0;
   };

@@ -13,19 +13,13 @@
 namespace brood::server {
 
 // IdleWatch decides when a connection has been idle for long enough: no new
-// byte came or went for the whole of a limit, and its process used no processor
-// time in at least the second half of it.
-//
-// Only a count that has grown since the last look shows a new byte. The clocks
-// of the kernel, which also move when bytes are sent again to a client that has
-// lost its power, say no more than when a new byte moved at the latest. So it
-// is known exactly while nothing is sent again, and otherwise half a limit too
-// late at most.
+// byte was received or sent for the whole of a limit, and its process used no
+// processor time in at least the second half of it.
 //
 // A handler that computes while its client waits is not idle, and one that
-// sleeps is. The kernel does not report when a process last ran: its processor
-// time must be read twice. It is not read before half of the limit has passed
-// without a byte, so that a connection on which bytes move costs nothing.
+// sleeps is. The kernel does not report when a process last ran, so its
+// processor time must be read twice. It is not read before half of the limit
+// has passed without a byte, so a connection on which bytes move costs nothing.
 //
 // A value, pure: the time and what the kernel reports are arguments. Lives in
 // the parent, in memory that children do not get.
@@ -35,27 +29,27 @@ namespace brood::server {
 //   const net::Instant at =
 //       watch.IdleAt(limit, {bytes, since_segment}, processor_time, now);
 //   if (now >= at) return KillReason::kIdle;
-//   ... otherwise look again at `at` ...
 class IdleWatch {
  public:
   // Traffic is what the kernel reports about a connection.
   struct Traffic {
-    // The number of bytes that came or went, without those sent again.
+    // The number of bytes that were received or sent, without those sent again.
     uint64_t bytes = 0;
-    // How long ago the last segment came or went, with new bytes or without.
+    // How long ago the last segment was received or sent, with new bytes or
+    // without.
     absl::Duration since_segment;
   };
 
   // Watches a connection on which no byte has moved, from `start` on.
   explicit IdleWatch(net::Instant start = net::Never()) : moved_at_(start) {}
 
-  // Returns how long after the start of a connection it is looked at first.
+  // Returns how long after the start of a connection to call IdleAt() first.
   static absl::Duration FirstLook(absl::Duration limit) { return limit / 2; }
 
-  // Returns when the connection is idle, unless something happens: at or before
-  // `now` if it is. `traffic` is what the kernel reports at `now`.
-  // `processor_time` returns what the process has used in its life; it is
-  // called at most once.
+  // Returns when the connection is idle, unless something happens before: a
+  // time at or before `now` if it is idle. Call it again at that time.
+  // `traffic` is what the kernel reports at `now`. `processor_time` returns
+  // what the process has used in all; it is called at most once.
   net::Instant IdleAt(absl::Duration limit, const Traffic& traffic,
                       absl::FunctionRef<absl::Duration()> processor_time,
                       net::Instant now) {
@@ -75,12 +69,15 @@ class IdleWatch {
   }
 
  private:
-  // How many bytes had moved at the last look, and when the last of them moved
-  // at the latest.
+  // The number of bytes that had moved at the last call, and the latest time at
+  // which the last of them moved. Only a count that has grown shows a new byte:
+  // the clocks of the kernel also move when bytes are sent again to a client
+  // that has lost its power. So the time is exact while nothing is sent again,
+  // and otherwise at most half a limit too late.
   uint64_t bytes_ = 0;
   net::Instant moved_at_;
-  // The processor time that was read last, and the first time at which it was
-  // that; Never() if it was not read yet.
+  // The processor time that was read last, and when that value was first read;
+  // Never() if it was not read yet.
   absl::Duration used_;
   net::Instant since_ = net::Never();
 };

@@ -4,6 +4,10 @@
 
 #include <algorithm>
 
+// The wheel consists of kBuckets buckets, each kTick long. An alarm is in the
+// bucket of its time, in a list through the slots. An alarm that is more than
+// one turn of the wheel away is met once in each turn, and left in its bucket.
+
 namespace brood::server {
 
 TimerWheel::TimerWheel(size_t slots, net::Instant now)
@@ -11,7 +15,7 @@ TimerWheel::TimerWheel(size_t slots, net::Instant now)
   heads_.fill(kNone);
 }
 
-// Rounded up: an alarm never goes off before its time.
+// Rounds up, so that an alarm is never due before its time.
 int64_t TimerWheel::TickOf(net::Instant at) const {
   const absl::Duration since_start = absl::FromChrono(at - start_);
   return std::max(now_, absl::Ceil(since_start, kTick) / kTick);
@@ -53,12 +57,12 @@ void TimerWheel::Unlink(Slot slot) {
 
 void TimerWheel::Advance(net::Instant now, absl::FunctionRef<void(Slot)> due) {
   const int64_t last = absl::FromChrono(now - start_) / kTick;
-  // More than a turn of the wheel meets every bucket once, and no more.
+  // After more than a turn of the wheel, every bucket is visited once.
   int64_t tick = std::max(now_, last - static_cast<int64_t>(kBuckets) + 1);
   now_ = std::max(now_, last + 1);
   for (; tick <= last; ++tick) {
-    // From the head anew after each that was due: `due` may have set or
-    // cancelled the one that comes next. Those of later turns are stepped over.
+    // Begins again at the head after each alarm that was due: `due` may have
+    // set or cancelled the next one. Alarms of later turns stay in the list.
     Slot slot = HeadOf(tick);
     while (slot != kNone) {
       if (alarms_[slot].tick > last) {

@@ -1,24 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// TimerWheel: one alarm for each slot of a table, set and taken back in
-// constant time.
-//
-// Most alarms are taken back, because most connections end long before their
-// deadline; so setting and taking back must cost next to nothing, and finding
-// those that are due may cost a little. A wheel of buckets, each kTick long; an
-// alarm hangs in the bucket of its time, in a list through the slots. Alarms
-// beyond one turn of the wheel are met once in each turn, and left.
-//
-// An alarm goes off within kTick after its time. Pure: times go in. Lives in
-// the parent, in memory that children do not get; allocates nothing after its
-// creation.
-//
-// Example:
-//   TimerWheel wheel(slots, now);
-//   wheel.Set(slot, deadline);
-//   ... at wheel.next():
-//   wheel.Advance(now, [&](TimerWheel::Slot slot) { Kill(slot); });
-
 #ifndef BROOD_SERVER_DEADLINES_TIMER_WHEEL_H_
 #define BROOD_SERVER_DEADLINES_TIMER_WHEEL_H_
 
@@ -34,20 +15,40 @@
 
 namespace brood::server {
 
+// TimerWheel holds one alarm for each slot of a table. An alarm is set and
+// cancelled in constant time.
+//
+// Most alarms are cancelled, because most connections end long before their
+// deadline. So setting and cancelling must cost next to nothing, and finding
+// the alarms that are due may cost a little; timer_wheel.cc describes how. An
+// alarm is due within kTick after its time, and never before it.
+//
+// Pure: times go in. Lives in the parent, in memory that children do not get.
+// Allocates nothing after its creation.
+//
+// Example:
+//   TimerWheel wheel(slots, now);
+//   wheel.Set(slot, deadline);
+//   ... at wheel.next():
+//   wheel.Advance(now, [&](Slot slot) { Kill(slot); });
 class TimerWheel {
  public:
+  // The length of time of a bucket.
   static constexpr absl::Duration kTick = absl::Milliseconds(10);
+  // The number of buckets: a turn of the wheel takes kBuckets times kTick.
   static constexpr size_t kBuckets = 512;
 
+  // Makes a wheel for `slots` slots, without alarms.
   TimerWheel(size_t slots, net::Instant now);
 
-  // Sets the alarm of `slot`, instead of one that is set.
+  // Sets the alarm of `slot` to `at`, in place of one that is set.
   void Set(Slot slot, net::Instant at);
+  // Cancels the alarm of `slot`, if one is set.
   void Cancel(Slot slot);
-  // Calls `due` for each slot whose alarm is over, which is then not set any
-  // more; it may set and cancel any.
+  // Calls `due` for each slot whose alarm is due, after removing the alarm.
+  // `due` may set and cancel any alarm.
   void Advance(net::Instant now, absl::FunctionRef<void(Slot)> due);
-  // When to Advance(); Never() if no alarm is set.
+  // Returns when to call Advance(); Never() if no alarm is set.
   net::Instant next() const;
 
  private:
@@ -68,7 +69,7 @@ class TimerWheel {
   void Unlink(Slot slot);
 
   const net::Instant start_;
-  int64_t now_ = 0;  // every tick before this one has been seen to
+  int64_t now_ = 0;  // the alarms of every tick before it were handled
   size_t count_ = 0;
   std::array<Slot, kBuckets> heads_;
   proc::ParentOnlyVector<Alarm> alarms_;

@@ -31,27 +31,27 @@ class TimerWheelTest : public ::testing::Test {
   TimerWheel wheel_{8, start_};
 };
 
-TEST_F(TimerWheelTest, GoesOffAtItsTimeAndNotBefore) {
+TEST_F(TimerWheelTest, IsDueAtItsTimeAndNotBefore) {
   wheel_.Set(3, At(50));
   EXPECT_THAT(DueAt(49), IsEmpty());
   EXPECT_THAT(DueAt(50), ElementsAre(3));
   EXPECT_THAT(DueAt(100), IsEmpty());
 }
 
-TEST_F(TimerWheelTest, BetweenTwoTicksItGoesOffAtTheLaterOne) {
+TEST_F(TimerWheelTest, IsDueAtTheLaterOfTwoTicks) {
   wheel_.Set(3, At(51));
   EXPECT_THAT(DueAt(59), IsEmpty());
   EXPECT_THAT(DueAt(60), ElementsAre(3));
 }
 
-TEST_F(TimerWheelTest, OneThatIsTakenBackDoesNotGoOff) {
+TEST_F(TimerWheelTest, IsNotDueIfItWasCancelled) {
   for (Slot slot : {0, 1, 2}) wheel_.Set(slot, At(50));
   wheel_.Cancel(1);
   wheel_.Cancel(7);
   EXPECT_THAT(DueAt(50), UnorderedElementsAre(0, 2));
 }
 
-TEST_F(TimerWheelTest, TheLastTimeThatWasSetCounts) {
+TEST_F(TimerWheelTest, IsDueAtTheTimeThatWasSetLast) {
   wheel_.Set(0, At(50));
   wheel_.Set(0, At(90));
   EXPECT_THAT(DueAt(60), IsEmpty());
@@ -59,7 +59,7 @@ TEST_F(TimerWheelTest, TheLastTimeThatWasSetCounts) {
   EXPECT_EQ(wheel_.next(), net::Never()) << "the other was left behind";
 }
 
-TEST_F(TimerWheelTest, ManyTurnsAwayItGoesOffInItsTurn) {
+TEST_F(TimerWheelTest, IsDueInItsTurnOfTheWheelIfThatIsFarAway) {
   wheel_.Set(0, At(3 * kTurn + 40));
   wheel_.Set(1, At(40));
   EXPECT_THAT(DueAt(40), ElementsAre(1));
@@ -68,7 +68,7 @@ TEST_F(TimerWheelTest, ManyTurnsAwayItGoesOffInItsTurn) {
   EXPECT_THAT(DueAt(3 * kTurn + 40), ElementsAre(0));
 }
 
-TEST_F(TimerWheelTest, AfterALongSleepAllThatWereDueGoOff) {
+TEST_F(TimerWheelTest, FindsEveryAlarmThatIsDueAfterALongSleep) {
   wheel_.Set(0, At(40));
   wheel_.Set(1, At(6000));
   wheel_.Set(2, At(1000000));
@@ -77,14 +77,14 @@ TEST_F(TimerWheelTest, AfterALongSleepAllThatWereDueGoOff) {
   EXPECT_THAT(DueAt(1000000), ElementsAre(2));
 }
 
-TEST_F(TimerWheelTest, OneInThePastGoesOffAtTheNextTick) {
+TEST_F(TimerWheelTest, IsDueAtTheNextTickIfItsTimeIsInThePast) {
   DueAt(100);
   wheel_.Set(0, At(20));
   EXPECT_THAT(DueAt(110), ElementsAre(0));
 }
 
-TEST_F(TimerWheelTest, WhoeverGoesOffMaySetAndCancel) {
-  // By steps of two, the one that is cancelled is the next in the list.
+TEST_F(TimerWheelTest, LetsAnAlarmThatIsDueSetAndCancelOthers) {
+  // With steps of two, the alarm that is cancelled is the next one in the list.
   for (const Slot step : {1, 2}) {
     TimerWheel wheel(3, start_);
     for (Slot slot : {0, 1, 2}) wheel.Set(slot, At(50));
@@ -105,7 +105,7 @@ TEST_F(TimerWheelTest, WhoeverGoesOffMaySetAndCancel) {
   }
 }
 
-TEST_F(TimerWheelTest, SaysWhenToLookNext) {
+TEST_F(TimerWheelTest, ReturnsWhenToAdvanceNext) {
   EXPECT_EQ(wheel_.next(), net::Never());
   wheel_.Set(0, At(500));
   wheel_.Set(1, At(70));

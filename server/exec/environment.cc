@@ -19,13 +19,14 @@
 namespace brood::server {
 namespace {
 
-// What a program has of this process without being asked.
+// The variables of this process that each program gets.
 constexpr absl::string_view kKept[] = {"PATH", "HOME", "LANG", "TZ"};
 constexpr absl::string_view kKeptPrefix = "LC_";
 
-// Every name that describes a connection, and those by which tcpserver
-// says that it has asked a name server or the client's machine: Brood does
-// neither, and a value of this process would be about another connection.
+// Every name that describes a connection. Among them are the names by which
+// tcpserver reports what a name server or the machine of the client has
+// answered: Brood asks neither, and a value of this process would be about
+// another connection.
 constexpr absl::string_view kOfConnection[] = {
     "PROTO",          "TCPLOCALIP",    "TCPLOCALPORT",   "TCPREMOTEIP",
     "TCPREMOTEPORT",  "TCPREMOTEHOST", "TCPREMOTEINFO",  "REMOTE_ADDR",
@@ -57,7 +58,7 @@ bool IsKept(absl::string_view variable) {
           (absl::StartsWith(name, kKeptPrefix) && IsName(name)));
 }
 
-// Returns "NAME=VALUE" of `environment`, or nothing.
+// Returns the entry "NAME=VALUE" of `environment`, or nothing.
 absl::optional<absl::string_view> Find(const char* const* environment,
                                        absl::string_view name) {
   for (; environment != nullptr && *environment != nullptr; ++environment) {
@@ -103,8 +104,8 @@ void AddTcp(const ConnectionFacts& facts, std::vector<std::string>* variables) {
   variables->push_back(absl::StrCat("REMOTE_PORT=", facts.peer.port()));
 }
 
-// The name that the client has bound is not among them: it would be bytes of
-// the client.
+// Adds the variables of a unix socket. The name that the client has bound is
+// not among them: its bytes would come from the client.
 void AddUnix(const ConnectionFacts& facts,
              std::vector<std::string>* variables) {
   variables->push_back("PROTO=IPC");
@@ -122,7 +123,8 @@ absl::StatusOr<std::vector<std::string>> LastingVariables(
   std::vector<std::string> variables;
   for (const char* const* each = inherited; each != nullptr && *each != nullptr;
        ++each) {
-    // Of two with one name, getenv() of a program finds the first one.
+    // Of two variables with one name, getenv() of a program finds the first
+    // one.
     if (IsKept(*each) && Find(inherited, NameOf(*each)) == *each) {
       Set(*each, &variables);
     }
@@ -162,7 +164,8 @@ void AddConnectionVariables(const ConnectionFacts& facts,
   }
 }
 
-// Other programs, and those for CGI, expect the name of a host there.
+// Other programs than those for xinetd, such as CGI programs, expect the name
+// of a host in this variable.
 void AddInetdVariables(const ConnectionFacts& facts,
                        std::vector<std::string>* variables) {
   if (facts.peer.is_unix()) return;

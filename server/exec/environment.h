@@ -18,9 +18,9 @@
 
 namespace brood::server {
 
-// ConnectionFacts is what the environment of a program says about its
+// ConnectionFacts is what the environment of a program contains about its
 // connection. Every value is a number or an address that Brood prints, or the
-// name that the server itself has bound: no byte of it comes from the client.
+// name that the server itself has bound: no byte comes from the client.
 struct ConnectionFacts {
   // The address of the client, and the endpoint to which it connected.
   net::PeerAddress peer;
@@ -39,9 +39,9 @@ struct ConnectionFacts {
 // may be null), and those of `added` (as in ExecOptions::environment), which
 // replace them. Runs in the parent.
 //
-// Returns InvalidArgument, beginning with "environment=NAME", for a name that
-// is none, for one that describes a connection, and for a NAME without a
-// value that `inherited` does not have.
+// Returns InvalidArgument, beginning with "environment=NAME", for a malformed
+// name, for a name that describes a connection, and for a NAME without a value
+// that `inherited` does not have.
 absl::StatusOr<std::vector<std::string>> LastingVariables(
     const char* const* inherited, absl::Span<const std::string> added);
 
@@ -50,12 +50,13 @@ absl::StatusOr<std::vector<std::string>> LastingVariables(
 void AddConnectionVariables(const ConnectionFacts& facts,
                             std::vector<std::string>* variables);
 
-// Adds what programs for xinetd expect: the address of the client as
-// REMOTE_HOST.
+// Adds the variable that programs for xinetd expect: the address of the client
+// as REMOTE_HOST.
 void AddInetdVariables(const ConnectionFacts& facts,
                        std::vector<std::string>* variables);
 
-// Adds what says to the program `pid` that descriptor 3 is the connection.
+// Adds the variables by which the program `pid` learns that descriptor 3 is the
+// connection.
 void AddSystemdVariables(pid_t pid, std::vector<std::string>* variables);
 
 }  // namespace brood::server

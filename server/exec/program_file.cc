@@ -30,7 +30,7 @@ int WhyNotExecutable(const std::string& path) {
   if (stat(path.c_str(), &status) < 0) return errno;
   if (S_ISDIR(status.st_mode)) return EISDIR;
   if (!S_ISREG(status.st_mode)) return EACCES;
-  // By the effective user, who executes it.
+  // Checks for the effective user, as execve() does.
   return faccessat(AT_FDCWD, path.c_str(), X_OK, AT_EACCESS) < 0 ? errno : 0;
 }
 

@@ -16,8 +16,8 @@ namespace brood::server {
 // empty directory is the working directory. Runs in the parent, at start.
 //
 // Returns an error that begins with "program=NAME: " if there is no such file,
-// or if this process may not execute it: NotFound or PermissionDenied. A
-// program whose file changes later is executed as it is then.
+// or if this process may not execute it: NotFound or PermissionDenied. If the
+// file changes later, the changed file is executed.
 //
 // Example:
 //   absl::StatusOr<std::string> cat = FindProgram("cat", "/usr/bin:/bin");

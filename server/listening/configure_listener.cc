@@ -12,8 +12,9 @@
 namespace brood::server {
 namespace {
 
-// Logs which options a listener of another program does not have, if they are
-// not the defaults: nothing shows whether a default was asked for.
+// Logs which options are not applied to a listener of another program. Options
+// with their default values are not logged: nothing shows whether the user has
+// set them.
 void ReportOthersSettings(const ListenerSettings& settings,
                           const std::string& path,
                           const net::Listener& listener, EventLog* log) {

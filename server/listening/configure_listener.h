@@ -14,13 +14,13 @@
 
 namespace brood::server {
 
-// ListenerSettings is what the options say about a listener that can be changed
-// while it listens.
+// ListenerSettings are the options of a listener that can be changed while it
+// listens.
 //
 // A value of the parent. A program that takes over from another one shares its
-// sockets, and so its settings: what it changes is changed for both.
+// sockets, so a setting that it changes is changed for both.
 struct ListenerSettings {
-  // Makes settings that are those of Options().
+  // Makes the settings of Options().
   ListenerSettings() = default;
   // Takes the settings from `options`.
   explicit ListenerSettings(const Options& options);
@@ -33,22 +33,23 @@ struct ListenerSettings {
   absl::Duration peer_timeout;
 };
 
-// Returns the path by which clients find the unix socket of `listener`: that of
-// the entry of Options::listen which it serves, or the one to which it is
-// bound. Empty if it has none.
+// Returns the path by which clients find the unix socket of `listener`: the
+// path of `entry`, the entry of Options::listen that it serves, or the path to
+// which it is bound. Empty if it has no path.
 std::string PathOfListener(const net::Listener& listener,
                            absl::string_view entry);
 
-// Sets the timeout of peers on a listener, or takes back the one that it has.
+// Sets the timeout of peers on a listener, or removes it if `settings` have
+// none.
 absl::Status ApplyPeerTimeout(const ListenerSettings& settings,
                               const net::Listener& listener);
 
-// Gives a listener that was inherited the length of the queue, and the file of
-// its socket the mode, that `settings` say.
+// Sets the length of the queue of an inherited listener, and the mode of the
+// file of its socket, to those of `settings`.
 //
-// `is_ours` says whether the server, or the program before it, has bound the
+// `is_ours` reports whether the server, or the program before it, has bound the
 // listener. If not, another program decides about both, and nothing is changed.
-// What is asked for and is not applied is logged with the name of the option.
+// An option that is set and not applied is logged with its name.
 void ConfigureListener(const ListenerSettings& settings,
                        absl::string_view entry, bool is_ours,
                        const net::Listener& listener, EventLog* log);

@@ -20,7 +20,7 @@
 namespace brood::server {
 namespace {
 
-// The options that a listener gets (net/listener.h).
+// The socket options that net/listener.h sets.
 constexpr struct {
   int level, option;
 } kSocketOptions[] = {
@@ -73,7 +73,8 @@ absl::Status DescriptorGuard::Note(int fd, bool by_number) {
   return absl::OkStatus();
 }
 
-// Other code of the program may have opened a file with the number since.
+// Restores a descriptor, unless other code of the program has opened a file
+// with the number since.
 void DescriptorGuard::Restore(const Noted& noted) {
   const int fd = noted.copy.fd();
   if (noted.number >= 0 && fcntl(noted.number, F_GETFD) < 0) {

@@ -13,25 +13,27 @@
 
 namespace brood::server {
 
-// DescriptorGuard gives the listeners of the embedder back when a server could
-// not be created.
+// DescriptorGuard restores the listeners of the embedder if a server cannot be
+// created.
 //
 // A server owns the descriptor N of an entry "fd:N" from its creation on, and
 // changes its flags and socket options, as it does with inherited listeners.
-// Until Keep() is called, the end of a guard opens each such number again, with
-// the flags and options that it had. Inherited listeners were given by value
+// Unless Keep() was called, the destructor opens each such number again, with
+// the flags and options that it had. Inherited listeners were passed by value
 // and stay closed; but other processes may have them too, so their flags and
 // options are restored.
 //
-// Lives in the parent, while a server is created, and outlives all that the
-// creation has made. Errors: the errno of fcntl, if no descriptor is free.
+// Lives in the parent while a server is created, and is destroyed after every
+// part of a server that failed. Errors: the errno of fcntl, if no descriptor is
+// free.
 //
 // Example:
 //   auto guard = DescriptorGuard::Create(options, inherited);
 //   ... if all succeeds: guard->Keep();
 class DescriptorGuard {
  public:
-  // Notes the state of the descriptors that `options` name and of `inherited`.
+  // Records the state of the descriptors that `options` name, and of
+  // `inherited`.
   static absl::StatusOr<DescriptorGuard> Create(
       const Options& options, const std::vector<InheritedListener>& inherited);
   DescriptorGuard(DescriptorGuard&& other) noexcept = default;
@@ -43,21 +45,22 @@ class DescriptorGuard {
  private:
   static constexpr int kOptions = 6;
 
-  // Noted is one descriptor as it was.
+  // Noted is the state of one descriptor.
   struct Noted {
-    // Its number; -1 for one that is not opened again.
+    // Its number; -1 if it is not opened again.
     int number = -1;
     // A copy, which keeps the open file.
     net::UniqueFd copy;
     int descriptor_flags = 0;
     int status_flags = 0;
-    // The values of the socket options; -1 for one that it does not have.
+    // The values of the socket options; -1 for an option that the socket does
+    // not have.
     std::array<int, kOptions> options = {};
   };
 
   DescriptorGuard() = default;
 
-  // Notes `fd`, which is opened again if `by_number`.
+  // Records `fd`, which is opened again if `by_number`.
   absl::Status Note(int fd, bool by_number);
   static void Restore(const Noted& noted);
 

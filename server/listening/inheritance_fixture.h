@@ -28,8 +28,8 @@
 
 namespace brood::server {
 
-// InheritanceTest opens listeners of which some are inherited, as a service
-// manager or an earlier program leaves them, and reads what was logged.
+// InheritanceTest opens listeners, some of which are inherited from a service
+// manager or an earlier program, and reads what was logged.
 //
 // Example:
 //   Inherit(ListenAt("[::]:0"));
@@ -43,9 +43,9 @@ class InheritanceTest : public ::brood::testing::LeakCheck {
     return *net::Listener::Listen(*net::Endpoint::Parse(text), 8);
   }
 
-  // Makes a copy of `listener` an inherited one for the next Open(): one that
-  // the server before had bound for the entry `served`, or that of a service
-  // manager.
+  // Makes a copy of `listener` an inherited one of the next Open(): if
+  // `is_ours`, a listener that an earlier server had bound for the entry
+  // `served`; otherwise that of a service manager.
   void Inherit(const net::Listener& listener, const std::string& served = "",
                bool is_ours = false) {
     const int fd = fcntl(listener.fd(), F_DUPFD_CLOEXEC, 0);
@@ -53,8 +53,8 @@ class InheritanceTest : public ::brood::testing::LeakCheck {
     inherited_.push_back({net::Socket::Adopt(fd), served, is_ours});
   }
 
-  // Opens the listeners. Keeps the files of those that were bound, as a start
-  // that succeeds does, and sets `log_`.
+  // Opens the listeners, and sets `log_`. Keeps the files of unix sockets that
+  // were bound, as a successful start does.
   absl::Status Open() {
     ::testing::internal::CaptureStderr();
     absl::StatusOr<Listeners> opened = [this] {
@@ -69,8 +69,8 @@ class InheritanceTest : public ::brood::testing::LeakCheck {
     return absl::OkStatus();
   }
 
-  // Makes what Open() returned the inherited listeners of the next Open(), as
-  // an upgrade does.
+  // Makes the listeners of the last Open() the inherited ones of the next
+  // Open(), as an upgrade does.
   void Upgrade() {
     for (const OpenedListener& each : opened_) {
       Inherit(each.socket, each.entry, each.ends_with_server);

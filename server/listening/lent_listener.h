@@ -7,8 +7,8 @@
 
 namespace brood::server {
 
-// LentListener names a listener that its owner keeps and that another program
-// is to have as well.
+// LentListener refers to a listener that its owner keeps and of which another
+// program gets a copy.
 //
 // A value: it owns no descriptor and is valid as long as the owner's listener
 // is open. The other program owns what it receives as an InheritedListener.

@@ -10,9 +10,10 @@
 namespace brood::server {
 namespace {
 
-// How many may come in beyond those that wait when the server is told to stop.
+// How many connections a listener may bring in beyond those that are queued
+// when the server is requested to stop.
 constexpr int kLatecomers = 64;
-// No bound: the count goes down from here and does not meet 0.
+// No limit: the count goes down from here and does not reach 0.
 constexpr int kAnyNumber = -1;
 
 }  // namespace

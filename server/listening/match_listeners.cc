@@ -21,9 +21,10 @@ void Give(OfferedListener& offered, AskedEntry& asked) {
   asked.got.push_back(std::move(offered.opened));
 }
 
-// Gives each entry that has nothing yet the first one that it means.
-void GiveOne(std::vector<AskedEntry>& all_asked,
-             std::vector<OfferedListener>& all_offered, Means means) {
+// Assigns to each entry that has no listener yet the first listener that it
+// means.
+void AssignFirstMatch(std::vector<AskedEntry>& all_asked,
+                      std::vector<OfferedListener>& all_offered, Means means) {
   for (AskedEntry& asked : all_asked) {
     if (!asked.got.empty()) continue;
     const auto found =
@@ -54,7 +55,8 @@ bool HasAddress(const AskedEntry& asked, const OfferedListener& offered) {
          offered.opened.socket.endpoint() == asked.entry.endpoint;
 }
 
-// Two spellings of one address, or two paths of one file.
+// Returns whether the entry and the listener have two spellings of one address,
+// or two paths of one file.
 bool HasSameAddress(const AskedEntry& asked, const OfferedListener& offered) {
   if (!IsEndpoint(asked)) return false;
   const net::Endpoint& wanted = asked.entry.endpoint;
@@ -81,10 +83,10 @@ bool CoversEntry(const AskedEntry& asked, const OfferedListener& offered) {
          offered.opened.socket.endpoint().Covers(asked.entry.endpoint);
 }
 
-// Gives an entry that means every address the two listeners, or the one, that
-// are a part of it. What is missing is bound later.
-void GiveHalves(std::vector<AskedEntry>& all_asked,
-                std::vector<OfferedListener>& all_offered) {
+// Assigns to an entry that means every address the listeners of every IPv4 and
+// of every IPv6 address. If one of the two is missing, it is bound later.
+void AssignHalves(std::vector<AskedEntry>& all_asked,
+                  std::vector<OfferedListener>& all_offered) {
   for (AskedEntry& asked : all_asked) {
     if (!IsEndpoint(asked) || !asked.entry.endpoint.dual_stack()) continue;
     for (OfferedListener& offered : all_offered) {
@@ -105,9 +107,9 @@ void GiveHalves(std::vector<AskedEntry>& all_asked,
   }
 }
 
-// Finds out which entries without a listener are served by one that another
-// entry got. Not where both entries could not be bound either: an error does
-// not depend on what was inherited.
+// Marks the entries without a listener that are served by a listener of another
+// entry. Does not mark an entry if both could not be bound without an inherited
+// listener: whether that is an error must not depend on what was inherited.
 void FindCovered(std::vector<AskedEntry>& all_asked, EventLog* log) {
   for (AskedEntry& asked : all_asked) {
     if (!IsEndpoint(asked) || !asked.got.empty()) continue;
@@ -132,10 +134,11 @@ void FindCovered(std::vector<AskedEntry>& all_asked, EventLog* log) {
   }
 }
 
-// Gives what no other entry means to the entry "inherited", or closes it.
-absl::Status GiveTheRest(std::vector<AskedEntry>& all_asked,
-                         std::vector<OfferedListener>& all_offered,
-                         EventLog* log) {
+// Assigns the listeners that no other entry means to the entry "inherited", or
+// closes them.
+absl::Status AssignRemaining(std::vector<AskedEntry>& all_asked,
+                             std::vector<OfferedListener>& all_offered,
+                             EventLog* log) {
   const auto rest = std::find_if(
       all_asked.begin(), all_asked.end(), [](const AskedEntry& asked) {
         return asked.entry.kind == ListenEntry::kInherited;
@@ -158,7 +161,7 @@ absl::Status GiveTheRest(std::vector<AskedEntry>& all_asked,
 }
 
 // Logs which listeners accept connections that their entries do not name. Each
-// program does, also one that took over from one that did.
+// program logs it, also if the program before it has.
 void ReportWider(const std::vector<AskedEntry>& all_asked, EventLog* log) {
   for (const AskedEntry& asked : all_asked) {
     if (!IsEndpoint(asked) || asked.entry.endpoint.is_unix()) continue;
@@ -181,10 +184,10 @@ absl::Status MatchListeners(std::vector<AskedEntry>* asked,
                             EventLog* log) {
   for (const Means means : {HasServed, HasNumber, HasAddress, HasSameAddress,
                             HasHost, CoversEntry}) {
-    GiveOne(*asked, *offered, means);
+    AssignFirstMatch(*asked, *offered, means);
   }
-  GiveHalves(*asked, *offered);
-  absl::Status given = GiveTheRest(*asked, *offered, log);
+  AssignHalves(*asked, *offered);
+  absl::Status given = AssignRemaining(*asked, *offered, log);
   if (!given.ok()) return given;
   ReportWider(*asked, log);
   FindCovered(*asked, log);

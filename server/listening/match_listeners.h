@@ -14,36 +14,36 @@
 
 namespace brood::server {
 
-// OfferedListener is a listener that was inherited, until an entry of
-// Options::listen gets it.
+// OfferedListener is an inherited listener, before an entry of Options::listen
+// gets it.
 struct OfferedListener {
-  // The number under which the descriptor came.
+  // The number that the descriptor had when it was inherited.
   int fd;
-  // The entry that it served in the program that it comes from.
+  // The entry that it served in the program from which it comes.
   std::string served;
   // The listener, which is moved to the entry.
   OpenedListener opened;
-  // Says whether an entry has it.
+  // Whether an entry has got it.
   bool taken = false;
 };
 
-// AskedEntry is an entry of Options::listen, and what it got.
+// AskedEntry is an entry of Options::listen, and the listeners that it got.
 struct AskedEntry {
   // The entry as it is spelled.
   const std::string* text;
   // What it means.
   ListenEntry entry;
-  // One listener; more for "inherited", and two for an entry that means every
-  // address if one has IPv4 and one IPv6.
+  // The listeners of the entry: one; more for "inherited"; two for an entry
+  // that means every address, if one listens for IPv4 and the other for IPv6.
   std::vector<OpenedListener> got;
-  // Says whether an inherited listener that another entry got serves this one
-  // as well.
+  // Whether an inherited listener that another entry got serves this entry as
+  // well.
   bool is_covered = false;
 };
 
-// Gives the entries the inherited listeners that they mean, in the order that
-// open_listeners.h describes. Closes those that no entry means. Logs both that,
-// and which listener accepts more than its entry names.
+// Assigns the inherited listeners to the entries that mean them, in the order
+// that open_listeners.h describes. Closes and logs the listeners that no entry
+// means. Logs each listener that accepts more connections than its entry names.
 //
 // Errors: FailedPrecondition for "inherited" if nothing was inherited.
 absl::Status MatchListeners(std::vector<AskedEntry>* asked,

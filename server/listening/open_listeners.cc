@@ -19,10 +19,12 @@
 namespace brood::server {
 namespace {
 
-// The descriptors that are asked for by their numbers and were not inherited.
+// Takes ownership of the descriptors that entries name by number and that were
+// not inherited.
 absl::Status AdoptByNumber(std::vector<AskedEntry>& all_asked,
                            const std::vector<OfferedListener>& all_offered) {
-  // Those of the inherited ones have owners, as has one that was adopted here.
+  // Inherited descriptors have an owner already, and so has a descriptor that
+  // was adopted here for another entry.
   std::vector<int> owned;
   for (const OfferedListener& offered : all_offered)
     owned.push_back(offered.fd);
@@ -35,7 +37,7 @@ absl::Status AdoptByNumber(std::vector<AskedEntry>& all_asked,
       return absl::InvalidArgumentError(absl::StrCat(
           "listen=", *asked.text, ": this descriptor serves another entry"));
     }
-    // One that is something else stays with whoever it belongs to.
+    // A descriptor that is no listener stays with its owner.
     absl::Status listens = net::CheckListening(fd);
     if (!listens.ok()) return listens;
     absl::StatusOr<net::Listener> adopted =
@@ -47,10 +49,11 @@ absl::Status AdoptByNumber(std::vector<AskedEntry>& all_asked,
   return absl::OkStatus();
 }
 
-// Looks whether clients find each unix socket that was inherited. One that the
-// server had bound is given up if they do not, to be bound again: the program
-// that had it serves who waits there. That another program's is not found may
-// be because it opened the socket elsewhere, in another mount namespace.
+// Checks whether clients find each unix socket that was inherited. If they do
+// not find a socket that the server had bound, it is given up and bound again:
+// the program before this one serves the clients in its queue. If they do not
+// find a socket of another program, the reason may be that this program opened
+// it in another mount namespace.
 void FindFiles(std::vector<AskedEntry>& all_asked, EventLog* log) {
   for (AskedEntry& asked : all_asked) {
     for (const OpenedListener& got : asked.got) {
@@ -60,7 +63,8 @@ void FindFiles(std::vector<AskedEntry>& all_asked, EventLog* log) {
           net::LookForSocketFile(got.socket.fd(), path);
       const bool found =
           state == net::FileState::kOurs || state == net::FileState::kUnknown;
-      // A relative path means another file in the directory of its owner.
+      // A relative path leads to another file in the working directory of its
+      // owner.
       if (found || path.front() != '/') continue;
       const absl::string_view why =
           state == net::FileState::kMissing
@@ -101,7 +105,8 @@ absl::Status BindMissing(const Options& options, AskedEntry* asked) {
   if (!wanted.dual_stack() || got.dual_stack() || asked->got.size() > 1) {
     return absl::OkStatus();
   }
-  // Every address of IPv4 was inherited, or of IPv6, and not the other half.
+  // A listener for every IPv4 address was inherited, or one for every IPv6
+  // address, and the other half is missing.
   const absl::Status other_half =
       Bind(got.is_ipv6() ? wanted.WithPort(got.port()).WithoutIpv6()
                          : wanted.WithPort(got.port()).WithoutIpv4(),
@@ -134,7 +139,8 @@ absl::StatusOr<Listeners> OpenListeners(
 
   absl::Status given = MatchListeners(&all_asked, &all_offered, log);
   if (!given.ok()) return given;
-  // Before anything is bound, which could get such a number.
+  // Before anything is bound: a new socket could get a number that an entry
+  // names.
   absl::Status adopted = AdoptByNumber(all_asked, all_offered);
   if (!adopted.ok()) return adopted;
   for (const AskedEntry& asked : all_asked) {
@@ -156,8 +162,8 @@ absl::StatusOr<Listeners> OpenListeners(
       if (!set.ok()) return set;
     }
   }
-  // Other programs have these listeners too: the last step, for what fails
-  // changes nothing.
+  // The last step, because other programs have these listeners too: a start
+  // that fails must change nothing for them.
   Listeners opened;
   for (AskedEntry& asked : all_asked) {
     for (OpenedListener& got : asked.got) {

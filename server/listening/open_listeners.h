@@ -16,28 +16,28 @@ namespace brood::server {
 // Opens the listeners that `options` ask for, in the order of Options::listen.
 //
 // Runs in the parent, once for each server. Each entry of Options::listen gets
-// the inherited listener that means it, or one that is bound now. Which one
-// means it is decided in this order, and no listener serves two entries:
+// an inherited listener that matches it, or a listener that is bound now.
+// Matches are searched in this order, and no listener serves two entries:
 //
-//   1. the one that served the same entry before, by its spelling
-//   2. for "fd:N", the one with the number N, inherited or not
-//   3. for an endpoint, the one that listens there, by this spelling or by
-//      another one: two paths are one if they lead to the same file
-//   4. for an endpoint with port 0, one with the same host
-//   5. for an endpoint, one that covers it (see net::Endpoint): that of every
-//      address serves the entries of some. It may serve several entries.
-//   6. for every address (":7000"), those of every IPv4 and of every IPv6
-//      address; the one that is missing is bound
-//   7. for "inherited", all that are left
+//   1. the listener that served an entry with the same spelling before
+//   2. for "fd:N", the descriptor with the number N, inherited or not
+//   3. for an endpoint, the listener that listens there, whatever its spelling:
+//      two paths are equal if they lead to the same file
+//   4. for an endpoint with port 0, a listener with the same host
+//   5. for an endpoint, a listener that covers it (see net::Endpoint): that of
+//      every address serves the entries of some. It may serve several entries.
+//   6. for every address (":7000"), the listeners of every IPv4 and of every
+//      IPv6 address; the one that is missing is bound
+//   7. for "inherited", all listeners that are left
 //
-// Inherited listeners that no entry means are closed, with a warning in `log`,
-// which also names the listeners that accept more than their entries name.
-// Nothing is bound before every inherited listener has been considered.
+// Inherited listeners that match no entry are closed, with a warning in `log`.
+// Listeners that accept more connections than their entries name are logged,
+// too. Nothing is bound before every inherited listener has been considered.
 //
-// An inherited listener then gets the settings of the options (see
-// configure_listener.h), when nothing can fail any more. A unix socket whose
-// file is gone, or is that of another socket, is bound again if the server had
-// bound it, and otherwise served with a warning.
+// At the end, when nothing can fail any more, the settings of the options are
+// applied to inherited listeners (see configure_listener.h). A unix socket
+// whose file is gone, or is that of another socket, is bound again if the
+// server had bound it, and otherwise served with a warning.
 //
 // The files of unix sockets that were bound are removed if the result is
 // destroyed before their OpenedListener::new_file is kept.

@@ -38,8 +38,8 @@ using ::testing::StartsWith;
 
 class OpenListenersTest : public ::brood::testing::LeakCheck {
  protected:
-  // Makes a listener at `text`, as another program had it for the entry
-  // `served`, for the next Open(). Returns where it listens.
+  // Makes a listener at `text`, which another program had for the entry
+  // `served`, an inherited one of the next Open(). Returns where it listens.
   net::Endpoint Inherit(absl::string_view text,
                         const std::string& served = "") {
     net::Listener listener =
@@ -63,7 +63,8 @@ class OpenListenersTest : public ::brood::testing::LeakCheck {
     EXPECT_EQ(fstat(fd, &file), 0);
     return file.st_ino;
   }
-  // The endpoints of a good Open() that has a use for all that was inherited.
+  // Opens the listeners, and expects that every inherited one is used. Returns
+  // the endpoints.
   std::vector<std::string> OpenedEndpoints() {
     std::vector<ino_t> inherited, in_use;
     for (const InheritedListener& each : inherited_) {
@@ -80,7 +81,7 @@ class OpenListenersTest : public ::brood::testing::LeakCheck {
       endpoints.push_back(listener.endpoint().ToString());
       in_use.push_back(SocketOf(listener.fd()));
     }
-    EXPECT_THAT(in_use, IsSupersetOf(inherited)) << "it was bound anew";
+    EXPECT_THAT(in_use, IsSupersetOf(inherited)) << "it was bound again";
     return endpoints;
   }
 
@@ -95,7 +96,7 @@ class OpenListenersTest : public ::brood::testing::LeakCheck {
   std::vector<InheritedListener> inherited_;
 };
 
-TEST_F(OpenListenersTest, BindsWhatNothingWasInheritedFor) {
+TEST_F(OpenListenersTest, BindsAnEntryForWhichNothingWasInherited) {
   options_.listen = {"127.0.0.1:0", "unix:" + dir_.File("s")};
   const absl::StatusOr<Listeners> opened = Open();
   ASSERT_THAT(opened, IsOk());
@@ -122,7 +123,7 @@ TEST_F(OpenListenersTest, GivesAnEntryThatLeavesThePortOpenOneOfItsHost) {
   EXPECT_THAT(OpenedEndpoints(), ElementsAre(free, named, other));
 }
 
-TEST_F(OpenListenersTest, DoesNotTakeEveryAddressForEveryIpv6Address) {
+TEST_F(OpenListenersTest, DoesNotMatchEveryAddressWithEveryIpv6Address) {
   const net::Endpoint every = Inherit(":0");
   if (!every.is_ipv6()) GTEST_SKIP() << "this machine has no IPv6";
   options_.listen = {every.ToString()};
@@ -136,7 +137,8 @@ TEST_F(OpenListenersTest, DoesNotTakeEveryAddressForEveryIpv6Address) {
   EXPECT_EQ(opened[1], ipv6.ToString());
 }
 
-// What an upgrade relies on: the successor's numbers and order are others.
+// An upgrade relies on this: the new program may have other numbers and another
+// order.
 TEST_F(OpenListenersTest, GivesAnEntryTheDescriptorThatServedItBefore) {
   const std::string by_number = Inherit("127.0.0.1:0", "fd:3").ToString();
   const std::string second = Inherit("127.0.0.1:0", "127.0.0.1:0").ToString();
@@ -146,8 +148,9 @@ TEST_F(OpenListenersTest, GivesAnEntryTheDescriptorThatServedItBefore) {
   EXPECT_THAT(OpenedEndpoints(), ElementsAre(rest, second, by_number, third));
 }
 
-// The number of a descriptor that served another entry before says nothing.
-TEST_F(OpenListenersTest, DoesNotTakeASuccessorsNumbersForThoseOfTheEntries) {
+// A descriptor with the number N that served another entry before does not
+// serve fd:N.
+TEST_F(OpenListenersTest, DoesNotMatchFdEntriesWithNumbersOfTheNewProgram) {
   for (const bool entry_is_left : {true, false}) {
     Inherit("127.0.0.1:0", "127.0.0.1:0");
     options_.listen = {absl::StrCat("fd:", inherited_[0].socket.fd())};
@@ -157,7 +160,7 @@ TEST_F(OpenListenersTest, DoesNotTakeASuccessorsNumbersForThoseOfTheEntries) {
   }
 }
 
-TEST_F(OpenListenersTest, RoundTripsThroughAnySuccession) {
+TEST_F(OpenListenersTest, KeepsItsListenersThroughSeveralUpgrades) {
   Inherit("127.0.0.1:0");
   const net::Endpoint numbered = Inherit("127.0.0.3:0");
   Inherit("127.0.0.4:0");
@@ -187,21 +190,21 @@ TEST_F(OpenListenersTest, RoundTripsThroughAnySuccession) {
 
 TEST_F(OpenListenersTest, GivesInheritedWhatNoOtherEntryMeans) {
   const std::string first = Inherit("127.0.0.1:0").ToString();
-  // Another entry means it now.
+  // Another entry means this listener now.
   const std::string second = Inherit("127.0.0.1:0", "inherited").ToString();
   const std::string third = Inherit("127.0.0.1:0").ToString();
   options_.listen = {"inherited", second};
   EXPECT_THAT(OpenedEndpoints(), ElementsAre(first, third, second));
 }
 
-TEST_F(OpenListenersTest, SaysThatNothingWasInherited) {
+TEST_F(OpenListenersTest, ReturnsAnErrorIfNothingWasInherited) {
   options_.listen = {"127.0.0.1:0", "inherited"};
   EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kFailedPrecondition,
                                "listen=inherited: no listening descriptor was "
                                "inherited"));
 }
 
-TEST_F(OpenListenersTest, ClosesWhatNobodyAskedForAndSaysSo) {
+TEST_F(OpenListenersTest, ClosesAndLogsAListenerThatNoEntryMeans) {
   const std::string asked = Inherit("127.0.0.1:0").ToString();
   const std::string unasked = Inherit("127.0.0.1:0").ToString();
   const int fd = inherited_[1].socket.fd();
@@ -223,7 +226,7 @@ TEST_F(OpenListenersTest, AdoptsADescriptorThatWasNotInherited) {
   EXPECT_THAT(OpenedEndpoints(), ElementsAre(endpoint));
 }
 
-// R47: a wrong one names itself, and nothing stays open.
+// R47: the error names the descriptor, and nothing stays open.
 TEST_F(OpenListenersTest, RefusesADescriptorThatDoesNotListen) {
   const int event = eventfd(0, 0);
   inherited_.push_back({net::Socket::Adopt(event), ""});
@@ -235,15 +238,15 @@ TEST_F(OpenListenersTest, RefusesADescriptorThatDoesNotListen) {
                                     " is not a listening stream socket")));
 }
 
-// It may be anything, and have an owner.
-TEST_F(OpenListenersTest, LeavesADescriptorOpenThatWasNeitherInheritedNorFits) {
+// The descriptor may be anything, and belong to other code.
+TEST_F(OpenListenersTest, LeavesADescriptorOpenThatDoesNotListen) {
   const int event = eventfd(0, EFD_CLOEXEC);
   options_.listen = {absl::StrCat("fd:", event)};
   EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_EQ(close(event), 0) << "it was closed";
 }
 
-TEST_F(OpenListenersTest, RefusesADescriptorForTwo) {
+TEST_F(OpenListenersTest, RefusesADescriptorForTwoEntries) {
   for (const bool inherited : {true, false}) {
     Inherit("127.0.0.1:0");
     const std::string entry = absl::StrCat("fd:", inherited_[0].socket.fd());
@@ -259,9 +262,9 @@ TEST_F(OpenListenersTest, RefusesADescriptorForTwo) {
   }
 }
 
-// The number that a listener gets as it is bound is nobody's to name.
-TEST_F(OpenListenersTest, LooksAtEveryDescriptorBeforeItBinds) {
-  // One that the log does not take.
+// An entry must not mean the number that a listener gets when it is bound.
+TEST_F(OpenListenersTest, ChecksEveryDescriptorBeforeItBinds) {
+  // A number that the log does not use.
   const int next = fcntl(STDIN_FILENO, F_DUPFD, 500);
   close(next);
   options_.listen = {"127.0.0.1:0", absl::StrCat("fd:", next)};

@@ -12,12 +12,14 @@
 namespace brood::server {
 
 // OpenedListener owns a listener that accepts connections for an entry of
-// Options::listen. A program that takes over finds its own entry by it.
+// Options::listen. The entry is passed to a program that takes over, which
+// finds its own entry by it.
 struct OpenedListener : ListenerWithEntry<net::Listener> {
-  // Says whether the socket was bound now, and not inherited.
+  // Whether the socket was bound now, and not inherited.
   bool is_new = false;
   // Removes the file of a unix socket that was bound now, if the start of the
-  // server fails after that. Declared last: the file goes before the socket.
+  // server fails after that. Declared last, so that the file is removed before
+  // the socket is closed.
   net::NewSocketFile new_file = {};
 };
 

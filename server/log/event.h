@@ -17,7 +17,7 @@
 
 namespace brood::server {
 
-// AddressView refers to an address that is printed only if a line is written.
+// AddressView refers to an address that is formatted only if a line is written.
 //
 // It works for every type with a constant kTextSize and a method
 // Print(char (&)[kTextSize]): an endpoint, the address of a peer. The address
@@ -60,8 +60,8 @@ class AddressView {
 // data alone.
 //
 // A value of the process that makes it. It allocates nothing and copies no
-// text: what it refers to must live until the line is written. Durations are
-// written as nanoseconds where they are data.
+// text: the texts to which it refers must live until the line is written. As
+// data, durations are numbers of nanoseconds.
 //
 // Example:
 //   log.Write(Event(LogLevel::kInfo, "forked", "forked pid {} to handle {}")
@@ -90,7 +90,8 @@ class Event {
   Event(LogLevel level, absl::string_view name, absl::string_view text)
       : level_(level), name_(name), text_(text) {}
 
-  // Adds an integer. One beyond the range of int64_t becomes the largest.
+  // Adds an integer. A number beyond the range of int64_t becomes the largest
+  // one.
   template <typename Integer,
             std::enable_if_t<std::is_integral_v<Integer>, int> = 0>
   Event& Add(absl::string_view key, Integer value) {
@@ -149,7 +150,7 @@ class Event {
   Field fields_[kMaxFields];
 };
 
-// LineOrigin is what a line says of the process that writes it.
+// LineOrigin is what a line contains about the process that writes it.
 struct LineOrigin {
   // The name of the server; see Options::log.
   absl::string_view name = "brood";

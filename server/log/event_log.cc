@@ -11,10 +11,11 @@
 namespace brood::server {
 namespace {
 
-// The length of time in which a flood has one line.
+// The time in which one line is written for a flood.
 constexpr absl::Duration kFloodPeriod = absl::Seconds(1);
 
-// Returns the event `name`: the connection of `peer` has a process.
+// Returns the event `name`, which reports that the process `pid` has the
+// connection of `peer`.
 Event HasProcess(absl::string_view name, absl::string_view text, pid_t pid,
                  const net::PeerAddress& peer, size_t running, size_t cap) {
   return Event(LogLevel::kInfo, name, text)
@@ -41,13 +42,13 @@ void EventLog::SpawnFallback(absl::string_view way, absl::string_view why) {
 
 void EventLog::RehearsalFailed(const absl::Status& why) {
   Log(Event(LogLevel::kWarning, "rehearsal-failed",
-            "the first child failed, and the server starts without: {}")
+            "the first child failed, and the server starts nevertheless: {}")
           .Add("error.message", why.message()));
 }
 
-void EventLog::NotifyFailed(absl::string_view words, const absl::Status& why) {
+void EventLog::NotifyFailed(absl::string_view lines, const absl::Status& why) {
   Log(Event(LogLevel::kWarning, "notify-failed", "sd_notify {} failed: {}")
-          .Add("brood.notification", words.substr(0, words.find('\n')))
+          .Add("brood.notification", lines.substr(0, lines.find('\n')))
           .Add("error.message", why.message()));
 }
 
@@ -144,7 +145,7 @@ void EventLog::BadExitCode(const net::PeerAddress& peer, int code) {
 void EventLog::Ended(const ConnectionReport& report, size_t running,
                      size_t cap) {
   const LogLevel level = LevelOf(report, exit_codes_);
-  if (!Wants(level)) return;  // ExitText prints
+  if (!Wants(level)) return;  // before ExitText formats the status
   const ExitText how = ExitText::OfHandler(report.status, exit_codes_);
   Event event(level, "ended",
               report.annotation.empty()

@@ -34,9 +34,9 @@ namespace brood::server {
 // that cannot be written at once. Events that come in floods (a shortage,
 // network errors) are written once a second at most.
 //
-// Lives in the parent; those methods that say so are called in a child.
-// Allocates nothing after its creation. Each method makes an Event, whose name
-// and keys are what a JSON line has.
+// Lives in the parent; some methods are called in a child, as their comments
+// say. Allocates nothing after its creation. Each method makes an Event, whose
+// name and keys appear in a JSON line.
 //
 // Example:
 //   EventLog log(LogLevel::kInfo);
@@ -77,23 +77,24 @@ class EventLog {
   // Logs that the variables of a service manager have no listener for this
   // process.
   void ListenFdsIgnored(absl::string_view why);
-  // Logs `what` was changed in this process when it was prepared, and what was
-  // found there.
+  // Logs `what`: the changes to this process when it was prepared, and what is
+  // unusual in it.
   void Inherited(absl::string_view what);
-  // Logs that children are created in the `way` of a SpawnFallback.
+  // Logs that children are created in another `way` than the best one; see
+  // proc::SpawnFallback.
   void SpawnFallback(absl::string_view way, absl::string_view why);
-  // Logs that the child which the server creates at its start could not be
-  // created, or did not end as it should.
+  // Logs that the first child, which the server creates at its start as a test,
+  // could not be created, or did not end as it should.
   void RehearsalFailed(const absl::Status& why);
   // Logs that the limit of queued signals is below the `cap` of connections.
   void SignalQueueTooSmall(uint64_t limit, size_t cap);
   // Logs that the `limit` of descriptors is below the number that may be
-  // `needed`, whose parts are `what_for`.
+  // `needed`; `what_for` lists the parts of that number.
   void DescriptorsShort(uint64_t limit, size_t needed,
                         absl::string_view what_for);
-  // Logs that the first line of `words` could not be sent to the service
-  // manager.
-  void NotifyFailed(absl::string_view words, const absl::Status& why);
+  // Logs that a notification, of which the first line of `lines` is logged,
+  // could not be sent to the service manager.
+  void NotifyFailed(absl::string_view lines, const absl::Status& why);
   // Logs that the server stops, or was replaced if `grace` is infinite, and
   // waits for at most `grace`.
   void Draining(size_t running, absl::Duration grace);
@@ -101,10 +102,10 @@ class EventLog {
   void Terminating(size_t running);
   // Logs that the children are sent SIGKILL.
   void Killing(size_t running);
-  // Logs that the child `pid`, and as many in all as `count`, could not be sent
-  // a signal that is to end it.
+  // Logs that a signal to end the child `pid` was refused, as it was for
+  // `count` children in all.
   void SignalRefused(pid_t pid, size_t count, const absl::Status& why);
-  // Logs that the child `pid` is dead, that a tracer holds its status, and that
+  // Logs that the child `pid` has ended but a tracer holds its status, and that
   // its slot is free.
   void HeldByTracer(pid_t pid, net::Instant now);
   // Logs that `count` children cannot be killed and are left, when the server
@@ -128,9 +129,9 @@ class EventLog {
   void Handling(const net::PeerAddress& peer);
   // Logs, in the child, that Options::prepare_child failed.
   void NotPrepared(const absl::Status& why);
-  // Logs, in the child, what an exception said that left the handler.
+  // Logs, in the child, the message of an exception that the handler threw.
   void HandlerThrew(const net::PeerAddress& peer, absl::string_view what);
-  // Logs, in the child, that the handler returned `code`, which is no exit
+  // Logs, in the child, that the handler returned `code`, which is not an exit
   // code.
   void BadExitCode(const net::PeerAddress& peer, int code);
   // Logs the end of a connection; as a warning if its handler failed, its
@@ -172,7 +173,7 @@ class EventLog {
   void ForkFailed(const net::PeerAddress& peer, const absl::Status& why,
                   absl::Duration pause, net::Instant now);
   // Logs that accept failed with `error` and is called again after `pause`, or
-  // earlier if what has run out may be there again.
+  // earlier if the shortage may be over.
   void AcceptPaused(const net::Endpoint& listener, int error,
                     absl::Duration pause, net::Instant now);
   // Logs that accept failed with `error`, for one connection alone.
@@ -204,27 +205,27 @@ class EventLog {
   // `pause`.
   void WorkerDiedAtStart(pid_t pid, const proc::ExitStatus& status,
                          absl::Duration pause);
-  // Logs that a worker has to end, because of what it did.
+  // Logs that a worker is made to end because it broke a rule; `why` names it.
   void WorkerDismissed(pid_t pid, absl::string_view why, net::Instant now);
   // Logs that no process could be forked ahead; the next try is after `pause`.
   void PreforkFailed(const absl::Status& why, absl::Duration pause);
   // Logs which process is the zygote.
   void ZygoteServes(pid_t pid);
-  // Logs that the zygote has done nothing for long, while `waiting` connections
-  // waited for it, and is killed or made to go on.
+  // Logs that the zygote has done nothing for too long, while `waiting`
+  // connections waited for it, and that it is killed or continued.
   void ZygoteStalled(pid_t pid, size_t waiting);
-  // Logs that the zygote is replaced, because `what` of this process is not
-  // the one with which it was created.
+  // Logs that the zygote is replaced, because `what` of this process, such as
+  // its user, has changed since the zygote was created.
   void ZygoteReplaced(absl::string_view what);
-  // Logs that `option`, a field of Options that hardens children, cannot be
-  // kept.
+  // Logs that `option`, a field of Options that hardens children, has no
+  // effect.
   void HardeningRefused(absl::string_view option, const absl::Status& why);
   // Logs that the zygote ended.
   void ZygoteEnded(pid_t pid, const proc::ExitStatus& status);
 
-  // Returns whether the parent has logged an event since the last call. What
-  // the line was made of, such as addresses of clients, is still on the stack
-  // below its caller.
+  // Returns whether the parent has logged an event since the last call. If so,
+  // data of the line, such as addresses of clients, is still on the stack below
+  // the caller.
   bool TakeHasWritten() { return writer_.TakeHasWritten(); }
   // Returns the number of lines that could not be written, by this process and
   // its children, or were left out.
@@ -234,7 +235,7 @@ class EventLog {
   int own_fd() const { return writer_.own_fd(); }
 
  private:
-  // The events that come in floods.
+  // Flood is a kind of event that comes in floods.
   enum Flood {
     kForkDelayed,
     kForkFailed,

@@ -45,7 +45,7 @@ int FillPipe(EventLog& log) {
 
 using EventLogTest = ::brood::testing::LeakCheck;
 
-TEST_F(EventLogTest, SaysEachEventInOneLineByOneWrite) {
+TEST_F(EventLogTest, WritesEachEventAsOneLineByOneWrite) {
   const StderrCapture captured = StderrCapture::ToPackets();
   EventLog log(LogLevel::kInfo);
   LogEveryEvent(log);
@@ -70,14 +70,14 @@ TEST_F(EventLogTest, SaysEachEventInOneLineByOneWrite) {
           Own("info: children are created by clone, because a better way is "
               "refused: clone3: Function not implemented\n"),
           Own("warning: the first child failed, and the server starts "
-              "without: clone: try again\n"),
+              "nevertheless: clone: try again\n"),
           Own("warning: the limit of pending signals (ulimit -i 100) is below "
               "the cap of 1000 connections: if many children end at once, "
               "some are reaped late\n"),
           Own("warning: the limit of descriptors (ulimit -n 41) is below the "
               "230 that may be needed (200 for workers, 27 for the server): "
-              "what does not fit is not made, and clients wait when none is "
-              "free\n"),
+              "workers that do not fit are not created, and clients wait while "
+              "no descriptor is free\n"),
           Own("warning: sd_notify READY=1 failed: sendto @x\n"),
           Own("info: draining: 2 running, SIGTERM follows in 10.5 s\n"),
           Own("info: draining: 2 running, without a limit\n"),
@@ -195,7 +195,7 @@ TEST_F(EventLogTest, SaysEachEventInOneLineByOneWrite) {
           Own("warning: zygote pid 4715 killed by SIGKILL (Killed)\n")));
 }
 
-TEST_F(EventLogTest, TellsTheWholeAccountAtTheEnd) {
+TEST_F(EventLogTest, WritesEveryTotalAtTheEnd) {
   const StderrCapture captured = StderrCapture::ToPackets();
   Totals totals;
   totals.accepted = 36;
@@ -215,7 +215,7 @@ TEST_F(EventLogTest, TellsTheWholeAccountAtTheEnd) {
                   "8; log lines dropped 0")));
 }
 
-TEST_F(EventLogTest, SaysWhatItsLevelAsksForAndNoMore) {
+TEST_F(EventLogTest, WritesTheEventsOfItsLevelAndNoOthers) {
   const StderrCapture captured = StderrCapture::ToPackets();
   const std::pair<LogLevel, std::vector<std::string>> kLevels[] = {
       {LogLevel::kInfo, {"info", "warning", "error"}},
@@ -242,15 +242,15 @@ TEST_F(EventLogTest, SaysWhatItsLevelAsksForAndNoMore) {
   }
 }
 
-TEST_F(EventLogTest, DropsLinesWhileNobodyReadsAndThenSaysHowMany) {
+TEST_F(EventLogTest, DropsLinesWhileThePipeIsFullAndThenReportsTheNumber) {
   const StderrCapture captured = StderrCapture::ToPipe();
   EventLog log(LogLevel::kInfo);
   EXPECT_EQ(log.dropped(), 0u);
-  const int said = FillPipe(log);
-  EXPECT_GT(said, 0);
+  const int written = FillPipe(log);
+  EXPECT_GT(written, 0);
   for (int i = 0; i < 6; ++i) log.Terminating(2);
   EXPECT_EQ(log.dropped(), 7u);
-  EXPECT_THAT(captured.Lines(), SizeIs(said));
+  EXPECT_THAT(captured.Lines(), SizeIs(written));
 
   log.Killing(3);
   EXPECT_THAT(captured.Lines(),
@@ -262,7 +262,7 @@ TEST_F(EventLogTest, DropsLinesWhileNobodyReadsAndThenSaysHowMany) {
   EXPECT_EQ(log.dropped(), 7u);
 }
 
-TEST_F(EventLogTest, CountsFromZeroAfterItHasSaidHowManyAreMissing) {
+TEST_F(EventLogTest, CountsFromZeroAfterItHasReportedDroppedLines) {
   const StderrCapture captured = StderrCapture::ToPipe();
   EventLog log(LogLevel::kInfo);
   for (uint64_t round = 1; round <= 3; ++round) {
@@ -276,7 +276,7 @@ TEST_F(EventLogTest, CountsFromZeroAfterItHasSaidHowManyAreMissing) {
   }
 }
 
-TEST_F(EventLogTest, TellsAtTheEndHowManyLinesWereDropped) {
+TEST_F(EventLogTest, ReportsDroppedLinesAtTheEnd) {
   const StderrCapture captured = StderrCapture::ToPipe();
   EventLog log(LogLevel::kInfo);
   FillPipe(log);
@@ -321,7 +321,7 @@ TEST_F(EventLogTest, WritesInAChildUnderTheChildsNameAndWithoutTheParentsFd) {
               ElementsAre(Own("info: serving 192.0.2.7:50112", child)));
 }
 
-// It has no counts, which it must not touch.
+// A child has no counts, and must not touch them.
 TEST_F(EventLogTest, WritesAFailedPreparationOfAChildAtEveryLevel) {
   const StderrCapture captured = StderrCapture::ToPipe();
   for (LogLevel level :
@@ -343,7 +343,7 @@ TEST_F(EventLogTest, WritesAFailedPreparationOfAChildAtEveryLevel) {
   }
 }
 
-TEST_F(EventLogTest, SaysWhatComesInFloodsOnceASecond) {
+TEST_F(EventLogTest, WritesAnEventThatComesInFloodsOnceASecond) {
   const StderrCapture captured = StderrCapture::ToPackets();
   const auto suppressed = [](int count) {
     return HasSubstr(absl::StrCat("(", count, " similar messages suppressed)"));
@@ -367,7 +367,7 @@ TEST_F(EventLogTest, SaysWhatComesInFloodsOnceASecond) {
         log.CallFailed("poll", ENOMEM, now);
       },
   };
-  // One log for all: no flood may keep another one quiet.
+  // One log for all kinds: no flood may suppress another one.
   EventLog log(LogLevel::kInfo);
   for (const auto& flood : kFloods) {
     for (int ms = 0; ms < 1000; ++ms) {

@@ -24,10 +24,11 @@
 namespace brood::server {
 namespace {
 
-// The process that has created a writer.
+// The process that created the last writer.
 pid_t creator = 0;
 
-// Only one of the two buffers is in a stack frame.
+// Writes a line of text. Not inlined, so that a stack frame holds only one of
+// the two buffers, for text and for JSON.
 ABSL_ATTRIBUTE_NOINLINE bool WriteText(LineWriter& writer, const Event& event,
                                        const LineOrigin& origin,
                                        TimeStamp stamp) {
@@ -46,15 +47,15 @@ ABSL_ATTRIBUTE_NOINLINE bool WriteJson(LineWriter& writer, const Event& event,
 struct EventWriter::SharedCounts {
   std::atomic<uint64_t> dropped{0};
   std::atomic<uint64_t> dropped_and_not_reported{0};
-  // Whether children are to leave out their info lines, because the parent does
-  // and theirs belong to the same connections. 0 if not. (A child may write any
-  // value here, and few are those of a bool.)
+  // Not 0 if children must leave out their info lines, because the parent leaves
+  // out those of the same connections. A number, and not a bool, because a child
+  // may write any value here.
   std::atomic<uint32_t> children_leave_out{0};
 
-  // Allocates the counts: in memory that children share if each of them logs,
-  // so that a line that is lost in a child counts too. Otherwise children do
-  // not have it: each fork and each exit would take the lock of a shared
-  // mapping.
+  // Allocates the counts. If each child logs, they are in memory that children
+  // share, so that lines that are dropped in children are counted too.
+  // Otherwise children do not get the memory: each fork and each exit would
+  // take the lock of a shared mapping.
   static SharedCounts* Create(bool children_log) {
     void* memory =
         mmap(nullptr, sizeof(SharedCounts), PROT_READ | PROT_WRITE,
@@ -94,8 +95,8 @@ EventWriter::~EventWriter() {
 
 uint64_t EventWriter::dropped() const { return shared_->dropped; }
 
-// A sink decides itself what it keeps. Warnings and errors have no limit here:
-// those that come in floods are throttled by their kind.
+// The rate does not apply to a sink, which decides itself what it keeps, nor to
+// warnings and errors: EventLog throttles those that come in floods.
 bool EventWriter::Write(const Event& event, int lines) {
   if (settings_.sink || settings_.rate == 0) return WriteNow(event);
   const net::Instant now = net::Now();
@@ -126,7 +127,7 @@ void EventWriter::WriteLeftOut(uint64_t count) {
 }
 
 bool EventWriter::WriteNow(const Event& event) {
-  // A process that was forked since does not have it.
+  // A process that was forked since does not have this memory.
   if (getpid() == creator) *has_written_ = true;
   return Write(settings_.sink ? nullptr : &writer_, event);
 }
@@ -135,16 +136,18 @@ bool EventWriter::TakeHasWritten() {
   return std::exchange(*has_written_, false);
 }
 
-// The parent's own descriptor of the log is closed in a child.
+// Writes to descriptor 2: a child has no copy of the parent's own descriptor of
+// the log.
 void EventWriter::WriteInChild(const Event& event) {
   if (!Wants(event.level())) return;
   if (ChildrenLog() && event.level() == LogLevel::kInfo &&
       shared_->children_leave_out != 0) {
-    return;  // the parent has counted it
+    return;  // the parent counts it
   }
   LineWriter writer(STDERR_FILENO);
   if (!(writer.file() == writer_.file())) {
-    // If there is no log, the lines of the parent are counted as well.
+    // Lines of the parent are counted as dropped if there is no log, so this
+    // line is counted as well.
     if (!writer_.file() && ChildrenLog()) {
       ++shared_->dropped_and_not_reported;
       ++shared_->dropped;
@@ -158,8 +161,7 @@ void EventWriter::WriteInChild(const Event& event) {
   }
 }
 
-// If not even the number of dropped lines can be written, the event could not
-// be either.
+// If the number of dropped lines cannot be written, the event is not tried.
 bool EventWriter::Write(LineWriter* writer, const Event& event) {
   const uint64_t missing = shared_->dropped_and_not_reported.exchange(0);
   if (missing == 0 ||

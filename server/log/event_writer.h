@@ -18,7 +18,7 @@
 
 namespace brood::server {
 
-// LogSettings says which events are written, and how; see Options::log.
+// LogSettings are which events are written, and how; see Options::log.
 struct LogSettings {
   // Returns the settings that `log` asks for. The journal of systemd stamps
   // lines itself.
@@ -29,8 +29,8 @@ struct LogSettings {
   TimeStamp stamp = TimeStamp::kNone;
   std::string name = "brood";
   LogSink sink;
-  // How many info lines of connections are written to standard error in a
-  // second; 0 is no limit.
+  // Limits the info lines of connections that are written to standard error in
+  // a second; 0 is no limit.
   int rate = 0;
 };
 
@@ -40,14 +40,14 @@ struct LogSettings {
 // It never stops the service: a line that cannot be written at once is dropped
 // and counted, in the children too, and a line with the number of dropped ones
 // precedes the next line that can be written. Info lines of connections beyond
-// the rate of the settings are left out and counted, and a line says so once a
-// second; a sink gets them all.
+// the rate of the settings are left out and counted, and a line reports their
+// number once a second; a sink gets them all.
 //
-// The log is the file that standard error was when the object was made. A child
-// whose standard error is another file by now, because the embedder replaced
-// it, writes no line.
+// The log is the file that standard error was when the object was created. A
+// child whose standard error is another file by now, because the embedder
+// replaced it, writes no line.
 //
-// Created in the parent, in ordinary memory; WriteInChild() is for children.
+// Created in the parent, in ordinary memory; children call WriteInChild() only.
 // Allocates nothing after its creation.
 //
 // Example: see event_log.cc.
@@ -61,18 +61,21 @@ class EventWriter {
 
   // Reports whether events of `level` are written.
   bool Wants(LogLevel level) const { return level >= settings_.level; }
-  // Writes an event of the parent that Wants(). Returns false if it was
-  // dropped. An event of a connection needs room for `lines` lines, those of
-  // its child among them; zero is for the others, which are always written.
+  // Writes an event of the parent, for whose level Wants() is true. Returns
+  // false if it was dropped. `lines` is how many lines an event of a connection
+  // needs within the rate, including the lines of its child; zero is for all
+  // other events, which are always written.
   bool Write(const Event& event, int lines = 0);
-  // Writes how many lines were left out and not yet reported.
+  // Writes the number of lines that were left out and not yet reported.
   void ReportLeftOut();
   // Reports whether each child logs a line of its own at the level info.
   bool ChildrenLog() const { return settings_.level == LogLevel::kInfo; }
-  // Writes an event of a child to standard error, if it Wants() it.
+  // Writes an event of a child to standard error, if Wants() is true for its
+  // level.
   void WriteInChild(const Event& event);
 
-  // Returns whether an event was written since the last call. In the parent.
+  // Returns whether an event was written since the last call. Called in the
+  // parent.
   bool TakeHasWritten();
 
   // Returns the number of lines that could not be written, by this process and
@@ -85,14 +88,14 @@ class EventWriter {
  private:
   struct SharedCounts;
 
-  // Writes an event that has room.
+  // Writes an event, whatever the rate is.
   bool WriteNow(const Event& event);
-  // Writes that `count` lines were left out.
+  // Writes a line with the number of lines that were left out.
   void WriteLeftOut(uint64_t count);
   // Writes an event, preceded by the number of dropped lines, or passes it to
   // the sink if `writer` is null. Returns false if it was dropped.
   bool Write(LineWriter* writer, const Event& event);
-  // Does so for one line.
+  // Writes one line, or passes it to the sink, as Write() does.
   bool WriteLine(LineWriter* writer, const Event& event) const;
   // Passes an event to the sink.
   void PassOn(const Event& event) const;
@@ -102,7 +105,7 @@ class EventWriter {
   const std::array<proc::PrivateFdRegistration, 3> private_fds_;
   const std::unique_ptr<LogBudget> budget_;
   SharedCounts* const shared_;
-  // In parent-only memory, as what is written for each connection is.
+  // In parent-only memory, because it is written for each connection.
   bool* const has_written_;
 };
 

@@ -34,8 +34,8 @@ proc::ExitStatus KilledBy(int signal) {
   return proc::ExitStatus::FromWait(W_EXITCODE(0, signal), rusage());
 }
 
-// Returns the report of a connection that ended with `status`; if the server
-// ended its process, for `kill_reason`.
+// Returns the report of a connection that ended with `status`. `kill_reason` is
+// why the server ended its process, if it did.
 ConnectionReport ReportOf(
     const proc::ExitStatus& status,
     absl::optional<KillReason> kill_reason = absl::nullopt) {

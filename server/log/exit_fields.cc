@@ -43,7 +43,7 @@ LogLevel LevelOf(const ConnectionReport& report, ExitCodes codes) {
   const proc::ExitStatus& status = report.status;
   bool failed = true;
   if (status.unknown()) {
-    failed = false;  // StatusTaken() warns, once for all
+    failed = false;  // StatusTaken() warns, once
   } else if (status.exited()) {
     const auto code = static_cast<ExitCode>(status.code());
     failed = codes == ExitCodes::kOfHandlers &&

@@ -11,24 +11,26 @@
 
 namespace brood::server {
 
-// ExitCodes says whose numbers the exit codes of children are.
+// ExitCodes is the vocabulary of the exit codes of children.
 enum class ExitCodes {
-  kOfHandlers,  // those of ExitCode
-  kOfPrograms,  // of a program that a child has executed: sshd ends a session
-                // that went well with 255
+  // The numbers of ExitCode.
+  kOfHandlers,
+  // The numbers of a program that a child has executed. They have no common
+  // meaning: sshd, for example, ends a successful session with 255.
+  kOfPrograms,
 };
 
-// ExitText is how a process ended, as a phrase: "exited with code 0 (served)".
+// ExitText is a phrase for how a process ended: "exited with code 0 (served)".
 //
 // It owns the phrase and allocates nothing.
 class ExitText {
  public:
-  // Prints `status`.
+  // Makes the phrase for `status`.
   explicit ExitText(const proc::ExitStatus& status) {
     status.Print(text_, sizeof(text_));
   }
-  // Returns the phrase of a process that handled a connection, which includes
-  // the meaning of its exit code if `codes` have one.
+  // Returns the phrase for a process that handled a connection. It includes the
+  // meaning of the exit code if `codes` have one.
   static ExitText OfHandler(const proc::ExitStatus& status,
                             ExitCodes codes = ExitCodes::kOfHandlers);
 
@@ -39,12 +41,12 @@ class ExitText {
   char text_[160];
 };
 
-// Returns the name of `reason`, as brood.kill.reason has it.
+// Returns the name of `reason`, the value of the key brood.kill.reason.
 absl::string_view KillReasonName(KillReason reason);
 
-// Returns how important the end of a connection is. What its client did, and
-// what the server does to its children when it stops, is no failure; nor is an
-// exit code of a program.
+// Returns the level at which the end of a connection is logged. It is no
+// failure if the client caused the end, if the server stops, or if a program
+// exits with any code.
 LogLevel LevelOf(const ConnectionReport& report,
                  ExitCodes codes = ExitCodes::kOfHandlers);
 

@@ -32,10 +32,10 @@ void FlatFields::Add(absl::string_view key, LogField::Value value) {
   fields_[count_++] = {key, value};
 }
 
-// Adds the address of a client as client.address and client.port, any other as
-// server.address and server.port. One that is not the local end of a
-// connection, which has its client's, also as network.transport; a listener as
-// brood.listener.
+// Adds the address of a client as client.address and client.port, any other
+// address as server.address and server.port. Adds network.transport, too,
+// except for the local address of a connection, because the address of the
+// client has it already. Adds the text of a listener as brood.listener.
 void FlatFields::AddAddress(absl::string_view key, const AddressView& view) {
   assert(addresses_ < kMaxAddresses);
   if (addresses_ == kMaxAddresses) return;

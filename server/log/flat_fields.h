@@ -35,7 +35,7 @@ class FlatFields {
   absl::Span<const LogField> fields() const { return {fields_.data(), count_}; }
 
  private:
-  // The most addresses of an event, each of which is up to four fields.
+  // The largest number of addresses in an event. Each is at most four fields.
   static constexpr size_t kMaxAddresses = 3;
 
   void Add(absl::string_view key, LogField::Value value);

@@ -8,7 +8,7 @@ namespace brood::server {
 // Returns whether descriptor `fd` is the stream that systemd's journal reads,
 // which stamps each line itself: whether the variable JOURNAL_STREAM names its
 // device and inode (systemd.exec(5)). Works in every process; reads the
-// environment. Cannot fail: what is not known is not the journal.
+// environment. Cannot fail: returns false if the answer is not known.
 bool IsJournal(int fd);
 
 }  // namespace brood::server

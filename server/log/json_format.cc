@@ -16,8 +16,9 @@
 namespace brood::server {
 namespace {
 
-// The most bytes of a text with its escapes. A message, three other texts and
-// the numbers of an event fit into a line.
+// The largest numbers of bytes of a message and of another text, with their
+// escapes. A message, three other texts and the numbers of an event fit into a
+// line.
 constexpr size_t kMaxMessage = 1600;
 constexpr size_t kMaxText = 450;
 
@@ -47,10 +48,11 @@ size_t CharacterLength(absl::string_view text) {
   return 4;
 }
 
-// Reports whether `c` stands for itself in a string and is one byte.
+// Returns whether `c` is written unchanged in a JSON string, as one byte.
 bool IsPlain(char c) { return c >= ' ' && c < '\x7f' && c != '"' && c != '\\'; }
 
-// The first `length` bytes of a text, as they are written in a string.
+// Piece is the first `length` bytes of a text, and how they are written in a
+// JSON string.
 struct Piece {
   absl::string_view escaped;
   size_t length;
@@ -59,7 +61,7 @@ struct Piece {
 constexpr size_t kLongestEscape = sizeof("\\u0000") - 1;
 
 // Returns the first piece of `text`, which is not empty: at most `most` bytes
-// that stand for themselves, or one character. `memory` is for its escape.
+// that are written unchanged, or one character whose escape is in `memory`.
 Piece NextPiece(absl::string_view text, size_t most,
                 char (&memory)[kLongestEscape]) {
   const auto plain = static_cast<size_t>(
@@ -86,7 +88,8 @@ Piece NextPiece(absl::string_view text, size_t most,
   return {{memory, kLongestEscape}, length};
 }
 
-// Writes the members of one object, each of them whole or not at all.
+// ObjectWriter writes the members of one object, each of them whole or not at
+// all.
 class ObjectWriter {
  public:
   explicit ObjectWriter(LineBuffer& out) : out_(out) { out_.Append("{"); }

@@ -26,8 +26,9 @@ struct Date {
   int64_t day;
 };
 
-// Returns the date that is `days` days after 1970-01-01, which are not
-// negative. Years begin in March here, so that a leap day is the last of one.
+// Returns the date that is `days` days, which are not negative, after
+// 1970-01-01. In this computation years begin in March, so that a leap day is
+// the last day of a year.
 Date DateOf(int64_t days) {
   constexpr int64_t kDaysPerEra = 146097;  // 400 years
   const int64_t since_march_0000 = days + 719468;

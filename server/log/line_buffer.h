@@ -14,9 +14,9 @@ namespace brood::server {
 
 // LineBuffer appends text to memory of the caller and never beyond its end.
 //
-// What does not fit is cut off, which overflowed() reports, and so is what
-// comes after it. Works in every process; it allocates nothing, asks for no
-// locale and no time zone.
+// Text that does not fit is cut off, and so is all text that is appended later;
+// overflowed() reports it. Works in every process. It allocates nothing, and
+// does not depend on the locale or the time zone.
 //
 // Example:
 //   char memory[64];
@@ -31,20 +31,20 @@ class LineBuffer {
 
   // Appends `text`, or as much of it as fits.
   void Append(absl::string_view text);
-  // Appends `number` in decimal digits; one that does not fit is left out.
+  // Appends `number` in decimal digits, or nothing if it does not fit.
   void AppendInteger(int64_t number);
-  // Appends `length` in seconds, rounded to `decimals` (0 to 9) of them;
-  // "inf" or "-inf" for one without end.
+  // Appends `length` in seconds, rounded to `decimals` (0 to 9) decimals; "inf"
+  // or "-inf" for an infinite length.
   void AppendSeconds(absl::Duration length, int decimals);
   // Appends the UTC time as "2026-11-29T21:00:00.123Z", with `decimals` (1 to
-  // 9) of a second. A time before 1970 or beyond 2262-04-11 becomes the nearest
-  // one inside.
+  // 9) of a second. A time before 1970 or after 2262-04-11 becomes the nearest
+  // time in that range.
   void AppendTime(absl::Time time, int decimals);
 
-  // Removes everything beyond the first `size` bytes, with its overflow.
+  // Removes everything beyond the first `size` bytes, and resets overflowed().
   void Truncate(size_t size);
 
-  // Returns what has been appended.
+  // Returns the text that has been appended.
   absl::string_view text() const { return {memory_.data(), size_}; }
   // Returns the number of bytes that have been appended.
   size_t size() const { return size_; }

@@ -18,17 +18,18 @@
 namespace brood::server {
 namespace {
 
-// Reports whether a terminal has room. Another writer may take it at once.
+// Returns whether a terminal has room. Another writer may use the room right
+// after.
 bool HasRoom(int fd) {
   pollfd room = {fd, POLLOUT, 0};
   return poll(&room, 1, 0) == 1 && (room.revents & POLLOUT) != 0;
 }
 
-// Calls `write`. A write that fails with `error` sends `signal` to the writer,
-// and there is no flag against it: SIGPIPE for a pipe without a reader, SIGXFSZ
-// for a file that has reached the limit of the process. So the signal is
-// blocked, and taken back if it came of this write; one that was pending before
-// is not ours to take.
+// Calls `write`, without the signal that it may cause. A write that fails with
+// `error` sends `signal` to the writer, and no flag prevents it: SIGPIPE for a
+// pipe without a reader, SIGXFSZ for a file that has reached the limit of the
+// process. So the signal is blocked, and removed if this write has caused it. A
+// signal that was pending before stays pending.
 ssize_t WithoutSignal(int signal, int error,
                       absl::FunctionRef<ssize_t()> write) {
   sigset_t one, before, pending;
@@ -48,7 +49,7 @@ ssize_t WithoutSignal(int signal, int error,
   return written;
 }
 
-// Returns whether a file of this process cannot grow without limit. Asked for
+// Returns whether this process has a limit on the size of files. Called for
 // each line: another process of the user may set the limit at any time.
 bool AreFilesLimited() {
   rlimit size;
@@ -59,7 +60,7 @@ ssize_t WriteOnce(int fd, absl::string_view line) {
   return TEMP_FAILURE_RETRY(write(fd, line.data(), line.size()));
 }
 
-// Takes away the flag by which each write must be a block of the disk. Returns
+// Removes O_DIRECT, with which each write must be a block of the disk. Returns
 // whether it was set.
 bool TakeAwayDirect(int fd) {
   const int flags = fcntl(fd, F_GETFL);
@@ -77,14 +78,16 @@ ssize_t LineWriter::WriteToFile(absl::string_view line) const {
                              : write_once();
   };
   const ssize_t written = write_line();
-  // A process that shares the open file can set the flag, to silence others.
+  // A process that shares the open file can set O_DIRECT, so that all other
+  // writers fail.
   if (written < 0 && errno == EINVAL && TakeAwayDirect(fd)) return write_line();
   return written;
 }
 
-// Whether there is room is not asked first: another writer could take it, and
-// this one would wait. The pipe is shared with processes that want to wait, so
-// only the call can say that it does not.
+// Does not check first whether there is room: another writer could use the
+// room, and then the write would block. O_NONBLOCK is no choice, because the
+// pipe is shared with processes that want to block. So the flag RWF_NOWAIT of
+// the call is used.
 ssize_t LineWriter::WriteToPipe(absl::string_view line) const {
   const iovec bytes = {const_cast<char*>(line.data()), line.size()};
   const ssize_t written = TEMP_FAILURE_RETRY(
@@ -93,8 +96,8 @@ ssize_t LineWriter::WriteToPipe(absl::string_view line) const {
   return SpliceToPipe(line);
 }
 
-// Moves the line from a pipe of this writer, which older kernels can do without
-// waiting. A line of up to a page moves whole or not at all.
+// Moves the line from a pipe of this writer by splice(), which does not block
+// on older kernels either. A line of up to a page moves whole or not at all.
 ssize_t LineWriter::SpliceToPipe(absl::string_view line) const {
   const int from = log_.read_end().fd();
   if (from < 0) return -1;

@@ -17,16 +17,16 @@ namespace brood::server {
 // LineWriter writes lines to a file that may stall, close or fill up, and never
 // waits for it.
 //
-// Each line is one write. A line that cannot be written now and whole is
-// dropped, which Write() reports: a reader that is slow, gone or out of space
-// has no effect on the writer, nor have other writers, nor a limit on the size
-// of files (ulimit -f). Neither SIGPIPE nor SIGXFSZ is raised, whatever the
-// process does with these signals. Works in the parent and in a child.
+// Each line is one write. A line that cannot be written at once and whole is
+// dropped, which Write() reports. So a reader that is slow or gone, a full
+// disk, other writers, and a limit on the size of files (ulimit -f) never block
+// the writer. Neither SIGPIPE nor SIGXFSZ is raised, whatever the process does
+// with these signals. Works in the parent and in a child.
 //
 // The flags of a descriptor are shared with other processes (the user's shell,
-// the children) and stay as they are; see log_descriptor.h for how that is
-// done. A descriptor that is closed when the writer is made stays closed for
-// it, even if another file gets the number later.
+// the children), and are not changed; log_descriptor.h describes how. If the
+// descriptor is closed when the writer is created, the writer drops every line,
+// even if another file gets the number later.
 //
 // Example:
 //   LineWriter out(LogDescriptor::OpenAgain(STDERR_FILENO));
@@ -44,18 +44,20 @@ class LineWriter {
   // whole or in part.
   bool Write(absl::string_view line);
 
-  // Returns which file is written to; nothing if there is none.
+  // Returns the file to which lines are written; nothing if there is none.
   const absl::optional<FileId>& file() const { return log_.file(); }
   // Returns the descriptors that were opened for this writer; see
   // LogDescriptor.
   std::array<int, 3> own_fds() const { return log_.own_fds(); }
-  // Returns the first of these; -1 if it needed none.
+  // Returns the first of these; -1 if none was opened.
   int own_fd() const { return own_fds()[0]; }
 
  private:
-  // Each writes `line` by one call, and returns what that returns.
+  // Writes `line` to a file by one call, and returns what the call returns.
   ssize_t WriteToFile(absl::string_view line) const;
+  // Does the same for a pipe of another user.
   ssize_t WriteToPipe(absl::string_view line) const;
+  // Does the same for such a pipe on an older kernel.
   ssize_t SpliceToPipe(absl::string_view line) const;
 
   const LogDescriptor log_;

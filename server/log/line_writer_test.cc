@@ -22,7 +22,8 @@
 namespace brood::server {
 namespace {
 
-// Two descriptors, the first to read from and the second to lend to a writer.
+// Ends are two descriptors: the first to read from, the second to lend to a
+// writer.
 class Ends {
  public:
   static Ends OfPipe() {
@@ -59,13 +60,13 @@ class Ends {
     if (fds_[0] >= 0) close(fds_[0]);
     fds_[0] = -1;
   }
-  // What comes next, which is waited for.
+  // Waits for the next bytes, and returns them.
   std::string Read() {
     pollfd waiting = {fds_[0], POLLIN, 0};
     EXPECT_EQ(poll(&waiting, 1, 10000), 1);
     return Drain();
   }
-  // What has been written and not yet read.
+  // Returns what has been written and not yet read.
   std::string Drain() {
     const int flags = fcntl(fds_[0], F_GETFL);
     fcntl(fds_[0], F_SETFL, flags | O_NONBLOCK);
@@ -85,7 +86,8 @@ class Ends {
   int fds_[2] = {-1, -1};
 };
 
-// SIGPIPE with another disposition, or blocked, while this lives.
+// SigpipeHandled gives SIGPIPE another disposition, or blocks it, while an
+// object lives.
 class SigpipeHandled {
  public:
   explicit SigpipeHandled(void (*handler)(int)) {
@@ -111,7 +113,7 @@ class SigpipeBlocked {
     pthread_sigmask(SIG_SETMASK, &before_, nullptr);
   }
 
-  // Whether one was pending.
+  // Returns whether a SIGPIPE was pending, and removes it.
   bool TakePending() {
     const timespec at_once = {0, 0};
     return sigtimedwait(&sigpipe_, nullptr, &at_once) == SIGPIPE;
@@ -121,7 +123,7 @@ class SigpipeBlocked {
   sigset_t sigpipe_, before_;
 };
 
-// The process may open no more descriptors while this lives.
+// NoMoreDescriptors lets the process open no descriptor while an object lives.
 class NoMoreDescriptors {
  public:
   NoMoreDescriptors() {
@@ -155,7 +157,8 @@ class TemporaryFile {
   }
 
   int fd() const { return fd_; }
-  // As somebody does who has nothing to do with us.
+  // Appends `text` through another open file, as a program does that shares
+  // nothing with this one.
   void AppendByAnother(absl::string_view text) const {
     const int fd = open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
     WriteTo(fd, text);
@@ -172,12 +175,13 @@ class TemporaryFile {
   int fd_;
 };
 
-// Long enough that a pipe soon has room for a piece of one, and not for all.
+// Returns a line so long that a full pipe soon has room for a part of it, and
+// not for all.
 std::string Line(int number) {
   return absl::StrCat("line ", number, " ", std::string(200, '.'), "\n");
 }
 
-// Writes until a line is dropped; gives those that were not.
+// Writes until a line is dropped. Returns the lines that were written.
 std::string WriteUntilDropped(LineWriter& writer) {
   std::string taken;
   for (int number = 0; number < 100000; ++number) {
@@ -208,8 +212,8 @@ TEST_F(LineWriterTest, DropsWholeLinesWhileAPipeIsStalled) {
   EXPECT_EQ(pipe.Drain(), "it flows again\n");
 }
 
-// Longer than PIPE_BUF: the kernel takes what it has room for.
-TEST_F(LineWriterTest, CallsALineDroppedIfOnlyAPieceOfItWentOut) {
+// A line longer than PIPE_BUF: the kernel takes as much as there is room for.
+TEST_F(LineWriterTest, ReportsALineAsDroppedIfOnlyAPartWasWritten) {
   Ends pipe = Ends::OfPipe();
   LineWriter writer(pipe.writer());
   EXPECT_FALSE(writer.Write(std::string(100000, '.') + "\n"));
@@ -239,8 +243,8 @@ TEST_F(LineWriterTest, DropsLinesWhileATerminalIsStalled) {
   }
 }
 
-// It may happen to a process that has no descriptor left; what then decides is
-// whether the pipe has room.
+// A process may have no descriptor left to open the pipe again. Then the room
+// in the pipe decides.
 TEST_F(LineWriterTest, NeverWaitsWithoutADescriptorOfItsOwnEither) {
   Ends pipe = Ends::OfPipe();
   absl::optional<NoMoreDescriptors> shortage;
@@ -257,8 +261,9 @@ TEST_F(LineWriterTest, NeverWaitsWithoutADescriptorOfItsOwnEither) {
   EXPECT_FALSE(writer.Write("hello\n"));
 }
 
-// They are shared with the user's shell, which would choke on O_NONBLOCK.
-TEST_F(LineWriterTest, LeavesTheFlagsOfWhatItIsLentAlone) {
+// The flags are shared with the user's shell, which does not work with
+// O_NONBLOCK.
+TEST_F(LineWriterTest, LeavesTheFlagsOfALentDescriptorAlone) {
   for (Ends (*make)() : {Ends::OfPipe, Ends::OfSocketPair, Ends::OfTerminal}) {
     Ends ends = make();
     if (!ends.valid()) continue;
@@ -270,7 +275,7 @@ TEST_F(LineWriterTest, LeavesTheFlagsOfWhatItIsLentAlone) {
   }
 }
 
-TEST_F(LineWriterTest, OpensPipesAloneForItselfAndHidesThatFromPrograms) {
+TEST_F(LineWriterTest, OpensOnlyPipesAgainAndKeepsThemFromPrograms) {
   Ends pipe = Ends::OfPipe();
   const LineWriter of_pipe(pipe.writer());
   ASSERT_GE(of_pipe.own_fd(), 0);
@@ -322,7 +327,7 @@ TEST_F(LineWriterTest, RaisesNoSigpipeWhateverTheProcessDoesWithIt) {
   EXPECT_FALSE(blocked.TakePending());
 }
 
-TEST_F(LineWriterTest, LeavesASigpipeThatWaitsForOthersAlone) {
+TEST_F(LineWriterTest, LeavesAPendingSigpipeAlone) {
   Ends pipe = Ends::OfPipe();
   LineWriter writer(pipe.writer());
   pipe.CloseReader();
@@ -352,7 +357,7 @@ TEST_F(LineWriterTest, DropsEveryLineOfAClosedDescriptor) {
   }
 }
 
-TEST_F(LineWriterTest, NeverWritesToWhoGetsAClosedNumberLater) {
+TEST_F(LineWriterTest, NeverWritesToAFileThatGetsAClosedNumberLater) {
   Ends pipe = Ends::OfPipe();
   const int number = dup(STDIN_FILENO);
   close(number);
@@ -363,7 +368,7 @@ TEST_F(LineWriterTest, NeverWritesToWhoGetsAClosedNumberLater) {
   close(number);
 }
 
-TEST_F(LineWriterTest, AppendsToAFileThatWasOpenedForThat) {
+TEST_F(LineWriterTest, AppendsToAFileThatWasOpenedToAppend) {
   TemporaryFile log(O_APPEND);
   log.AppendByAnother("of yesterday\n");
   LineWriter writer(log.fd());
@@ -373,8 +378,9 @@ TEST_F(LineWriterTest, AppendsToAFileThatWasOpenedForThat) {
   EXPECT_EQ(log.text(), "of yesterday\nof ours\nof another\nof ours again\n");
 }
 
-// As `2>log` makes it: whoever inherits it writes where the last one ended.
-TEST_F(LineWriterTest, WritesWhereTheLastOneEndedInAnyOtherFile) {
+// The shell opens such a file for `2>log`: each process that inherits it writes
+// where the last write ended.
+TEST_F(LineWriterTest, WritesAtTheSharedPositionOfAnyOtherFile) {
   TemporaryFile log(0);
   WriteTo(log.fd(), "of the shell\n");
   LineWriter writer(log.fd());

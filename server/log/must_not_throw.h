@@ -8,14 +8,14 @@
 
 namespace brood::server {
 
-// Calls `function`, which belongs to the embedder and may not throw. If it
-// throws all the same, writes one line to standard error and ends the program
-// by std::terminate():
+// Calls `function`, which belongs to the embedder and must not throw. If it
+// throws, writes one line to standard error and ends the program by
+// std::terminate():
 //
 //   brood: Options::on_connection_end threw an exception: no space left
 //
-// `name` is how the embedder spells the function. Called in the parent: its
-// loop would be left in the middle of a step.
+// `name` is the name of the function as the embedder spells it. Called in the
+// parent, whose loop an exception would leave in the middle of a step.
 void CallMustNotThrow(absl::string_view name,
                       absl::FunctionRef<void()> function) noexcept;
 

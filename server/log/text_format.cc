@@ -27,8 +27,8 @@ void AppendPrintable(absl::string_view text, LineBuffer& out) {
   out.Append(text.substr(begin));
 }
 
-// Appends a value as its placeholder asks for. `form` is what stands between
-// the braces.
+// ValueAppender appends a value in the form of its placeholder. `form` is the
+// text between the braces.
 struct ValueAppender {
   void operator()(int64_t number) const { out.AppendInteger(number); }
   void operator()(absl::string_view text) const { AppendPrintable(text, out); }

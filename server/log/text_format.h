@@ -16,7 +16,7 @@ namespace brood::server {
 // or not at all.
 inline constexpr size_t kMaxTextLine = 1024;
 
-// TimeStamp says whether a text line begins with the time of day.
+// TimeStamp is whether a text line begins with the time of day.
 enum class TimeStamp {
   // The line has no time.
   kNone,
@@ -24,9 +24,9 @@ enum class TimeStamp {
   kMilliseconds,
 };
 
-// Appends the text of `event` without a newline. Bytes of its fields that are
-// control characters are written as "\x1b", so an event is always one line. An
-// event without a field for each placeholder leaves the others empty.
+// Appends the text of `event` without a newline. Control characters in its
+// fields are written as "\x1b", so an event is always one line. Placeholders
+// without a field stay empty.
 void AppendMessage(const Event& event, LineBuffer& out);
 
 // Writes `event` as a line of text into `memory` and returns the line, which

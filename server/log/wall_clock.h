@@ -7,12 +7,12 @@
 
 namespace brood::server {
 
-// Returns the time of day, which lines of the log are stamped with, and the
-// reports for the embedder.
+// Returns the time of day, for lines of the log and for reports to the
+// embedder.
 //
-// This clock may be set back at any time, so it is for the reader of these
-// alone: everything that is decided by time uses net::Now(). Works in every
-// process and cannot fail.
+// This clock may be set back at any time, so it is only for the people who read
+// them: every decision by time uses net::Now(). Works in every process and
+// cannot fail.
 absl::Time WallClockNow();
 
 }  // namespace brood::server

@@ -7,12 +7,13 @@
 namespace brood::server {
 namespace {
 
-// A zygote, its standby, the one that is promoted while another is created, and
-// the child of the rehearsal.
+// A zygote, its standby, a standby that becomes the zygote while another is
+// created, and the child of the rehearsal.
 constexpr size_t kOwn = 4;
 
-// The programs of upgrades that may live at a time: eight old ones, the newest,
-// one that starts, and one that was started too late and is being killed.
+// The largest number of programs of upgrades at a time: eight old ones, the
+// newest, one that starts, and one that was started too late and is being
+// killed.
 constexpr size_t kPrograms = 11;
 
 size_t MostAhead(const Options& options) {
@@ -20,7 +21,7 @@ size_t MostAhead(const Options& options) {
     case StrategyKind::kPool:
       return static_cast<size_t>(options.pool.workers);
     case StrategyKind::kSpares:
-      // As many again may be about to take their connections over.
+      // As many spares again may be about to take their connections over.
       return 2 * static_cast<size_t>(options.spares.max);
     case StrategyKind::kFork:
     case StrategyKind::kZygote:

@@ -9,10 +9,10 @@
 
 namespace brood::server {
 
-// Returns the most children that a server with `options` has at a time: those
-// of connections, those that its strategy creates ahead of them, and the
-// programs of upgrades. What keeps a record of each is made for so many, and
-// allocates nothing in the loop.
+// Returns the largest number of children that a server with `options` has at a
+// time: children of connections, children that its strategy creates ahead of
+// connections, and the programs of upgrades. Tables of children are made with
+// this size, so that they allocate nothing in the loop.
 //
 // Example:
 //   auto reaper = proc::Reaper::Create(ownership, MostChildren(options));

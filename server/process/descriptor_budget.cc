@@ -17,15 +17,16 @@ constexpr size_t kAlways = 8;
 // A listener, and the socket by which the deadlines ask about its network.
 constexpr size_t kForEachListener = 2;
 
-// Connections that wait for a process (Connections::kMostWaiting), one that is
-// just accepted, and files of /proc that are read for a moment.
+// Connections that wait for a process (Connections::kMostWaiting), a connection
+// that was just accepted, and files of /proc that are open for a moment.
 constexpr size_t kInFlight = 11;
 
 // The event and the links of an upgrade, one for each generation that may live
 // (eight old ones, the newest, and one that starts).
 constexpr size_t kUpgrade = 12;
 
-// What the new program of an upgrade is given beside the listeners, as copies.
+// The descriptors that the new program of an upgrade gets besides the
+// listeners, as copies.
 constexpr size_t kGiven = 3;
 
 // Both ends of the queue of a worker.
@@ -56,7 +57,7 @@ size_t WorkersOf(const Options& options) {
     case StrategyKind::kPool:
       return options.Capacity();
     case StrategyKind::kSpares:
-      // As many again may be about to take their connections over.
+      // As many spares again may be about to take their connections over.
       return 2 * static_cast<size_t>(options.spares.max);
     case StrategyKind::kFork:
     case StrategyKind::kZygote:
@@ -96,7 +97,7 @@ size_t CountOpenDescriptors() {
     if (entry->d_name[0] != '.') ++count;
   }
   closedir(list);
-  return count - 1;  // the list itself
+  return count - 1;  // the descriptor of the list itself
 }
 
 }  // namespace brood::server

@@ -11,10 +11,10 @@
 namespace brood::server {
 
 // DescriptorBudget is how many descriptors the process of a server needs when
-// it serves as many connections as it may.
+// it serves as many connections as are allowed.
 //
-// A value. It is an upper bound: a server that may have so many never finds
-// none free. The strategies fork and zygote need the same number for any cap,
+// A value. It is an upper bound: with this limit, a server always finds a free
+// descriptor. The strategies fork and zygote need the same number for any cap,
 // because the parent closes each connection as soon as it has a process. No
 // errors.
 //
@@ -22,8 +22,8 @@ namespace brood::server {
 //   const DescriptorBudget budget = DescriptorBudget::For(options);
 //   if (limit < budget.total()) Warn(budget.ToString());
 struct DescriptorBudget {
-  // Returns what a server with `options` needs in a process that has `open`
-  // descriptors without it.
+  // Returns the number for a server with `options`, in a process that has
+  // `open` descriptors without it.
   static DescriptorBudget For(const Options& options, size_t open);
 
   // Returns the sum of the parts.
@@ -31,17 +31,17 @@ struct DescriptorBudget {
   // Returns the parts: "200 for workers, 31 for the server, 3 open before".
   std::string ToString() const;
 
-  // What is open without the server.
+  // The descriptors that are open without the server.
   size_t open = 0;
-  // What the processes that are forked ahead need: two for each.
+  // The descriptors for processes that are forked ahead: two for each.
   size_t workers = 0;
-  // All the rest: listeners, queues, the log, an upgrade, connections that wait
-  // for a process.
+  // All other descriptors: listeners, queues, the log, an upgrade, connections
+  // that wait for a process.
   size_t server = 0;
 };
 
-// Returns how many descriptors this process has open; three if /proc does not
-// tell.
+// Returns how many descriptors this process has open; three if /proc cannot be
+// read.
 size_t CountOpenDescriptors();
 
 }  // namespace brood::server

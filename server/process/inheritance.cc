@@ -63,8 +63,8 @@ rlimit LimitOf(int resource, rlim_t usual) {
   return limit;
 }
 
-// A directory that was removed has no link; one that lies outside of the root
-// has a path that does not begin with a slash.
+// Returns whether the working directory was removed, so that it has no link, or
+// lies outside of the root, so that its path does not begin with a slash.
 bool HasNoDirectory() {
   struct stat directory;
   if (stat(".", &directory) < 0 || directory.st_nlink == 0) return true;
@@ -72,7 +72,8 @@ bool HasNoDirectory() {
   return getcwd(path.data(), path.size()) == nullptr || path[0] != '/';
 }
 
-// Those of the service manager, and those of other generations of a server.
+// Returns whether the server reads the variable: those of the service manager,
+// and those of other generations of a server.
 bool IsRead(absl::string_view name) {
   return name == "LISTEN_PID" || name == "LISTEN_FDS" ||
          name == "LISTEN_FDNAMES" || name == "NOTIFY_SOCKET" ||

@@ -10,18 +10,17 @@
 
 namespace brood::server {
 
-// Inheritance is what a program has from the process that started it, as far as
-// a server must mind it.
+// Inheritance is the state that this process inherited from the process that
+// started it, as far as it matters to a server.
 //
-// A value, read by PrepareProcess(), which is the one place that decides what
-// is changed. What cannot be read counts as usual: not blocked, not limited.
-// No errors.
+// A value, read by PrepareProcess(), which decides what is changed. State that
+// cannot be read counts as usual: not blocked, not limited. No errors.
 //
 // Example:
 //   const Inheritance inherited = Inheritance::Look();
 //   if (!inherited.blocked.empty()) Log(NamesOf(inherited.blocked));
 struct Inheritance {
-  // Returns what this process has now. Changes nothing. Must be called before
+  // Returns the state of this process. Changes nothing. Must be called before
   // the program sets a signal or opens a descriptor.
   static Inheritance Look();
 
@@ -46,7 +45,7 @@ struct Inheritance {
   bool has_terminal = false;
 };
 
-// Returns those of the descriptors 0, 1 and 2 that are not open.
+// Returns which of the descriptors 0, 1 and 2 are not open.
 std::vector<int> ClosedStandardDescriptors();
 
 // Returns the names of `signals`, separated by commas: "SIGTERM, SIGRTMIN+1".

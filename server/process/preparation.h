@@ -14,11 +14,11 @@
 namespace brood::server {
 
 // Preparation is the record of what PrepareProcess() has changed in this
-// process, and of what it found and left.
+// process, and of what is unusual and was left as it is.
 //
 // Written by PrepareProcess(), before the process has threads; read by the
-// servers of the process. A process that is forked has a copy, as it has what
-// was changed. No errors.
+// servers of the process. A process that is forked has a copy of the record,
+// and of the changed state. No errors.
 //
 // Example:
 //   Preparation& preparation = Preparation::OfThisProcess();

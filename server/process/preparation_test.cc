@@ -159,10 +159,10 @@ void LoseDirectory() {
 
 // Gives the process a controlling terminal.
 void GetTerminal() {
-  const int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-  ASSERT_EQ(grantpt(master), 0);
-  ASSERT_EQ(unlockpt(master), 0);
-  const int terminal = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+  const int pty = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+  ASSERT_EQ(grantpt(pty), 0);
+  ASSERT_EQ(unlockpt(pty), 0);
+  const int terminal = open(ptsname(pty), O_RDWR | O_NOCTTY | O_CLOEXEC);
   ASSERT_EQ(ioctl(terminal, TIOCSCTTY, 0), 0);
 }
 

@@ -17,8 +17,8 @@
 namespace brood::server {
 namespace {
 
-// What a child of this process could not do to itself. A machine on which the
-// canary cannot be changed is in the documentation, and not in the log.
+// Logs the hardening that children of this process cannot apply. A stack canary
+// that cannot be changed is not logged: the documentation lists these machines.
 void ReportHardening(const Options& options, EventLog* log) {
   const HardeningOptions& asked = options.hardening;
   if (asked.stack_canary) {

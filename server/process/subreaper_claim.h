@@ -9,11 +9,11 @@
 
 namespace brood::server {
 
-// SubreaperClaim makes this process adopt the orphans among its descendants for
-// as long as an object lives (PR_SET_CHILD_SUBREAPER).
+// SubreaperClaim makes this process adopt the orphans among its descendants
+// while an object lives (PR_SET_CHILD_SUBREAPER).
 //
-// The attribute belongs to the process. When the last claim ends, it is what it
-// was before the first one: a program that had it keeps it.
+// The attribute belongs to the process. When the last claim ends, the attribute
+// is restored to its value before the first claim.
 //
 // Lives in the parent. Not thread-safe. Errors: the errno of prctl.
 //

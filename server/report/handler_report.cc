@@ -13,8 +13,8 @@ namespace {
 
 using net::Instant;
 
-// A text in a page. The size is stored last, so a child that is killed
-// meanwhile leaves the text before or none.
+// SharedText is a text in a page. The size is stored last, so a child that is
+// killed while it stores a text leaves the text before or none.
 struct SharedText {
   std::atomic<uint32_t> size;
   char bytes[HandlerText::kMostBytes];
@@ -26,7 +26,7 @@ struct SharedText {
     size.store(static_cast<uint32_t>(text.size()), std::memory_order_release);
   }
 
-  // A child that left its page to a process of its own may write meanwhile, so
+  // A process that the child has started may write to the page meanwhile, so
   // the size is read once.
   void Copy(HandlerText* text) const {
     const size_t claimed = size.load(std::memory_order_acquire);
@@ -43,8 +43,8 @@ int64_t Nanoseconds(Instant instant) {
 
 }  // namespace
 
-// What is in a page. A page that is zero is that of a handler that was never
-// called. The parent believes nothing of it.
+// HandlerPage is the contents of a page. In the page of a handler that was
+// never called, every byte is zero. The parent does not trust the contents.
 struct HandlerPage {
   SharedInstant called;
   SharedInstant returned;
@@ -71,12 +71,12 @@ static_assert(std::atomic<int64_t>::is_always_lock_free &&
 // The page of this process.
 HandlerPage* own_page = nullptr;
 
-// The parent knows the end of a connection less exactly than the child does. A
-// claim that is later than this is one of a hostile child.
+// How much later than the parent a child may report the end of its connection:
+// the parent knows it less exactly. Only a hostile child reports a later time.
 constexpr absl::Duration kLatestClaim = absl::Seconds(1);
 
-// Returns the instant that a child claims, or the nearest one that may be true;
-// `ended` for one that has not come.
+// Returns the instant that a child claims, or the nearest possible one; `ended`
+// if the child has not stored it.
 Instant Bounded(const SharedInstant& claimed, Instant began, Instant ended) {
   const int64_t nanoseconds = claimed;
   if (nanoseconds <= 0) return ended;
@@ -84,8 +84,8 @@ Instant Bounded(const SharedInstant& claimed, Instant began, Instant ended) {
                     net::After(ended, kLatestClaim));
 }
 
-// Returns the time from `begin` to `end`, which may be the earlier one, but no
-// more than `longest`.
+// Returns the time from `begin` to `end`, at most `longest`; zero if `end` is
+// before `begin`.
 absl::Duration Between(Instant begin, Instant end, absl::Duration longest) {
   return std::clamp(absl::FromChrono(end - begin), absl::ZeroDuration(),
                     longest);

@@ -33,16 +33,16 @@ class HandlerText {
 };
 
 // HandlerReport is what a child reported about its connection, as the parent
-// copied it: a child may write anything, so the times are within those of the
-// connection, and the texts are any bytes. A value of the parent's.
+// has copied it. A child may write anything, so the times are limited to those
+// of the connection, and the texts may have any bytes. A value of the parent.
 struct HandlerReport {
   // The time that the handler took; until its process ended if that came first.
   absl::Duration handler_time;
-  // The time after it until the connection was closed.
+  // The time from the end of the handler until the connection was closed.
   absl::Duration linger_time;
-  // What the exception said that left the handler.
+  // The message of the exception that the handler threw.
   HandlerText exception;
-  // The handler's own text; see Annotate() in server/handler.h.
+  // The text that the handler set by Annotate(); see server/handler.h.
   HandlerText annotation;
 };
 
@@ -69,13 +69,12 @@ class HandlerReports {
   // Maps `pages` pages.
   static absl::StatusOr<std::unique_ptr<HandlerReports>> Create(size_t pages);
 
-  // Makes `page` that of this process, and unmaps all others. Called once in a
-  // child, before the embedder's handler.
+  // Makes `page` the page of this process, and unmaps all others. Called once
+  // in a child, before the embedder's handler.
   absl::Status Enter(uint32_t page) const;
 
-  // Copies what was reported by `page` to `report`, and empties the page.
-  // The connection was accepted at `began` and ended at `ended`, or a little
-  // later, and not before `began`.
+  // Copies what was reported in `page` to `report`, and empties the page. The
+  // connection was accepted at `began`, and ended at `ended` or a little later.
   void Take(uint32_t page, net::Instant began, net::Instant ended,
             HandlerReport* report) const;
 
@@ -85,8 +84,8 @@ class HandlerReports {
   const std::unique_ptr<proc::ChildPages> pages_;
 };
 
-// What a child writes into its page. Without a page these have no effect, and
-// do not read the clock. They allocate nothing.
+// The functions by which a child writes into its page. Without a page they have
+// no effect, and do not read the clock. They allocate nothing.
 namespace report_writer {
 
 // Empties the page, and stores that the handler is called now.
@@ -95,10 +94,10 @@ void HandlerCalled();
 void HandlerReturned();
 // Stores that the connection ends.
 void ConnectionClosed();
-// Stores what an exception said.
+// Stores the message of an exception.
 void SetException(absl::string_view what);
-// Stores the handler's own text in place of the one before. Has no effect
-// unless the handler runs.
+// Stores the text of the handler in place of the one before. Has no effect
+// outside a handler.
 void SetAnnotation(absl::string_view text);
 // Returns the address of the page of this process; null if there is none. For
 // tests.

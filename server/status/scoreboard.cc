@@ -49,8 +49,8 @@ void Scoreboard::Retire(Slot slot, const proc::ExitStatus& status) {
     CountKilled(slot);
   } else {
     ++totals_.crashed;
-    // An ExitStatus has no other signal; nothing is written past the end even
-    // so.
+    // An ExitStatus holds no greater signal; should it ever, nothing is written
+    // past the end.
     const size_t last = totals_.crashed_by.size() - 1;
     ++totals_.crashed_by[std::min(static_cast<size_t>(status.signal()), last)];
   }
@@ -67,7 +67,7 @@ void Scoreboard::RetireExpired(Slot slot) {
   Free(slot);
 }
 
-void Scoreboard::RetireUnforked(Slot slot) {
+void Scoreboard::RetireForkFailed(Slot slot) {
   ++totals_.fork_failed;
   Free(slot);
 }

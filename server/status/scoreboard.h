@@ -1,26 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Scoreboard: the account of every connection that was ever accepted.
-//
-// Lives in the parent, in memory that children do not get, and is changed by
-// the supervisor alone. A slot is claimed when a connection is accepted and
-// freed by the death of its process, or by there never being one; so a slot
-// can't leak. (A pool's worker goes on living: it frees the slot by its word,
-// for whose sender the kernel vouches, or by its death.) At any time
-//
-//   accepted = running + ended_ok + ended_error + crashed + killed + unknown
-//            + shed + fork_failed
-//
-// that is: every accepted connection has exactly one recorded fate. Allocates
-// nothing after its creation. Not thread-safe. Errors: none; to claim a slot
-// when none is free, or to retire one twice, is a bug of the caller's.
-//
-// Example:
-//   Slot slot = scoreboard.Claim(connection);
-//   scoreboard.Started(slot, pid, now);
-//   ... the child ends ...
-//   scoreboard.Retire(slot, status);
-
 #ifndef BROOD_SERVER_STATUS_SCOREBOARD_H_
 #define BROOD_SERVER_STATUS_SCOREBOARD_H_
 
@@ -42,12 +21,33 @@
 
 namespace brood::server {
 
+// Scoreboard has a slot for each connection that runs, and counts every
+// connection that was ever accepted.
+//
+// Lives in the parent, in memory that children do not get; only the supervisor
+// changes it. A slot is claimed when a connection is accepted, and freed when
+// its process ends or could not be created, so a slot cannot leak. (A worker of
+// a pool outlives its connection: its slot is freed by the worker's report, or
+// by its exit.) At any time
+//
+//   accepted = running + ended_ok + ended_error + crashed + killed + unknown
+//            + shed + fork_failed
+//
+// so every accepted connection has exactly one outcome. Allocates nothing after
+// its creation. Not thread-safe. Errors: none; to claim a slot when none is
+// free, or to retire one twice, is a bug of the caller.
+//
+// Example:
+//   Slot slot = scoreboard.Claim(connection);
+//   scoreboard.Started(slot, pid, now);
+//   scoreboard.Retire(slot, status);
 class Scoreboard {
  public:
+  // Entry is the record of a connection.
   struct Entry {
     pid_t pid = 0;                 // 0 while there is no process
-    uint32_t page = 0;             // to which its handler reports
-    bool signalled_by_us = false;  // told to end, so its death is no crash
+    uint32_t page = 0;             // the page to which its handler reports
+    bool signalled_by_us = false;  // a signal of ours is no crash
     KillReason kill_reason = KillReason::kStop;
     net::PeerAddress peer;
     net::PeerAddress local;
@@ -55,37 +55,39 @@ class Scoreboard {
     // The running connections of its host when it was accepted, with itself.
     uint32_t connections_of_host = 0;
     net::Instant accepted_at;
-    net::Instant started_at;                 // when a process had it
-    absl::Time started = absl::UnixEpoch();  // by the wall clock, for a report
+    net::Instant started_at;                 // when a process got it
+    absl::Time started = absl::UnixEpoch();  // the time of day of accept
   };
 
+  // Makes a scoreboard with `max_connections` slots.
   explicit Scoreboard(size_t max_connections);
 
-  // Records an accepted connection. The caller has seen that a slot is free.
-  // `started` is the time of day, for the report.
+  // Claims a slot for an accepted connection. The caller has made sure that one
+  // is free. `started` is the time of day, for the report.
   Slot Claim(const net::Connection& connection,
              absl::Time started = absl::UnixEpoch());
-  // The connection of `slot` is handled by `pid`, since `now`, which reports to
-  // the page of the slot or to `page`.
+  // Records that the process `pid` handles the connection of `slot` since
+  // `now`, and reports to the page with the number of the slot.
   void Started(Slot slot, pid_t pid, net::Instant now) {
     Started(slot, pid, now, slot);
   }
+  // Does the same for a process that reports to `page`.
   void Started(Slot slot, pid_t pid, net::Instant now, uint32_t page) {
     entries_[slot].pid = pid;
     entries_[slot].page = page;
     entries_[slot].started_at = now;
   }
-  // The supervisor is about to signal the process of `slot`. The first reason
-  // counts.
+  // Records that the supervisor is about to signal the process of `slot`. The
+  // first reason counts.
   void Signalled(Slot slot, KillReason reason);
 
   // Records how the process of `slot` ended, and frees the slot.
   void Retire(Slot slot, const proc::ExitStatus& status);
   // Frees the slot of a connection whose deadline passed before a process took
-  // it over; counts it as killed.
+  // the connection over, and counts it as killed.
   void RetireExpired(Slot slot);
   // Frees the slot of a connection for which fork failed.
-  void RetireUnforked(Slot slot);
+  void RetireForkFailed(Slot slot);
   // Frees the slot of a connection that was closed without a process because
   // the server is terminating.
   void RetireShed(Slot slot);
@@ -93,11 +95,14 @@ class Scoreboard {
   // Counts clients that were never accepted because the server stopped.
   void LeftInQueue(size_t clients) { totals_.left_in_queue += clients; }
 
+  // Returns the record of the connection in `slot`.
   const Entry& entry(Slot slot) const { return entries_[slot]; }
+  // Returns the counters.
   const Totals& totals() const { return totals_; }
+  // Returns the number of slots that are claimed.
   size_t running() const { return totals_.running; }
 
-  // Visits the slots that have a process.
+  // Calls `visit` for each slot that has a process.
   void ForEachLive(absl::FunctionRef<void(Slot, const Entry&)> visit) const;
 
  private:

@@ -24,7 +24,7 @@ using Slot = Slot;
 
 const net::Instant kNow = net::Instant() + std::chrono::hours(1000);
 
-// Nobody reads or writes here, so there is no socket.
+// Returns a connection without a socket: no byte is read or written here.
 net::Connection ConnectionFrom(int port) {
   return net::Connection(
       net::UniqueFd(),
@@ -54,7 +54,7 @@ std::map<Slot, pid_t> LiveOf(const Scoreboard& scoreboard) {
   return live;
 }
 
-// The account after the one child of a server has ended with `status`.
+// Returns the totals after the only child of a server has ended with `status`.
 Totals TotalsAfter(const proc::ExitStatus& status,
                    bool signalled_by_us = false) {
   Scoreboard scoreboard(1);
@@ -64,7 +64,8 @@ Totals TotalsAfter(const proc::ExitStatus& status,
   scoreboard.Retire(slot, status);
   EXPECT_EQ(scoreboard.totals().accepted, 1u);
   EXPECT_EQ(scoreboard.running(), 0u);
-  // With this the field that the caller looks at is the only one.
+  // So the field that the caller compares is the only one that counts the
+  // connection.
   EXPECT_TRUE(scoreboard.totals().Balanced());
   return scoreboard.totals();
 }
@@ -74,14 +75,14 @@ uint64_t SumOfCrashes(const Totals& totals) {
                          uint64_t{0});
 }
 
-TEST(TotalsTest, BalanceWithEveryFateAndWithNothingElse) {
-  for (uint64_t Totals::*fate :
+TEST(TotalsTest, BalanceWithEveryOutcomeAndWithNothingElse) {
+  for (uint64_t Totals::*outcome :
        {&Totals::running, &Totals::ended_ok, &Totals::ended_error,
         &Totals::crashed, &Totals::killed, &Totals::unknown, &Totals::shed,
         &Totals::fork_failed}) {
     Totals totals;
     totals.crashed_by.fill(1);  // already in `crashed`
-    totals.*fate = 1;
+    totals.*outcome = 1;
     EXPECT_FALSE(totals.Balanced());
     totals.accepted = 1;
     EXPECT_TRUE(totals.Balanced());
@@ -118,7 +119,7 @@ TEST(ScoreboardTest, CountsACrashOnceAndUnderItsSignal) {
   }
 }
 
-TEST(ScoreboardTest, CallsAChildKilledOnlyIfItWasSignalledByUs) {
+TEST(ScoreboardTest, CountsAChildAsKilledOnlyIfItWasSignalledByUs) {
   const Totals ours = TotalsAfter(KilledBy(SIGKILL), /*signalled_by_us=*/true);
   EXPECT_EQ(ours.killed, 1u);
   EXPECT_EQ(SumOfCrashes(ours), 0u);
@@ -130,20 +131,20 @@ TEST(ScoreboardTest, BelievesTheExitCodeOfAChildThatWasSignalledByUs) {
   EXPECT_EQ(TotalsAfter(Exited(1), /*signalled_by_us=*/true).ended_error, 1u);
 }
 
-TEST(ScoreboardTest, CountsALostStatusAsUnknownWhoeverSignalled) {
+TEST(ScoreboardTest, CountsALostStatusAsUnknownEvenIfItWasSignalled) {
   EXPECT_EQ(TotalsAfter(proc::ExitStatus::Unknown()).unknown, 1u);
   EXPECT_EQ(TotalsAfter(proc::ExitStatus::Unknown(), true).unknown, 1u);
 }
 
 TEST(ScoreboardTest, CountsAConnectionWithoutAProcessAsForkFailed) {
   Scoreboard scoreboard(1);
-  scoreboard.RetireUnforked(scoreboard.Claim(ConnectionFrom(1)));
+  scoreboard.RetireForkFailed(scoreboard.Claim(ConnectionFrom(1)));
   EXPECT_EQ(scoreboard.totals().fork_failed, 1u);
   EXPECT_EQ(scoreboard.running(), 0u);
   EXPECT_TRUE(scoreboard.totals().Balanced());
 }
 
-TEST(ScoreboardTest, RemembersWhoIsConnectedSinceWhen) {
+TEST(ScoreboardTest, RecordsThePeerAndTheTimeOfAccept) {
   Scoreboard scoreboard(2);
   const net::Connection connection = ConnectionFrom(7);
   const Slot slot = scoreboard.Claim(connection);
@@ -164,7 +165,7 @@ TEST(ScoreboardTest, HasASlotForEachConnectionUpToTheCap) {
   EXPECT_EQ(scoreboard.running(), 100u);
 }
 
-TEST(ScoreboardTest, TakesTheSlotFreedLastAndForgetsWhoHadIt) {
+TEST(ScoreboardTest, ClaimsTheSlotThatWasFreedLastWithoutItsOldRecord) {
   Scoreboard scoreboard(3);
   const Slot first = scoreboard.Claim(ConnectionFrom(1));
   const Slot second = scoreboard.Claim(ConnectionFrom(2));
@@ -182,7 +183,7 @@ TEST(ScoreboardTest, TakesTheSlotFreedLastAndForgetsWhoHadIt) {
   EXPECT_EQ(scoreboard.totals().crashed, 1u);
 }
 
-TEST(ScoreboardTest, VisitsExactlyThoseThatHaveAProcess) {
+TEST(ScoreboardTest, VisitsExactlyTheSlotsThatHaveAProcess) {
   Scoreboard scoreboard(5);
   const Slot alive = scoreboard.Claim(ConnectionFrom(1));
   const Slot ended = scoreboard.Claim(ConnectionFrom(2));
@@ -194,13 +195,13 @@ TEST(ScoreboardTest, VisitsExactlyThoseThatHaveAProcess) {
   scoreboard.Retire(ended, Exited(0));
   EXPECT_THAT(LiveOf(scoreboard),
               UnorderedElementsAre(Pair(alive, 101), Pair(late, 104)));
-  scoreboard.RetireUnforked(not_yet_forked);
+  scoreboard.RetireForkFailed(not_yet_forked);
   scoreboard.Retire(alive, Exited(0));
   EXPECT_THAT(LiveOf(scoreboard), ElementsAre(Pair(late, 104)));
 }
 
-// Does what a supervisor may do, in any order, and keeps the account in another
-// way: a fate is a word, and a word is counted.
+// RandomLife does what a supervisor may do, in a random order, and counts the
+// outcomes in another way: by their names.
 class RandomLife {
  public:
   void Do() {
@@ -215,8 +216,8 @@ class RandomLife {
       live_[slot] = last_pid_;
       signalled_.erase(slot);
     } else if (choice == 3 && !claimed_.empty() && Any(4) == 0) {
-      scoreboard_.RetireUnforked(TakeClaimed());
-      ++fates_["fork_failed"];
+      scoreboard_.RetireForkFailed(TakeClaimed());
+      ++outcomes_["fork_failed"];
     } else if (choice == 4 && !live_.empty()) {
       const Slot slot = AnyLive();
       scoreboard_.Signalled(slot, KillReason::kStop);
@@ -231,22 +232,23 @@ class RandomLife {
     ASSERT_TRUE(totals.Balanced());
     ASSERT_EQ(totals.accepted, accepted_);
     ASSERT_EQ(totals.running, claimed_.size() + live_.size());
-    ASSERT_EQ(totals.ended_ok, fates_["ended_ok"]);
-    ASSERT_EQ(totals.ended_error, fates_["ended_error"]);
-    ASSERT_EQ(totals.crashed, fates_["crashed"]);
-    ASSERT_EQ(totals.killed, fates_["killed"]);
-    ASSERT_EQ(totals.unknown, fates_["unknown"]);
+    ASSERT_EQ(totals.ended_ok, outcomes_["ended_ok"]);
+    ASSERT_EQ(totals.ended_error, outcomes_["ended_error"]);
+    ASSERT_EQ(totals.crashed, outcomes_["crashed"]);
+    ASSERT_EQ(totals.killed, outcomes_["killed"]);
+    ASSERT_EQ(totals.unknown, outcomes_["unknown"]);
     ASSERT_EQ(totals.shed, 0u);
-    ASSERT_EQ(totals.fork_failed, fates_["fork_failed"]);
+    ASSERT_EQ(totals.fork_failed, outcomes_["fork_failed"]);
     ASSERT_EQ(SumOfCrashes(totals), totals.crashed);
     ASSERT_EQ(LiveOf(scoreboard_), live_);
   }
 
-  // That none of the above was compared with zero alone.
-  void ExpectEveryFateSeen() {
-    for (const char* fate : {"ended_ok", "ended_error", "crashed", "killed",
-                             "unknown", "fork_failed"}) {
-      EXPECT_GT(fates_[fate], 20u) << "for " << fate;
+  // Expects that each outcome occurred, so that Check() has not compared zeros
+  // alone.
+  void ExpectEveryOutcomeSeen() {
+    for (const char* outcome : {"ended_ok", "ended_error", "crashed", "killed",
+                                "unknown", "fork_failed"}) {
+      EXPECT_GT(outcomes_[outcome], 20u) << "for " << outcome;
     }
   }
 
@@ -257,16 +259,16 @@ class RandomLife {
     const int how = Any(4);
     if (how == 0) {
       scoreboard_.Retire(slot, Exited(0));
-      ++fates_["ended_ok"];
+      ++outcomes_["ended_ok"];
     } else if (how == 1) {
       scoreboard_.Retire(slot, Exited(1 + Any(255)));
-      ++fates_["ended_error"];
+      ++outcomes_["ended_error"];
     } else if (how == 2) {
       scoreboard_.Retire(slot, KilledBy(1 + Any(NSIG - 1)));
-      ++fates_[signalled_.count(slot) > 0 ? "killed" : "crashed"];
+      ++outcomes_[signalled_.count(slot) > 0 ? "killed" : "crashed"];
     } else {
       scoreboard_.Retire(slot, proc::ExitStatus::Unknown());
-      ++fates_["unknown"];
+      ++outcomes_["unknown"];
     }
     live_.erase(slot);
   }
@@ -291,7 +293,7 @@ class RandomLife {
   std::set<Slot> signalled_;
   pid_t last_pid_ = 1000;
   uint64_t accepted_ = 0;
-  std::map<std::string, uint64_t> fates_;
+  std::map<std::string, uint64_t> outcomes_;
 };
 
 TEST(ScoreboardTest, StaysBalancedThroughTenThousandRandomOperations) {
@@ -300,7 +302,7 @@ TEST(ScoreboardTest, StaysBalancedThroughTenThousandRandomOperations) {
     ASSERT_NO_FATAL_FAILURE(life.Do()) << "in operation " << operation;
     ASSERT_NO_FATAL_FAILURE(life.Check()) << "after operation " << operation;
   }
-  life.ExpectEveryFateSeen();
+  life.ExpectEveryOutcomeSeen();
 }
 
 }  // namespace

@@ -12,8 +12,8 @@
 namespace brood::server {
 namespace {
 
-// Returns how many bytes of this process a fork would have to copy the page
-// tables of: resident memory that is not a file's. INT64_MAX if unknown.
+// Returns how many bytes of this process are resident and not of a file: a fork
+// has to copy their page tables. INT64_MAX if unknown.
 int64_t OwnMemory() {
   std::FILE* statm = std::fopen("/proc/self/statm", "re");
   if (statm == nullptr) return INT64_MAX;

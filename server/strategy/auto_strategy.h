@@ -21,17 +21,17 @@ namespace brood::server {
 // program itself in a small one.
 //
 // It creates the zygote when the server is created, while the program is small,
-// and decides when the server begins to serve: if the process has threads by
-// then, or much memory, the zygote forks; otherwise the zygote is told to exit
-// and the process forks for itself. It does so, too, on a machine where no
-// zygote works.
+// and decides when the server begins to serve. If the process has threads by
+// then, or much memory, the zygote forks. Otherwise, and on a machine where no
+// zygote works, the zygote is told to exit, and the process forks for itself.
 //
 // Process: supervisor. Errors: those of both strategies.
 //
 // Example: see make_strategy.cc.
 class AutoStrategy : public Strategy {
  public:
-  // A process with more than `largest_to_fork` bytes of its own is not forked.
+  // Makes the strategy of `zygote` and `fork`. A process with more than
+  // `largest_to_fork` bytes of its own is not forked itself.
   AutoStrategy(std::unique_ptr<Strategy> zygote, std::unique_ptr<Strategy> fork,
                int64_t largest_to_fork)
       : zygote_(std::move(zygote)),

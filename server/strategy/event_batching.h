@@ -8,8 +8,8 @@
 
 namespace brood::server {
 
-// EventBatching lets the reports of finished work wait for the next connection,
-// which is likely to come soon: one turn then serves both, and the supervisor
+// EventBatching delays the reports of finished work until the next connection,
+// which is likely to come soon: one turn then handles both, and the supervisor
 // wakes half as often.
 //
 // Pure: times go in, answers come out. Process: supervisor. For strategies

@@ -9,8 +9,8 @@
 namespace brood::server {
 namespace {
 
-// `why` no child was forked. FailedPrecondition is that the process has
-// threads.
+// Returns `why` no child was forked; if the reason is that the process has
+// threads (FailedPrecondition), with the strategy that works.
 absl::Status NameStrategyForThreads(const absl::Status& why) {
   if (!absl::IsFailedPrecondition(why)) return why;
   return absl::FailedPreconditionError(absl::StrCat(
@@ -48,10 +48,10 @@ void ForkPerConnection::Dispatch(Slot slot, net::Connection connection,
   events.Serving(slot, pid, started_at);
 }
 
-// The pattern. The parent's copy of the connection is closed right after this,
-// before anything else is forked: the child is its only holder, so the client
-// sees the end of the connection when the child ends, whatever siblings live.
-// The child never comes out of Spawn.
+// The pattern. The caller closes the parent's copy of the connection right
+// after this, before anything else is forked. So only the child holds the
+// connection, and the client sees its end when the child ends, whatever
+// siblings there are. In the child, Spawn() does not return.
 absl::StatusOr<proc::SpawnedChild> ForkPerConnection::ForkAndHandle(
     Slot slot, net::Connection& connection) {
   return spawner_->Spawn(

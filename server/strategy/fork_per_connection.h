@@ -17,8 +17,9 @@ namespace brood::server {
 // ForkPerConnection forks once for each connection, after accept.
 //
 // The oldest pattern, the default, and the reference for the other strategies.
-// Isolation is complete: no other connection sees what a child does to itself.
-// A child starts with its connection, so nothing is handed off.
+// Isolation is complete: what a child does to itself affects no other
+// connection. A child starts with its connection, so no handoff queue is
+// needed.
 //
 // Process: supervisor, which must be single-threaded. Tags: kConnection.
 // Errors: those of proc::Spawner::Spawn. If the process has threads, the error
@@ -29,7 +30,7 @@ namespace brood::server {
 //   strategy.Dispatch(slot, std::move(connection), now, events);
 class ForkPerConnection : public Strategy {
  public:
-  // All three outlive the strategy.
+  // Makes the strategy. All three arguments outlive it.
   ForkPerConnection(proc::Spawner* spawner, proc::Reaper* reaper,
                     const ChildProgram* program)
       : spawner_(spawner), reaper_(reaper), program_(program) {}

@@ -14,7 +14,7 @@ namespace brood::server {
 
 // Returns the strategy that `options`, which are valid, ask for. Called in the
 // parent when a server is created. A new strategy is a pair of files beside
-// this one, a line here and one in the table of names.
+// this one, a line here, and a line in the table of names (option_names.cc).
 //
 // Errors: those of the queues that a strategy needs, naming the call.
 //
@@ -23,9 +23,10 @@ namespace brood::server {
 absl::StatusOr<std::unique_ptr<Strategy>> MakeStrategy(
     const Options& options, const StrategyEnvironment& environment);
 
-// Returns how many pages the handlers of a server with `options` report to. The
-// first ones are those of the slots. A worker of a pool serves connections of
-// many slots and has a page of its own, for it must not have theirs.
+// Returns the number of pages to which the handlers of a server with `options`
+// report. The first pages are those of the slots. A worker of a pool serves
+// connections of many slots, must not have the pages of the slots, and so has a
+// page of its own.
 size_t PagesFor(const Options& options);
 
 }  // namespace brood::server

@@ -21,10 +21,10 @@
 namespace brood::server {
 namespace {
 
-// PoolWorker is what a worker does: it serves connections one after the other,
-// reports each, and exits when it has served its share or when a handler left
-// the process changed. Created in the supervisor, copied to ordinary memory,
-// runs in the worker.
+// PoolWorker runs in a worker: it serves connections one after the other,
+// reports each, and exits when it has served its share, or when the state that
+// a handler has changed cannot be restored. Created in the supervisor, copied
+// to ordinary memory, runs in the worker.
 class PoolWorker {
  public:
   PoolWorker(const ChildProgram* program, int connections_per_worker,
@@ -33,7 +33,7 @@ class PoolWorker {
         first_page_(first_page),
         connections_per_worker_(connections_per_worker) {}
 
-  // Returns the exit code of the worker.
+  // Runs the worker. Returns its exit code.
   int Run(WorkerSet::Index index, net::HandoffQueue& queue) const;
 
  private:
@@ -69,8 +69,8 @@ int PoolWorker::Run(WorkerSet::Index index, net::HandoffQueue& queue) const {
     absl::optional<net::HandoffQueue::Message> message =
         WorkerSet::AwaitConnection(queue);
     if (!message) break;
-    // From here on the connection belongs to this process: if it dies now, the
-    // connection has had its process.
+    // From here on the connection belongs to this process: if the process dies
+    // now, the connection is not given to another one.
     queue.Acknowledge();
     proc::SyncPoint("pool: acknowledged");
     const int code = program_->Serve(*message->connection);
@@ -79,26 +79,27 @@ int PoolWorker::Run(WorkerSet::Index index, net::HandoffQueue& queue) const {
     rusage after;
     getrusage(RUSAGE_SELF, &after);
     const bool failed = code == static_cast<int>(ExitCode::kHandlerFailed);
-    // Before the report: whatever the handler left open is closed by then.
+    // Before the report, so that every file that the handler left open is
+    // closed by then.
     const bool leaves = left <= 1 || failed || !pristine.Restore();
-    // A handler may have closed the channel, too: then the end of this process
-    // is the report.
+    // A handler may have closed the channel, too. Then this process must end,
+    // which the parent takes as the report.
     if (!sender.Send({WorkerReport::kMark, message->ticket.serial, code,
                       leaves ? 1u : 0u, done_at, Difference(before, after)})) {
       return code;
     }
     proc::SyncPoint("pool: reported");
     if (leaves) break;
-    // After it: a signal that the handler has left pending ends this process,
-    // but not its connection.
+    // After the report: a signal that the handler has left pending may end this
+    // process, but the connection has been reported.
     pristine.RestoreMask();
     before = after;
   }
   return static_cast<int>(ExitCode::kServed);
 }
 
-// About the number that was asked for: workers that were created together must
-// not all have to be replaced together.
+// Returns about the number that was configured: workers that were created
+// together must not all be replaced together.
 int PoolWorker::HowManyToServe() const {
   const int quarter = connections_per_worker_ / 4;
   // Neighbours have successive pids, which this spreads.
@@ -141,7 +142,8 @@ void Pool::Dispatch(Slot slot, net::Connection connection, net::Instant now,
   direct_->Dispatch(slot, std::move(connection), now, events);
 }
 
-// A worker that reports and ends does so in this order, so its report is there.
+// Reads the report first: a worker reports before it ends, so its report is
+// there.
 void Pool::ChildEnded(ChildTag tag, const proc::Reaper::Ended& ended,
                       net::Instant now, Events& events) {
   if (tag.kind == ChildTag::Kind::kWorker) {
@@ -152,8 +154,8 @@ void Pool::ChildEnded(ChildTag tag, const proc::Reaper::Ended& ended,
   }
 }
 
-// Each channel that is readable is read or, if that was no report, not watched
-// any more: none can keep the parent busy.
+// Reads each channel that is readable. A channel that has something else than a
+// report is not watched any more, so no channel can keep the parent busy.
 void Pool::Attend(net::Instant now, Events& events) {
   WorkerReports::Ready ready;
   const int count = reports_.Find(&ready);

@@ -20,19 +20,21 @@
 
 namespace brood::server {
 
-// Pool gives connections to processes that serve one after the other.
+// Pool gives connections to workers: processes that serve one connection after
+// the other.
 //
-// The fastest strategy: no process is created for a connection. In return a
-// connection's process has served others before. After each connection a worker
-// restores what that left behind (proc/process_state.h), and exits if it cannot
-// or if the handler failed. Memory is not restored: a handler for pools is
-// written to be called more than once. A worker serves about a given number of
-// connections; while workers are missing, a connection is forked for. What a
-// worker reports ends a connection, and no deadline: see Events::DeadlineOf().
+// The fastest strategy: no process is created for a connection. But the process
+// of a connection may have served others before. After each connection a worker
+// restores the state of its process (proc/process_state.h), and exits if it
+// cannot or if the handler failed. Memory is not restored: a handler for pools
+// must allow to be called more than once. A worker serves about a given number
+// of connections; while workers are missing, a process is forked for a
+// connection. The report of a worker ends a connection, but not its deadline:
+// see Events::DeadlineOf().
 //
 // Process: supervisor, which must be single-threaded, in parent-only memory;
 // PoolWorker, in pool.cc, is what runs in a worker. Tags: kWorker, and
-// kConnection for connections that were forked for. Errors: those of
+// kConnection for a process that was forked for a connection. Errors: those of
 // proc::Spawner::Spawn.
 //
 // Example:
@@ -40,7 +42,8 @@ namespace brood::server {
 //   pool.Dispatch(slot, std::move(connection), now, events);
 class Pool : public Strategy, public proc::ParentOnly {
  public:
-  // `direct` forks for a connection for which none of `size` workers is idle.
+  // Makes a pool of `size` workers. `direct` forks for a connection for which
+  // no worker is idle.
   Pool(size_t size, int connections_per_worker,
        std::unique_ptr<Strategy> direct, WorkerReports reports,
        const StrategyEnvironment& environment);
@@ -65,10 +68,11 @@ class Pool : public Strategy, public proc::ParentOnly {
 
  private:
   void TakeReport(WorkerSet::Index index, net::Instant now, Events& events);
-  // A connection that was forked for has a process that counts as a worker as
-  // long as it lives.
+  // Returns whether workers are missing. A process that was forked for a
+  // connection counts as a worker while it lives.
   bool Short() const { return !closed_ && reaper_->live() < size_; }
-  // Not while no worker is known to be idle: a report may say that one is.
+  // Returns whether reports wait for the next connection. They do not while no
+  // worker is known to be idle, because a report may make one idle.
   bool EventsWait(net::Instant now) const {
     return batching_.Waits(now) && workers_.idle() > 0;
   }

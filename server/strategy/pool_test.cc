@@ -134,7 +134,7 @@ TEST_F(PoolTest, FreesTheSlotOfAConnectionThatItsWorkerReports) {
 }
 
 // 256 would become 0 in an exit status.
-TEST_F(PoolTest, RecordsACodeThatIsNoExitCodeAsABug) {
+TEST_F(PoolTest, RecordsAnInvalidExitCodeAsABug) {
   Maintain();
   for (const int code : {256, -1}) {
     Dispatch(7);

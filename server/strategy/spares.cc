@@ -14,17 +14,17 @@
 namespace brood::server {
 namespace {
 
-// In the spare.
+// Runs a spare. Returns its exit code. Called in the spare.
 int RunSpare(const ChildProgram& program, net::HandoffQueue& queue) {
   absl::optional<net::HandoffQueue::Message> message =
       WorkerSet::AwaitConnection(queue);
   if (!message) return static_cast<int>(ExitCode::kServed);
-  // From here on the connection belongs to this process: if it dies now, the
-  // connection has had its process.
+  // From here on the connection belongs to this process: if the process dies
+  // now, the connection is not given to another one.
   queue.Acknowledge();
   proc::SyncPoint("spares: acknowledged");
   queue.StopAwaiting();
-  // No other process may have this page while the slot is this connection's.
+  // No other process may have this page while the connection has the slot.
   if (const auto failed = program.EnterPage(message->ticket.slot)) {
     return *failed;
   }
@@ -38,7 +38,7 @@ Spares::Spares(size_t min, size_t max, std::unique_ptr<Strategy> direct,
     : min_(min),
       max_(max),
       direct_(std::move(direct)),
-      // As many again may be about to take their connections over.
+      // As many spares again may be about to take their connections over.
       workers_(2 * max, environment,
                [program = environment.program](WorkerSet::Index /*index*/,
                                                net::HandoffQueue& queue) {
@@ -65,7 +65,7 @@ void Spares::ChildEnded(ChildTag tag, const proc::Reaper::Ended& ended,
 
 void Spares::Maintain(net::Instant now, bool idle, Events& /*events*/) {
   workers_.EndOverdue(now);
-  // Not while a client may be waiting in the kernel's queue.
+  // Does not fork while a client may be waiting in the kernel's queue.
   if (!idle || closed_) return;
   AdaptToDemand(now);
   if (workers_.idle() >= wanted_ || !(MustRefill() || now >= lull_at_)) return;

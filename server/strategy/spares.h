@@ -20,13 +20,14 @@ namespace brood::server {
 
 // Spares forks processes ahead, each of which serves one connection and exits.
 //
-// The isolation of one fork for each connection, with the cost of the fork off
-// the client's path. Spares are forked while no client waits; when a connection
-// finds none, it is forked for directly, so a flood is served at least as fast
+// The isolation is that of one fork for each connection, and no client waits
+// for the fork. Spares are forked while no client waits. When no spare is idle,
+// a process is forked for the connection, so a flood is served at least as fast
 // as by ForkPerConnection. The set is refilled when a quarter of it is left, or
-// when no client came for kLull, and not after each connection, for which the
-// next client would wait. The wanted number doubles after a burst that found
-// too few, from `min` to `max`, and halves after a second without a shortage.
+// when no client came for kLull; refilling after each connection would make the
+// next client wait. The wanted number doubles after a burst for which there
+// were too few spares, from `min` to `max`, and halves after a second without a
+// shortage.
 //
 // Process: supervisor, which must be single-threaded, in parent-only memory.
 // Tags: kWorker, and kConnection from the handoff on.
@@ -38,10 +39,11 @@ class Spares : public Strategy, public proc::ParentOnly {
  public:
   // How often the wanted number halves.
   static constexpr absl::Duration kShrinkPeriod = absl::Seconds(1);
-  // How long no connection must come before the set is refilled.
+  // How long no connection must come until the set is refilled.
   static constexpr absl::Duration kLull = absl::Milliseconds(5);
 
-  // `direct` forks for a connection for which there is no spare.
+  // Makes a set of `min` to `max` idle spares. `direct` forks for a connection
+  // for which no spare is idle.
   Spares(size_t min, size_t max, std::unique_ptr<Strategy> direct,
          const StrategyEnvironment& environment);
 

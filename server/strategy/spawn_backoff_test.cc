@@ -28,7 +28,7 @@ TEST(SpawnBackoffTest, BeginsWithOneAndDoublesUpToABound) {
   EXPECT_EQ(SpawnBackoff::kMostAtOnce, 8u);
 }
 
-TEST(SpawnBackoffTest, CountsThoseThatAreStillUnproven) {
+TEST(SpawnBackoffTest, CountsProcessesThatAreStillStarting) {
   SpawnBackoff backoff;
   for (int i = 0; i < 3; ++i) backoff.BecameReady();
   EXPECT_EQ(backoff.Allowance(0, kStart), 8u);
@@ -56,7 +56,7 @@ TEST(SpawnBackoffTest, HasNoPauseBeforeTheFirstDeath) {
   EXPECT_EQ(SpawnBackoff().Allowance(0, net::Instant()), 1u);
 }
 
-TEST(SpawnBackoffTest, TakesDeathsOfThoseForkedAtOnceForOneFailure) {
+TEST(SpawnBackoffTest, CountsDeathsOfProcessesForkedTogetherAsOneFailure) {
   SpawnBackoff backoff;
   for (int i = 0; i < 3; ++i) backoff.BecameReady();
   for (int i = 0; i < 8; ++i) {
@@ -64,13 +64,13 @@ TEST(SpawnBackoffTest, TakesDeathsOfThoseForkedAtOnceForOneFailure) {
               absl::Milliseconds(100));
   }
   EXPECT_EQ(backoff.resume_at(), At(absl::Milliseconds(100)));
-  // The next one is another.
+  // The next death is another failure.
   EXPECT_EQ(backoff.DiedAtStart(At(absl::Milliseconds(100))),
             absl::Milliseconds(200));
 }
 
-// Many are ready, and die right after.
-TEST(SpawnBackoffTest, KeepsTheLastPausesThoughSomeWereReady) {
+// Many processes become ready, and die right after.
+TEST(SpawnBackoffTest, KeepsTheLastPausesThoughSomeProcessesWereReady) {
   SpawnBackoff backoff;
   backoff.DiedAtStart(kStart);
   backoff.BecameReady();
@@ -89,30 +89,32 @@ TEST(SpawnBackoffTest, ForgetsTheLastPausesAfterASecondWithoutADeath) {
             absl::Milliseconds(100));
 }
 
-// A program whose children die, or live, at once: the times of all births.
-std::vector<net::Instant> BirthsUntil(net::Instant end, net::Instant cured,
-                                      SpawnBackoff backoff) {
-  std::vector<net::Instant> births;
+// Returns the times of all forks until `end`, of a program whose children die
+// at once before `cured`, and live from then on.
+std::vector<net::Instant> ForksUntil(net::Instant end, net::Instant cured,
+                                     SpawnBackoff backoff) {
+  std::vector<net::Instant> forks;
   for (net::Instant now = kStart; now < end;
        now += std::chrono::milliseconds(1)) {
     const size_t forked = backoff.Allowance(0, now);
-    births.insert(births.end(), forked, now);
+    forks.insert(forks.end(), forked, now);
     for (size_t i = 0; i < forked; ++i) {
       if (now < cured) backoff.DiedAtStart(now);
     }
     if (forked > 0 && now >= cured) backoff.BecameReady();
   }
-  return births;
+  return forks;
 }
 
-TEST(SpawnBackoffTest, AllowsAtMostTwelveBirthsInTenSecondsIfAllDieAtStart) {
+TEST(SpawnBackoffTest, AllowsAtMostTwelveForksInTenSecondsIfAllDieAtStart) {
   EXPECT_LE(
-      BirthsUntil(At(absl::Seconds(10)), net::Never(), SpawnBackoff()).size(),
+      ForksUntil(At(absl::Seconds(10)), net::Never(), SpawnBackoff()).size(),
       12u);
-  // One that was at its full strength loses those that it forked last, too.
+  // A set that was at its full speed also loses the processes that it forked
+  // last.
   SpawnBackoff strong;
   for (int i = 0; i < 3; ++i) strong.BecameReady();
-  EXPECT_LE(BirthsUntil(At(absl::Seconds(10)), net::Never(), strong).size(),
+  EXPECT_LE(ForksUntil(At(absl::Seconds(10)), net::Never(), strong).size(),
             12u + SpawnBackoff::kMostAtOnce);
 }
 
@@ -120,9 +122,9 @@ TEST(SpawnBackoffTest, IsAtFullSpeedWithinTwoSecondsOfBeingCured) {
   for (int ms = 0; ms < 10000; ms += 17) {
     const net::Instant cured = At(absl::Milliseconds(ms));
     const net::Instant deadline = net::After(cured, absl::Seconds(2));
-    const std::vector<net::Instant> births =
-        BirthsUntil(deadline, cured, SpawnBackoff());
-    EXPECT_EQ(std::count(births.begin(), births.end(), births.back()), 8)
+    const std::vector<net::Instant> forks =
+        ForksUntil(deadline, cured, SpawnBackoff());
+    EXPECT_EQ(std::count(forks.begin(), forks.end(), forks.back()), 8)
         << "cured after " << ms << " ms";
   }
 }

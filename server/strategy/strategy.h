@@ -22,8 +22,8 @@
 
 namespace brood::server {
 
-// StrategyEnvironment is what a strategy works with. A value of the parent's;
-// what it points to outlives the strategy. Children use `spawner` and
+// StrategyEnvironment are the objects that a strategy uses. A value of the
+// parent; the objects outlive the strategy. Children use `spawner` and
 // `program`, which must therefore be in ordinary memory.
 struct StrategyEnvironment {
   proc::Spawner* spawner;
@@ -37,7 +37,7 @@ struct StrategyEnvironment {
 struct Rehearsal {
   // The child, which has the tag kRehearsal; 0 if none was created.
   pid_t pid = 0;
-  // How children are created, if not in the first way.
+  // How children are created, if not in the best way.
   proc::SpawnFallback fallback;
 };
 
@@ -53,42 +53,44 @@ struct Rehearsal {
 // Reference implementation: ForkPerConnection.
 class Strategy {
  public:
-  // Events reports progress to the owner of the connections' records, during
-  // the calls below. For each slot: Serving or Assigned, then Ended; or Failed;
-  // each preceded by any number of Returned, Refused and Deferred. An
-  // implementation must not call the strategy back: it collects what has to be
-  // done (see Connections).
+  // Events is the interface by which a strategy reports progress to the owner
+  // of the connections, during the calls below. The reports for each slot are
+  // Serving or Assigned, then Ended; or only Failed; before them any number of
+  // Returned, Refused and Deferred. An implementation must not call the
+  // strategy back: it collects what has to be done (see Connections).
   class Events {
    public:
-    // Process `pid`, which was created for the connection, has owned it since
-    // `since`. Its handler reports to the page with the number of the slot.
+    // Reports that process `pid`, which was created for the connection, has
+    // owned it since `since`. Its handler reports to the page with the number
+    // of the slot.
     virtual void Serving(Slot slot, pid_t pid, net::Instant since) = 0;
-    // Process `pid`, which was created before, has owned the connection since
-    // `since`. Its handler reports to `page`.
+    // Reports that process `pid`, which was created before, has owned the
+    // connection since `since`. Its handler reports to `page`.
     virtual void Assigned(Slot slot, pid_t pid, net::Instant since,
                           uint32_t page) = 0;
-    // Process `pid` finished with the connection at `at`.
+    // Reports that process `pid` finished the connection at `at`.
     virtual void Ended(Slot slot, pid_t pid, const proc::ExitStatus& status,
                        net::Instant at) = 0;
-    // Process `pid`, which ended with `status`, did so before it took the
-    // connection over. No byte was read; another process can serve it.
+    // Returns a connection that process `pid` did not take over before it ended
+    // with `status`. No byte was read; another process can serve it.
     virtual void Returned(Slot slot, net::Connection connection, pid_t pid,
                           const proc::ExitStatus& status) = 0;
-    // No process could be created, for now. No byte was read; the connection
-    // can be dispatched again.
+    // Returns a connection for which no process can be created for now. No byte
+    // was read; it can be dispatched again.
     virtual void Refused(Slot slot, net::Connection connection,
                          const absl::Status& why, net::Instant now) = 0;
-    // There is no room for the connection, for now. No byte was read; it can be
-    // dispatched again when HasRoom().
+    // Returns a connection for which there is no room for now. No byte was
+    // read; it can be dispatched again when HasRoom() returns true.
     virtual void Deferred(Slot slot, net::Connection connection,
                           const absl::Status& why, net::Instant now) = 0;
-    // No process could be created. The connection has been closed.
+    // Reports that no process could be created, and that the connection has
+    // been closed.
     virtual void Failed(Slot slot, const absl::Status& why,
                         net::Instant now) = 0;
 
     // Returns when deadlines.connection ends the connection in `slot`, whatever
-    // its process says; Never() without it. Not after the connection was
-    // reported as ended.
+    // its process reports; Never() without that deadline. Must not be called
+    // after Ended().
     virtual net::Instant DeadlineOf(Slot slot) = 0;
 
    protected:
@@ -100,45 +102,48 @@ class Strategy {
   // Creates what must be created while the program is still small and
   // single-threaded. Called once, when the server is created.
   virtual absl::Status Start() { return absl::OkStatus(); }
-  // Creates a child as those of connections will be created. Called once, after
-  // Start(), for a strategy whose processes are created from then on. Errors:
-  // Unimplemented, naming the strategy, if it cannot work on this machine;
-  // others are those of Spawner::Spawn.
+  // Creates a child in the same way as children of connections will be created.
+  // Called once, after Start(), for a strategy that can create processes from
+  // then on. Errors: Unimplemented, naming the strategy, if it cannot work on
+  // this machine; otherwise those of Spawner::Spawn.
   virtual absl::StatusOr<Rehearsal> RehearseAtStart() { return Rehearsal(); }
   // Does the same for a strategy that creates processes in the loop. Called
   // after the first Prepare(). Errors: those of Spawner::Spawn.
   virtual absl::StatusOr<Rehearsal> RehearseToServe() { return Rehearsal(); }
-  // Records what foreign code may have changed about this process. Called
-  // before the first Dispatch(), and again whenever foreign code has run. Fails
-  // if this process cannot create processes.
+  // Records the state of this process that code of the embedder may have
+  // changed. Called before the first Dispatch(), and again whenever such code
+  // has run. Fails if this process cannot create processes.
   virtual absl::Status Prepare() = 0;
 
-  // Notes that this process has other rights than when the server was created,
-  // or than at the last call: `what` differs, as ProcessIdentity has it. From
-  // then on, connections go to processes that have its rights, and are created
-  // from now on. Fails if that cannot be.
+  // Records that this process has other rights than when the server was
+  // created, or than at the last call: `what` names the difference, in the
+  // terms of ProcessIdentity. From then on, connections go to processes that
+  // have the new rights, and are created after this call. Fails if there can be
+  // no such processes.
   virtual absl::Status IdentityChanged(absl::string_view /*what*/) {
     return BeginGeneration();
   }
 
-  // Returns whether a connection could be dispatched now. If not, none is
-  // accepted until a readable fd() or an alarm() says to ask again.
+  // Returns whether a connection can be dispatched now. If not, no connection
+  // is accepted until fd() is readable or alarm() has passed, and HasRoom()
+  // returns true.
   virtual bool HasRoom() const { return true; }
-  // Gives `connection` to a process. Closes this process's copy.
+  // Gives `connection` to a process, and closes this process's copy.
   virtual void Dispatch(Slot slot, net::Connection connection, net::Instant now,
                         Events& events) = 0;
 
-  // Registers children that another process created for this one with the
-  // reaper. Called before and after the reaper looks for children that ended.
+  // Registers with the reaper the children that another process created for
+  // this one. Called before and after the reaper looks for children that ended.
   virtual void AdoptSpawned() {}
   // Accounts for a child of the strategy that has been reaped; `tag` is
   // unpacked from `ended.tag`.
   virtual void ChildEnded(ChildTag tag, const proc::Reaper::Ended& ended,
                           net::Instant now, Events& events) = 0;
 
-  // Returns a descriptor that is readable when Attend() has events to process,
-  // or -1 if Attend() must be called in each turn: because there never are any,
-  // or because they wait for a turn that comes anyway (see EventBatching).
+  // Returns a descriptor that is readable when Attend() has events to process.
+  // Returns -1 if events need not wake the supervisor: because there are none,
+  // or because they wait for the next turn (see EventBatching). Attend() is
+  // then called in each turn.
   virtual int fd(net::Instant /*now*/) const { return -1; }
   // Returns when the supervisor must take a turn for this strategy even if
   // nothing happens.
@@ -153,15 +158,16 @@ class Strategy {
   virtual void Maintain(net::Instant /*now*/, bool /*idle*/,
                         Events& /*events*/) {}
 
-  // Closes descriptors of processes that wait for connections, because accept
-  // found none free. Soon, not before it returns.
+  // Makes descriptors free, because accept found none: closes those of
+  // processes that wait for connections. They may become free only soon after
+  // this call returns.
   virtual void FreeDescriptors() {}
 
   // Gives connections that are dispatched from now on to processes that are
   // created from now on.
   virtual absl::Status BeginGeneration() { return absl::OkStatus(); }
-  // Lets processes go that wait for connections: none will be dispatched any
-  // more.
+  // Tells the processes that wait for connections to exit: no connection will
+  // be dispatched any more.
   virtual void Close() {}
 };
 

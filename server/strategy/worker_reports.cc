@@ -17,8 +17,9 @@
 namespace brood::server {
 namespace {
 
-// No process has more threads that run at once; and no counter of one
-// connection is greater. Sums of millions of either do not overflow.
+// The largest number of processors that a process can use at once, and the
+// largest value of a counter of one connection. Sums of millions of either do
+// not overflow.
 constexpr int kMostProcessors = 8192;
 constexpr long kMostCounted = 1L << 40;  // NOLINT(runtime/int): as in rusage.
 
@@ -64,8 +65,8 @@ bool ReportSender::Send(const WorkerReport& report) const {
   }
   while (TEMP_FAILURE_RETRY(send(fd_, &report, sizeof(report), MSG_NOSIGNAL)) <
          0) {
-    // A handler has made it non-blocking, and filled it: no other process
-    // waits for this one meanwhile.
+    // A handler has made the channel non-blocking, and filled it. This process
+    // may wait, because no other process waits for it meanwhile.
     if (errno != EAGAIN) return false;
     pollfd room = {fd_, POLLOUT, 0};
     if (TEMP_FAILURE_RETRY(poll(&room, 1, -1)) < 0 ||
@@ -84,7 +85,7 @@ absl::StatusOr<WorkerReports> WorkerReports::Create() {
 
 absl::Status WorkerReports::Watch(int channel, uint32_t index) const {
   epoll_event event = {};
-  // What a shutdown of the other end causes is reported in any case.
+  // EPOLLHUP, for a shutdown of the other end, is reported in any case.
   event.events = EPOLLIN;
   event.data.u32 = index;
   if (epoll_ctl(epoll_.fd(), EPOLL_CTL_ADD, channel, &event) < 0) {
@@ -108,14 +109,16 @@ int WorkerReports::Find(Ready* ready) const {
 absl::StatusOr<absl::optional<WorkerReports::Received>> WorkerReports::Receive(
     int channel, net::Instant since, net::Instant now) {
   Report report;
-  // With no room for descriptors, the kernel closes those that come along.
+  // Without room for control data, the kernel closes descriptors that come with
+  // the message.
   const ssize_t size = TEMP_FAILURE_RETRY(
       recv(channel, &report, sizeof(report), MSG_DONTWAIT | MSG_TRUNC));
   if (size < 0) {
     if (errno == EAGAIN) return absl::optional<Received>();
     return absl::ErrnoToStatus(errno, "recv");
   }
-  // The parent has a copy of the other end: it ends if it is shut down only.
+  // The parent has a copy of the other end, so the channel ends only if the
+  // worker shuts it down.
   if (size == 0) return absl::OutOfRangeError("it closed its channel");
   if (size != sizeof(report) || report.mark != Report::kMark ||
       report.leaves > 1) {

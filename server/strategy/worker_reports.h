@@ -28,23 +28,23 @@ struct WorkerReport {
   uint32_t serial;  // of the connection
   int32_t exit_code;
   uint32_t leaves;  // 1 if the worker exits
-  int64_t done_at;  // in nanoseconds of net::Now()'s clock
+  int64_t done_at;  // in nanoseconds, on the clock of net::Now()
   rusage usage;     // of that connection
 };
 
-// ReportSender sends the reports of one worker by the end of its handoff queue
-// that it awaits connections on.
+// ReportSender sends the reports of one worker through its handoff queue, by
+// the same end through which it receives connections.
 //
-// Process: worker. A value, which lends the descriptor. It remembers which
-// socket that is: a handler may have closed it, and opened another file that
-// has its number now.
+// Process: worker. A value that borrows the descriptor. It stores the identity
+// of the socket: a handler may have closed the socket, and opened another file
+// that has the number now.
 class ReportSender {
  public:
   explicit ReportSender(int channel);
 
-  // Sends `report`, and waits as long as the channel is full. Returns false if
-  // the channel is gone: the worker must then end, with the exit code that it
-  // could not report.
+  // Sends `report`, and waits while the channel is full. Returns false if the
+  // channel is closed: the worker must then exit with the code that it could
+  // not report.
   bool Send(const WorkerReport& report) const;
 
  private:
@@ -53,17 +53,18 @@ class ReportSender {
   ino_t inode_ = 0;
 };
 
-// WorkerReports reads what the workers of a pool report, each by a channel of
-// its own: the queue pair by which the worker gets its connections.
+// WorkerReports reads the reports of the workers of a pool. Each worker has a
+// channel of its own: the handoff queue by which it gets its connections.
 //
-// Nothing is shared by two workers, so a worker can stop, flood, fill or close
-// its own channel only. All channels are polled by one epoll descriptor. What a
-// worker sends is not trusted, for its client may have taken it over: a report
-// is bounded, and whatever else is there is an error, which must be the end of
-// that worker and of its channel, or the channel stays readable.
+// Two workers share nothing, so a worker can block, flood, fill or close only
+// its own channel. One epoll descriptor polls all channels. What a worker sends
+// is not trusted, because its client may have compromised it: the fields of a
+// report are limited to possible values, and anything else is an error. The
+// caller must then end that worker and its channel, or the channel stays
+// readable.
 //
-// Process: parent. Channels stay their owner's. Nothing blocks.
-// Errors: Create() and Watch() name the call that failed; see Receive().
+// Process: parent. Channels belong to their owner. No call blocks. Errors:
+// Create() and Watch() name the call that failed; see Receive().
 //
 // Example:
 //   absl::StatusOr<WorkerReports> reports = WorkerReports::Create();
@@ -73,12 +74,12 @@ class ReportSender {
 class WorkerReports {
  public:
   using Report = WorkerReport;
-  // The most channels that are looked at in one turn.
+  // The largest number of channels that Find() returns.
   static constexpr size_t kBatch = 64;
   using Ready = std::array<uint32_t, kBatch>;
 
   struct Received {
-    // The report, with each field within its bounds.
+    // The report, with each field limited to possible values.
     Report report;
     net::Instant done_at;
   };
@@ -89,9 +90,9 @@ class WorkerReports {
   int fd() const { return epoll_.fd(); }
   // Watches `channel` of worker `index`.
   absl::Status Watch(int channel, uint32_t index) const;
-  // Ends that. Must be called before `channel` is closed: a process that is
-  // being forked may have a copy for a moment longer, by which the kernel would
-  // go on to watch it.
+  // Stops watching `channel`. Must be called before `channel` is closed: a
+  // process that is being forked may have a copy for a moment longer, and the
+  // kernel would watch that.
   void Unwatch(int channel) const;
   // Stores the workers whose channel is readable or broken in `ready`. Returns
   // how many there are, or -1 with errno set.
@@ -100,8 +101,9 @@ class WorkerReports {
   // Reads one report from `channel`. Returns nothing if there is none,
   // OutOfRange if the worker has closed its end, InvalidArgument if what it
   // sent is not a report, and the errno of recv otherwise. The time and the
-  // usage are bounded by those of a connection that a process has had from
-  // `since` until `now`. Descriptors that came along are closed.
+  // usage are limited to what is possible for a connection that a process has
+  // had from `since` until `now`. Descriptors that came with the report are
+  // closed.
   static absl::StatusOr<absl::optional<Received>> Receive(int channel,
                                                           net::Instant since,
                                                           net::Instant now);

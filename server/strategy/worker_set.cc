@@ -20,13 +20,14 @@
 namespace brood::server {
 namespace {
 
-// What a message without a connection tells a worker.
+// The messages without a connection: one that a worker acknowledges when it is
+// ready, and the command to exit.
 constexpr net::HandoffQueue::Ticket kReportReady = {0, 0};
 constexpr net::HandoffQueue::Ticket kLeave = {1, 0};
 
-// How soon to look again whether the workers that were forked last are ready:
-// most are, within a fraction of the first period. It doubles as long as none
-// of them becomes ready.
+// The time until the set checks again whether the workers that were forked last
+// are ready: most are ready within a fraction of the first period. It doubles
+// as long as none of them becomes ready.
 constexpr absl::Duration kFirstReadyPeriod = absl::Milliseconds(2);
 constexpr absl::Duration kLastReadyPeriod = absl::Milliseconds(64);
 
@@ -35,8 +36,8 @@ bool operator==(const net::HandoffQueue::Ticket& a,
   return a.slot == b.slot && a.serial == b.serial;
 }
 
-// Reports whether `count` more descriptors can be opened, by opening them:
-// numbers say nothing, because others may be open above them.
+// Returns whether `count` more descriptors can be opened, by opening them. The
+// lowest free number is no answer, because higher numbers may be in use.
 bool CanOpen(size_t count, int copied) {
   std::array<net::UniqueFd, WorkerSet::kReserved> copies;
   for (size_t i = 0; i < count; ++i) {
@@ -73,7 +74,7 @@ void WorkerSet::ForkUpTo(size_t wanted_idle, net::Instant now) {
     const absl::Status forked = Fork(now);
     if (forked.ok()) continue;
     const absl::Duration pause = backoff_.DiedAtStart(now);
-    // The limit may stay too low for as long as the server runs.
+    // Logs it once: the limit may stay too low as long as the server runs.
     if (!was_short || !is_short_) {
       environment_.log->PreforkFailed(forked, pause);
     }
@@ -96,13 +97,15 @@ absl::Status WorkerSet::Fork(net::Instant now) {
   Worker& worker = workers_[index];
   absl::Status opened = OpenQueue(index);
   if (!opened.ok()) return opened;
-  // In the queue before the worker exists, so that nothing overtakes it.
+  // The message is in the queue before the worker exists, so that it is the
+  // first one.
   absl::Status told = worker.queue->Order(kReportReady);
   if (!told.ok()) {
     DropQueue(worker);
     return told;
   }
-  // By value: the child cannot read our members.
+  // Captured by value: the child cannot read the members, which are in
+  // parent-only memory.
   const int awaiting_fd = worker.queue->fd_to_await();
   const ChildProgram& program = *environment_.program;
   const Body& body = *body_;
@@ -140,7 +143,8 @@ absl::Status WorkerSet::OpenQueue(Index index) {
   is_short_ = !queue.ok();
   if (!queue.ok()) return queue.status();
   if (settings_.reports != nullptr) {
-    // Otherwise a handler may have the kernel drop connections unseen.
+    // Without this option, a handler could make the kernel drop connections,
+    // and the parent would not notice.
     const int on = 1;
     if (setsockopt(queue->fd_to_await(), SOL_SOCKET, SO_LOCK_FILTER, &on,
                    sizeof(on)) < 0) {
@@ -150,7 +154,8 @@ absl::Status WorkerSet::OpenQueue(Index index) {
         settings_.reports->Watch(queue->fd_to_offer(), index);
     if (!watched.ok()) return watched;
   }
-  // For all that are still to come: none of them costs an allocation then.
+  // Reserves room for the queues of all places, so that later queues need no
+  // allocation.
   proc::ReservePrivateFds(2 * unopened_--);
   worker.queue = proc::Private<net::HandoffQueue>(*std::move(queue));
   return absl::OkStatus();
@@ -165,7 +170,7 @@ void WorkerSet::DropQueue(Worker& worker) {
   ++unopened_;
 }
 
-// In the child.
+// Begins a worker, and runs `body`. Called in the child.
 int WorkerSet::Join(const ChildProgram& program, const Body& body, Index index,
                     int awaiting_fd) {
   if (const absl::optional<int> failed = program.Begin()) return *failed;
@@ -179,13 +184,15 @@ absl::optional<net::HandoffQueue::Message> WorkerSet::AwaitConnection(
   queue.AwaitFromTheStart();
   absl::StatusOr<net::HandoffQueue::Message> message = queue.Await();
   proc::SyncPoint("worker set: worker sees a message");
-  // The end of the queue is the end of the parent; a command says to leave.
+  // The queue has ended because the parent has, or the message is the command
+  // to exit.
   if (!message.ok() || !message->connection) return absl::nullopt;
   return *std::move(message);
 }
 
-// Also those that serve: a worker may have been given a connection before it
-// was looked at, and hold it for long.
+// Counts the workers that have become ready. Those that serve are checked, too:
+// a worker may have got a connection before it was checked, and hold it for
+// long.
 bool WorkerSet::CountReady() {
   if (starting_ == 0) return false;
   const size_t before = starting_;
@@ -200,8 +207,8 @@ bool WorkerSet::CountReady() {
   return true;
 }
 
-// A worker that has shut its queue down is killed, and the next one is tried.
-// What the kernel refuses for another reason is not that worker's doing.
+// Kills a worker that has shut its queue down, and tries the next one. If the
+// kernel refuses the message for another reason, the worker has not caused it.
 bool WorkerSet::Assign(Slot slot, const net::Connection& connection,
                        net::Instant now, Strategy::Events& events) {
   for (size_t place = idle_.size(); place > 0; --place) {
@@ -214,7 +221,8 @@ bool WorkerSet::Assign(Slot slot, const net::Connection& connection,
       Condemn(index, "it shut its queue down", now);
       continue;
     }
-    if (absl::IsUnavailable(offered)) continue;  // full: it is not ready yet
+    if (absl::IsUnavailable(offered))
+      continue;  // the queue is full: not ready yet
     if (!offered.ok()) return false;
     proc::SyncPoint("worker set: offered");
     NoLongerIdle(index);
@@ -238,7 +246,7 @@ void WorkerSet::ReleaseThoseServing() {
     MarkReady(worker);
     environment_.reaper->Retag(worker.pid,
                                ChildTag::Connection(worker.slot).Pack());
-    // It has closed its end by itself, before its handler began.
+    // The worker has closed its end itself, before its handler began.
     Vacate(index);
   }
 }
@@ -268,8 +276,8 @@ void WorkerSet::Ended(Index index, const proc::Reaper::Ended& ended,
   }
 }
 
-// Whether a worker that ended had neither a connection nor a second of life,
-// and was not told to leave: the next one may fare no better.
+// Returns whether a worker that ended had neither a connection nor a second of
+// life, and was not told to exit: the next worker may end in the same way.
 bool WorkerSet::DiedAtStart(const Worker& worker, bool was_ready,
                             net::Instant now) const {
   if (worker.state == State::kServing) return !was_ready;
@@ -278,7 +286,8 @@ bool WorkerSet::DiedAtStart(const Worker& worker, bool was_ready,
          now < net::After(worker.forked_at, kProof);
 }
 
-// What is still in the queue the worker had not taken over.
+// Empties the queue of a worker that ended. What is still in the queue, the
+// worker had not taken over.
 WorkerSet::Leftovers WorkerSet::EmptyQueue(Worker& worker) {
   Leftovers left;
   while (!worker.queue->Empty()) {
@@ -291,7 +300,7 @@ WorkerSet::Leftovers WorkerSet::EmptyQueue(Worker& worker) {
       }
       continue;
     }
-    // Perhaps no descriptor is free to take it back with: it is dropped, and
+    // There may be no free descriptor for the connection: it is dropped, and
     // counted as failed.
     if (!message.ok()) left.lost = message.status();
     if (worker.queue->Acknowledge()) continue;
@@ -311,8 +320,8 @@ void WorkerSet::BeginGeneration() {
   next_fork_ = net::Instant::min();
 }
 
-// The oldest one: its descriptors have the lowest numbers, which are of use
-// even if the limit was lowered.
+// Closes the oldest queue: its descriptors have the lowest numbers, which can
+// be used again even if the limit was lowered.
 void WorkerSet::FreeDescriptors() {
   for (const Index index : absent_) {
     if (!workers_[index].queue->valid()) continue;
@@ -323,7 +332,8 @@ void WorkerSet::FreeDescriptors() {
   Dismiss(idle_.front());
 }
 
-// Its time to leave is bounded by the next EndOverdue(), which knows the time.
+// Tells a worker to exit. The next EndOverdue() sets when it must have exited,
+// because it knows the time.
 void WorkerSet::Dismiss(Index index) {
   Worker& worker = workers_[index];
   NoLongerIdle(index);
@@ -334,7 +344,7 @@ void WorkerSet::Dismiss(Index index) {
   }
 }
 
-// Nearly always the last one.
+// Removes a worker from the idle ones. It is nearly always the last of them.
 void WorkerSet::NoLongerIdle(Index index) {
   const auto place = std::find(idle_.rbegin(), idle_.rend(), index);
   if (place != idle_.rend()) idle_.erase(std::next(place).base());

@@ -31,42 +31,44 @@ namespace brood::server {
 // WorkerSet holds processes that were forked ahead and wait for connections.
 //
 // Each worker has its own handoff queue (net/handoff_queue.h), of which the
-// parent has both ends: a connection that was given to a worker that died
-// before it took it over is still there, and returns to the supervisor. A queue
-// that code of a handler has held is closed with its worker's life.
+// parent has both ends. If a worker dies before it has taken over its
+// connection, the connection is still in the queue, and returns to the
+// supervisor. A queue that a handler could use is closed when its worker ends.
 //
 //   absent ──ForkUpTo──▶ idle ──Assign──▶ serving ──┬─ TakeReport ──▶ idle
 //     ▲                   │                         ├─ ReleaseThoseServing ─┐
 //     └─── it ended, or was dismissed ◀─────────────┴───────────────────────┘
 //
-// The parent bounds what a worker does: how many connections it has, when it
-// must have left, and what it says. One that breaks a rule is sent SIGKILL, and
-// its place is free when it has ended. Forks are bounded, too: each follows a
-// connection, a second of life, or a pause (see SpawnBackoff). A worker that
-// would leave fewer than kReserved descriptors free is not made.
+// The parent limits how many connections a worker gets, when it must have
+// exited, and what it may report. A worker that breaks a rule is sent SIGKILL,
+// and its place is free when it has ended. Forks are limited, too: each follows
+// a connection, a second of life, or a pause (see SpawnBackoff). No worker is
+// created that would leave fewer than kReserved descriptors free.
 //
 // Process: supervisor, in parent-only memory; only the Body runs in a worker.
 // Tags: kWorker. Errors: those of HandoffQueue::Create and Spawner::Spawn.
 class WorkerSet : public proc::ParentOnly {
  public:
   using Index = uint32_t;
-  // How many descriptors stay free for the rest of the server: connections that
-  // wait for a process (8), one that is accepted, and an upgrade (7).
+  // The number of descriptors that stay free for the rest of the server:
+  // connections that wait for a process (8), a connection that was just
+  // accepted, and an upgrade (7).
   static constexpr size_t kReserved = 16;
-  // How long a worker may take to leave when it is not needed any more.
+  // How long a worker may take to exit after it was told to.
   static constexpr absl::Duration kLeaveTime = absl::Seconds(1);
-  // How long an idle worker must live to show that workers can.
+  // How long an idle worker must live to show that workers can live.
   static constexpr absl::Duration kProof = absl::Seconds(1);
-  // What a worker does once it is ready. Returns its exit code.
+  // Body runs in a worker once it is ready. It returns the exit code of the
+  // worker.
   using Body = std::function<int(Index, net::HandoffQueue&)>;
 
-  // Settings are those of workers that serve more than one connection.
+  // Settings are the settings of workers that serve more than one connection.
   struct Settings {
-    // The channels by which workers report, which outlive the set; null if a
-    // worker ends with its connection.
+    // The channels through which workers report, which outlive the set; null if
+    // a worker ends with its connection.
     const WorkerReports* reports = nullptr;
-    // Worker `index` reports to page `first_page` + `index`; without it, to
-    // that of the slot of its connection.
+    // Makes the handlers in worker `index` report to page `first_page` +
+    // `index`; without it, to the page of the slot of the connection.
     absl::optional<uint32_t> first_page;
     // The most connections that one worker is given.
     int most_connections = 1;
@@ -79,7 +81,8 @@ class WorkerSet : public proc::ParentOnly {
     WorkerReports::Received received;
   };
 
-  // `body` is copied to ordinary memory, for workers need it.
+  // Makes a set of at most `size` workers. `body` is copied to ordinary memory,
+  // because workers need it.
   WorkerSet(size_t size, const StrategyEnvironment& environment, Body body,
             const Settings& settings);
   // Does the same for workers that serve one connection each.
@@ -94,33 +97,35 @@ class WorkerSet : public proc::ParentOnly {
   // Gives `connection` to an idle worker. Returns false if none can take it.
   bool Assign(Slot slot, const net::Connection& connection, net::Instant now,
               Strategy::Events& events);
-  // Reads what worker `index` has sent. Returns the connection that it has
-  // finished, or nothing: if it has sent nothing, or anything else, which is
-  // the end of that worker.
+  // Reads the report of worker `index`. Returns the connection that it has
+  // finished; nothing if it has sent nothing. Kills the worker and returns
+  // nothing if it has sent anything else.
   absl::optional<Finished> TakeReport(Index index, net::Instant now);
-  // Bounds the life of worker `index`, which may still hold a connection that
-  // it has finished, by the deadline of that connection. One that serves
-  // another one at that time may finish it.
+  // Ends worker `index` at `deadline`, that of a connection which it has
+  // reported as finished, because it may still hold that connection. A worker
+  // that serves another connection at that time may finish that one first.
   void Bound(Index index, net::Instant deadline);
-  // Retags workers that took their connections over: their ends will be
-  // returned as those of connections, and their places are free.
+  // Changes the tags of workers that have taken over their connections: the
+  // reaper then returns their ends as those of connections, and their places
+  // are free.
   void ReleaseThoseServing();
-  // Accounts for the end of a worker.
+  // Records the end of a worker, and reports what it means for its connection.
   void Ended(Index index, const proc::Reaper::Ended& ended, net::Instant now,
              Strategy::Events& events);
 
-  // Kills workers whose time is over: those that were told to leave, or that
-  // broke a rule, and have not ended. Called in each turn.
+  // Kills the workers that were told to exit, or that broke a rule, and have
+  // not ended in time. Called in each turn.
   void EndOverdue(net::Instant now);
   // Returns when to call EndOverdue() even if nothing happens.
   net::Instant next_end() const { return next_end_; }
 
   // Tells idle workers to exit until at most `target` remain.
   void DismissIdle(size_t target);
-  // Gives no connection from now on to workers that exist now.
+  // Makes all further connections go to workers that are forked after this
+  // call.
   void BeginGeneration();
-  // Closes a queue, because no descriptor is free: one that no worker uses, or
-  // that of an idle worker, which is told to exit.
+  // Closes a queue, because no descriptor is free: a queue that no worker uses,
+  // or that of an idle worker, which is told to exit.
   void FreeDescriptors();
 
   // Returns the connection that this worker is to serve, which it must
@@ -137,20 +142,21 @@ class WorkerSet : public proc::ParentOnly {
     proc::Private<net::HandoffQueue> queue;
     State state = State::kAbsent;
     bool ready = false;
-    // It broke a rule and was sent SIGKILL: nothing that it sends is read.
+    // Whether it broke a rule and was sent SIGKILL: nothing that it sends is
+    // read any more.
     bool is_condemned = false;
     pid_t pid = 0;
     Slot slot = 0;
     uint32_t serial = 0;
     uint32_t generation = 0;
-    int connections = 0;  // that it was given
+    int connections = 0;  // given to it so far
     net::Instant forked_at;
     net::Instant assigned_at;
-    // When it must have ended; Never() if nothing bounds that yet.
+    // When it must have ended; Never() if it need not end yet.
     net::Instant end_at = net::Never();
   };
 
-  // What was left in the queue of a worker that ended.
+  // Leftovers is what was left in the queue of a worker that ended.
   struct Leftovers {
     bool was_ready = true;
     absl::optional<net::Connection> connection;
@@ -168,7 +174,7 @@ class WorkerSet : public proc::ParentOnly {
   void MarkReady(Worker& worker);
   bool DiedAtStart(const Worker& worker, bool was_ready,
                    net::Instant now) const;
-  // What is wrong with a report of `worker`; empty if nothing is.
+  // Returns the rule that a report of `worker` breaks; empty if it breaks none.
   static absl::string_view Complaint(const Worker& worker,
                                      const WorkerReports::Report& report);
   void Condemn(Index index, absl::string_view why, net::Instant now);
@@ -186,10 +192,10 @@ class WorkerSet : public proc::ParentOnly {
   // warm.
   proc::ParentOnlyVector<Index> idle_;
   proc::ParentOnlyVector<Index> absent_;
-  size_t unopened_;  // how many have no queue yet
+  size_t unopened_;  // the number of places that have no queue yet
   size_t starting_ = 0;
-  // Whether the log has said that a worker was not made for want of
-  // descriptors, and none was made since.
+  // Whether it was logged that there were too few descriptors for a worker, and
+  // no worker was created since.
   bool is_short_ = false;
   uint32_t last_serial_ = 0;
   uint32_t generation_ = 0;

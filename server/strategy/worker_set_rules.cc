@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The rules that a worker may break, since its client may have taken it over:
-// what it reports, and when it leaves. Whatever it does costs the parent one
-// SIGKILL, and no work after that.
+// The rules for workers: what a worker may report, and when it must exit. A
+// worker may break them, because its client may have compromised it. Whatever a
+// worker does costs the parent one SIGKILL, and no work after that.
 
 #include <algorithm>
 #include <csignal>
@@ -55,15 +55,15 @@ absl::string_view WorkerSet::Complaint(const Worker& worker,
   return "";
 }
 
-// By the first deadline of all its connections.
+// Keeps the earliest deadline of all connections of the worker.
 void WorkerSet::Bound(Index index, net::Instant deadline) {
   Worker& worker = workers_[index];
   worker.end_at = std::min(worker.end_at, deadline);
   next_end_ = std::min(next_end_, worker.end_at);
 }
 
-// What breaks a rule once may break it for good: its channel is not looked at
-// again, so the parent has no work by it.
+// Kills a worker that broke a rule, and stops watching its channel: if it
+// breaks the rule permanently, the parent has no more work with it.
 void WorkerSet::Condemn(Index index, absl::string_view why, net::Instant now) {
   Worker& worker = workers_[index];
   worker.is_condemned = true;
@@ -78,7 +78,7 @@ void WorkerSet::Condemn(Index index, absl::string_view why, net::Instant now) {
   Kill(worker, now);
 }
 
-// Again after kLeaveTime, if that was not its end.
+// Sends SIGKILL to a worker, and again after kLeaveTime if it has not ended.
 void WorkerSet::Kill(Worker& worker, net::Instant now) {
   environment_.reaper->Signal(worker.pid, SIGKILL).IgnoreError();
   worker.end_at = net::After(now, kLeaveTime);
@@ -90,7 +90,7 @@ void WorkerSet::EndOverdue(net::Instant now) {
   next_end_ = net::Never();
   for (Index index = 0; index < workers_.size(); ++index) {
     Worker& worker = workers_[index];
-    // One that serves is given no other connection; see TakeReport().
+    // A worker that serves gets no other connection; see TakeReport().
     if (worker.state == State::kAbsent ||
         (worker.state == State::kServing && !worker.is_condemned)) {
       continue;

@@ -251,8 +251,8 @@ TEST_F(WorkerSetRulesTest, TakesAConnectionBackThoughTheWorkerLooksBeyondIt) {
               ElementsAre("returned 7 by 102: exited with code 0"));
 }
 
-// A2, A3: whatever was done to it.
-TEST_F(WorkerSetRulesTest, HasANewQueueForEachLife) {
+// A2, A3: whatever the last worker has done to its queue.
+TEST_F(WorkerSetRulesTest, HasAFreshQueueForEachWorker) {
   const int beyond = 1 << 20;
   setsockopt(end_of(1), SOL_SOCKET, SO_PEEK_OFF, &beyond, sizeof(beyond));
   fcntl(end_of(1), F_SETFL, O_NONBLOCK);

@@ -32,7 +32,8 @@ Connections::Connections(const Options& options,
       scoreboard_(options.Capacity()),
       deadlines_(std::move(deadlines)) {
   if (on_connection_end_) reports_.reserve(2 * proc::Reaper::kBatch);
-  // No more can come back in one turn, and each has a slot.
+  // At most this many connections can come back in one turn, because each has a
+  // slot.
   const size_t most_waiting =
       std::min(options.Capacity(), 2 * proc::Reaper::kBatch + kMostWaiting);
   waiting_.reserve(most_waiting);
@@ -40,8 +41,8 @@ Connections::Connections(const Options& options,
   proc::ReservePrivateFds(most_waiting);
 }
 
-// From here on the connection has an outcome: how its process ended, or that
-// none could be created.
+// From here on the connection is counted, and will have an outcome: how its
+// process ended, or that none could be created.
 void Connections::Dispatch(net::Connection connection, Strategy& strategy) {
   SyncPoint("supervisor: accepted");
   const Slot slot = scoreboard_.Claim(
@@ -58,7 +59,8 @@ void Connections::Dispatch(net::Connection connection, Strategy& strategy) {
 void Connections::DispatchWaiting(Instant now, Strategy& strategy) {
   if (waiting_.empty()) return;
   const bool paused = gate_.resume_at(now) != net::Never();
-  // What is dispatched again may come back in a later turn only.
+  // A connection that is dispatched again and comes back is dispatched in a
+  // later turn.
   dispatched_again_.swap(waiting_);
   for (Waiting& waiting : dispatched_again_) {
     const bool is_refused = waiting.give_up_at != net::Never();
@@ -101,10 +103,11 @@ bool Connections::Expired(Slot slot) const {
   return entry.signalled_by_us && entry.kill_reason != KillReason::kStop;
 }
 
-// By SIGKILL, which a child cannot block, and which ends one that is stopped.
+// Sends SIGKILL, which a child cannot block, and which also ends a stopped
+// process.
 void Connections::KillExpired(Instant now) {
-  // Where the kernel does not report it, bytes alone decide: what is always the
-  // same is no use of a processor.
+  // If the kernel does not report the processor time, only bytes decide: a
+  // number that never changes counts as no use of a processor.
   const auto processor_time_of = [&](Slot slot) {
     return reaper_->ProcessorTime(scoreboard_.entry(slot).pid)
         .value_or(absl::ZeroDuration());
@@ -112,7 +115,8 @@ void Connections::KillExpired(Instant now) {
   deadlines_->Check(now, processor_time_of, [&](Slot slot, KillReason reason) {
     const Scoreboard::Entry& entry = scoreboard_.entry(slot);
     if (entry.pid == 0) {
-      // There is no process yet. One that waits is not dispatched again.
+      // There is no process yet. A connection that waits is not dispatched
+      // again.
       for (const Waiting& waiting : waiting_) {
         if (waiting.slot == slot) scoreboard_.Signalled(slot, reason);
       }
@@ -126,8 +130,9 @@ void Connections::KillExpired(Instant now) {
   });
 }
 
-// Once for each cause: what is refused now will be refused again. A child that
-// is not there any more was reaped elsewhere, which the next sweep finds out.
+// Logs once for each cause, because a signal that is refused now will be
+// refused again. A child that does not exist any more is no error: other code
+// has reaped it, and the next sweep finds that out.
 void Connections::LogRefusal(pid_t pid, size_t count, const absl::Status& why) {
   if (absl::IsNotFound(why)) return;
   const uint32_t bit = uint32_t{1} << (why.raw_code() & 31);
@@ -140,7 +145,7 @@ void Connections::SignalChildren(int signal) {
   scoreboard_.ForEachLive([&](Slot slot, const Scoreboard::Entry& /*entry*/) {
     scoreboard_.Signalled(slot, KillReason::kStop);
   });
-  // Programs that replace this one are not its children in that sense.
+  // Programs that replace this one are not signalled as children.
   const proc::Reaper::Refused refused =
       reaper_->SignalAll(signal, ChildTag::Program().Pack());
   if (refused.count > 0) {
@@ -201,14 +206,16 @@ void Connections::Returned(Slot slot, net::Connection connection, pid_t pid,
       {slot, std::move(connection), std::move(registration), pid, status});
 }
 
-// The client waits a little longer instead of losing its connection. Nothing is
-// accepted meanwhile, and the descriptor is the only thing that it holds.
+// Keeps the connection, so that the client waits a little longer instead of
+// losing it. Nothing is accepted meanwhile, and the connection holds nothing
+// but its descriptor.
 void Connections::Refused(Slot slot, net::Connection connection,
                           const absl::Status& why, Instant now) {
   ++strategy_reports_;
   const Instant give_up_at =
       give_up_at_ == net::Never() ? net::After(now, kLongestWait) : give_up_at_;
-  const bool is_shortage = !absl::IsFailedPrecondition(why);  // no threads
+  // FailedPrecondition means that the process has threads.
+  const bool is_shortage = !absl::IsFailedPrecondition(why);
   if (!is_shortage || now >= give_up_at || waiting_.size() >= kMostWaiting ||
       terminating_) {
     connection.Close();
@@ -222,7 +229,8 @@ void Connections::Refused(Slot slot, net::Connection connection,
   waiting_.push_back(std::move(waiting));
 }
 
-// For as long as its deadlines allow: the strategy makes room, or fails.
+// Keeps the connection for as long as its deadlines allow: the strategy makes
+// room, or fails the connection.
 void Connections::Deferred(Slot slot, net::Connection connection,
                            const absl::Status& why, Instant now) {
   if (waiting_.size() >= kMostWaiting || terminating_) {
@@ -239,14 +247,14 @@ void Connections::Deferred(Slot slot, net::Connection connection,
 void Connections::Failed(Slot slot, const absl::Status& why, Instant now) {
   ++strategy_reports_;
   const net::PeerAddress peer = scoreboard_.entry(slot).peer;
-  scoreboard_.RetireUnforked(slot);
+  scoreboard_.RetireForkFailed(slot);
   deadlines_->Forget(slot);
   log_->ForkFailed(peer, why, gate_.Pause(now), now);
 }
 
 void Connections::LogAndReport(const Scoreboard::Entry& entry, pid_t pid,
                                const proc::ExitStatus& status, Instant at) {
-  // `at` may be what a child claims.
+  // A child may have claimed `at`, so it is limited.
   const Instant ended_at = std::max(at, entry.started_at);
   ConnectionReport report;
   report.peer = entry.peer;
@@ -280,7 +288,8 @@ void Connections::AddTexts(const Scoreboard::Entry& entry, Instant ended_at,
   if (!has_texts) report->annotation.clear();
 }
 
-// Taken out first: the embedder's function may run another turn of this server.
+// Takes the reports out first: the function of the embedder may run another
+// turn of this server.
 void Connections::SendReports() {
   if (reports_.empty()) return;
   proc::ParentOnlyVector<ConnectionReport> reports;

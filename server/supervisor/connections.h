@@ -33,29 +33,30 @@ namespace brood::server {
 
 // Connections keeps the record of each connection from accept to its end.
 //
-// A connection for which no process can be created is kept for a second, and
-// tried again. It owns the scoreboard, the deadlines and the gate of admission,
-// writes the log line and the report of each connection, and implements what a
-// strategy reports to. It never calls a strategy or the embedder from within a
-// report: a connection that came back, and a report for the embedder, are
-// collected, and acted on when the supervisor says so, at one place of its
-// turn.
+// It owns the scoreboard, the deadlines and the gate of admission, writes the
+// log line and the report of each connection, and implements the events of a
+// strategy. It never calls a strategy or the embedder from within an event:
+// connections that the strategy returns, and reports for the embedder, are
+// collected, and handled at one place of the turn. A connection for which no
+// process can be created is kept for a second, and tried again.
 //
 // Process: supervisor, in parent-only memory. Allocates nothing for a
-// connection, unless more end in one turn than ever before, or handlers report
-// a text. If there is no memory for that, the text is left out, and after it
-// the report, which is logged.
-// Errors: none; what fails is counted, logged and reported.
+// connection, unless more connections end in one turn than ever before, or
+// handlers report a text. If there is no memory for that, the text is left out,
+// and then the report, which is logged. Errors: none; failures are counted,
+// logged and reported.
 //
 // Example: see supervisor.cc.
 class Connections final : public proc::ParentOnly, public Strategy::Events {
  public:
-  // How long a connection waits for a process, and how many may.
+  // How long a connection waits for a process, and how many connections may
+  // wait.
   static constexpr absl::Duration kLongestWait = absl::Seconds(1);
   static constexpr size_t kMostWaiting = 8;
 
-  // `reaper`, `log` and `reports` outlive this object; `deadlines` becomes its
-  // own. Without `reports`, handlers report nothing.
+  // Makes the connections of a server. `reaper`, `log` and `reports` outlive
+  // this object, which takes ownership of `deadlines`. Without `reports`,
+  // handlers report nothing.
   Connections(const Options& options, std::unique_ptr<Deadlines> deadlines,
               proc::Reaper* reaper, EventLog* log,
               const HandlerReports* reports = nullptr);
@@ -64,30 +65,29 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
   bool MayAccept(net::Instant now) const {
     return waiting_.empty() && gate_.Open(scoreboard_.running(), now);
   }
-  // Reports whether a connection waits to be given to a strategy again.
+  // Returns whether a connection waits to be given to a strategy again.
   bool has_waiting() const { return !waiting_.empty(); }
   // Returns when MayAccept() changes by itself; Never() if it does not.
   net::Instant resume_at(net::Instant now) const {
     return gate_.resume_at(now);
   }
-  // Stops accepting for a while because something ran out. Returns for how
-  // long.
+  // Begins a pause of accepting because something ran out. Returns its length.
   absl::Duration Pause(net::Instant now) { return gate_.Pause(now); }
 
   // Records `connection` and gives it to `strategy`.
   void Dispatch(net::Connection connection, Strategy& strategy);
-  // Gives connections that have no process to `strategy` again: those whose
-  // process died before it took them over, and, when a pause is over, those for
-  // which none could be created. One of the latter is closed kLongestWait after
-  // the first attempt. Those for which the strategy had no room wait until it
-  // has.
+  // Gives connections that have no process to `strategy` again: connections
+  // whose process died before it took them over; when a pause is over,
+  // connections for which no process could be created, which are closed
+  // kLongestWait after the first attempt; and, when the strategy has room,
+  // connections for which it had no room.
   void DispatchWaiting(net::Instant now, Strategy& strategy);
 
   // Kills the processes of connections whose deadline has passed.
   void KillExpired(net::Instant now);
   // Returns when KillExpired() must be called next.
   net::Instant next_deadline() const { return deadlines_->next(); }
-  // Sends `signal` to every child because the server stops. From now on, a
+  // Sends `signal` to every child because the server stops. From then on, a
   // process that becomes known later is sent SIGTERM, and no connection is
   // dispatched again.
   void SignalChildren(int signal);
@@ -99,7 +99,7 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
   // Calls Options::on_connection_end for each connection that has ended.
   void SendReports();
 
-  // Returns whether as many connections are running as may.
+  // Returns whether as many connections are running as are allowed.
   bool is_full() const { return running() >= gate_.max_connections(); }
   // Returns the number of connections that were accepted and have not ended.
   size_t running() const { return scoreboard_.running(); }
@@ -125,17 +125,18 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
   }
 
  private:
-  // A connection that has no process. Children that are forked meanwhile do not
-  // get its descriptor: the client would wait for them to end.
+  // Waiting is a connection that has no process. Children that are forked
+  // meanwhile do not get its descriptor: otherwise the client would see the end
+  // of the connection only when they end.
   struct Waiting {
     Slot slot;
     net::Connection connection;
     proc::PrivateFdRegistration registration;
-    // Of the process that ended before it took the connection over; 0 if there
-    // was none.
+    // The process that ended before it took the connection over, 0 if there was
+    // none; and its status.
     pid_t pid = 0;
     proc::ExitStatus status = proc::ExitStatus::Unknown();
-    // When to give up; Never() if a process has not been refused.
+    // When to give up; Never() if no creation of a process has failed.
     net::Instant give_up_at = net::Never();
     // Whether it waits until the strategy has room.
     bool awaits_room = false;
@@ -159,15 +160,15 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
   const std::unique_ptr<Deadlines> deadlines_;
   bool terminating_ = false;
   uint64_t strategy_reports_ = 0;
-  // Whether the log has said that other code waits for children.
+  // Whether it was logged that other code waits for children.
   bool status_was_taken_ = false;
   // The codes of the errors with which a signal was refused so far, a bit for
   // each.
   uint32_t refusals_ = 0;
   proc::ParentOnlyVector<Waiting> waiting_;
-  // Those that waited when DispatchWaiting() began.
+  // The connections that waited when DispatchWaiting() began.
   proc::ParentOnlyVector<Waiting> dispatched_again_;
-  // Of the connection that is being dispatched again.
+  // Waiting::give_up_at of the connection that is being dispatched again.
   net::Instant give_up_at_ = net::Never();
   // Filled while the strategy reports, and emptied by SendReports().
   proc::ParentOnlyVector<ConnectionReport> reports_;

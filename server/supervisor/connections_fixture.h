@@ -32,7 +32,7 @@
 
 namespace brood::server {
 
-// ConnectionsFixture is the connections of a server with two slots, a strategy
+// ConnectionsFixture has the connections of a server with two slots, a strategy
 // that gives each connection to process kPid + slot, and the reports that the
 // embedder got.
 //
@@ -81,7 +81,7 @@ class ConnectionsFixture : public ::brood::testing::LeakCheck {
     events.Serving(slot, pid, now);
   }
 
-  // Accepts a connection. Returns when.
+  // Accepts a connection. Returns the time of accept.
   net::Instant Accept() {
     absl::StatusOr<::brood::testing::ConnectionPair> pair =
         ::brood::testing::ConnectionPair::Create();
@@ -99,8 +99,8 @@ class ConnectionsFixture : public ::brood::testing::LeakCheck {
     }
   }
 
-  // Makes the strategy return connections: its processes end before they take
-  // them over.
+  // Makes the strategy return each connection whose process ends, as if the
+  // process had not taken it over.
   void ReturnWhatEnds() {
     strategy_.on_child_ended =
         [](ChildTag tag, const proc::Reaper::Ended& ended, net::Instant /*now*/,
@@ -119,9 +119,9 @@ class ConnectionsFixture : public ::brood::testing::LeakCheck {
   ::brood::testing::FakeStrategy strategy_;
   std::unique_ptr<Connections> connections_;
   std::vector<ConnectionReport> reports_;
-  // How many there may be, in what is created next.
+  // The cap of connections, for the next Create().
   int max_connections_ = 2;
-  // What else happens at each report.
+  // Is called at each report, if set.
   std::function<void()> on_report_;
 };
 

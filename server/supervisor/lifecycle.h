@@ -11,35 +11,36 @@
 
 namespace brood::server {
 
-// Lifecycle is where a server is between its start and its end.
+// Lifecycle is the state of a server between its start and its end.
 //
-// A pure state machine: it is told what happened and what time it is, and
+// A pure state machine: it is notified of what happened and of the time, and
 // returns what to do. It signals no process and closes nothing.
 //
 //   kStarting     bound, not accepting yet
 //   kServing      the normal state
-//   kDraining     told to stop, or another program has taken over. Clients in
-//                 the kernel's queue are still accepted; when it is empty the
-//                 listeners close, because closing them earlier would reset
-//                 those clients. Children finish in peace: until the grace is
-//                 over if the server was told to stop, and without a limit if
-//                 another program has taken over
-//   kTerminating  the grace is over, or the second request to stop came: no
-//                 more accepting; children are sent SIGTERM, and those alive
-//                 kKillDelay later are killed
+//   kDraining     a stop was requested, or another program has taken over;
+//                 children finish their connections
+//   kTerminating  the grace is over, or the second request to stop came; no
+//                 more accepting, and children are sent SIGTERM, then SIGKILL
 //   kStopped      no child is left, or those that are cannot be killed
 //
 // Process: the parent. Grace and times are on the monotonic clock.
 //
 // Example:
 //   Lifecycle lifecycle(absl::Seconds(8));
-//   lifecycle.Started();
 //   lifecycle.RequestStop(now);
 //   switch (lifecycle.Step(now, live_children)) {
-//     case Lifecycle::Action::kTerminate: ...SIGTERM to all...
 class Lifecycle {
  public:
+  // State is a phase, as the comment of the class describes it.
+  //
+  // In kDraining, clients in the kernel's queue are still accepted. When the
+  // queue is empty the listeners close; closing them earlier would reset those
+  // clients. Children have until the grace is over if a stop was requested, and
+  // no limit if another program has taken over. In kTerminating, children that
+  // are alive kKillDelay after SIGTERM are killed.
   enum class State { kStarting, kServing, kDraining, kTerminating, kStopped };
+  // Action is what the caller of Step() must do.
   enum class Action {
     kNone,
     kReport,     // log how many children are waited for
@@ -48,28 +49,31 @@ class Lifecycle {
     kGiveUp,     // leave the children that are left
   };
 
-  // How long a terminated child may take to die before it is killed.
+  // How long a child may take to end after SIGTERM before it is killed.
   static constexpr absl::Duration kKillDelay = absl::Milliseconds(100);
-  // How soon after a look at killed children another one follows, and after how
-  // many looks those are given up that cannot be killed: such a stop ends
+  // The time between two looks at killed children, and the number of looks
+  // after which children that cannot be killed are given up. Such a stop ends
   // within 200 ms after the grace.
   static constexpr absl::Duration kLookPeriod = absl::Milliseconds(40);
   static constexpr int kLooks = 3;
-  // How long after the first SIGKILL any child is given up.
+  // How long after the first SIGKILL every child that is left is given up.
   static constexpr absl::Duration kLongestDeath = absl::Seconds(10);
   // How often a server that another program has replaced reports that it still
   // waits for children.
   static constexpr absl::Duration kReportPeriod = absl::Minutes(1);
 
+  // Makes the lifecycle of a server that starts. `drain_grace` may be infinite.
   explicit Lifecycle(absl::Duration drain_grace) : drain_grace_(drain_grace) {}
 
+  // Records that the server accepts connections.
   void Started() { state_ = State::kServing; }
-  // Drains on the first request, terminates on the second, kills on the third.
+  // Begins to drain on the first request, to terminate on the second, and to
+  // kill on the third.
   void RequestStop(net::Instant now);
-  // Drains, without a limit, because another program serves from now on. The
-  // grace begins with the first request to stop after that.
+  // Begins to drain without a limit, because another program serves from now
+  // on. The grace begins with the first request to stop after that.
   void DrainForUpgrade(net::Instant now);
-  // Terminates and kills at once, whatever the state is.
+  // Begins to terminate and to kill at once, whatever the state is.
   void Abort(net::Instant now);
   // Records that the listeners are closed and no connection will come.
   void QueueIsEmpty() { accepting_ = false; }
@@ -79,14 +83,17 @@ class Lifecycle {
   // left or kLongestDeath is over.
   Action Step(net::Instant now, size_t live_children);
 
+  // Returns the state.
   State state() const { return state_; }
+  // Returns whether the server has stopped.
   bool stopped() const { return state_ == State::kStopped; }
+  // Returns whether the server drains.
   bool draining() const { return state_ == State::kDraining; }
-  // Whether connections may be accepted.
+  // Returns whether connections may be accepted.
   bool accepting() const { return accepting_; }
-  // When Step() has something to do, if nothing happens before.
+  // Returns when Step() has something to do, if nothing happens before.
   net::Instant next_step() const { return std::min(deadline_, report_at_); }
-  // Returns when the grace is over, the end of time if none has begun.
+  // Returns when the grace is over; Never() if none has begun.
   net::Instant deadline() const { return deadline_; }
 
  private:
@@ -96,7 +103,8 @@ class Lifecycle {
   bool for_upgrade_ = false;
   bool aborted_ = false;
   net::Instant deadline_ = net::Never();
-  // When children are given up that live; Never() before they are killed.
+  // When children that are still alive are given up; Never() before they are
+  // killed.
   net::Instant give_up_at_ = net::Never();
   net::Instant report_at_ = net::Never();
 };

@@ -24,14 +24,15 @@ Lifecycle Serving(absl::Duration grace = kGrace) {
   return lifecycle;
 }
 
-// Told to stop at kStart.
+// Returns a lifecycle of which a stop was requested at kStart.
 Lifecycle Draining(absl::Duration grace = kGrace) {
   Lifecycle lifecycle = Serving(grace);
   lifecycle.RequestStop(kStart);
   return lifecycle;
 }
 
-// Its grace was over at kStart, and its three children have been told.
+// Returns a lifecycle whose grace was over at kStart, and whose three children
+// have been sent SIGTERM.
 Lifecycle Terminating() {
   Lifecycle lifecycle = Draining(absl::ZeroDuration());
   EXPECT_EQ(lifecycle.Step(kStart, 3), Action::kTerminate);
@@ -47,7 +48,7 @@ TEST(LifecycleTest, StartsBeforeItServes) {
   EXPECT_FALSE(lifecycle.stopped());
 }
 
-TEST(LifecycleTest, ServesForEverIfNobodyStopsIt) {
+TEST(LifecycleTest, ServesUntilAStopIsRequested) {
   Lifecycle lifecycle = Serving();
   EXPECT_EQ(lifecycle.deadline(), net::Never());
   for (size_t live_children : {0, 1, 1000}) {
@@ -83,7 +84,7 @@ TEST(LifecycleTest, AcceptsWhileItDrainsUntilTheQueueIsEmpty) {
   EXPECT_TRUE(lifecycle.draining());
 }
 
-// Somebody may still wait in the kernel's queue.
+// A client may still wait in the kernel's queue.
 TEST(LifecycleTest, DoesNotStopBeforeTheQueueIsEmpty) {
   Lifecycle lifecycle = Draining();
   EXPECT_EQ(lifecycle.Step(kStart, 0), Action::kNone);
@@ -93,7 +94,7 @@ TEST(LifecycleTest, DoesNotStopBeforeTheQueueIsEmpty) {
   EXPECT_TRUE(lifecycle.stopped());
 }
 
-TEST(LifecycleTest, StopsAtOnceIfNoChildLives) {
+TEST(LifecycleTest, StopsAtOnceIfNoChildIsLeft) {
   Lifecycle lifecycle = Draining();
   lifecycle.QueueIsEmpty();
   EXPECT_EQ(lifecycle.Step(kStart, 0), Action::kNone);
@@ -119,7 +120,7 @@ TEST(LifecycleTest, TerminatesOnceWhenTheGraceIsOver) {
   EXPECT_EQ(lifecycle.Step(At(kGrace), 3), Action::kNone);
 }
 
-TEST(LifecycleTest, AcceptsNobodyOnceItTerminates) {
+TEST(LifecycleTest, AcceptsNoConnectionOnceItTerminates) {
   Lifecycle lifecycle = Draining();
   EXPECT_TRUE(lifecycle.accepting());
   EXPECT_EQ(lifecycle.Step(At(kGrace), 0), Action::kTerminate);
@@ -133,7 +134,7 @@ TEST(LifecycleTest, TerminatesAtOnceWithoutAGrace) {
   EXPECT_EQ(lifecycle.Step(kStart, 1), Action::kTerminate);
 }
 
-TEST(LifecycleTest, ASecondRequestToStopTerminatesAtOnce) {
+TEST(LifecycleTest, TerminatesAtOnceAtTheSecondRequestToStop) {
   Lifecycle lifecycle = Draining();
   EXPECT_EQ(lifecycle.Step(At(absl::Seconds(1)), 1), Action::kNone);
   lifecycle.RequestStop(At(absl::Seconds(2)));
@@ -141,19 +142,19 @@ TEST(LifecycleTest, ASecondRequestToStopTerminatesAtOnce) {
   EXPECT_EQ(lifecycle.Step(At(absl::Seconds(2)), 1), Action::kTerminate);
 }
 
-TEST(LifecycleTest, TwoRequestsInOneTurnTerminateAtOnce) {
+TEST(LifecycleTest, TerminatesAtOnceAtTwoRequestsInOneTurn) {
   Lifecycle lifecycle = Draining();
   lifecycle.RequestStop(kStart);
   EXPECT_EQ(lifecycle.Step(kStart, 1), Action::kTerminate);
 }
 
-TEST(LifecycleTest, AThirdRequestKillsAtOnce) {
+TEST(LifecycleTest, KillsAtOnceAtTheThirdRequest) {
   Lifecycle lifecycle = Terminating();
   lifecycle.RequestStop(kStart);
   EXPECT_EQ(lifecycle.Step(kStart, 3), Action::kKill);
 }
 
-TEST(LifecycleTest, WaitsForEverIfTheGraceIsInfinite) {
+TEST(LifecycleTest, WaitsWithoutALimitIfTheGraceIsInfinite) {
   Lifecycle lifecycle = Draining(absl::InfiniteDuration());
   EXPECT_EQ(lifecycle.deadline(), net::Never());
   EXPECT_EQ(lifecycle.Step(At(absl::Hours(24 * 365 * 100)), 1), Action::kNone);
@@ -161,7 +162,7 @@ TEST(LifecycleTest, WaitsForEverIfTheGraceIsInfinite) {
   EXPECT_EQ(lifecycle.Step(At(absl::Seconds(1)), 1), Action::kTerminate);
 }
 
-// Replaced by another program at kStart.
+// Returns a lifecycle of a server that another program has replaced at kStart.
 Lifecycle Replaced() {
   Lifecycle lifecycle = Serving();
   lifecycle.DrainForUpgrade(kStart);
@@ -220,7 +221,8 @@ TEST(LifecycleTest, GivesTerminatedChildrenTheKillDelay) {
   EXPECT_EQ(lifecycle.Step(At(Lifecycle::kKillDelay), 1), Action::kKill);
 }
 
-// A busy parent may be late; its children are not to pay for that.
+// A busy parent may be late; its children must have the whole delay all the
+// same.
 TEST(LifecycleTest, CountsTheKillDelayFromTheTermination) {
   Lifecycle lifecycle = Draining();
   const net::Instant late = At(kGrace + absl::Seconds(5));
@@ -228,7 +230,7 @@ TEST(LifecycleTest, CountsTheKillDelayFromTheTermination) {
   EXPECT_EQ(lifecycle.deadline(), net::After(late, Lifecycle::kKillDelay));
 }
 
-TEST(LifecycleTest, KillsAgainAndAgainUntilNobodyLives) {
+TEST(LifecycleTest, KillsRepeatedlyUntilNoChildIsLeft) {
   Lifecycle lifecycle = Terminating();
   net::Instant now = At(Lifecycle::kKillDelay);
   for (int i = 1; i <= 10; ++i) {
@@ -247,7 +249,7 @@ TEST(LifecycleTest, KillsLooksAndGivesUpWithin200MsAfterTheGrace) {
       absl::Milliseconds(200));
 }
 
-TEST(LifecycleTest, GivesUpWhatNeverDies) {
+TEST(LifecycleTest, GivesUpAChildThatNeverEnds) {
   Lifecycle lifecycle = Terminating();
   const net::Instant killed = At(Lifecycle::kKillDelay);
   EXPECT_EQ(lifecycle.Step(killed, 1), Action::kKill);

@@ -7,8 +7,8 @@
 
 namespace brood::server {
 
-// Calls `step`. Returns false if memory ran out in it: what is left of the step
-// was not done. Every other exception passes through.
+// Calls `step`. Returns false if memory ran out in it, so that the rest of the
+// step was not done. Every other exception passes through.
 //
 // Example:
 //   if (!MemoryAllows([&] { report.text = text; })) report.text.clear();

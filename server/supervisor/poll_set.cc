@@ -51,7 +51,7 @@ int PollSet::Wait(net::Instant now, net::Instant until) {
   return error;
 }
 
-// Until it is said to have been of use.
+// Counts a wake of a source, until Used() is called for the source.
 void PollSet::CountWake(size_t index, net::Instant now) {
   IdleWakes& wakes = idle_wakes_[index];
   if (wakes.count == 0 || now >= net::After(wakes.since, kPeriod)) {
@@ -64,7 +64,7 @@ void PollSet::CountWake(size_t index, net::Instant now) {
   paused_ = index;
 }
 
-// Fills in the results of unmasked_.
+// Polls unmasked_, and fills in its results.
 int PollSet::Poll(net::Instant now, net::Instant alarm) {
   unmasked_.clear();
   for (size_t i = 0; i < polled_.size(); ++i) {
@@ -75,9 +75,9 @@ int PollSet::Poll(net::Instant now, net::Instant alarm) {
                           alarm == net::Never() ? nullptr : &timeout, nullptr);
   if (ready >= 0) return 0;
   // A signal handler of the embedder may interrupt the wait: then nothing is
-  // ready. If the kernel cannot look (for want of memory, or because the
-  // process may have fewer descriptors by now than are polled), any source may
-  // be: trying each blocks nowhere.
+  // ready. If the kernel cannot look (there is no memory, or the limit of
+  // descriptors is by now below the number that is polled), any source may be
+  // ready: to try each of them never blocks.
   const int error = errno;
   const bool may_be_ready = error != EINTR;
   for (pollfd& each : unmasked_) {

@@ -18,30 +18,29 @@ namespace brood::server {
 
 // PollSet is what the supervisor waits for, and which of it is due.
 //
-// The one place where the parent sleeps. Each source of events has an index, in
-// the order of Add(), a descriptor or none, and an alarm or none. A program
-// with an event loop of its own waits for all of them by one descriptor
-// (ready_fd.h).
-//
-// No descriptor can keep the parent busy: one that was readable more than
-// kMostUnused times in kPeriod, and each time there was nothing to be done, is
-// not polled for kPeriod.
+// It is the one place where the parent sleeps. Each source of events has an
+// index, in the order of Add(), a descriptor or none, and an alarm or none. A
+// descriptor cannot keep the parent busy: if it was readable more than
+// kMostUnused times in kPeriod, and each time there was nothing to be done, it
+// is not polled for kPeriod.
 //
 // Process: parent, in parent-only memory. Ownership: descriptors stay the
 // caller's. Errors: Wait() returns the errno of ppoll, Fd() the status of
 // ReadyFd::Create().
 //
 // Example:
-//   PollSet poll;
-//   const size_t deaths = poll.Add();
-//   poll.Set(deaths, reaper.fd(), reaper.next_check());
+//   const size_t exits = poll.Add();
+//   poll.Set(exits, reaper.fd(), reaper.next_check());
 //   const int error = poll.Wait(now, net::Never());
-//   if (poll.Due(deaths, now) && !reaper.CleanupChildren(now).empty()) {
-//     poll.Used(deaths);
+//   if (poll.Due(exits, now) && !reaper.CleanupChildren(now).empty()) {
+//     poll.Used(exits);
 //   }
 class PollSet {
  public:
+  // How often in kPeriod a source may be readable without anything to be done.
   static constexpr int kMostUnused = 64;
+  // The time in which such wakes are counted, and for which a source is then
+  // not polled.
   static constexpr absl::Duration kPeriod = absl::Milliseconds(50);
 
   // Adds a source that has neither a descriptor nor an alarm yet. Returns its
@@ -77,8 +76,9 @@ class PollSet {
   // Returns whether the last wait found no descriptor readable.
   bool timed_out() const { return timed_out_; }
 
-  // Returns a descriptor that is readable when Wait() would return, as of now
-  // and of each Publish().
+  // Returns a descriptor that is readable when Wait() would return, for a
+  // program with an event loop of its own (ready_fd.h). It reflects the sources
+  // as of now and of each Publish().
   absl::StatusOr<int> Fd();
   // Updates the descriptor of Fd(), if that was called.
   void Publish();
@@ -86,7 +86,8 @@ class PollSet {
   bool has_fd() const { return ready_fd_.has_value(); }
 
  private:
-  // IdleWakes are those for which there was nothing to be done.
+  // IdleWakes counts the wakes of a source for which there was nothing to be
+  // done.
   struct IdleWakes {
     int count = 0;
     net::Instant since = net::Instant::min();
@@ -102,7 +103,7 @@ class PollSet {
 
   proc::ParentOnlyVector<pollfd> polled_;
   proc::ParentOnlyVector<net::Instant> alarms_;
-  // Those of polled_ that have a descriptor: the kernel counts the others
+  // The entries of polled_ that have a descriptor: the kernel counts the others
   // against RLIMIT_NOFILE.
   proc::ParentOnlyVector<pollfd> unmasked_;
   proc::ParentOnlyVector<IdleWakes> idle_wakes_;

@@ -16,7 +16,8 @@
 namespace brood::server {
 namespace {
 
-// How soon to look at what can't be watched.
+// How soon the embedder is woken to look at a descriptor that cannot be
+// watched.
 constexpr absl::Duration kUnwatchedPeriod = absl::Milliseconds(10);
 
 }  // namespace
@@ -48,8 +49,8 @@ void ReadyFd::Watch(absl::Span<const pollfd> polled, net::Instant alarm) {
     readable.events = EPOLLIN;
     if (epoll_ctl(epoll_.fd(), EPOLL_CTL_ADD, polled[place].fd, &readable) <
         0) {
-      // For want of memory, or of watches that a user may have: whoever polls
-      // us is woken to look for himself, until it can be added.
+      // There is no memory, or the user has too many watches. Until the
+      // descriptor can be added, the embedder is woken to look itself.
       alarm = std::min(alarm, net::After(net::Now(), kUnwatchedPeriod));
       continue;
     }
@@ -73,7 +74,7 @@ void ReadyFd::Forget(int fd) {
   }
 }
 
-// False if the kernel does not let go of it just now.
+// Returns false if the kernel cannot stop watching the descriptor now.
 bool ReadyFd::Unwatch(size_t place) {
   if (watched_[place] < 0) return true;
   if (epoll_ctl(epoll_.fd(), EPOLL_CTL_DEL, watched_[place], nullptr) < 0) {

@@ -1,20 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// ReadyFd: one descriptor that is readable when a server has something to do.
-//
-// For a program with an event loop of its own, which polls this and calls
-// Step(). Lives in the parent. It stands for the descriptors that the
-// supervisor would itself poll, and for its next alarm; Watch() tells it when
-// these have changed. Poll it, epoll it; do not read it.
-//
-// Errors: Create() names the call. Watch() can't fail for descriptors that are
-// open.
-//
-// Example:
-//   absl::StatusOr<ReadyFd> ready = ReadyFd::Create();
-//   ready->Watch(polled, alarm);
-//   ... poll ready->fd(), then Step(), then Watch() again ...
-
 #ifndef BROOD_SERVER_SUPERVISOR_READY_FD_H_
 #define BROOD_SERVER_SUPERVISOR_READY_FD_H_
 
@@ -30,17 +15,34 @@
 
 namespace brood::server {
 
+// ReadyFd is one descriptor that is readable when a server has something to do.
+//
+// It is for a program with an event loop of its own, which polls the descriptor
+// and calls Step(). It stands for the descriptors that the supervisor itself
+// would poll, and for its next alarm; the supervisor calls Watch() when these
+// have changed. Poll it or add it to an epoll set; do not read it.
+//
+// Lives in the parent. Errors: Create() names the call. Watch() cannot fail for
+// descriptors that are open.
+//
+// Example:
+//   absl::StatusOr<ReadyFd> ready = ReadyFd::Create();
+//   ready->Watch(polled, alarm);
+//   ... poll ready->fd(), then Step(), then Watch() again ...
 class ReadyFd {
  public:
+  // Returns a descriptor that is not readable until Watch() is called.
   static absl::StatusOr<ReadyFd> Create();
 
+  // Lends the descriptor.
   int fd() const { return epoll_.fd(); }
 
-  // From now on: readable when one of `polled` is (those that are not negative)
-  // or when the `alarm` has come.
+  // Makes the descriptor readable when a descriptor of `polled` that is not
+  // negative is readable, or when `alarm` has passed.
   void Watch(absl::Span<const pollfd> polled, net::Instant alarm);
-  // To be called before `fd` is closed. A child that is just being born may
-  // hold it for a moment longer, and so keep it watched.
+  // Stops watching `fd`. Must be called before `fd` is closed: a child that is
+  // being forked may hold a copy for a moment longer, and the kernel would
+  // watch that.
   void Forget(int fd);
 
  private:
@@ -50,7 +52,7 @@ class ReadyFd {
 
   proc::Private<net::UniqueFd> epoll_;
   proc::Private<net::UniqueFd> timer_;
-  std::vector<int> watched_;  // place by place, -1 for none
+  std::vector<int> watched_;  // by index in `polled`; -1 for none
 };
 
 }  // namespace brood::server

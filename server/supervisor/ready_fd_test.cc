@@ -36,9 +36,9 @@ class ReadyFdTest : public ::brood::testing::LeakCheck {
     eventfd_t count;
     eventfd_read(sources_[source].fd(), &count);
   }
-  bool IsReady(int patience_ms = 0) const {
+  bool IsReady(int timeout_ms = 0) const {
     pollfd polled = {ready_.fd(), POLLIN, 0};
-    return poll(&polled, 1, patience_ms) == 1;
+    return poll(&polled, 1, timeout_ms) == 1;
   }
 
   ReadyFd ready_;
@@ -57,13 +57,13 @@ TEST_F(ReadyFdTest, IsReadableWhileAnyOfItsSourcesIs) {
   for (size_t source = 0; source < sources_.size(); ++source) {
     Ring(source);
     EXPECT_TRUE(IsReady());
-    EXPECT_TRUE(IsReady()) << "it stays so until somebody reads";
+    EXPECT_TRUE(IsReady()) << "it stays so until the source is read";
     Silence(source);
     EXPECT_FALSE(IsReady());
   }
 }
 
-TEST_F(ReadyFdTest, LeavesOutWhatIsNotPolledNow) {
+TEST_F(ReadyFdTest, IgnoresASourceThatIsNotPolledNow) {
   ready_.Watch(polled_, net::Never());
   Ring(1);
   polled_[1].fd = -1;
@@ -74,7 +74,7 @@ TEST_F(ReadyFdTest, LeavesOutWhatIsNotPolledNow) {
   EXPECT_TRUE(IsReady());
 }
 
-TEST_F(ReadyFdTest, WatchesAnotherThatTookThePlaceOfOne) {
+TEST_F(ReadyFdTest, WatchesADescriptorThatReplacedAnother) {
   polled_.resize(1);
   ready_.Watch(polled_, net::Never());
   polled_[0].fd = sources_[2].fd();
@@ -85,14 +85,14 @@ TEST_F(ReadyFdTest, WatchesAnotherThatTookThePlaceOfOne) {
   EXPECT_TRUE(IsReady());
 }
 
-TEST_F(ReadyFdTest, IsReadableOnceTheAlarmHasCome) {
+TEST_F(ReadyFdTest, IsReadableOnceTheAlarmHasPassed) {
   const net::Instant now = net::Now();
   ready_.Watch(polled_, net::After(now, absl::Hours(1)));
   EXPECT_FALSE(IsReady());
   ready_.Watch(polled_, net::After(now, absl::Milliseconds(5)));
   EXPECT_TRUE(IsReady(10000));
   EXPECT_GE(net::Now(), net::After(now, absl::Milliseconds(5)));
-  EXPECT_TRUE(IsReady()) << "until it is set anew";
+  EXPECT_TRUE(IsReady()) << "until another alarm is set";
   ready_.Watch(polled_, net::Never());
   EXPECT_FALSE(IsReady());
 }
@@ -107,17 +107,17 @@ TEST_F(ReadyFdTest, IsReadableAtOnceForAnAlarmInThePast) {
   }
 }
 
-TEST_F(ReadyFdTest, IsNotReadableForWhatItForgot) {
+TEST_F(ReadyFdTest, IsNotReadableForAForgottenSource) {
   ready_.Watch(polled_, net::Never());
   Ring(1);
   ready_.Forget(sources_[1].fd());
   EXPECT_FALSE(IsReady());
   Ring(0);
   EXPECT_TRUE(IsReady());
-  ready_.Forget(4711);  // what it does not know is no matter
+  ready_.Forget(4711);  // a descriptor that it does not watch
 }
 
-// The number comes again for something else.
+// Another file gets the same number.
 TEST_F(ReadyFdTest, WatchesADescriptorThatHasTheNumberOfOneForgotten) {
   ready_.Watch(polled_, net::Never());
   const int number = sources_[1].fd();
@@ -130,8 +130,8 @@ TEST_F(ReadyFdTest, WatchesADescriptorThatHasTheNumberOfOneForgotten) {
   EXPECT_TRUE(IsReady());
 }
 
-// A source lives in the kernel for as long as anybody has it open.
-TEST_F(ReadyFdTest, IsNotReadableForWhatAChildHoldsForLonger) {
+// The kernel watches a source as long as any process has it open.
+TEST_F(ReadyFdTest, IsNotReadableForASourceThatAChildKeepsOpen) {
   ready_.Watch(polled_, net::Never());
   const pid_t child = fork();
   if (child == 0) {

@@ -21,18 +21,19 @@ namespace {
 using net::Instant;
 using proc::SyncPoint;
 
-// The most connections that a listener brings in one turn, before signals,
-// exits and the other listeners are looked at again.
+// The largest number of connections that a listener brings in one turn, before
+// signals, exits and the other listeners have their turn again.
 constexpr int kAcceptBatch = 16;
 
 // The fixed sources of the poll set, for the log.
 constexpr const char* kSourceNames[] = {
     "signals", "requests",    "exits",    "deadlines", "lifecycle",
     "upgrade", "generations", "strategy", "admission"};
-// How far down the stack an event of the log may reach.
+// How many bytes of the stack the logging of an event may use.
 constexpr size_t kDepthOfLog = 12 << 10;
 
-// How often everything is looked at when the kernel cannot say what is ready.
+// How often every source is tried when the kernel cannot report which are
+// ready.
 constexpr absl::Duration kBlindPeriod = absl::Milliseconds(10);
 
 }  // namespace
@@ -125,16 +126,17 @@ bool Supervisor::Turn(absl::Duration timeout) {
   return !lifecycle_.stopped();
 }
 
-// What a connection needs was allocated before the first one. If memory runs
-// out in what is rare, such as the start of a program, the server goes on, at a
-// pace at which it does no harm.
+// Takes one step of the turn. The memory for connections was allocated before
+// the first one. If memory runs out in a rare step, such as the start of a
+// program, the server goes on, after a pause so that it does not spin.
 void Supervisor::Take(void (Supervisor::*step)(Instant), Instant now) {
   if (MemoryAllows([&] { (this->*step)(now); })) return;
   log_.CallFailed("operator new", ENOMEM, now);
   absl::SleepFor(kBlindPeriod);
 }
 
-// Returns the time at which the wait was over.
+// Waits until there is something to do. Returns the time at which the wait was
+// over.
 Instant Supervisor::Wait(absl::Duration timeout) {
   const Instant now = clock_();
   ChooseWhatToPoll(now);
@@ -152,8 +154,9 @@ Instant Supervisor::Wait(absl::Duration timeout) {
   return clock_();
 }
 
-// Each source of events, with what it waits for. A listener is polled only when
-// a connection from it could be served: full means not listening.
+// Sets the descriptor and the alarm of each source of events. A listener is
+// polled only if a connection from it could be served: a full server does not
+// listen.
 void Supervisor::ChooseWhatToPoll(Instant now) {
   poll_.Set(kSignals, signals_.fd());
   poll_.Set(kRequests, requests_.fd());
@@ -166,8 +169,8 @@ void Supervisor::ChooseWhatToPoll(Instant now) {
   poll_.Set(kAdmission, -1, connections_.resume_at(now));
   const bool open = lifecycle_.accepting() && MayAccept(now);
   for (size_t i = 0; i < listeners_.size(); ++i) {
-    // A listener whose queue is empty may have to wait before it is closed.
-    // That time may have come since the last turn: it is an alarm all the same.
+    // A listener whose queue is empty may have to wait before it is closed. The
+    // alarm is set even if that time has passed since the last turn.
     const Instant may_close = listeners_.may_close_at(i);
     const bool closes = listeners_.open(i) && may_close != Instant::min();
     const Instant resume = accept_failures_[i].resume_at(now);
@@ -185,13 +188,13 @@ void Supervisor::TakeRequests(Instant now) {
   if (signalled) signals_.Forward();
   if (!signalled && !poll_.IsReadable(kRequests)) return;
   const Requests::Taken asked = requests_.Take();
-  if (asked.drains > 0 || asked.upgrade) {
+  if (asked.stops > 0 || asked.upgrade) {
     poll_.Used(kSignals);
     poll_.Used(kRequests);
   }
   const Requests::Taken taken = generations_->Route(asked);
   SyncPoint("supervisor: requests taken");
-  for (int i = 0; i < taken.drains; ++i) RequestStop(now);
+  for (int i = 0; i < taken.stops; ++i) RequestStop(now);
   if (taken.upgrade) StartUpgrade(now);
 }
 
@@ -199,12 +202,14 @@ void Supervisor::CleanupChildren(Instant now) {
   if (poll_.Due(kExits, now)) TakeEnds(now);
 }
 
-// A child that another process created for this one is registered before its
-// exit is looked for; or, if it was created meanwhile, right after.
+// Handles the children that have ended. A child that another process created
+// for this one is registered before the reaper looks for exits; or, if it was
+// created meanwhile, right after.
 void Supervisor::TakeEnds(Instant now) {
   SyncPoint("supervisor: about to reap");
   strategy_->AdoptSpawned();
-  // Slots that dead children keep matter when there is no other.
+  // Slots of dead children that a tracer holds matter only if no other slot is
+  // free, or if the server kills children.
   reaper_->LookForHeld(killing_ || connections_.is_full());
   for (const proc::Reaper::Ended& ended : reaper_->CleanupChildren(now)) {
     poll_.Used(kExits);
@@ -235,15 +240,16 @@ void Supervisor::MaintainStrategy(Instant now) {
     strategy_->Attend(now, connections_);
     if (connections_.strategy_reports() != before) poll_.Used(kStrategy);
   }
-  // A child that is created next gets the stack as well: nothing of a client
-  // before its own may be there. The last call has no frame of its own.
+  // A child that is created next gets a copy of the stack: data of an earlier
+  // client must not be on it. This must stay the last call, which needs no
+  // frame of its own.
   if (log_.TakeHasWritten()) proc::WipeStack(kDepthOfLog);
   proc::WipeStackPage();
   strategy_->Maintain(now, poll_.timed_out(), connections_);
 }
 
-// A bounded batch from each listener that has connections, or that must be
-// emptied before it can be closed.
+// Accepts a limited number of connections from each listener that has any, or
+// that must be emptied before it can be closed.
 void Supervisor::AcceptBatch(Instant now) {
   if (!lifecycle_.accepting()) return;
   listeners_.InTurn([&](size_t i) {
@@ -265,7 +271,8 @@ void Supervisor::AcceptBatch(Instant now) {
   StepLifecycle(now);
 }
 
-// With another program that uses the listeners, the queue is that program's.
+// Counts the clients that are still queued, unless another program uses the
+// listeners and serves their queues.
 void Supervisor::CountLeftInQueue() {
   if (!HasListenersToItself()) return;
   const size_t left = listeners_.queued();
@@ -277,7 +284,7 @@ bool Supervisor::MayAccept(Instant now) const {
          connections_.MayAccept(now) && strategy_->HasRoom();
 }
 
-// Returns whether the listener may have another connection.
+// Accepts a connection. Returns whether the listener may have another one.
 bool Supervisor::AcceptOne(size_t index, Instant now) {
   AcceptFailures& failures = accept_failures_[index];
   if (!MayAccept(now) || failures.resume_at(now) != net::Never()) return false;
@@ -339,15 +346,17 @@ void Supervisor::RequestStop(Instant now) {
   if (HasListenersToItself()) listeners_.RefuseNewcomers(now);
 }
 
-// Not while another program has a copy of the listeners and may go on with
-// them: the one that this server has started, or the one that it replaces.
+// Returns whether no other program has a copy of the listeners and may go on
+// with them: neither the program that this server has started, nor the program
+// that it replaces.
 bool Supervisor::HasListenersToItself() {
   return upgrade_->idle() && handshake_.IsSoleHolder();
 }
 
-// Closing a listener resets the clients in its queue, so they are accepted
-// first. With a new program that is only needed for listeners that it does not
-// use, and does no harm for the others.
+// Closes listeners whose queues are empty. Closing a listener resets the
+// clients in its queue, so they are accepted first. If a new program has taken
+// over, that is only needed for listeners that it does not use, and does no
+// harm for the others.
 void Supervisor::DrainListeners(Instant now) {
   log_.Draining(connections_.running(),
                 net::TimeUntil(lifecycle_.deadline(), now));
@@ -365,14 +374,15 @@ void Supervisor::CloseListener(size_t index) {
   listeners_.Close(index, /*end_listening=*/HasListenersToItself());
 }
 
-// No connection will come any more.
+// Records that no connection will come any more.
 void Supervisor::ListenersClosed() {
   all_accepted_ = true;
   CloseStrategy();
   upgrade_->ListenersClosed();
 }
 
-// Those that wait for a process are to be dispatched first.
+// Closes the strategy, after the connections that wait for a process were
+// dispatched.
 void Supervisor::CloseStrategy() {
   if (!all_accepted_ || connections_.has_waiting()) return;
   if (!std::exchange(strategy_closed_, true)) strategy_->Close();

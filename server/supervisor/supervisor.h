@@ -38,17 +38,17 @@
 
 namespace brood::server {
 
-// Supervisor is the loop of the parent. Read supervisor.cc first; what concerns
-// other programs is in supervisor_upgrade.cc, and the end in
-// supervisor_stop.cc.
+// Supervisor is the loop of the parent. Read supervisor.cc first;
+// supervisor_upgrade.cc has the steps that concern other programs, and
+// supervisor_stop.cc those that end the server.
 //
-// One thread, and one order of steps in each turn; see Turn(). A child is
-// registered before it can be reaped, because both happen in this thread one
+// There is one thread, and one order of steps in each turn; see Turn(). A child
+// is registered before it can be reaped, because both happen in this thread one
 // after the other: no signal mask is needed, and there is no race. No component
-// is called back while it is calling: what a step brings about for another
-// component is collected, and done in that component's step. The supervisor
-// reads no byte from a client, blocks only in its one poll, allocates nothing
-// for a connection, and ends for no connection's error.
+// is called back while it is calling: work for another component is collected,
+// and done in the step of that component. The supervisor reads no byte from a
+// client, blocks only in its one poll, allocates nothing for a connection, and
+// never ends because of the error of a connection.
 //
 // Process: parent, in parent-only memory. Not thread-safe.
 // Errors: Start() returns those of Strategy::Start(), Run() and Step() those of
@@ -58,11 +58,11 @@ namespace brood::server {
 // Example: see tcp_server.cc, which assembles one.
 class Supervisor final : public proc::ParentOnly {
  public:
-  // Returns the time; a test may have its own.
+  // Clock returns the time; a test may have its own.
   using Clock = net::Instant (*)();
 
-  // What a supervisor is assembled from. Parts that the options do not ask for
-  // are there all the same, and do nothing.
+  // Parts are the components of a supervisor. Components that the options do
+  // not ask for exist all the same, and do nothing.
   struct Parts {
     Listeners listeners;
     std::unique_ptr<proc::Reaper> reaper;
@@ -73,20 +73,22 @@ class Supervisor final : public proc::ParentOnly {
     std::unique_ptr<ServiceManager> service_manager;
     std::unique_ptr<Generations> generations;
     std::unique_ptr<Upgrade> upgrade;
-    // Outlive the supervisor.
+    // Both outlive the supervisor.
     const Requests* requests;
     EventLog* log;
     Clock clock = net::Now;
-    // To which handlers report; null if they do not. Outlives the supervisor.
+    // The memory to which handlers report; null if they do not. Outlives the
+    // supervisor.
     const HandlerReports* reports = nullptr;
   };
 
-  // How many of the children that are given up are named in the log.
+  // The largest number of children that are named in the log when they are
+  // given up.
   static constexpr size_t kMostNamed = 8;
 
   Supervisor(const Options& options, Parts parts);
-  // Kills and reaps children that still live. Gives up, and logs, those that
-  // cannot be killed: they stay children of this process.
+  // Kills and reaps the children that are still alive. Gives up, and logs,
+  // children that cannot be killed: they stay children of this process.
   ~Supervisor();
 
   // Lets the strategy create its first processes. Called once, before anything
@@ -174,13 +176,13 @@ class Supervisor final : public proc::ParentOnly {
   const RequestSignals signals_;
   Handshake handshake_;
   const std::unique_ptr<ServiceManager> service_manager_;
-  // In this order: the strategy uses the reaper until the end.
+  // In this order, because the strategy uses the reaper until it is destroyed.
   const std::unique_ptr<proc::Reaper> reaper_;
   const std::unique_ptr<Strategy> strategy_;
   const std::unique_ptr<Generations> generations_;
   const std::unique_ptr<Upgrade> upgrade_;
   ListenerSet listeners_;
-  // What the options say about listeners, to be applied again.
+  // The settings of listeners, which are applied again after a failed upgrade.
   const ListenerSettings listener_settings_;
   uint64_t upgrade_failures_seen_ = 0;
   // One for each listener.
@@ -189,14 +191,14 @@ class Supervisor final : public proc::ParentOnly {
   Connections connections_;
   // The fixed sources, then one for each listener.
   PollSet poll_;
-  // Whether the programs that wait for it were told that connections are
-  // accepted.
+  // Whether it was reported to the service manager and to the old program that
+  // connections are accepted.
   bool reported_ready_ = false;
-  // The child of a rehearsal, until it has ended; 0 if there is none.
+  // The child of the rehearsal, until it has ended; 0 if there is none.
   pid_t rehearsed_pid_ = 0;
   // Whether the way in which children are created was logged.
   bool fallback_logged_ = false;
-  // With which handlers run.
+  // The identity with which handlers run.
   proc::ProcessIdentity identity_;
   // The latest look, which is kept so that the next one allocates nothing.
   proc::ProcessIdentity identity_now_;
@@ -204,16 +206,16 @@ class Supervisor final : public proc::ParentOnly {
   bool all_accepted_ = false;
   // Whether the strategy knows that.
   bool strategy_closed_ = false;
-  // Whether the server was told to stop.
+  // Whether a stop was requested.
   bool stopping_ = false;
   // Whether children are being sent SIGKILL because the server stops.
   bool killing_ = false;
-  // How often in a row no child was left that can be killed.
+  // How many times in a row only children that cannot be killed were left.
   int unkillable_looks_ = 0;
-  // Whether the server, which stops, waits no longer for connections that have
-  // no child, or for programs that are not its children.
+  // Whether the server stops, and no longer waits for connections without a
+  // child, or for programs that are not its children.
   bool gave_up_ = false;
-  // Why Run() ended, unless it was asked to.
+  // The error with which Run() ends; OK if a stop was requested.
   absl::Status status_;
 };
 

@@ -40,9 +40,9 @@
 
 namespace brood::server {
 
-// SupervisorFixture is a supervisor with a listener on loopback, no process and
-// no waiting: its strategy and its reaper are fakes, its clock stands still
-// until a test moves it, and each Step() is one turn.
+// SupervisorFixture has a supervisor with a listener on loopback. No process is
+// created, and no test waits: the strategy and the reaper are fakes, the clock
+// stands still until a test moves it, and each Step() is one turn.
 //
 // For unit tests of the supervisor, in one process. A test changes `options_`
 // and calls Create() for a supervisor with other options.
@@ -74,8 +74,8 @@ class SupervisorFixture : public ::brood::testing::LeakCheck {
     };
     Create();
   }
-  // Every process that is left obeys SIGKILL, so that the destructor of the
-  // supervisor ends.
+  // Ends every process that is left, so that the destructor of the supervisor
+  // ends.
   ~SupervisorFixture() override {
     if (supervisor_ == nullptr) return;
     EndAll();
@@ -157,7 +157,8 @@ class SupervisorFixture : public ::brood::testing::LeakCheck {
     }
   }
 
-  // Reports, as the new program does it, that it accepts connections.
+  // Reports that the new program accepts connections, as the program itself
+  // does.
   void ReportReady() const { eventfd_write(program_.fds.at(0), 1); }
 
   // The time, as the supervisor reads it.
@@ -173,10 +174,11 @@ class SupervisorFixture : public ::brood::testing::LeakCheck {
   int listener_fd_ = -1;
   int dispatched_ = 0;
   pid_t last_pid_ = 0;
-  // With what the start of a new program fails; how it was started otherwise.
+  // The error with which the start of a new program fails, if it is not OK; and
+  // the program that was started.
   absl::Status program_status_;
   proc::Program program_;
-  // The end of the new program of its link to the main process.
+  // The end of the link to the main process that the new program has.
   GenerationLink link_;
   // The processes whose connections were reported as ended, in order.
   std::vector<pid_t> ended_;

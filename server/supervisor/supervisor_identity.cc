@@ -10,9 +10,9 @@
 
 namespace brood::server {
 
-// Handlers run with the rights that this process has when it calls Run() or
-// Step(), and not with those of a process that was created before: a program
-// may open its port as root, and then give that up.
+// Makes handlers run with the rights that this process has when it calls Run()
+// or Step(), and not with those of processes that were created before: a
+// program may open its port as root, and then give up being root.
 absl::Status Supervisor::FollowIdentity() {
   if (reported_ready_) {
     identity_.LookAgain(&identity_now_);

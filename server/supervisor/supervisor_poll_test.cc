@@ -94,12 +94,12 @@ class SupervisorPollTest
         stuck.Replace(requests_->fd());
         break;
       case kGenerations:
-        requests_->AskToUpgrade();
+        requests_->RequestUpgrade();
         Turn();
         stuck.Replace(generations_->fd());
         break;
       case kUpgrade:
-        requests_->AskToUpgrade();
+        requests_->RequestUpgrade();
         Turn();
         stuck.Replace(program_.fds.at(0));
         break;

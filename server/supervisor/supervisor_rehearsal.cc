@@ -18,12 +18,12 @@
 namespace brood::server {
 namespace {
 
-// How long a child that does nothing may take to end. A machine that needs more
-// is not refused: the server starts, and says so.
+// How long a child that does nothing may take to end. If it takes longer, the
+// server starts nevertheless, with a warning.
 constexpr absl::Duration kRehearsalTimeout = absl::Seconds(1);
 
-// Reports whether each process would be refused as the first one was; any other
-// error is that of a shortage, which passes.
+// Returns whether every later process would be refused, too. Every other error
+// means a shortage, which passes.
 bool IsRefusal(const absl::Status& why) {
   return absl::IsInvalidArgument(why) || absl::IsUnimplemented(why) ||
          absl::IsPermissionDenied(why);
@@ -31,8 +31,8 @@ bool IsRefusal(const absl::Status& why) {
 
 }  // namespace
 
-// Returns the error of `rehearsal` if the server could never serve; what may
-// pass is a warning.
+// Returns the error of `rehearsal` if the server could never serve. Logs an
+// error that may pass as a warning.
 absl::Status Supervisor::Rehearse(const absl::StatusOr<Rehearsal>& rehearsal) {
   if (!rehearsal.ok()) {
     if (IsRefusal(rehearsal.status())) return rehearsal.status();
@@ -47,14 +47,15 @@ absl::Status Supervisor::Rehearse(const absl::StatusOr<Rehearsal>& rehearsal) {
   return absl::OkStatus();
 }
 
-// Waits until the reaper has noticed the end of `pid`, as it notices all ends.
+// Waits until the reaper has noticed the end of `pid`, in the way in which it
+// notices every end.
 void Supervisor::AwaitRehearsal(pid_t pid) {
   rehearsed_pid_ = pid;
   const net::Instant deadline = net::After(clock_(), kRehearsalTimeout);
   for (net::Instant now = clock_(); now < deadline; now = clock_()) {
     const net::Instant wake = std::min(deadline, reaper_->next_check());
     pollfd exits = {reaper_->fd(), POLLIN, 0};
-    // Rounded up, so that the check is due.
+    // The time is rounded up, so that the check is due then.
     poll(&exits, 1, net::KernelMilliseconds(net::TimeUntil(wake, now)));
     TakeEnds(clock_());
     if (rehearsed_pid_ == 0) return;
@@ -63,7 +64,8 @@ void Supervisor::AwaitRehearsal(pid_t pid) {
       absl::DeadlineExceededError("it has not ended within 1 s"));
 }
 
-// A status that is not known was taken by another wait call of this program.
+// Checks how the child ended. If its status is unknown, another wait call of
+// this program took it.
 void Supervisor::RehearsalEnded(const proc::Reaper::Ended& ended) {
   if (ended.pid == rehearsed_pid_) rehearsed_pid_ = 0;
   if (ended.status.unknown()) return;

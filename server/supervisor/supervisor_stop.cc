@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The steps of the supervisor by which it comes to its end.
+// The steps of the supervisor that stop the server.
 
 #include <sys/types.h>
 
@@ -19,7 +19,7 @@ namespace brood::server {
 using net::Instant;
 using proc::SyncPoint;
 
-// Each turn waits for what the lifecycle waits for: that ends in any case.
+// Takes turns until the lifecycle has stopped, which happens in any case.
 Supervisor::~Supervisor() {
   RequestStop(clock_());
   lifecycle_.Abort(clock_());
@@ -57,9 +57,9 @@ void Supervisor::StepLifecycle(Instant now) {
   }
 }
 
-// Repeated until the last child has ended, and logged once. A child cannot be
-// killed if it has another user, or while the kernel makes it wait for a
-// device.
+// Kills the children. Called until the last child has ended; logs once. A child
+// cannot be killed if it belongs to another user, or while the kernel makes it
+// wait for a device.
 void Supervisor::Kill(Instant now) {
   if (!std::exchange(killing_, true)) log_.Killing(connections_.running());
   connections_.SignalChildren(SIGKILL);
@@ -68,7 +68,8 @@ void Supervisor::Kill(Instant now) {
   if (unkillable_looks_ >= Lifecycle::kLooks) GiveUpChildren();
 }
 
-// The next turn, which comes at once, gets their ends from the reaper.
+// Gives up the children that are left. In the next turn, which comes at once,
+// the reaper returns their ends.
 void Supervisor::GiveUpChildren() {
   std::array<pid_t, kMostNamed> pids;
   const size_t count = reaper_->GiveUp(absl::MakeSpan(pids));
@@ -77,9 +78,9 @@ void Supervisor::GiveUpChildren() {
                   absl::MakeSpan(pids).first(std::min(count, kMostNamed)));
 }
 
-// Those that serve a connection, those that will as soon as a process is
-// created, the strategy's own that wait for work, and older programs that stop
-// together with this one.
+// Returns how many processes the server waits for: children that serve a
+// connection, connections that wait for a process, processes of the strategy
+// that wait for work, and older programs that stop together with this one.
 size_t Supervisor::LiveChildren() const {
   if (gave_up_) return reaper_->live();
   return std::max(connections_.running(), reaper_->live()) +

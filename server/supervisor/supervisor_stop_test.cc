@@ -38,7 +38,7 @@ class SupervisorStopTest : public SupervisorFixture {
   // Requests a stop, and lets the time pass in which clients complete their
   // connections.
   void Stop() {
-    requests_->AskToDrain();
+    requests_->RequestStop();
     EXPECT_THAT(Step(), IsOk());
     Advance(kRoundTrip);
     EXPECT_THAT(Step(), IsOk());
@@ -59,7 +59,7 @@ TEST_F(SupervisorStopTest, EndsTheListeningForEveryProcess) {
 // The time at which the listener may be closed comes between two turns.
 TEST_F(SupervisorStopTest, ClosesAnEmptyListenerThoughNothingWakesIt) {
   Turn();
-  requests_->AskToDrain();
+  requests_->RequestStop();
   Turn();
   Advance(kRoundTrip);
   const net::Instant start = net::Now();
@@ -77,7 +77,7 @@ TEST_F(SupervisorStopTest, KeepsNewcomersOutWhileAClientIsServed) {
   const TestClient client = Connect();
   options_.max_connections = 1;
   Turn();
-  requests_->AskToDrain();
+  requests_->RequestStop();
   Turn();
   EXPECT_TRUE(absl::IsDeadlineExceeded(
       TestClient::Connect(endpoint_, absl::Milliseconds(50)).status()))
@@ -200,9 +200,9 @@ TEST_F(SupervisorStopTest, LeavesTheListeningToAProgramThatWasStarted) {
   options_.upgrade.command = {"/program"};
   Create();
   const net::UniqueFd copy = net::UniqueFd::Adopt(dup(listener_fd_));
-  requests_->AskToUpgrade();
+  requests_->RequestUpgrade();
   Turn();
-  requests_->AskToDrain();
+  requests_->RequestStop();
   Turn();
   EXPECT_THAT(TestClient::Connect(endpoint_), IsOk());
 }

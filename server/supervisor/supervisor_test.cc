@@ -104,7 +104,7 @@ TEST_F(SupervisorTest, DispatchesWhatCameBackAfterTheStrategyHasReturned) {
 TEST_F(SupervisorTest, StopsWhenNothingWaitsAndTheLastChildHasEnded) {
   const TestClient client = Connect();
   Turn();
-  requests_->AskToDrain();
+  requests_->RequestStop();
   Turn();
   EXPECT_THAT(strategy_->Take(), ElementsAre("dispatch 0"))
       << "a client may be about to connect";
@@ -121,7 +121,7 @@ TEST_F(SupervisorTest, StopsWhenNothingWaitsAndTheLastChildHasEnded) {
 TEST_F(SupervisorTest, ServesClientsThatWaitBeforeItCloses) {
   std::vector<TestClient> clients;
   for (int i = 0; i < 3; ++i) clients.push_back(Connect());
-  requests_->AskToDrain();
+  requests_->RequestStop();
   Turn();
   EXPECT_EQ(supervisor_->totals().accepted, 3u);
 }
@@ -131,7 +131,7 @@ TEST_F(SupervisorTest, ServesClientsThatWaitBeforeItCloses) {
 TEST_F(SupervisorTest, EscalatesFromDrainToTermToKill) {
   const TestClient client = Connect();
   Turn();
-  requests_->AskToDrain();
+  requests_->RequestStop();
   Turn();
   const struct {
     absl::Duration after;
@@ -156,8 +156,8 @@ TEST_F(SupervisorTest, EscalatesFromDrainToTermToKill) {
 TEST_F(SupervisorTest, TerminatesAtOnceAtTheSecondRequest) {
   const TestClient client = Connect();
   Turn();
-  requests_->AskToDrain();
-  requests_->AskToDrain();
+  requests_->RequestStop();
+  requests_->RequestStop();
   Turn();
   EXPECT_THAT(reaper_->signals_to(last_pid_), ElementsAre(SIGTERM, SIGCONT));
 }
@@ -246,7 +246,7 @@ TEST_F(SupervisorTest, WaitsForChildrenOfTheStrategyThatServeNoConnection) {
   reaper_->Adopt(proc::Child::Adopt(kSpare), ChildTag::Worker(0).Pack());
   strategy_->on_child_ended = [](ChildTag, const proc::Reaper::Ended&,
                                  net::Instant, Events&) {};
-  requests_->AskToDrain();
+  requests_->RequestStop();
   Turn();
   Advance(kRoundTrip);
   Turn();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The steps of the supervisor that concern other programs: the one that takes
-// over, those that did before, and the main process.
+// The steps of the supervisor that concern other programs: the new program,
+// older generations, and the main process.
 
 #include <cstdint>
 #include <utility>
@@ -14,7 +14,8 @@ namespace brood::server {
 
 using net::Instant;
 
-// Before the requests: which program one is for may have changed.
+// Handles the messages of other programs. Called before the requests are taken,
+// because it may change for which program a request is.
 void Supervisor::AttendGenerations(Instant now) {
   if (!poll_.IsReadable(kGenerations)) return;
   const Generations::Messages messages = generations_->Attend();
@@ -29,7 +30,8 @@ void Supervisor::AttendGenerations(Instant now) {
 
 void Supervisor::StartUpgrade(Instant now) {
   if (upgrade_->handed_over()) {
-    // The main process did not know yet that this program is not the newest.
+    // The main process did not know yet that this program is not the newest
+    // one, so the request goes back to it.
     generations_->Route({0, true});
   } else if (lifecycle_.state() == Lifecycle::State::kServing) {
     upgrade_->Start(listeners_.Lend(handshake_.IsSoleHolder()), now);
@@ -38,8 +40,9 @@ void Supervisor::StartUpgrade(Instant now) {
   }
 }
 
-// A new program that has failed may have configured the listeners, which are
-// the same open files: its settings are replaced by those of this program.
+// Advances the upgrade. A new program that has failed may have configured the
+// listeners, which are the same open files: they get the settings of this
+// program again.
 void Supervisor::StepUpgrade(Instant now) {
   const bool handed_over = poll_.Due(kUpgrade, now) && upgrade_->Step(now);
   if (upgrade_->fd() < 0) poll_.Used(kUpgrade);
@@ -69,8 +72,9 @@ void Supervisor::ProgramEnded(const proc::Reaper::Ended& ended, Instant now) {
   }
 }
 
-// Whatever started the main process may start the service again at once, and
-// needs the port: the listeners are closed without emptying their queues.
+// Stops at once. The program that started the main process may start the
+// service again, and then needs the port, so the listeners are closed without
+// emptying their queues.
 void Supervisor::MainProcessEnded(Instant now) {
   log_.MainProcessEnded();
   upgrade_->Abandon();

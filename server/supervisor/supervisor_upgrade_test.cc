@@ -47,7 +47,7 @@ class SupervisorUpgradeTest : public SupervisorFixture {
 
   // Starts a new program, which reports that it is ready.
   void StartReadyProgram() {
-    requests_->AskToUpgrade();
+    requests_->RequestUpgrade();
     Turn();
     ReportReady();
     Turn();
@@ -67,15 +67,15 @@ class SupervisorUpgradeTest : public SupervisorFixture {
 };
 
 TEST_F(SupervisorWithoutCommandTest, RefusesAnUpgrade) {
-  requests_->AskToUpgrade();
+  requests_->RequestUpgrade();
   Turn();
   EXPECT_THAT(reaper_->pids(), IsEmpty());
   EXPECT_EQ(supervisor_->upgrades_failed(), 0u) << "refused, not failed";
 }
 
-TEST_F(SupervisorUpgradeTest, GoesOnServingWhenANewProgramCannotBeStarted) {
+TEST_F(SupervisorUpgradeTest, GoesOnServingWhenTheNewProgramCannotBeStarted) {
   program_status_ = absl::NotFoundError("posix_spawn");
-  requests_->AskToUpgrade();
+  requests_->RequestUpgrade();
   Turn();
   EXPECT_EQ(supervisor_->upgrades_failed(), 1u);
   const TestClient client = Connect();
@@ -84,7 +84,7 @@ TEST_F(SupervisorUpgradeTest, GoesOnServingWhenANewProgramCannotBeStarted) {
 }
 
 TEST_F(SupervisorUpgradeTest, GoesOnServingWhenTheNewProgramEnds) {
-  requests_->AskToUpgrade();
+  requests_->RequestUpgrade();
   Turn();
   EXPECT_THAT(reaper_->pids(), ElementsAre(kProgram));
   reaper_->End(kProgram, FakeReaper::Exited(100));
@@ -115,7 +115,7 @@ TEST_F(SupervisorUpgradeTest, StaysUntilTheNewProgramHasEnded) {
   reaper_->End(last_pid_, FakeReaper::Exited(0));
   Turn();
   EXPECT_FALSE(supervisor_->last_status());
-  requests_->AskToDrain();
+  requests_->RequestStop();
   Turn();
   EXPECT_EQ(LinkMessage(), GenerationLink::Kind::kStop);
   reaper_->End(kProgram, FakeReaper::Exited(3));
@@ -132,7 +132,7 @@ TEST_F(SupervisorUpgradeTest, WaitsForItsConnectionsWithoutALimit) {
   Turn();
   Turn();
   EXPECT_THAT(reaper_->signals_to(last_pid_), IsEmpty());
-  requests_->AskToDrain();
+  requests_->RequestStop();
   Turn();
   Advance(kGrace - absl::Milliseconds(1));
   Turn();
@@ -176,10 +176,11 @@ TEST_F(SupervisorUpgradeTest, PassesARequestOfTheNewProgramOn) {
   EXPECT_THAT(reaper_->signals_to(last_pid_), ElementsAre(SIGTERM, SIGCONT));
 }
 
-TEST_F(SupervisorUpgradeTest, EndsANewProgramThatIsNotReadyWhenItStops) {
-  requests_->AskToUpgrade();
+TEST_F(SupervisorUpgradeTest,
+       EndsTheNewProgramIfItIsNotReadyWhenTheServerStops) {
+  requests_->RequestUpgrade();
   Turn();
-  requests_->AskToDrain();
+  requests_->RequestStop();
   Turn();
   EXPECT_THAT(reaper_->signals_to(kProgram), ElementsAre(SIGKILL));
 }
@@ -187,9 +188,9 @@ TEST_F(SupervisorUpgradeTest, EndsANewProgramThatIsNotReadyWhenItStops) {
 TEST_F(SupervisorUpgradeTest, StartsNoProgramWhileItStops) {
   const TestClient client = Connect();
   Turn();
-  requests_->AskToDrain();
+  requests_->RequestStop();
   Turn();
-  requests_->AskToUpgrade();
+  requests_->RequestUpgrade();
   Turn();
   EXPECT_THAT(reaper_->pids(), ElementsAre(last_pid_));
 }
@@ -217,7 +218,7 @@ TEST_F(SupervisorWithServiceManagerTest, NotifiesItOnceOfTheStartAndTheStop) {
   EXPECT_EQ(Notified(), "READY=1");
   Turn();
   EXPECT_EQ(Notified(), "");
-  requests_->AskToDrain();
+  requests_->RequestStop();
   Turn();
   EXPECT_EQ(Notified(), "STOPPING=1");
   Turn();

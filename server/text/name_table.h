@@ -42,13 +42,13 @@ absl::string_view FindName(const NamedValue<Value> (&table)[size],
   return {};
 }
 
-// Returns InvalidArgument for `text`, which names no `what`:
+// Returns InvalidArgument for `text`, which is not a name of the option `what`:
 // "color=green: must be red or blue".
 absl::Status UnknownName(absl::string_view what, absl::string_view text,
                          absl::Span<const absl::string_view> allowed);
 
 // Returns the value whose name is exactly `text`. Returns UnknownName(), with
-// every name of the table, if there is none; `what` is what is named.
+// every name of the table, if there is none. `what` is the name of the option.
 template <typename Value, size_t size>
 absl::StatusOr<Value> ParseName(const NamedValue<Value> (&table)[size],
                                 absl::string_view what,

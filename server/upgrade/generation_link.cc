@@ -40,7 +40,8 @@ absl::optional<GenerationLink::Received> GenerationLink::Receive() {
         *socket_, MSG_DONTWAIT, absl::MakeSpan(&bytes[0], bytes.size()));
     if (absl::IsInvalidArgument(packet.status())) continue;
     if (!packet.ok()) {
-      // An error of the socket is its end, too: it would return for ever.
+      // An error of the socket ends the link, too: each further call would
+      // fail.
       Close();
       break;
     }

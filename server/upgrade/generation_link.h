@@ -17,16 +17,16 @@
 
 namespace brood::server {
 
-// GenerationLink connects the main process of a server, which was started
-// first and stays, with a generation: a program that took over since.
+// GenerationLink connects the main process of a server, which was started first
+// and stays, with a generation: a program that has taken over since.
 //
-// Each end belongs to one process, and is closed with it: what the other one
-// reads then is the end of the link. Messages are numbers, so that programs of
-// different versions understand each other; one that does not know a number
-// leaves the message out.
+// Each end belongs to one process, and is closed when that process ends: the
+// other process then reads the end of the link. Messages are numbers, so that
+// programs of different versions understand each other; a program that does not
+// know a number ignores the message.
 //
-// Process: the parent, in each of the two programs. A resource: it is moved,
-// never copied. No call blocks. Not thread-safe.
+// Process: the parent, in each of the two programs. A resource: it can be
+// moved, but not copied. No call blocks. Not thread-safe.
 //
 // Errors: CreatePair() names the call. Send() returns Unavailable if the other
 // end has read nothing for long, and the error of sendmsg if it is closed.
@@ -34,14 +34,9 @@ namespace brood::server {
 // Example:
 //   auto pair = GenerationLink::CreatePair();
 //   pair->first.Send({GenerationLink::Kind::kStop, 0, 1});
-//   ... in the other program:
-//   while (auto message = link.Receive()) {
-//     if (message->kind == GenerationLink::Kind::kStop) Stop();
-//   }
-//   if (link.closed()) ...  // the other program has ended
 class GenerationLink {
  public:
-  // What a message is about. The numbers stay what they are.
+  // Kind is what a message is about. The numbers must not change.
   enum class Kind : uint32_t {
     // Asks the receiver to stop, `value` times.
     kStop = 1,
@@ -64,7 +59,7 @@ class GenerationLink {
     kEnded = 9,
   };
 
-  // A message, as it is sent.
+  // Message is what is sent.
   struct Message {
     Kind kind;
     // Identifies a program, 0 for none.
@@ -73,7 +68,7 @@ class GenerationLink {
     int32_t value = 0;
   };
 
-  // A message that was received.
+  // Received is a message that was received.
   struct Received : Message {
     // Holds what followed the numbers.
     std::string text;
@@ -98,10 +93,11 @@ class GenerationLink {
   absl::Status Send(const Message& message, absl::string_view text = "",
                     int fd = -1) const;
   // Returns the next message; nothing if none waits, or if the link has ended,
-  // which closes this end. What is no message is left out.
+  // which closes this end. Skips what is not a message.
   absl::optional<Received> Receive();
 
-  // Reports whether the link has ended.
+  // Returns whether the link has ended: the other program has, or closed its
+  // end.
   bool closed() const { return socket_.fd() < 0; }
   // Closes this end.
   void Close() { socket_.Close(); }

@@ -22,18 +22,30 @@
 #include "brood/net/socket.h"
 #include "brood/server/process/preparation.h"
 
+// What the new program gets. Its descriptors have the numbers from 3 on, in
+// order: an eventfd, then the listeners. The environment variable BROOD_UPGRADE
+// has a line for each listener: the entry of Options::listen that it serves,
+// followed by a tab and "bound" if the listening is to end with the last
+// program that has it. On the eventfd the new program reports that it is ready,
+// and the old program reports that it has closed its copies of the listeners.
+//
+// If there is a main process, the variable BROOD_MAIN_PROCESS has the number of
+// the descriptor that links the new program to it (generation_link.h). If there
+// is none, BROOD_OLDER has the numbers of pidfds, separated by commas, of the
+// programs that still have connections.
+
 namespace brood::server {
 namespace {
 
 constexpr char kVariable[] = "BROOD_UPGRADE";
 constexpr char kLinkVariable[] = "BROOD_MAIN_PROCESS";
 constexpr char kOlderVariable[] = "BROOD_OLDER";
-// What follows the entry of a listener that ends with the server.
+// The text after the entry of a listener that ends with the server.
 constexpr char kBound[] = "\tbound";
-// The first number that proc::Program gives. The listeners follow.
+// The number of the first descriptor of a proc::Program. The listeners follow.
 constexpr int kReadyFd = STDERR_FILENO + 1;
 
-// Takes ownership of a descriptor that `variable` implies.
+// Takes ownership of descriptor `fd`, which `variable` names or implies.
 absl::StatusOr<net::Socket> Take(const char* variable, int fd) {
   if (fcntl(fd, F_SETFD, FD_CLOEXEC) == 0) return net::Socket::Adopt(fd);
   const int error = errno;
@@ -108,11 +120,12 @@ proc::Program Handshake::MakeProgram(const std::vector<std::string>& command,
   }
   program.environment.push_back(absl::StrCat(kVariable, "=", offer.variable));
   if (!notify_socket.empty()) {
-    // This program has taken the variable from its environment.
+    // This program has removed the variable from its own environment.
     program.environment.push_back(
         absl::StrCat("NOTIFY_SOCKET=", notify_socket));
   }
-  // A signal that comes before the program has set its handlers would end it.
+  // A signal before the program has set its handlers would end it, so the
+  // signals are blocked.
   program.blocked_signals = {SIGHUP, SIGUSR2};
   program.kept_if_ignored = {SIGHUP, SIGINT, SIGQUIT};
   if (const auto& before = Preparation::OfThisProcess().descriptors_before()) {
@@ -185,7 +198,7 @@ bool Handshake::IsSoleHolder() {
   if (old_program_ == 0) return true;
   const uint64_t count = ready_->Take();
   if (count < kReleased && getppid() == old_program_) {
-    // Perhaps the report of readiness, which is for the old program.
+    // The rest may be the report of readiness, which is for the old program.
     if (count > 0) ready_->Notify(count);
     return false;
   }

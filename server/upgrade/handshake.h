@@ -24,19 +24,12 @@ namespace brood::server {
 // starts, and reports back when the new one is ready.
 //
 // The old program calls MakeOffer(); upgrade.h is the rest of its side. The new
-// program calls Receive(), and owns what it received. The descriptors have the
-// numbers from 3 on, in order: an eventfd on which readiness is reported, then
-// the listeners. The environment variable BROOD_UPGRADE has a line for each
-// listener: the entry of Options::listen that it serves, followed by a tab and
-// "bound" if the listening is to end with the last program that has it. On the
-// same eventfd the old program reports when it has closed its copies. If there
-// is a main process, the variable BROOD_MAIN_PROCESS has the number of the
-// descriptor that links the new program to it (generation_link.h). If there is
-// none, BROOD_OLDER has the numbers of pidfds, separated by commas, of the
-// programs that still have connections.
+// program calls Receive(), and owns what it received. handshake.cc describes
+// what the two programs exchange: descriptors with fixed numbers, and
+// environment variables that describe them.
 //
 // Runs in the parent of each program. Children inherit neither the descriptors
-// nor the variable.
+// nor the variables.
 //
 // Errors: Receive() returns InvalidArgument, naming the variable and the
 // descriptor, if they do not match; no descriptor is left open then.
@@ -48,7 +41,7 @@ namespace brood::server {
 //   handshake->ReportReady();
 class Handshake {
  public:
-  // Offer is what the new program gets.
+  // Offer is what the old program passes to the new one.
   struct Offer {
     // Lends the descriptors, in the order of their numbers.
     std::vector<int> fds;
@@ -56,17 +49,20 @@ class Handshake {
     std::string variable;
   };
 
-  // What the old program adds to the eventfd when it has closed the listeners.
+  // The number that the old program adds to the eventfd when it has closed its
+  // listeners.
   static constexpr uint64_t kReleased = uint64_t{1} << 32;
 
   // Makes a handshake that holds no listeners and reports to no program.
   Handshake() = default;
 
-  // Returns the offer of the old program. `ready_fd` is the eventfd.
+  // Returns the offer of the old program: `listeners`, and `ready_fd`, the
+  // eventfd.
   static Offer MakeOffer(int ready_fd,
                          const std::vector<LentListener>& listeners);
-  // Returns the program of `command`, with what `offer` has and the environment
-  // of this process. It is told of `notify_socket`, unless that is empty.
+  // Returns the program of `command`, with the descriptors and the variable of
+  // `offer` and the environment of this process. NOTIFY_SOCKET of the program
+  // is `notify_socket`, unless that is empty.
   static proc::Program MakeProgram(const std::vector<std::string>& command,
                                    const std::string& notify_socket,
                                    const Offer& offer);
@@ -75,8 +71,8 @@ class Handshake {
   // Adds `pidfds`, those of older programs, to `program`.
   static void AddOlder(const std::vector<int>& pidfds, proc::Program* program);
 
-  // Reports whether another program has started this one as its successor and
-  // Receive() has not been called yet.
+  // Returns whether another program has started this one as its new generation,
+  // and Receive() has not been called yet.
   static bool IsPending();
 
   // Takes ownership of the descriptors, makes them close-on-exec and removes

@@ -23,7 +23,8 @@ void LinkedGeneration::Kill(pid_t pid) {
 }
 
 void LinkedGeneration::StopCandidate(pid_t /*pid*/) {
-  // The main process asks it, as it asked this program.
+  // The main process passes the request to the candidate, too, as it did to
+  // this program.
 }
 
 absl::optional<proc::ExitStatus> LinkedGeneration::HandOver(pid_t pid) {
@@ -32,10 +33,11 @@ absl::optional<proc::ExitStatus> LinkedGeneration::HandOver(pid_t pid) {
   return absl::nullopt;
 }
 
-// What the main process cannot be told is done here.
+// Passes requests to the main process. Returns those that it cannot be sent,
+// for this program to fulfil.
 Requests::Taken LinkedGeneration::Route(Requests::Taken asked) {
-  if (asked.drains > 0 && link_.Send({Kind::kStop, 0, asked.drains}).ok()) {
-    asked.drains = 0;
+  if (asked.stops > 0 && link_.Send({Kind::kStop, 0, asked.stops}).ok()) {
+    asked.stops = 0;
   }
   if (asked.upgrade && link_.Send({Kind::kUpgrade}).ok()) {
     asked.upgrade = false;
@@ -70,7 +72,7 @@ Generations::Messages LinkedGeneration::Attend() {
       case Kind::kStart:
       case Kind::kTookOver:
       case Kind::kKill:
-        break;  // a generation sends these
+        break;  // only a generation sends these
     }
   }
   messages.main_process_ended = link_.closed();

@@ -12,13 +12,14 @@
 
 namespace brood::server {
 
-// LinkedGeneration is the side of a program that a main process has started.
+// LinkedGeneration is the implementation for a program that a main process has
+// started.
 //
-// Requests that were made of this program are passed to the main process, which
-// asks every generation that they concern, this one included. The main process
-// also starts and reaps the next program: so that is not a child of this one,
-// which may end before it. When the main process has ended, this program is on
-// its own: requests are its own, and there are no more upgrades.
+// Requests of this program are passed to the main process, which passes them to
+// every generation that they concern, this one included. The main process also
+// starts and reaps the next program, which is therefore not a child of this
+// one: this one may end first. When the main process has ended, this program is
+// on its own: it fulfils requests itself, and there are no more upgrades.
 class LinkedGeneration final : public Generations {
  public:
   explicit LinkedGeneration(GenerationLink link) : link_(std::move(link)) {}
@@ -42,7 +43,8 @@ class LinkedGeneration final : public Generations {
 
  private:
   GenerationLink link_;
-  // Identifies the program that the main process has started for this one.
+  // The program that the main process has started for this one; 0 if there is
+  // none.
   pid_t candidate_ = 0;
 };
 

@@ -40,7 +40,7 @@ class LinkedGenerationTest : public ::brood::testing::LeakCheck {
 
 TEST_F(LinkedGenerationTest, PassesRequestsToTheMainProcess) {
   const Requests::Taken left = generation_.Route({2, true});
-  EXPECT_EQ(left.drains, 0);
+  EXPECT_EQ(left.stops, 0);
   EXPECT_FALSE(left.upgrade);
   auto message = main_.Receive();
   ASSERT_TRUE(message);
@@ -112,7 +112,7 @@ TEST_F(LinkedGenerationTest, IsOnItsOwnWhenTheMainProcessHasEnded) {
   EXPECT_FALSE(generation_.Attend().main_process_ended) << "once";
   EXPECT_EQ(generation_.fd(), -1);
   const Requests::Taken left = generation_.Route({2, true});
-  EXPECT_EQ(left.drains, 2);
+  EXPECT_EQ(left.stops, 2);
   EXPECT_TRUE(left.upgrade);
   EXPECT_THAT(generation_.Start({{STDERR_FILENO}, ""}),
               StatusIs(absl::StatusCode::kUnavailable));

@@ -46,7 +46,8 @@ absl::StatusOr<pid_t> MainProcess::StartFor(pid_t starter,
   proc::Program program =
       Handshake::MakeProgram(command_, notify_socket_, {fds, variable});
   Handshake::AddLink(pair->second.fd(), &program);
-  // Allocated before there is a program, for which there must be a record.
+  // Allocated before the program is started: there must be a record of each
+  // program.
   auto generation = std::make_unique<Generation>();
   generations_.reserve(generations_.size() + 1);
   absl::StatusOr<proc::Child> child = start_(program);
@@ -67,11 +68,11 @@ void MainProcess::Kill(pid_t pid) {
 }
 
 void MainProcess::StopCandidate(pid_t /*pid*/) {
-  // StopAll() asks it, as it asks the others.
+  // StopAll() stops the candidate, as it stops the others.
 }
 
-// One that died a moment ago, and whose death is not known yet, takes nothing
-// over.
+// A candidate that died a moment ago, which the reaper has not reported yet,
+// does not take over.
 absl::optional<proc::ExitStatus> MainProcess::HandOver(pid_t pid) {
   if (absl::optional<proc::ExitStatus> status = reaper_->Disown(pid)) {
     Ended(pid, *status);
@@ -91,8 +92,8 @@ void MainProcess::TakenOver(Generation& candidate) {
 }
 
 Requests::Taken MainProcess::Route(Requests::Taken asked) {
-  own_stops_ += asked.drains;
-  asked.drains = CountStops(own_stops_);
+  own_stops_ += asked.stops;
+  asked.stops = CountStops(own_stops_);
   if (asked.upgrade) {
     Messages messages;
     AskForUpgrade(&messages);
@@ -101,8 +102,8 @@ Requests::Taken MainProcess::Route(Requests::Taken asked) {
   return asked;
 }
 
-// Returns how many requests to stop are new, if one source made `stops` of them
-// so far.
+// Returns how many requests to stop are new, if one source has made `stops` of
+// them so far.
 int MainProcess::CountStops(int stops) {
   const int before = stops_;
   stops_ = std::max(stops_, stops);
@@ -119,7 +120,8 @@ void MainProcess::AskForUpgrade(Messages* messages) {
   }
 }
 
-// A message of one generation may start another, so they are counted before.
+// A message of one generation may start another one, so the generations are
+// counted before.
 Generations::Messages MainProcess::Attend() {
   Messages messages;
   const size_t count = generations_.size();
@@ -158,7 +160,7 @@ void MainProcess::Handle(Generation& from, GenerationLink::Received message,
     case GenerationLink::Kind::kStarted:
     case GenerationLink::Kind::kNotStarted:
     case GenerationLink::Kind::kEnded:
-      return;  // the main process sends these
+      return;  // only the main process sends these
   }
 }
 
@@ -173,7 +175,8 @@ void MainProcess::StartForGeneration(Generation& from,
       pid.ok() ? from.link.Send({GenerationLink::Kind::kStarted, *pid})
                : from.link.Send({GenerationLink::Kind::kNotStarted},
                                 pid.status().message());
-  // Its asker would wait in vain, and never let it take over.
+  // The generation that asked for it would wait in vain, and never let it take
+  // over.
   if (!sent.ok() && pid.ok()) Kill(*pid);
 }
 

@@ -23,25 +23,26 @@
 
 namespace brood::server {
 
-// MainProcess is the side of the process that was started first: the one that
-// a shell, a supervisor or a container watches, and stops.
+// MainProcess is the implementation for the process that was started first: the
+// one that a shell, a service manager or a container watches, and stops.
 //
 // It starts every generation, so that each is its child and is reaped by it,
-// and none is the child of an older one: however many upgrades there are, there
-// is one process more than have connections. When it has handed over it has no
+// and none is the child of an older one: however many upgrades there are, only
+// one process more remains than have connections. After an upgrade it has no
 // listener; its own connections end, and then it waits for the other
-// generations. A request to stop is for all generations, and a request to
-// upgrade for the newest. Requests that were made of a generation come back to
-// this one: a signal has the same effect whichever process it was sent to. Of
-// the requests to stop the highest number from one source counts, so that a
+// generations. A request to stop is for all generations, and a request for an
+// upgrade is for the newest one. Generations pass their requests to this
+// process, so a signal has the same effect whichever process it is sent to. Of
+// the requests to stop, the highest number from one source counts, so that a
 // signal for all processes of the server is one request.
 //
-// If the newest generation ends without having been asked to, the service has
-// ended. If it had asked for a next one, which has not taken over yet, that one
-// is the newest now.
+// If the newest generation ends although no stop was requested, the service has
+// ended. But if it had started an upgrade, and the candidate has not taken over
+// yet, the candidate becomes the newest generation.
 class MainProcess final : public Generations {
  public:
-  // By options.upgrade and notify_socket. The others outlive this object.
+  // Makes the generations for options.upgrade and options.notify_socket.
+  // `manager`, `reaper` and `log` outlive this object.
   MainProcess(const Options& options, ServiceManager* manager,
               proc::Reaper* reaper, EventLog* log,
               StartFunction start = proc::StartProgram);
@@ -62,20 +63,21 @@ class MainProcess final : public Generations {
   }
 
  private:
-  // The starter of the first generation.
+  // The starter of the first generation: this process.
   static constexpr pid_t kSelf = 0;
 
   // Generation is a program that was started and has not ended.
   struct Generation {
     pid_t pid;
-    // Identifies the generation that has asked for it.
+    // The generation that has asked for it, or kSelf.
     pid_t starter;
     GenerationLink link;
-    // Says whether it has taken over.
+    // Whether it has taken over.
     bool has_taken_over = false;
-    // Counts the requests to stop that were made of it.
+    // The number of requests to stop that were made of it.
     int stops = 0;
-    // Holds descriptors for the next program, until it asks for that.
+    // The descriptors that it has sent for the next program, until it asks for
+    // the start.
     std::vector<proc::Private<net::Socket>> descriptors;
   };
   using Pointer = std::unique_ptr<Generation>;
@@ -99,14 +101,14 @@ class MainProcess final : public Generations {
   proc::Reaper* const reaper_;
   EventLog* const log_;
   const StartFunction start_;
-  // Is readable when one of the links is.
+  // Readable when one of the links is.
   proc::Private<net::UniqueFd> links_;
   std::vector<Pointer> generations_;
-  // The one that serves; null if it is this program, or it has ended.
+  // The generation that serves; null if it is this program, or has ended.
   Generation* newest_ = nullptr;
-  // Counts the requests to stop that were made of this process.
+  // The number of requests to stop that were made of this process.
   int own_stops_ = 0;
-  // Counts those that were acted upon.
+  // The number of requests to stop that were fulfilled.
   int stops_ = 0;
   net::Instant kill_at_ = net::Never();
   absl::optional<proc::ExitStatus> last_status_;

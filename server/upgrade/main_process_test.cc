@@ -249,15 +249,15 @@ TEST_F(MainProcessTest, CountsTheMostRequestsOfOneSource) {
   HandOver();
   StartNext();
   TakeOver();
-  EXPECT_EQ(main_->Route({1, false}).drains, 1);
+  EXPECT_EQ(main_->Route({1, false}).stops, 1);
   for (GenerationLink& each : links_) {
     EXPECT_THAT(each.Send({Kind::kStop, 0, 1}), IsOk());
   }
   EXPECT_EQ(main_->Attend().stops, 0);
   EXPECT_THAT(links_[1].Send({Kind::kStop, 0, 1}), IsOk());
   EXPECT_EQ(main_->Attend().stops, 1) << "the second of that one";
-  EXPECT_EQ(main_->Route({1, false}).drains, 0);
-  EXPECT_EQ(main_->Route({2, false}).drains, 2);
+  EXPECT_EQ(main_->Route({1, false}).stops, 0);
+  EXPECT_EQ(main_->Route({2, false}).stops, 2);
 }
 
 TEST_F(MainProcessTest, StopsAllAndKillsThemLater) {
@@ -290,7 +290,7 @@ TEST_F(MainProcessTest, PromotesTheCandidateOfANewestThatDied) {
 TEST_F(MainProcessTest, PromotesNoCandidateWhileItStops) {
   HandOver();
   const pid_t next = StartNext();
-  EXPECT_EQ(main_->Route({1, false}).drains, 1);
+  EXPECT_EQ(main_->Route({1, false}).stops, 1);
   EXPECT_EQ(End(kFirst, FakeReaper::Exited(0)), Role::kNewest);
   EXPECT_EQ(End(next, FakeReaper::Killed(SIGKILL)), Role::kOld);
   EXPECT_EQ(main_->last_status()->code(), 0) << "not that of the candidate";

@@ -29,7 +29,7 @@ ManagedGenerations::ManagedGenerations(const Options& options,
       log_(log),
       start_(std::move(start)) {
   if (older.empty()) return;
-  // Without it the ends are noticed at the next request.
+  // Without epoll, the ends are noticed at the next request.
   ends_ = proc::Private<net::UniqueFd>(
       net::UniqueFd::Adopt(epoll_create1(EPOLL_CLOEXEC)));
   epoll_event readable = {};
@@ -66,8 +66,8 @@ void ManagedGenerations::StopCandidate(pid_t pid) {
   reaper_->Signal(pid, SIGTERM).IgnoreError();
 }
 
-// One that died a moment ago, and whose death is not known yet, takes nothing
-// over.
+// A candidate that died a moment ago, which the reaper has not reported yet,
+// does not take over.
 absl::optional<proc::ExitStatus> ManagedGenerations::HandOver(pid_t pid) {
   candidate_ = 0;
   if (absl::optional<proc::ExitStatus> status = reaper_->Disown(pid)) {
@@ -100,7 +100,7 @@ void ManagedGenerations::KillAll(net::Instant now) {
 }
 
 void ManagedGenerations::SignalOlder(int signal) const {
-  if (is_old_) return;  // the newest one does that
+  if (is_old_) return;  // the newest program does it
   for (const auto& each : older_) {
     syscall(SYS_pidfd_send_signal, each.fd(), signal, nullptr, 0);
   }

@@ -21,21 +21,21 @@
 
 namespace brood::server {
 
-// ManagedGenerations is the side of a program whose service manager was told
-// where to be notified (NOTIFY_SOCKET): the manager follows the program that
-// has taken over, because it is told so (MAINPID). So the old program leaves
-// when its connections have ended. The new one is reaped here until it has
-// taken over.
+// ManagedGenerations is the implementation for a program with a service manager
+// that is notified (NOTIFY_SOCKET). A notification (MAINPID) names the program
+// that has taken over, and the manager watches that one from then on. So the
+// old program exits when its connections have ended. It reaps the new program
+// until that has taken over.
 //
-// A manager may ask the main process alone to stop, and kill what is left when
-// that has ended (KillMode=mixed). So each program has pidfds of the older
-// ones, which it asks to stop and waits for. Where the kernel has no pidfds
-// (before Linux 5.3), older programs are left to the manager, and are not
-// counted.
+// A manager may stop only the main process, and kill what is left when that has
+// ended (KillMode=mixed). So each program has pidfds of the older ones, and
+// stops them and waits for them. Where the kernel has no pidfds (before Linux
+// 5.3), older programs are left to the manager, and are not counted.
 class ManagedGenerations final : public Generations {
  public:
-  // By options.upgrade and notify_socket. `older` are the pidfds of the
-  // programs that were replaced before. The others outlive this object.
+  // Makes the generations for options.upgrade and options.notify_socket.
+  // `older` are the pidfds of the programs that were replaced before.
+  // `manager`, `reaper` and `log` outlive this object.
   ManagedGenerations(const Options& options, std::vector<net::UniqueFd> older,
                      ServiceManager* manager, proc::Reaper* reaper,
                      EventLog* log, StartFunction start = proc::StartProgram);
@@ -53,7 +53,8 @@ class ManagedGenerations final : public Generations {
     candidate_ = 0;
     return Role::kCandidate;
   }
-  // What was replaced leaves when its own connections have ended.
+  // A program that was replaced exits when its own connections have ended, so
+  // it waits for no other.
   size_t awaited() const override { return is_old_ ? 0 : older_.size(); }
   absl::optional<proc::ExitStatus> last_status() const override {
     return absl::nullopt;
@@ -71,9 +72,9 @@ class ManagedGenerations final : public Generations {
   const StartFunction start_;
   // The pidfds of the programs before this one that have not ended.
   std::vector<proc::Private<net::UniqueFd>> older_;
-  // Is readable when one of them has ended.
+  // Readable when one of them has ended.
   proc::Private<net::UniqueFd> ends_;
-  // Is 0 if there is none.
+  // The pid of the new program; 0 if there is none.
   pid_t candidate_ = 0;
   // Whether another program has taken over.
   bool is_old_ = false;

@@ -150,7 +150,7 @@ TEST_F(ManagedGenerationsTest, LeavesOlderProgramsToTheNewOne) {
 TEST_F(ManagedGenerationsTest, RefusesAnUpgradeWhileTooManyHaveConnections) {
   Create(Generations::kMostOld);
   EXPECT_FALSE(generations_->Route({0, true}).upgrade);
-  EXPECT_EQ(generations_->Route({2, true}).drains, 2);
+  EXPECT_EQ(generations_->Route({2, true}).stops, 2);
   kill(older_[0], SIGKILL);
   SignalThatEnded(older_[0]);
   EXPECT_TRUE(generations_->Route({0, true}).upgrade);

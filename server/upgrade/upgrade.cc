@@ -61,7 +61,8 @@ void Upgrade::Start(const std::vector<LentListener>& listeners, Instant now) {
   deadline_ = net::After(now, timeout_);
 }
 
-// One that comes after the time in which it had to be ready is not wanted.
+// Records the pid. A program that is known only after the time in which it had
+// to be ready is killed.
 void Upgrade::Started(pid_t pid) {
   if (state_ != State::kStarting) {
     generations_->Kill(pid);
@@ -72,7 +73,8 @@ void Upgrade::Started(pid_t pid) {
 
 void Upgrade::NotStarted(const absl::Status& why) {
   if (state_ != State::kStarting) return;
-  // One that an earlier request had started, too late for that.
+  // The program of an earlier request, which the main process has started too
+  // late.
   if (pid_ != 0) generations_->Kill(pid_);
   Fail(why);
 }
@@ -127,7 +129,7 @@ void Upgrade::EndBecause(absl::Status why) {
 }
 
 void Upgrade::Ended(const proc::ExitStatus& status, Instant now) {
-  if (state_ == State::kIdle) return;  // it failed before
+  if (state_ == State::kIdle) return;  // it was counted as failed before
   TakeReadiness(now);  // it may have reported just before it ended
   if (state_ == State::kEnding) {
     Fail(why_ended_);
@@ -152,7 +154,7 @@ void Upgrade::Fail(const absl::Status& why) {
 
 void Upgrade::Abandon() {
   if (state_ != State::kStarting && state_ != State::kProving) return;
-  // One that accepts has connections to finish.
+  // A program that accepts has connections to finish.
   if (state_ == State::kProving) {
     generations_->StopCandidate(pid_);
   } else {

@@ -24,75 +24,68 @@
 
 namespace brood::server {
 
-// Upgrade lets a program that is started take over from this one, without
-// a lost connection.
+// Upgrade starts a new program that takes over from this one, without a lost
+// connection.
 //
-// The program is started from the same path, with the same arguments: what has
-// been installed at the path meanwhile is what runs. It gets the very same
-// listening descriptors (handshake.h says how), so clients wait in the same
-// queue whichever program accepts from it. This program serves on until the new
-// one reports that it is ready, then stops accepting, and drains once that one
-// has lived for kProof. However the new program fails before, whether it is
-// missing, ends, hangs or crashes at once, this one serves on.
+// The program is started from the same path with the same arguments, and gets
+// the same listening descriptors (handshake.h). This program serves on until
+// the new one reports that it is ready, then stops accepting, and drains once
+// the new one has lived for kProof. If the new program fails before that, this
+// one serves on.
 //
 //   kIdle ──Start──▶ kStarting ──"ready"──▶ kProving ──kProof──▶ kHandedOver
 //     ▲                  │                     │
 //     └── it has ended ──┴── or was killed ────┘
 //
 // Process: the parent; belongs to the supervisor. Generations start and reap
-// the new program. One at a time is in flight.
-//
-// Errors: Create() names the call. Everything else that can fail is an upgrade
-// that failed: logged with its reason, and counted.
-//
-// Example:
-//   auto upgrade = Upgrade::Create(options, manager, &generations, &log);
-//   (*upgrade)->Start(listeners, now);
-//   ... poll (*upgrade)->fd() until (*upgrade)->deadline() ...
-//   if ((*upgrade)->Step(now)) Drain();  // the other one serves
+// the new program. One upgrade at a time is in progress. Errors: Create() names
+// the call. Every other failure is a failed upgrade: it is logged with its
+// reason, and counted.
 class Upgrade {
  public:
-  // How long a new program must live after it said that it is ready.
+  // How long a new program must live after it has reported that it is ready.
   static constexpr absl::Duration kProof = absl::Milliseconds(200);
 
-  // By options.upgrade. Without a command, every request is refused. The others
-  // outlive this object.
+  // Returns an object for options.upgrade. Without a command, every request is
+  // refused. `manager`, `generations` and `log` outlive this object.
   static absl::StatusOr<std::unique_ptr<Upgrade>> Create(
       const Options& options, ServiceManager* manager, Generations* generations,
       EventLog* log);
 
-  // Starts the program with `listeners`, which stay the caller's. If one is in
-  // flight already it says so in the log, and that is all.
+  // Starts the new program with `listeners`, which stay the caller's. If an
+  // upgrade is in progress already, logs that and does nothing.
   void Start(const std::vector<LentListener>& listeners, net::Instant now);
-  // To be called when fd() is readable or deadline() has come. True, once, when
-  // the new program has taken over.
+  // Advances the upgrade. Must be called when fd() is readable or deadline()
+  // has passed. Returns true once, when the new program has taken over.
   bool Step(net::Instant now);
-  // Records that the new program is the process `pid`.
+  // Records that the new program is the process `pid`; for a program that the
+  // main process has started.
   void Started(pid_t pid);
   // Records that the new program could not be started.
   void NotStarted(const absl::Status& why);
-  // Accounts for the end of the new program.
+  // Records that the new program ended with `status`.
   void Ended(const proc::ExitStatus& status, net::Instant now);
-  // The listeners are closed here: whoever connects from now on is the other
-  // program's. Says so, if there is one.
+  // Records that this program has closed the listeners, and reports it to the
+  // new program, if there is one: all further clients are for that program.
   void ListenersClosed();
-  // This server stops, and with it a program that has not taken over yet: at
-  // once, or, if it accepts already, as this one does. It stays a child until
-  // then.
+  // Cancels an upgrade in progress because this server stops. Kills the new
+  // program if it is still starting; requests that it stops if it accepts
+  // connections already. It remains a child until it is reaped.
   void Abandon();
 
-  // Returns whether there is no other program: none was started, or it has
-  // ended.
+  // Returns whether there is no new program: none was started, or it has ended.
   bool idle() const { return state_ == State::kIdle; }
-  // Whether the other program accepts connections, and this one must not.
+  // Returns whether the new program accepts connections, and this one must not.
   bool other_accepts() const { return state_ >= State::kProving; }
-  // Returns whether the other program has taken over.
+  // Returns whether the new program has taken over.
   bool handed_over() const { return state_ >= State::kHandedOver; }
-  // Returns a descriptor that is readable when Step() has something to do, -1
-  // if there is none: what is polled is read. A program that is not known yet
-  // may be ready already, which waits; one that reports too late is not heard.
+  // Returns a descriptor that is readable when Step() has something to do, or
+  // -1 if Step() would not read it: while the pid of the new program is not
+  // known yet, and after the time in which it had to be ready.
   int fd() const { return AwaitsReadiness() ? ready_.fd() : -1; }
+  // Returns when to call Step() even if nothing happens.
   net::Instant deadline() const { return deadline_; }
+  // Returns how many upgrades have failed.
   uint64_t failures() const { return failures_; }
 
  private:
@@ -106,7 +99,7 @@ class Upgrade {
   }
   void TakeReadiness(net::Instant now);
   bool TryHandOver(net::Instant now);
-  // Notes why the new program is told to end.
+  // Stores why the new program is told to end.
   void EndBecause(absl::Status why);
   void Fail(const absl::Status& why);
 
@@ -115,13 +108,13 @@ class Upgrade {
   ServiceManager* const manager_;
   Generations* const generations_;
   EventLog* const log_;
-  // The new program inherits it, and notifies when it is ready.
+  // The new program inherits this, and notifies it when it is ready.
   const proc::Private<net::EventFd> ready_;
   State state_ = State::kIdle;
-  // The new program; 0 if there is none, or if it is not known yet.
+  // The pid of the new program; 0 if there is none, or if it is not known yet.
   pid_t pid_ = 0;
   net::Instant deadline_ = net::Never();
-  // Why a program was told to end, until it has.
+  // Why the new program was told to end, until it has ended.
   absl::Status why_ended_;
   uint64_t failures_ = 0;
 };

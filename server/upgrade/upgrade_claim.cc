@@ -10,8 +10,8 @@
 namespace brood::server {
 namespace {
 
-// The process whose claim it is, or 0. The pid tells a process that was forked
-// since, whose copy of this variable still has its parent's.
+// The process that has the claim, or 0. In a process that was forked since, the
+// copy of this variable still has the pid of the parent.
 std::atomic<pid_t> holder{0};
 
 }  // namespace
@@ -26,7 +26,8 @@ absl::optional<UpgradeClaim> UpgradeClaim::TryMake() {
 }
 
 UpgradeClaim::~UpgradeClaim() {
-  // Not another claim, which a forked process made after it copied this one.
+  // Does not end another claim: a forked process may have made one after it
+  // copied this object.
   if (process_ != 0 && process_ == getpid()) holder = 0;
 }
 

@@ -11,13 +11,13 @@
 
 namespace brood::server {
 
-// UpgradeClaim is held by the one server of a process that can be replaced by a
-// new program. Two would each start the program, and each of the new programs
-// would take all listeners for its own.
+// UpgradeClaim belongs to the only server of a process that can be replaced by
+// a new program. If there were two, each would start the program, and each new
+// program would take all listeners for its own.
 //
 // Process: the parent. A claim ends with its object. A process that was forked
-// since does not hold the claim of its parent, and can make one of its own. All
-// calls are thread-safe.
+// since does not have the claim of its parent, and can make a claim of its own.
+// All calls are thread-safe.
 //
 // Example:
 //   absl::optional<UpgradeClaim> claim = UpgradeClaim::TryMake();

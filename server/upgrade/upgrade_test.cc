@@ -192,27 +192,27 @@ TEST_F(UpgradeTest, IsNotHandedToAProgramThatHasEnded) {
   EXPECT_EQ(upgrade_->failures(), 1u);
 }
 
-TEST_F(UpgradeTest, IgnoresAReadinessThatCameTooLate) {
+TEST_F(UpgradeTest, IgnoresANotificationThatCameTooLate) {
   Start();
-  const int notices = upgrade_->fd();
+  const int notifications = upgrade_->fd();
   End(FakeReaper::Exited(1));
   EXPECT_EQ(upgrade_->fd(), -1);
-  eventfd_write(notices, 1);  // of the one that has ended
+  eventfd_write(notifications, 1);  // of the program that has ended
   Start();
   Step();
   EXPECT_FALSE(upgrade_->other_accepts());
 }
 
-// F10: a late notice would be readable for ever.
-TEST_F(UpgradeTest, IsPolledOnlyWhileANoticeIsAwaited) {
+// F10: a notification that is late would be readable permanently.
+TEST_F(UpgradeTest, IsPolledOnlyWhileANotificationIsAwaited) {
   EXPECT_EQ(upgrade_->fd(), -1);
   Start();
-  const int notices = upgrade_->fd();
-  EXPECT_GE(notices, 0);
+  const int notifications = upgrade_->fd();
+  EXPECT_GE(notifications, 0);
   ReportReady();
   Step();
-  EXPECT_EQ(upgrade_->fd(), -1) << "it is proving itself";
-  eventfd_write(notices, 1);
+  EXPECT_EQ(upgrade_->fd(), -1) << "it must live for kProof first";
+  eventfd_write(notifications, 1);
   Advance(Upgrade::kProof);
   EXPECT_TRUE(Step());
   EXPECT_EQ(upgrade_->fd(), -1) << "it has taken over";
@@ -243,13 +243,13 @@ TEST_F(UpgradeTest, EndsTheNewProgramWhenTheServerStops) {
   EXPECT_EQ(upgrade_->failures(), 0u) << "it was cancelled";
 }
 
-TEST_F(UpgradeTest, AbandonsNothingWithoutANewProgram) {
+TEST_F(UpgradeTest, HasNothingToAbandonIfNoProgramWasStarted) {
   upgrade_->Abandon();
   Start();
   EXPECT_EQ(started_, 1);
 }
 
-TEST_F(UpgradeTest, TerminatesANewProgramThatAcceptsWhenTheServerStops) {
+TEST_F(UpgradeTest, TerminatesTheNewProgramThatAcceptsWhenTheServerStops) {
   Start();
   ReportReady();
   Step();

@@ -7,8 +7,8 @@
 
 namespace brood::server {
 
-// ChildTag says what a child of the server is, in the 32 bits that the reaper
-// keeps for each child. A value of the parent's.
+// ChildTag is the kind and the index of a child of the server, in the 32 bits
+// that the reaper stores for each child. A value of the parent.
 //
 // Example:
 //   reaper->Adopt(std::move(child), ChildTag::Connection(slot).Pack());
@@ -40,11 +40,11 @@ struct ChildTag {
   static constexpr ChildTag Program() { return {Kind::kProgram, 0}; }
   static constexpr ChildTag Rehearsal() { return {Kind::kRehearsal, 0}; }
 
-  // Returns the tag as the reaper keeps it.
+  // Returns the tag as the reaper stores it.
   constexpr uint32_t Pack() const {
     return static_cast<uint32_t>(kind) << kIndexBits | index;
   }
-  // Returns the tag that Pack() made `packed` of.
+  // Returns the tag from which Pack() made `packed`.
   static constexpr ChildTag Unpack(uint32_t packed) {
     return {static_cast<Kind>(packed >> kIndexBits),
             packed & ((uint32_t{1} << kIndexBits) - 1)};

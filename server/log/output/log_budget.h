@@ -14,11 +14,12 @@
 
 namespace brood::server {
 
-// LogBudget limits how many lines a second are written, so that clients who
-// connect in floods do not fill a disk.
+// LogBudget limits how many lines are written in a second, so that a flood of
+// clients does not fill a disk.
 //
-// A bucket of tokens, one for each line: it holds `kBurst` seconds' worth. The
-// lines that find none are counted, and the count is due once a second.
+// It is a bucket with a token for each line, and holds the tokens of kBurst
+// seconds. Lines without a token are left out and counted; the count is due
+// once a second.
 //
 // Pure: the time is an argument. Lives in the parent, in memory that children
 // do not get: it is written for each connection.
@@ -35,8 +36,8 @@ class LogBudget : public proc::ParentOnly {
   explicit LogBudget(int per_second)
       : per_second_(per_second), tokens_(double{kBurst} * per_second) {}
 
-  // Takes room for `lines` lines at `now`. Returns false, and counts them, if
-  // there is none.
+  // Takes tokens for `lines` lines at `now`. Returns false, and counts the
+  // lines, if there is no token.
   bool Take(int lines, net::Instant now) {
     if (per_second_ == 0) return true;
     Fill(now);
@@ -48,18 +49,19 @@ class LogBudget : public proc::ParentOnly {
     return true;
   }
 
-  // Reports whether there is no room for another line.
+  // Returns whether there is no token for another line.
   bool IsSpent() const { return per_second_ != 0 && tokens_ < 1; }
 
-  // Returns how many lines found no room since the last call that returned
-  // something; nothing if there were none, or if that was less than a second
+  // Returns how many lines were left out since the last call that returned a
+  // number; nothing if there were none, or if that call was less than a second
   // ago.
   absl::optional<uint64_t> TakeCount(net::Instant now) {
     if (left_out_ == 0 || now < due_at_) return absl::nullopt;
     due_at_ = net::After(now, absl::Seconds(1));
     return TakeCount();
   }
-  // Returns the count at the end of the log.
+  // Returns the same number at the end of the log, however long ago the last
+  // call was.
   uint64_t TakeCount() { return std::exchange(left_out_, 0); }
 
  private:

@@ -21,11 +21,11 @@ namespace {
 using net::UniqueFd;
 
 // The first lines of a stream to the journal of systemd: identifier, unit,
-// priority, and whether lines have priorities of their own, go to syslog, to
-// the kernel's log and to the console.
+// priority, and whether lines have priorities of their own and are passed to
+// syslog, to the log of the kernel and to the console.
 constexpr absl::string_view kJournalHeader = "\n\n6\n0\n0\n0\n0\n";
 
-// Returns the same open file, with `flags`, by a descriptor of its own.
+// Opens the file of `fd` again, with `flags`.
 UniqueFd Open(int fd, int flags) {
   char path[sizeof("/proc/self/fd/2147483647")];
   std::snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
@@ -33,8 +33,8 @@ UniqueFd Open(int fd, int flags) {
       UniqueFd::Adopt(open(path, flags | O_CLOEXEC | O_NOCTTY)));
 }
 
-// Returns a socket that is connected to the address to which `fd` is; nothing
-// if that has no name, or if its listener does not take it at once.
+// Returns a socket that is connected to the peer of `fd`. Returns nothing if
+// the peer has no name, or if connecting would block.
 UniqueFd ConnectAgain(int fd) {
   int type = 0;
   socklen_t length = sizeof(type);

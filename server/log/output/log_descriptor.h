@@ -26,63 +26,66 @@ struct FileId {
   ino_t inode = 0;
 };
 
-// LogDescriptor is a descriptor to write lines to, with the way in which a
-// write does not wait for a reader.
+// LogDescriptor is a descriptor to which lines are written, and the way in
+// which a write to it does not wait for a reader.
 //
-// A log is its file, which is the one that the descriptor led to when this
-// object was made. Another file that gets the number later is not written to.
+// The log is the file to which the descriptor led when this object was created.
+// Nothing is written to another file that gets the number later.
 //
-// The flags and the position of an open file are shared with all that have it:
-// the user's shell, children. So OpenAgain() opens the file a second time, and
-// where that is not possible makes a copy of the descriptor, which at least
-// does not depend on the number. What others can do to a copy: see Kind.
+// All processes that have an open file share its flags and its position: the
+// user's shell, children. So OpenAgain() opens the file a second time. Where
+// that is not possible, it makes a copy of the descriptor, which at least does
+// not depend on the number. Kind describes what other processes can do to a
+// copy.
 //
-// A resource; works in every process. Errors: one that is closed is kClosed.
+// A resource; works in every process. Errors: if the descriptor is closed, the
+// kind is kClosed.
 //
 // Example:
 //   const LogDescriptor log = LogDescriptor::OpenAgain(STDERR_FILENO);
 class LogDescriptor {
  public:
-  // Kind is what the file is, and so how it is written to.
+  // Kind is the kind of the file, which decides how lines are written to it.
   enum class Kind {
     // There was no file.
     kClosed,
-    // A file or a device that takes what it gets. One that was not opened to
-    // append has its position in common with others, and is a copy.
+    // A file, or a device that never blocks. A file that was not opened to
+    // append shares its position with other processes, and is a copy.
     kFile,
-    // A socket: send() has a flag not to wait. That of the journal, and one for
-    // datagrams to an address, is connected a second time; another one is a
-    // copy, which any process that has it can shut down.
+    // A socket: send() has a flag not to wait. The socket of the journal, and a
+    // socket for datagrams to an address, is connected a second time. Any other
+    // socket is a copy, which every process that has it can shut down.
     kSocket,
-    // A pipe or a terminal that was opened again and does not wait.
+    // A pipe or a terminal that was opened again, with O_NONBLOCK.
     kNonBlocking,
     // A pipe that belongs to another user and cannot be opened again.
     kPipe,
-    // A terminal that cannot be opened again either. It alone may make the
-    // writer wait, if others fill it between a look and the write.
+    // A terminal that cannot be opened again. Only here may the writer wait: if
+    // other writers fill the terminal between the check and the write.
     kTerminal,
   };
 
-  // Opens the file of `fd` again, for a process that goes on to write to it.
+  // Opens the file of `fd` again, for a process that writes many lines.
   static LogDescriptor OpenAgain(int fd);
-  // Borrows `fd` for a few lines: opens only what would wait otherwise.
+  // Borrows `fd` for a few lines: opens the file again only if a write could
+  // wait otherwise.
   static LogDescriptor Borrow(int fd);
 
-  // Returns what the file is.
+  // Returns the kind of the file.
   Kind kind() const { return kind_; }
   // Lends the descriptor.
   int fd() const { return own_.valid() ? own_.fd() : lent_; }
-  // Returns whether the file is still there: a number that was borrowed may
-  // lead to another one by now.
+  // Returns whether the descriptor still leads to the file: a borrowed number
+  // may lead to another file by now.
   bool IsSame() const { return own_.valid() || FileId::Of(lent_) == file_; }
-  // Returns which file it is; nothing if it was closed.
+  // Returns the identity of the file; nothing if the descriptor was closed.
   const absl::optional<FileId>& file() const { return file_; }
   // Lends the ends of a pipe of this object, to read and to write; for kPipe on
   // a kernel that cannot write to a pipe without waiting (before Linux 6.5).
   const net::UniqueFd& read_end() const { return read_end_; }
   const net::UniqueFd& write_end() const { return write_end_; }
-  // Returns all descriptors that this object has opened, to be closed in
-  // children; -1 in the place of one that it has not.
+  // Returns the three descriptors of this object, to be closed in children; -1
+  // for each that it has not opened.
   std::array<int, 3> own_fds() const {
     return {own_.fd(), read_end_.fd(), write_end_.fd()};
   }

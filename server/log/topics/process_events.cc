@@ -27,8 +27,9 @@ void EventLog::DescriptorsShort(uint64_t limit, size_t needed,
                                 absl::string_view what_for) {
   Log(Event(LogLevel::kWarning, "descriptors-short",
             "the limit of descriptors (ulimit -n {}) is below the {} that may "
-            "be needed ({}): what does not fit is not made, and clients wait "
-            "when none is free")
+            "be needed ({}): workers that do not fit are not created, and "
+            "clients "
+            "wait while no descriptor is free")
           .Add("brood.descriptor_limit", limit)
           .Add("brood.descriptors_needed", needed)
           .Add("brood.descriptors_for", what_for));

@@ -16,14 +16,14 @@
 
 namespace brood::server {
 
-// PendingChildren is the line of connections that were given to the zygote and
-// whose children have not been announced yet, in this order.
+// PendingChildren is the queue of connections that were given to the zygote,
+// and whose children have not been announced yet.
 //
-// The zygote works in the same order, and each message leaves a record in the
-// table before the next one is looked at. So a connection without a record,
-// behind which another one has a record, is lost: its message was removed from
-// the queue by another process. No number of the table is believed for more
-// than that.
+// The zygote works in the same order, and writes a record into the table for
+// each message before it reads the next one. So if a connection has no record,
+// and a later one has, its message was lost: another process removed it from
+// the queue of the zygote. Nothing else is concluded from the numbers in the
+// table, which may be forged.
 //
 // Process: supervisor, in parent-only memory. Allocates nothing. No errors.
 //
@@ -37,20 +37,22 @@ namespace brood::server {
 //   }
 class PendingChildren {
  public:
-  // The most connections that may be in the line.
+  // The largest number of connections in the queue.
   static constexpr size_t kMost = 64;
 
-  // A connection of the line.
+  // Entry is a connection of the queue.
   struct Entry {
     Slot slot;
     uint32_t serial;
-    // What the table has about it; nothing if `is_lost`.
+    // The record of the table; empty if `is_lost`.
     SpawnTable::Record record;
     bool is_lost;
-    // Whether it was put into another queue; see MarkRequeued().
+    // Whether its message was moved to another queue of the zygote; see
+    // MarkRequeued().
     bool is_requeued;
 
-    // Reports whether the connection is settled.
+    // Returns whether it is known how the message ended: with a child, with an
+    // error, or lost.
     bool is_known() const {
       return is_lost || record.pid != 0 || record.error != 0;
     }
@@ -79,7 +81,7 @@ class PendingChildren {
     for (size_t place = 0; place < size_; ++place) {
       if (!ReadOne(at(place), table, on_child)) continue;
       for (size_t before = 0; before < place; ++before) {
-        // A second time: it may have got its record since the first.
+        // Reads the record again: the zygote may have written it since.
         Entry& earlier = at(before);
         if (earlier.is_known() || ReadOne(earlier, table, on_child)) continue;
         earlier.is_lost = true;
@@ -87,8 +89,8 @@ class PendingChildren {
     }
   }
 
-  // Marks the connection of `ticket`, which is in another queue now. Returns
-  // false if there is no such connection, or it is known already.
+  // Marks the connection of `ticket`, whose message was moved to another queue.
+  // Returns false if there is no such connection, or if it is known already.
   bool MarkRequeued(const net::HandoffQueue::Ticket& ticket) {
     for (size_t place = 0; place < size_; ++place) {
       Entry& entry = at(place);
@@ -97,8 +99,8 @@ class PendingChildren {
     }
     return false;
   }
-  // Gives up every connection that is neither known nor marked, and removes the
-  // marks.
+  // Treats every connection that is neither known nor marked as lost, and
+  // removes the marks.
   void LoseOthers() {
     for (size_t place = 0; place < size_; ++place) {
       Entry& entry = at(place);

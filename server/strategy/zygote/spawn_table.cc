@@ -20,7 +20,7 @@ absl::StatusOr<SpawnTable> SpawnTable::Create(size_t cells) {
   void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE,
                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return absl::ErrnoToStatus(errno, "mmap");
-  // Zeroed: serial numbers begin at 1.
+  // The memory is zero, and serial numbers begin at 1, so no cell has a record.
   SpawnTable table(static_cast<Cell*>(memory), cells);
   table.HideFromChildren();
   return table;
@@ -37,7 +37,8 @@ pid_t* SpawnTable::Begin(uint32_t slot, uint32_t serial) {
   if (slot >= count_) return nullptr;
   Cell& cell = cells_[slot];
   if (cell.serial != serial) {
-    // In this order: a reader that sees the new number sees no old pid.
+    // In this order, so that a reader that sees the new number does not see an
+    // old pid.
     cell.pid = 0;
     cell.error = 0;
     cell.at = 0;

@@ -14,16 +14,16 @@
 
 namespace brood::server {
 
-// SpawnTable is which process a zygote created for which slot.
+// SpawnTable records which process a zygote has created for which slot.
 //
 // It is memory that the zygote and the supervisor share, with a cell for each
-// slot. The kernel writes the pid of a new process into it, before that process
-// runs. So there is no moment at which a child lives and the table does not say
-// so, and a zygote that takes over sees what the one before had finished.
+// slot. The kernel writes the pid of a new process into it before that process
+// runs. So there is no moment at which a child is alive and not in the table,
+// and a zygote that takes over finds what the zygote before it has finished.
 //
 // Written in the zygote, read in the supervisor; children do not get it. A
-// record of another serial number is an old one. A slot may have any value: one
-// without a cell has no record. Errors: Create() names the call.
+// record with another serial number is an old one. A slot may have any value: a
+// slot without a cell has no record. Errors: Create() names the call.
 //
 // Example:
 //   absl::StatusOr<SpawnTable> table = SpawnTable::Create(slots);
@@ -35,44 +35,45 @@ namespace brood::server {
 //   SpawnTable::Record created = table->Read(slot, serial);
 class SpawnTable {
  public:
-  // What is known about a process that was asked for. All fields are zero if
-  // nothing is.
+  // Record is what is known about a process that was requested. All fields are
+  // zero if nothing is known.
   struct Record {
     // The process; 0 if there is none, or none yet.
     pid_t pid;
     // The errno with which it could not be created; 0 if it could.
     int error;
     // When it was created, in nanoseconds of the monotonic clock; 0 if the
-    // zygote had no time to say.
+    // zygote ended before it stored that.
     int64_t at;
   };
 
-  // Maps a table of `cells` cells, which processes that are forked do not get.
+  // Returns a table of `cells` cells, which forked processes do not get.
   static absl::StatusOr<SpawnTable> Create(size_t cells);
   SpawnTable(SpawnTable&& other) noexcept;
   SpawnTable& operator=(SpawnTable&&) = delete;
   ~SpawnTable();
 
-  // Returns where the pid goes of the process that is to be created for number
-  // `serial` in `slot`. Returns null if it was created, or given up, already,
-  // or there is no such slot. In the zygote.
+  // Returns where to store the pid of the process that is to be created for
+  // number `serial` in `slot`. Returns null if it was created or given up
+  // already, or if there is no such slot. Called in the zygote.
   pid_t* Begin(uint32_t slot, uint32_t serial);
-  // Records when the process of `slot` was created. In the zygote.
+  // Records when the process of `slot` was created. Called in the zygote.
   void Complete(uint32_t slot, int64_t at);
-  // Records the errno with which it could not be created. In the zygote.
+  // Records the errno with which the process of `slot` could not be created.
+  // Called in the zygote.
   void Fail(uint32_t slot, int error);
 
   // Returns the number of cells.
   uint32_t size() const { return static_cast<uint32_t>(count_); }
 
-  // Returns the record for number `serial` in `slot`. In the supervisor.
+  // Returns the record for number `serial` in `slot`. Called in the supervisor.
   Record Read(uint32_t slot, uint32_t serial) const;
 
-  // Gives the table to processes that are forked from now on. A process that
-  // was forked without it must not touch it. Fails with the errno of madvise.
+  // Shares the table with processes that are forked from now on. Fails with the
+  // errno of madvise; a process that is forked then must not touch the table.
   absl::Status ShareWithChildren() const;
-  // Keeps the table from processes that are forked from now on, if the kernel
-  // can.
+  // Hides the table from processes that are forked from now on. If the kernel
+  // cannot, they have memory that they do not need.
   void HideFromChildren() const;
 
  private:

@@ -24,11 +24,11 @@ namespace {
 
 using Kind = ChildTag::Kind;
 
-// How soon after one repair there may be another.
+// The time from one repair to the next.
 constexpr absl::Duration kRepairPeriod = absl::Milliseconds(20);
 
-// How long the zygote may take to create its first child, which takes it less
-// than a millisecond on a machine that is not busy.
+// How long the zygote may take to create its first child. On a machine that is
+// not busy it takes less than a millisecond.
 constexpr int kRehearsalTimeoutMs = 1000;
 
 // Returns the error of a rehearsal that failed with `error`.
@@ -65,7 +65,7 @@ absl::Status Zygote::Open() {
   if (!queue.ok()) return queue.status();
   absl::StatusOr<net::HandoffQueue> standby_queue = net::HandoffQueue::Create();
   if (!standby_queue.ok()) return standby_queue.status();
-  // Two cells more, for the standby and the rehearsal.
+  // Two more cells: for the standby and for the rehearsal.
   absl::StatusOr<SpawnTable> table = SpawnTable::Create(slots_ + 2);
   if (!table.ok()) return table.status();
   absl::StatusOr<net::EventFd> doorbell = net::EventFd::Create();
@@ -104,7 +104,8 @@ absl::Status Zygote::SpawnMissing() {
 }
 
 absl::StatusOr<pid_t> Zygote::Spawn(ChildTag tag) {
-  // By value: the child cannot read our members.
+  // Captured by value: the child cannot read the members, which are in
+  // parent-only memory.
   ZygoteProcess* const process = process_.get();
   const bool is_zygote = tag.kind == Kind::kZygote;
   absl::StatusOr<proc::Child> child = environment_.spawner->Spawn(
@@ -118,7 +119,8 @@ absl::StatusOr<pid_t> Zygote::Spawn(ChildTag tag) {
   return pid;
 }
 
-// Nothing else was requested yet, so the doorbell rings for this.
+// Waits for the doorbell. Nothing else was requested yet, so it rings for the
+// rehearsal.
 absl::StatusOr<Rehearsal> Zygote::RehearseAtStart() {
   rehearsal_serial_ = NextSerial();
   absl::Status told = queue_->Order({kRehearse, rehearsal_serial_});
@@ -165,11 +167,12 @@ void Zygote::Dispatch(Slot slot, net::Connection connection, net::Instant now,
   pending_.Add(slot, serial);
 }
 
-// How much the queue holds is the kernel's answer: it depends on the limits of
-// sockets (net.core.wmem_default), and on how many descriptors of this user are
-// on their way in all sockets. The supervisor keeps the connection until it can
-// be queued. If that lasts, and is not for the zygote to end, this process
-// forks for it, unless it has threads.
+// Handles a connection that the queue has refused. How much the queue holds
+// depends on the limits of sockets (net.core.wmem_default), and on how many
+// descriptors of this user are in transit in all sockets. The supervisor keeps
+// the connection until it can be queued. If that takes too long, and the zygote
+// cannot change it, this process forks for the connection, unless it has
+// threads.
 void Zygote::QueueRefuses(Slot slot, net::Connection connection,
                           const absl::Status& why, net::Instant now,
                           Events& events) {
@@ -200,14 +203,14 @@ void Zygote::AdoptSpawned() {
   const pid_t standby = TakeSpawned(process_->standby_cell(), &standby_serial_,
                                     ChildTag::Standby());
   if (standby != 0) standby_pid_ = standby;
-  // One that came too late for RehearseAtStart().
+  // A child of the rehearsal that came too late for RehearseAtStart().
   TakeSpawned(process_->rehearsal_cell(), &rehearsal_serial_,
               ChildTag::Rehearsal());
 }
 
 // Registers the process that was requested from the zygote with the number
-// `*serial`, and returns it. Returns 0 if it does not exist, and resets the
-// number if it never will.
+// `*serial`, and returns its pid. Returns 0 if the process does not exist, and
+// resets the number if it could not be created.
 pid_t Zygote::TakeSpawned(uint32_t cell, uint32_t* serial, ChildTag tag) {
   if (*serial == 0) return 0;
   const SpawnTable::Record created = process_->table().Read(cell, *serial);
@@ -240,11 +243,12 @@ void Zygote::Announce(net::Instant now, Events& events) {
   }
 }
 
-// By pid where a standby may have become the zygote since its end was reaped.
+// Compares pids, and not only tags: a standby may have become the zygote since
+// its end was reaped.
 void Zygote::ChildEnded(ChildTag tag, const proc::Reaper::Ended& ended,
                         net::Instant now, Events& events) {
   if (tag.kind == Kind::kConnection) {
-    // Perhaps of a child that was not announced yet.
+    // The child that has ended may not have been announced yet.
     Announce(now, events);
     events.Ended(tag.index, ended.pid, ended.status, now);
   } else if (ended.pid == zygote_pid_) {
@@ -283,7 +287,7 @@ void Zygote::Maintain(net::Instant now, bool /*idle*/, Events& events) {
     queue_refuses_ = false;
     retry_at_ = net::Never();
   }
-  // What was found to be lost has no doorbell.
+  // No doorbell rings for a connection that was found to be lost.
   Announce(now, events);
   if (closed_ && pending_.empty()) {
     Dismiss(now);

@@ -28,14 +28,15 @@
 namespace brood::server {
 
 // Zygote gives connections to a small process that was created with the server
-// and that forks a child for each: for programs with threads or much memory.
-// docs/decisions/zygote.md has the picture.
+// and forks a child for each: for programs with threads or much memory. See
+// docs/decisions/zygote.md.
 //
-// The children are the supervisor's own (CLONE_PARENT), and outlive the zygote.
-// When it ends, the standby takes over with a new queue and what was left in
-// the old one; if both are gone, new ones are created while this process is
-// single-threaded. A zygote that does nothing for kLongestStall while some wait
-// is killed; one with other rights than this process is given none.
+// The children are those of the supervisor (CLONE_PARENT), and outlive the
+// zygote. When the zygote ends, the standby takes over with a new queue and the
+// messages of the old one; if both have ended, new ones are created while this
+// process is single-threaded. A zygote that does nothing for kLongestStall
+// while connections wait is killed; one with other rights than this process
+// gets no connection.
 //
 // Process: supervisor, in parent-only memory; zygote_process.h runs in the
 // zygote. Tags: kConnection, kZygote, kStandby. Errors: those of the queues and
@@ -44,26 +45,26 @@ namespace brood::server {
 //
 // Example:
 //   Zygote zygote(1000, environment);
-//   absl::Status started = zygote.Start();   // early
-//   ... threads, memory ...
+//   absl::Status started = zygote.Start();   // before threads and memory
 //   zygote.Dispatch(slot, std::move(connection), now, events);
 class Zygote : public Strategy, public proc::ParentOnly {
  public:
   // How long the zygote may do nothing while connections wait for it. It forks
   // in less than a millisecond, or, with gigabytes of memory, in some tens.
   static constexpr absl::Duration kLongestStall = absl::Seconds(1);
-  // How soon a connection that the queue has refused is tried again.
+  // The time after which a connection that the queue has refused is tried
+  // again.
   static constexpr absl::Duration kRetryPeriod = absl::Milliseconds(20);
-  // For how long the queue may refuse it until this process forks for it.
+  // How long the queue may refuse a connection until this process forks for it.
   static constexpr absl::Duration kLongestRefusal = absl::Milliseconds(100);
 
-  // For slots 0 to `slots - 1`.
+  // Makes a strategy for slots 0 to `slots - 1`.
   Zygote(size_t slots, const StrategyEnvironment& environment);
 
   absl::Status Start() override;
   absl::StatusOr<Rehearsal> RehearseAtStart() override;
   absl::Status Prepare() override { return absl::OkStatus(); }
-  // Replaces both processes, which have the old identity. Errors:
+  // Replaces the zygote and the standby, which have the old rights. Returns
   // FailedPrecondition if this process has threads.
   absl::Status IdentityChanged(absl::string_view what) override;
   bool HasRoom() const override {
@@ -131,12 +132,12 @@ class Zygote : public Strategy, public proc::ParentOnly {
   uint32_t standby_serial_ = 0;    // of the standby that was requested last
   uint32_t rehearsal_serial_ = 0;  // of the rehearsal, while it is awaited
 
-  // With which both processes were created.
+  // The identity with which the zygote and the standby were created.
   proc::ProcessIdentity identity_;
 
   PendingChildren pending_;
-  // When the zygote has last done something, or the first of the connections
-  // that wait was given to it.
+  // When the zygote last did something, or when the first of the connections
+  // that wait was given to it, if that was later.
   net::Instant progress_at_ = net::Instant::min();
   // Whether the zygote was killed, and has not ended yet.
   bool is_killed_ = false;
@@ -144,19 +145,21 @@ class Zygote : public Strategy, public proc::ParentOnly {
   // Whether the queue has no room, until something leaves it or retry_at_.
   bool queue_refuses_ = false;
   net::Instant retry_at_ = net::Never();
-  // Since when it has taken no connection; Never() if it has taken the last.
+  // Since when the queue has refused every connection; Never() if it has
+  // accepted the last one.
   net::Instant refused_since_ = net::Never();
 
   EventBatching batching_;
   net::Instant next_repair_ = net::Instant::min();
   bool closed_ = false;
-  // Whether both processes are to be replaced, once no connection waits.
+  // Whether the zygote and the standby must be replaced, once no connection
+  // waits.
   bool must_replace_ = false;
   // Whether the queue is that of a zygote that has ended.
   bool must_renew_ = false;
   // Whether the zygote was told to exit, or does not exist yet.
   bool dismissed_ = true;
-  // When those are killed that were told to exit.
+  // When the processes that were told to exit are killed.
   net::Instant kill_dismissed_at_ = net::Never();
 };
 

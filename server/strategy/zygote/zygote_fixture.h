@@ -22,15 +22,14 @@
 
 namespace brood::server {
 
-// The processes of the fixture, and the first child.
+// The pids of the zygote, of the standby and of the first child.
 inline constexpr pid_t kZygotePid = 101;
 inline constexpr pid_t kStandbyPid = 102;
 inline constexpr pid_t kFirstChild = 103;
 inline constexpr size_t kSlots = 100;
 
-// ZygoteFixture is the supervisor's side of a zygote. The test runs the steps
-// of the zygote in its own process, one message at a time; no process is
-// created.
+// ZygoteFixture is a Zygote without processes: the test runs the steps of the
+// zygote in its own process, one message at a time.
 //
 // Example:
 //   TEST_F(ZygoteFixture, Serves) {
@@ -50,7 +49,7 @@ class ZygoteFixture : public ::brood::testing::StrategyFixture {
   bool RunZygoteStep() {
     const net::HandoffQueue queue =
         net::HandoffQueue::AdoptAwaiting(dup(zygote_->process().queue_fd()));
-    // The zygote would wait for one.
+    // Without a message, the zygote would wait.
     if (!queue.TryAwait()->has_value()) {
       ADD_FAILURE() << "there is no message";
       return false;
@@ -58,7 +57,7 @@ class ZygoteFixture : public ::brood::testing::StrategyFixture {
     return zygote_->process().HandleNextMessage(queue);
   }
 
-  // Returns the command that waits for the standby; nothing if none does.
+  // Returns the command that waits for the standby; nothing if there is none.
   absl::optional<uint32_t> CommandToStandby() {
     const ZygoteProcess& process = zygote_->process();
     for (const int fd : process.kept_fds()) {
@@ -81,7 +80,7 @@ class ZygoteFixture : public ::brood::testing::StrategyFixture {
     ::brood::testing::StrategyFixture::End(pid, status, *zygote_);
   }
 
-  // Lets the strategy do what is due.
+  // Calls Zygote::Maintain() in a turn without other work.
   void Maintain() { zygote_->Maintain(now_, /*idle=*/true, events_); }
 
   std::unique_ptr<Zygote> zygote_ =

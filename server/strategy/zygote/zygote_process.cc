@@ -22,11 +22,11 @@
 namespace brood::server {
 namespace {
 
-// How often the zygote tries to create a process before the connection is
-// given up. All that wait behind it need a process too.
+// How often the zygote tries to create a process before it gives the connection
+// up. The connections behind it need a process too.
 constexpr int kMostTries = 50;
 
-// Lets a shortage pass. The zygote has nothing else to do meanwhile.
+// Waits for a shortage to pass. The zygote has nothing else to do meanwhile.
 void WaitForRelief() {
   const timespec a_while = {0, 10'000'000};
   nanosleep(&a_while, nullptr);
@@ -59,7 +59,7 @@ void ZygoteProcess::UseQueue(int fd) {
   kept_fds_ = Sorted({queue_fd_, standby_fd_, doorbell_.fd()});
 }
 
-// The zygote's own children must have none of its descriptors.
+// Runs the zygote. Its children must have none of its descriptors.
 int ZygoteProcess::RunZygote() {
   program_->HardenZygote();
   table_.HideFromChildren();
@@ -70,7 +70,8 @@ int ZygoteProcess::RunZygote() {
   }
   const net::HandoffQueue queue = net::HandoffQueue::AdoptAwaiting(queue_fd_);
   proc::OnOwnStackPage([&] {
-    // Each child gets the stack, on which the client before it may be.
+    // Wipes the stack, of which each child gets a copy: data of the client
+    // before may be on it.
     do {
       proc::WipeStackPage();
     } while (HandleNextMessage(queue));
@@ -78,8 +79,8 @@ int ZygoteProcess::RunZygote() {
   return static_cast<int>(ExitCode::kServed);
 }
 
-// The queue of the zygote before it, which another process may have a copy of,
-// is replaced by the one that comes with the command.
+// Runs the standby. The queue of the zygote before it, of which another process
+// may have a copy, is replaced by the queue that comes with the command.
 int ZygoteProcess::RunStandby() {
   program_->HardenZygote();
   const net::HandoffQueue commands =
@@ -95,14 +96,15 @@ int ZygoteProcess::RunStandby() {
     close(queue_fd_);
     UseQueue(renewed);
   }
-  command->connection.reset();  // children must not have it
+  command->connection.reset();  // children must not get it
   commands.Acknowledge();
   return RunZygote();
 }
 
 bool ZygoteProcess::HandleNextMessage(const net::HandoffQueue& queue) {
   const absl::StatusOr<net::HandoffQueue::Message> message = queue.Await();
-  if (absl::IsOutOfRange(message.status())) return false;  // no supervisor
+  if (absl::IsOutOfRange(message.status()))
+    return false;  // the supervisor has ended
   if (absl::IsInvalidArgument(message.status())) {
     queue.Acknowledge();
     return true;
@@ -121,7 +123,7 @@ bool ZygoteProcess::HandleNextMessage(const net::HandoffQueue& queue) {
     return false;
   }
   // If this process is killed before this line, the standby finds the message
-  // again, and in the table what was done about it.
+  // again, and finds in the table what was done for it.
   proc::SyncPoint("zygote: about to acknowledge");
   queue.Acknowledge();
   doorbell_->Notify();
@@ -130,7 +132,7 @@ bool ZygoteProcess::HandleNextMessage(const net::HandoffQueue& queue) {
 
 void ZygoteProcess::CreateChild(const net::HandoffQueue::Message& message) {
   const uint32_t slot = message.ticket.slot;
-  if (slot >= rehearsal_cell()) return;  // not the slot of a connection
+  if (slot >= rehearsal_cell()) return;  // not a slot of a connection
   pid_t* spawned = table_.Begin(slot, message.ticket.serial);
   if (spawned == nullptr) return;
   const auto try_once = [&] {
@@ -166,7 +168,8 @@ void ZygoteProcess::CreateStandby(uint32_t serial) {
   table_.HideFromChildren();
 }
 
-// As CreateChild() does it, but without a handler, and once.
+// Creates a child as CreateChild() does, but without a handler, and in one
+// attempt.
 void ZygoteProcess::Rehearse(uint32_t serial) {
   pid_t* spawned = table_.Begin(rehearsal_cell(), serial);
   if (spawned == nullptr) return;

@@ -17,26 +17,27 @@
 
 namespace brood::server {
 
-// What a message without a connection tells the zygote or its standby.
+// ZygoteCommand is a message without a connection, for the zygote or its
+// standby.
 enum ZygoteCommand : uint32_t { kTakeOver, kCreateStandby, kExit, kRehearse };
 
 // ZygoteProcess is what runs in the zygote and in its standby: it takes
 // connections from a queue and forks a child for each.
 //
 // Process: created in the supervisor, in ordinary memory; runs in the zygote,
-// whose children are the supervisor's own (CLONE_PARENT). What the zygote did
-// is in the spawn table, written by the kernel, so that a zygote that takes
-// over repeats nothing. Errors: none; what cannot be created is in the table
-// with its errno.
+// whose children are those of the supervisor (CLONE_PARENT). The kernel writes
+// what the zygote has done into the spawn table, so that a zygote that takes
+// over repeats nothing. Errors: none; if a process cannot be created, the table
+// has the errno.
 //
 // Example:
 //   spawner->Spawn([process] { return process->RunZygote(); },
 //                  process->kept_fds());
 class ZygoteProcess {
  public:
-  // Messages come by `queue_fd`, commands to the standby by `standby_fd`; the
-  // last cells of `table` are the rehearsal's and the standby's. `spawner` and
-  // `program` outlive the process.
+  // Makes a zygote that receives messages from `queue_fd`, and as a standby
+  // commands from `standby_fd`. The last two cells of `table` are those of the
+  // rehearsal and of the standby. `spawner` and `program` outlive this object.
   ZygoteProcess(int queue_fd, int standby_fd, net::EventFd doorbell,
                 SpawnTable table, proc::Spawner* spawner,
                 const ChildProgram* program);
@@ -51,13 +52,13 @@ class ZygoteProcess {
   bool HandleNextMessage(const net::HandoffQueue& queue);
 
   int queue_fd() const { return queue_fd_; }
-  // Returns what is rung when a message was processed.
+  // Returns the event that the zygote notifies when it has processed a message.
   const net::EventFd& doorbell() const { return *doorbell_; }
-  // Makes `fd` the queue from which messages come. Has an effect on this
-  // process, and on those that it forks from then on.
+  // Makes `fd` the queue from which messages come, in this process and in
+  // processes that it forks later.
   void UseQueue(int fd);
-  // Returns the private descriptors that both processes keep, in ascending
-  // order.
+  // Returns the private descriptors that the zygote and the standby keep, in
+  // ascending order.
   const std::array<int, 3>& kept_fds() const { return kept_fds_; }
   // Returns the table that this process writes and the supervisor reads.
   const SpawnTable& table() const { return table_; }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What the supervisor does about a zygote that has ended, that does nothing, or
+// How the supervisor replaces a zygote that has ended, that does nothing, or
 // that must not serve any more.
 
 #include <csignal>
@@ -20,8 +20,8 @@
 
 namespace brood::server {
 
-// The last process that the zygote created must be known first: it may have
-// been a standby.
+// Handles the end of the zygote. The last process that it created must be known
+// first, because it may be a standby.
 void Zygote::ZygoteEnded(net::Instant now) {
   zygote_pid_ = 0;
   is_killed_ = false;
@@ -31,14 +31,14 @@ void Zygote::ZygoteEnded(net::Instant now) {
   Succeed(now);
 }
 
-// Lets the standby take over. Returns false if none can.
+// Makes the standby take over. Returns false if there is no standby that can.
 bool Zygote::Succeed(net::Instant now) {
   if (must_renew_ && !RenewQueue()) return false;
   must_renew_ = false;
-  // A command that the old zygote did not live to read is not for the next
-  // standby.
+  // A command that the old zygote has not read must not reach the next standby.
   if (!standby_queue_->Discard() || standby_pid_ == 0) return false;
-  // Foreign code may have given up rights since the standby was created.
+  // Code of the embedder may have given up rights since the standby was
+  // created.
   must_replace_ =
       must_replace_ ||
       !identity_.DifferenceTo(proc::ProcessIdentity::Look()).empty();
@@ -53,14 +53,14 @@ bool Zygote::Succeed(net::Instant now) {
   return true;
 }
 
-// Puts what the ended zygote has left into a new queue, which no other process
-// has. Returns false if there is no new queue for now; nothing has changed
-// then.
+// Moves the messages that the ended zygote has left to a new queue, of which no
+// other process has a copy. Returns false if no queue can be created for now;
+// nothing has changed then.
 bool Zygote::RenewQueue() {
   absl::StatusOr<net::HandoffQueue> renewed = net::HandoffQueue::Create();
   if (!renewed.ok()) return false;
   MoveMessages(*queue_, *renewed);
-  // Commands were for the old zygote.
+  // Commands in the old queue were for the old zygote.
   standby_serial_ = 0;
   rehearsal_serial_ = 0;
   queue_ = proc::Private<net::HandoffQueue>(*std::move(renewed));
@@ -68,12 +68,13 @@ bool Zygote::RenewQueue() {
   return true;
 }
 
-// No other process reads the old queue: its zygote has ended, and what a
-// standby has of it is replaced before the standby reads. So what is missing
-// there was removed by a process that had no right to, and is given up.
+// No process has a right to read the old queue: its zygote has ended, and a
+// standby reads only after its copy was replaced. So if a message is missing,
+// some process has stolen it, and its connection is given up.
 void Zygote::MoveMessages(const net::HandoffQueue& from,
                           const net::HandoffQueue& to) {
-  // More than there can be are not messages of this server.
+  // If there are more messages than the server can have sent, they are not
+  // messages of this server.
   for (size_t i = 0; i < 2 * PendingChildren::kMost; ++i) {
     auto message = from.TakeBack();
     if (!message.ok()) {
@@ -96,14 +97,14 @@ net::Instant Zygote::stalled_at() const {
   return net::After(progress_at_, kLongestStall);
 }
 
-// The zygote is stopped, or waits for something, or a message was removed from
-// its queue. What it has not done is done by the standby; see ZygoteEnded().
-// Without a process that could take over, all that can be done is to let a
-// stopped zygote go on.
+// Handles a zygote that does nothing: it is stopped, or waits for something, or
+// another process has removed a message from its queue. It is killed, and the
+// standby does the rest; see ZygoteEnded(). If no process could take over, the
+// zygote is only sent SIGCONT.
 void Zygote::KillStalled(net::Instant now) {
   progress_at_ = now;
   AdoptSpawned();
-  if (pending_.first().is_known()) return;  // it is this process that was late
+  if (pending_.first().is_known()) return;  // the zygote was not late
   const bool is_replaceable =
       standby_pid_ != 0 || closed_ || environment_.spawner->Prepare().ok();
   environment_.log->ZygoteStalled(zygote_pid_, pending_.size());
@@ -113,7 +114,7 @@ void Zygote::KillStalled(net::Instant now) {
                is_replaceable;
 }
 
-// The connections that waited have been served: both processes may exit.
+// Tells the zygote and the standby to exit, once no connection waits.
 void Zygote::Dismiss(net::Instant now) {
   dismissed_ = true;
   kill_dismissed_at_ = net::After(now, kLongestStall);
@@ -122,7 +123,8 @@ void Zygote::Dismiss(net::Instant now) {
   }
 }
 
-// One that is stopped does not read that it is to exit.
+// Kills the processes that were told to exit and have not: a process that is
+// stopped does not read the command.
 void Zygote::KillDismissed(net::Instant now) {
   if (now < kill_dismissed_at_) return;
   kill_dismissed_at_ = net::Never();
@@ -146,10 +148,10 @@ absl::Status Zygote::IdentityChanged(absl::string_view what) {
   return Replace();
 }
 
-// Replaces both processes. The old ones cannot always be killed: root may
-// have created them for a process that is another user's now. So they get no
-// message any more, and end because their queues do. One that has a connection
-// in its queue is asked for no more first, unless it has ended.
+// Replaces the zygote and the standby. The old ones cannot always be killed:
+// they may run as root, and this process as another user by now. So they get no
+// more messages, and exit because their queues end. If a connection is still in
+// the queue of the zygote, it is replaced later, unless it has ended.
 absl::Status Zygote::Replace() {
   if (!pending_.empty() && zygote_pid_ != 0) return absl::OkStatus();
   proc::Private<net::HandoffQueue> old_queue = std::move(queue_);
@@ -166,8 +168,9 @@ absl::Status Zygote::Replace() {
   return SpawnMissing();
 }
 
-// No process is left to serve the connections that wait, and the server is
-// about to stop. Children that were created are no longer among them.
+// Fails the connections that wait, because no process is left to serve them and
+// the server is about to stop. Connections whose children were created are not
+// among them.
 void Zygote::GiveUpQueue(net::Instant now, Events& events) {
   Announce(now, events);
   queue_->Discard();
