@@ -22,7 +22,8 @@ using ::brood::testing::HandlerRun;
 using ::brood::testing::IsOk;
 using ::brood::testing::StatusIs;
 
-// Bytes of every value, in an order that shows a piece that is lost or swapped.
+// Returns bytes of every value, in an order that shows a piece that is lost or
+// swapped.
 std::string BytesOf(size_t size) {
   std::string bytes(size, '\0');
   uint32_t state = 20261122;
@@ -36,7 +37,7 @@ std::string BytesOf(size_t size) {
 using EchoHandlerTest = ::brood::testing::LeakCheck;
 
 TEST_F(EchoHandlerTest, SendsEveryByteBackWhateverTheSizes) {
-  // On the stack and, from 1025 on, on the heap.
+  // Buffers on the stack and, from 1025 bytes on, on the heap.
   for (size_t max_size : {1, 2, 7, 1023, 1024, 1025, 65536}) {
     for (size_t size : {max_size - 1, max_size, max_size + 1, 2 * max_size,
                         3 * max_size + 1}) {

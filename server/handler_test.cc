@@ -35,7 +35,8 @@ TEST(ExitCodeTest, HasNoMeaningIfItIsAHandlersOwnNumber) {
   }
 }
 
-// Scripts and monitors know them; the last three are those of djb's tools.
+// Scripts and monitors depend on the numbers; the last three are those of djb's
+// tools.
 TEST(ExitCodeTest, KeepsItsNumber) {
   const int kNumbers[] = {0, 1, 2, 3, 4, 100, 101, 111};
   for (size_t i = 0; i < std::size(kAll); ++i) {

@@ -38,8 +38,9 @@ TEST(LogLevelTest, IsNotGuessedFromAnotherName) {
   }
 }
 
-// What is let through grows from kOff to kInfo: event_log compares them.
-TEST(LogLevelTest, GrowsWithTheWeightOfWhatIsLetThrough) {
+// The set of written events grows from kOff to kInfo: event_log compares
+// levels.
+TEST(LogLevelTest, GrowsWithTheImportanceOfWrittenEvents) {
   EXPECT_LT(LogLevel::kInfo, LogLevel::kWarning);
   EXPECT_LT(LogLevel::kWarning, LogLevel::kError);
   EXPECT_LT(LogLevel::kError, LogLevel::kOff);

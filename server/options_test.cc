@@ -38,7 +38,7 @@ TEST(OptionsTest, AreValidByDefault) {
   EXPECT_THAT(Options().Validate(), IsOk());
 }
 
-TEST(OptionsTest, TakeALingerUpToAnHour) {
+TEST(OptionsTest, AcceptALingerUpToAnHour) {
   for (const absl::Duration good : {absl::ZeroDuration(), absl::Hours(1)}) {
     EXPECT_THAT(Validated(&Options::linger, good), IsOk());
   }
@@ -51,7 +51,7 @@ TEST(OptionsTest, TakeALingerUpToAnHour) {
   }
 }
 
-TEST(OptionsTest, TakeANameForTheLogThatIsPrintable) {
+TEST(OptionsTest, AcceptAPrintableNameForTheLog) {
   Options options;
   for (const std::string& good :
        {std::string("x"), std::string("my server 2"), std::string(64, '~')}) {
@@ -69,7 +69,7 @@ TEST(OptionsTest, TakeANameForTheLogThatIsPrintable) {
   }
 }
 
-TEST(OptionsTest, TakeEachNumberUpToItsLimits) {
+TEST(OptionsTest, AcceptEachNumberWithinItsLimits) {
   for (int max_size : {1, 16777216}) {
     EXPECT_THAT(Validated(&Options::max_size, max_size), IsOk());
   }
@@ -194,7 +194,7 @@ TEST(OptionsTest, RefuseATimeoutThatIsTooShortToBeEnforced) {
   }
 }
 
-TEST(OptionsTest, RefuseWhatIsNoEnumerator) {
+TEST(OptionsTest, RefuseAValueThatIsNoEnumerator) {
   EXPECT_THAT(Validated(&Options::strategy, StrategyKind{99}),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        StartsWith("strategy=99: ")));
@@ -235,7 +235,7 @@ TEST(OptionsTest, CountTheWorkersOfAPoolOnly) {
   }
 }
 
-TEST(OptionsTest, TakeSeveralEndpointsOfEveryKind) {
+TEST(OptionsTest, AcceptSeveralEndpointsOfEveryKind) {
   EXPECT_THAT(ValidatedListen({"127.0.0.1:7000", "[::1]:7000", ":0",
                                "localhost:65535", "127.0.0.1:7000"}),
               IsOk());
@@ -256,7 +256,7 @@ TEST(OptionsTest, NameTheBadEndpointAmongGoodOnes) {
 }
 
 // The error is printed where each line is a message.
-TEST(OptionsTest, QuoteNoControlCharacterAsItIs) {
+TEST(OptionsTest, EscapeControlCharacters) {
   EXPECT_THAT(ParseOnParentDeath("a\nb"),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        StartsWith("on_parent_death=a\\nb: ")));

@@ -52,7 +52,7 @@ class Variable {
   std::string before_;
 };
 
-// A release, and the link by which it is the current one.
+// A directory of a release, and a link that makes it the current release.
 class OwnCommandInReleaseTest : public ::testing::Test {
  protected:
   OwnCommandInReleaseTest() {
@@ -87,7 +87,7 @@ TEST_F(OwnCommandInReleaseTest, KeepsTheLinkOfTheWorkingDirectory) {
   EXPECT_EQ(PathFor("bin/server"), directory_ + "/current/bin/server");
 }
 
-TEST_F(OwnCommandInReleaseTest, BelievesNoVariableThatNamesAnotherDirectory) {
+TEST_F(OwnCommandInReleaseTest, IgnoresAVariableThatNamesAnotherDirectory) {
   char here[PATH_MAX];
   ASSERT_NE(getcwd(here, sizeof(here)), nullptr);
   for (const std::string& wrong : {directory_, std::string("relative"),
@@ -108,14 +108,14 @@ TEST_F(OwnCommandInReleaseTest, FindsABareNameInThePath) {
   }
 }
 
-TEST_F(OwnCommandInReleaseTest, TakesNoOtherFileOfThatName) {
+TEST_F(OwnCommandInReleaseTest, UsesNoOtherFileWithThatName) {
   ASSERT_EQ(mkdir((directory_ + "/v0").c_str(), 0700), 0);
   ASSERT_EQ(symlink("/bin/true", (directory_ + "/v0/server").c_str()), 0);
   const Variable path("PATH", directory_ + "/v0:" + directory_ + "/current");
   EXPECT_EQ(PathFor("server"), Self());
 }
 
-TEST(OwnCommandTest, TakesTheRunningFileForABareNameOrNone) {
+TEST(OwnCommandTest, UsesTheRunningFileForABareNameOrNone) {
   char self[PATH_MAX] = {};
   ASSERT_GT(readlink("/proc/self/exe", self, sizeof(self)), 0);
   const char* const argv[] = {"server", "--init"};

@@ -36,8 +36,8 @@ using ::testing::Test;
 
 class PrepareProcessTest : public ::brood::testing::LeakCheck {};
 
-// Runs `body` in a fork, which is thus prepared for the first time, and expects
-// that none of its own expectations failed.
+// Runs `body` in a forked process, which has not been prepared before. Expects
+// that no expectation in it fails.
 void InFork(absl::FunctionRef<void()> body) {
   std::fflush(nullptr);
   const pid_t pid = fork();
@@ -151,7 +151,7 @@ TEST_F(PrepareProcessTest, ResetsTheSignalsThatAServerNeedsIfTheyAreIgnored) {
   });
 }
 
-// What has a handler is not the starter's, whose handlers exec resets.
+// A handler cannot come from the starter, because exec resets handlers.
 TEST_F(PrepareProcessTest, LeavesHandlersOfTheProgram) {
   InFork([] {
     const auto handler = [](int /*signal*/) {};
@@ -171,7 +171,7 @@ TEST_F(PrepareProcessTest, RaisesTheLimitOfPendingSignalsToTheHardOne) {
   });
 }
 
-TEST_F(PrepareProcessTest, RaisesTheLimitOfDescriptorsToWhatIsAskedFor) {
+TEST_F(PrepareProcessTest, RaisesTheLimitOfDescriptorsToTheRequestedNumber) {
   InFork([] {
     const rlimit tight = {100, 200};
     ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &tight), 0);
@@ -185,7 +185,7 @@ TEST_F(PrepareProcessTest, RaisesTheLimitOfDescriptorsToWhatIsAskedFor) {
   });
 }
 
-TEST_F(PrepareProcessTest, SaysThatTheHardLimitAllowsFewerDescriptors) {
+TEST_F(PrepareProcessTest, ReturnsAnErrorIfTheHardLimitAllowsFewerDescriptors) {
   InFork([] {
     const rlimit tight = {100, 200};
     ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &tight), 0);
@@ -233,7 +233,7 @@ TEST_F(PrepareProcessTest, KeepsNoLimitForChildrenIfItRaisedNone) {
   });
 }
 
-// This test is not linked as a program must be whose code is moved.
+// This test is not linked in the way in which code can be moved.
 TEST_F(PrepareProcessTest, MovesTheCodeToHugePagesOnlyIfItIsAskedTo) {
   InFork([] {
     ProcessOptions options;

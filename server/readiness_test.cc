@@ -52,8 +52,7 @@ TEST_F(ReadinessTest, IsNothingWithoutAnEndpoint) {
   EXPECT_EQ(Read(), "");
 }
 
-// With a pipe that blocks, as a script's does; a write that waits would not
-// end.
+// The pipe blocks, like that of a script; a write that waits would not end.
 TEST_F(ReadinessTest, DoesNotWaitForAReaderThatIsAsleep) {
   const std::string fill(4096, 'x');
   while (write(fds_[1], fill.data(), fill.size()) > 0) {
@@ -64,7 +63,7 @@ TEST_F(ReadinessTest, DoesNotWaitForAReaderThatIsAsleep) {
             3u);
 }
 
-// F27a. 157 of 300 lines fitted into a pipe of a page.
+// F27a. Only 157 of the 300 lines fit into a pipe of one page.
 TEST_F(ReadinessTest, WritesEachLineToAReaderThatIsSlow) {
   ASSERT_GE(fcntl(fds_[1], F_SETPIPE_SZ, 4096), 4096);
   ASSERT_EQ(fcntl(fds_[0], F_SETFL, 0), 0);
@@ -85,7 +84,7 @@ TEST_F(ReadinessTest, WritesEachLineToAReaderThatIsSlow) {
   EXPECT_EQ(status, 0);
 }
 
-TEST_F(ReadinessTest, CountsWhatADeviceRefuses) {
+TEST_F(ReadinessTest, CountsLinesThatADeviceRefuses) {
   const int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
   EXPECT_EQ(
       AnnounceReadiness({std::begin(kEndpoints), std::end(kEndpoints)}, full),

@@ -40,7 +40,8 @@ std::string ListenPid() { return absl::StrCat("LISTEN_PID=", getpid()); }
 
 class SocketActivationTest : public ::brood::testing::LeakCheck {
  protected:
-  // StagedProcess keeps one descriptor for good, which is no leak of a test.
+  // StagedProcess keeps one descriptor permanently, which is not a leak of a
+  // test.
   static void SetUpTestSuite() { const StagedProcess first({}); }
 };
 
@@ -50,7 +51,7 @@ TEST_F(SocketActivationTest, InheritsNothingWithoutAServiceManager) {
   EXPECT_TRUE(StagedProcess::AreUntouched(kFirst, kCount));
 }
 
-// Each without an entry: "inherited" stands for all of them.
+// No listener has an entry: "inherited" stands for all of them.
 TEST_F(SocketActivationTest, InheritsTheListenersInOrder) {
   const StagedProcess staged(
       {ListenPid(), "LISTEN_FDS=2", "LISTEN_FDNAMES=http:admin"});

@@ -40,7 +40,7 @@ TEST(StrategyKindTest, ParsesTheNameOfEachKind) {
   }
 }
 
-TEST(StrategyKindTest, HasNoNameForWhatIsNoEnumerator) {
+TEST(StrategyKindTest, HasNoNameForAValueThatIsNoEnumerator) {
   EXPECT_THAT(NameOf(StrategyKind{99}), IsEmpty());
 }
 

@@ -60,10 +60,11 @@ constexpr char kAnyPort[] = "127.0.0.1:0";
 
 ExitCode Serve(net::Connection& /*connection*/) { return ExitCode::kServed; }
 
-// A server that is created and turned in this process, and gets no connection.
+// Tests a server that takes turns in this process, and gets no connection.
 class TcpServerTest : public ::brood::testing::LeakCheck {
  protected:
-  // StagedProcess keeps one descriptor for good, which is no leak of a test.
+  // StagedProcess keeps one descriptor permanently, which is not a leak of a
+  // test.
   static void SetUpTestSuite() { const StagedProcess first({}); }
 
   TcpServerTest() {
@@ -161,7 +162,7 @@ TEST_F(TcpServerTest, RefusesASecondServerThatCanBeReplaced) {
   }
 }
 
-// One that fails later than the claim must not keep it.
+// A server whose creation fails after the claim must not keep it.
 TEST_F(TcpServerTest, ClaimsNothingIfItIsNotCreated) {
   options_.upgrade.command = {"/program"};
   options_.listen = {"192.0.2.1:7000"};
@@ -177,7 +178,7 @@ TEST_F(TcpServerTest, NamesTheEndpointThatIsInUse) {
   EXPECT_THAT(Create().status().message(), HasSubstr(options_.listen[0]));
 }
 
-TEST_F(TcpServerTest, OwnsWhatItInheritsWhetherItSucceedsOrNot) {
+TEST_F(TcpServerTest, OwnsInheritedListenersWhetherItSucceedsOrNot) {
   options_.listen = {"inherited"};
   for (const bool valid : {true, false}) {
     options_.max_size = valid ? 1024 : 0;
@@ -248,7 +249,7 @@ TEST_F(TcpServerTest, ServesTheListenersOfTheProgramThatItReplaces) {
   EXPECT_EQ(count, 1u) << "it has reported that it is ready";
 }
 
-// It goes on with its copies until it has reported that they are closed.
+// The old program uses its copies until it has reported that they are closed.
 TEST_F(TcpServerTest, EndsTheListeningUnlessTheProgramThatItReplacesGoesOn) {
   options_.upgrade.command = {"/program"};
   for (const bool goes_on : {true, false}) {
@@ -268,7 +269,7 @@ TEST_F(TcpServerTest, EndsTheListeningUnlessTheProgramThatItReplacesGoesOn) {
   }
 }
 
-// They are another server's of this process, which can be replaced.
+// They belong to another server of this process, which can be replaced.
 TEST_F(TcpServerTest, LeavesTheListenersOfAnotherProgramWithoutACommand) {
   const StagedProcess staged({absl::StrCat("BROOD_UPGRADE=", kAnyPort, "\n")});
   ASSERT_THAT(Create(), IsOk());
@@ -308,7 +309,7 @@ TEST_F(TcpServerTest, AdoptsOrphansOnlyIfItIsToDoSo) {
   }
 }
 
-// A child whose end finds the queue full is reaped late.
+// If the queue is full when a child ends, the child is reaped late.
 TEST_F(TcpServerTest, WarnsOfAQueueOfSignalsThatIsShorterThanTheCap) {
   rlimit before;
   ASSERT_EQ(getrlimit(RLIMIT_SIGPENDING, &before), 0);
@@ -364,8 +365,8 @@ TEST_F(TcpServerTest, FailsWithoutMemoryForItsTables) {
 }
 #endif
 
-// Whatever the strategy created ahead ends with the server.
-TEST_F(TcpServerTest, ReturnsWhatACopyOfAnOptionThrows) {
+// Processes that the strategy created ahead end with the server.
+TEST_F(TcpServerTest, ReturnsTheExceptionOfACopyOfAnOption) {
   struct Thrower {
     explicit Thrower(const bool* is_armed) : armed(is_armed) {}
     Thrower(const Thrower& other) : armed(other.armed) {

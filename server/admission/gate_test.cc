@@ -27,7 +27,7 @@ TEST(GateTest, IsOpenBelowTheCapAndClosedFromItOn) {
   EXPECT_EQ(gate.max_connections(), kCap);
 }
 
-TEST(GateTest, HasNothingToWaitForIfItDoesNotPause) {
+TEST(GateTest, ReturnsNeverIfItDoesNotPause) {
   const Gate gate(kCap);
   EXPECT_EQ(gate.resume_at(kNow), net::Never());
 }
@@ -40,7 +40,7 @@ TEST(GateTest, IsClosedForExactlyThePause) {
   EXPECT_TRUE(gate.Open(0, end));
 }
 
-TEST(GateTest, TellsWhenAPauseEndsUntilItHas) {
+TEST(GateTest, ReturnsTheEndOfAPauseUntilItIsOver) {
   Gate gate(kCap);
   const net::Instant end = net::After(kNow, gate.Pause(kNow));
   EXPECT_EQ(gate.resume_at(kNow), end);
@@ -69,7 +69,7 @@ TEST(GateTest, MeasuresAPauseFromTheFailureThatBeganIt) {
   EXPECT_EQ(gate.resume_at(later), net::After(later, 2 * kShortest));
 }
 
-// A child gives back some of everything.
+// A child that ends gives back some of everything that may have run out.
 TEST(GateTest, ReopensWhenAChildEnds) {
   Gate gate(kCap);
   gate.Pause(kNow);
@@ -98,7 +98,7 @@ TEST(GateTest, PausesShortlyAgainAfterASuccess) {
   EXPECT_EQ(gate.Pause(kNow), 2 * kShortest);
 }
 
-TEST(GateTest, KeepsTheCapWhateverReopensIt) {
+TEST(GateTest, KeepsTheCapAfterEveryReopening) {
   Gate gate(kCap);
   gate.Pause(kNow);
   gate.ChildEnded();

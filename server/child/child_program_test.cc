@@ -65,7 +65,7 @@ TEST_F(ChildProgramTest, NeedsNoPreparation) {
   EXPECT_EQ(served_, 1);
 }
 
-TEST_F(ChildProgramTest, PreparesOnceAndServesAsOftenAsItIsAsked) {
+TEST_F(ChildProgramTest, PreparesOnceAndServesSeveralConnections) {
   const ChildProgram program = Counting([this] {
     EXPECT_EQ(served_, 0);
     ++prepared_;
@@ -155,7 +155,7 @@ TEST_F(ChildProgramTest, RecordsAnInvalidExitCodeAsABug) {
   }
 }
 
-TEST_F(ChildProgramTest, LogsWhatAnExceptionOfTheHandlerSays) {
+TEST_F(ChildProgramTest, LogsTheMessageOfAnExceptionOfTheHandler) {
   CaptureStderr();
   log_.emplace(LogLevel::kWarning, LogFormat::kJson);
   const ChildProgram program(

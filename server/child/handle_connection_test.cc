@@ -39,8 +39,8 @@ Handler AsInChild(const Handler& handler, absl::Duration linger = kLinger) {
   };
 }
 
-// What a handler can end with, for each of which there is a way to reply
-// before.
+// Returns every code with which a handler can end. A handler may reply before
+// each of them.
 const std::vector<ExitCode>& EveryCode() {
   static const auto* const codes = new std::vector<ExitCode>{
       ExitCode::kServed,         ExitCode::kHandlerFailed,
@@ -50,7 +50,8 @@ const std::vector<ExitCode>& EveryCode() {
   return *codes;
 }
 
-// Takes one byte of a longer request, and answers.
+// Returns a handler that reads one byte of a longer request, replies, and
+// returns `code`.
 Handler RefuseEarly(ExitCode code) {
   return [code](net::Connection& connection) {
     char first;
@@ -63,7 +64,7 @@ Handler RefuseEarly(ExitCode code) {
 
 using HandleConnectionTest = ::brood::testing::LeakCheck;
 
-TEST_F(HandleConnectionTest, GivesTheHandlerItsConnectionAndItsCodeBack) {
+TEST_F(HandleConnectionTest, PassesTheConnectionToTheHandlerAndReturnsItsCode) {
   for (int code : {1, 2, 42, 99}) {
     HandlerRun child(AsInChild([code](net::Connection& connection) {
       EXPECT_THAT(net::WriteFull(connection.socket(), "hello"), IsOk());
@@ -75,8 +76,9 @@ TEST_F(HandleConnectionTest, GivesTheHandlerItsConnectionAndItsCodeBack) {
   }
 }
 
-// A plain close would reset the connection, for bytes of the client are unread.
-// The client sends more than the kernel keeps, so the child must receive it.
+// A plain close would reset the connection, because bytes of the client are
+// unread. The client sends more than the kernel keeps, so the child must
+// receive it.
 TEST_F(HandleConnectionTest, DeliversAReplyWhileTheClientStillSends) {
   for (const ExitCode code : EveryCode()) {
     SCOPED_TRACE(static_cast<int>(code));
@@ -111,7 +113,7 @@ TEST_F(HandleConnectionTest, EndsAsSoonAsTheClientEndsItsSide) {
   EXPECT_LT(net::TimeUntil(net::Now(), start), kLinger);
 }
 
-// The one test here that lasts: the linger is in real time.
+// The only slow test here: the linger is in real time.
 TEST_F(HandleConnectionTest, LingersNoLongerForAnIdleClientNorForAFlood) {
   const net::Instant start = net::Now();
   HandlerRun idle(
@@ -120,12 +122,12 @@ TEST_F(HandleConnectionTest, LingersNoLongerForAnIdleClientNorForAFlood) {
       AsInChild([](net::Connection&) { return ExitCode::kServed; }));
   EXPECT_THAT(idle.client().ExpectEof(), IsOk());
 
-  // Until the far end is closed.
+  // Sends until the child has closed its end.
   const net::Instant deadline = net::After(net::Now(), absl::Seconds(10));
   const std::string bytes(64 << 10, 'x');
   absl::Status sent;
   while (sent.ok() && net::Now() < deadline) sent = flood.client().Send(bytes);
-  // ECONNRESET or EPIPE: it depends on where the sending was.
+  // ECONNRESET or EPIPE, depending on what the client was sending.
   EXPECT_THAT(sent, AnyOf(StatusIs(absl::StatusCode::kUnavailable),
                           StatusIs(absl::StatusCode::kFailedPrecondition)));
   EXPECT_EQ(flood.code(), ExitCode::kServed);
@@ -145,7 +147,7 @@ TEST_F(HandleConnectionTest, ClosesAtOnceIfThereIsNoLinger) {
   }
 }
 
-TEST_F(HandleConnectionTest, TakesAnExceptionForAFailureOfTheHandler) {
+TEST_F(HandleConnectionTest, ReportsAnExceptionAsAFailureOfTheHandler) {
   const Handler kThrowing[] = {
       [](net::Connection&) -> ExitCode { throw std::runtime_error("oh"); },
       [](net::Connection&) -> ExitCode { throw 42; },
@@ -158,7 +160,7 @@ TEST_F(HandleConnectionTest, TakesAnExceptionForAFailureOfTheHandler) {
   }
 }
 
-TEST_F(HandleConnectionTest, PassesOnWhatAnExceptionSays) {
+TEST_F(HandleConnectionTest, PassesOnTheMessageOfAnException) {
   const std::pair<Handler, std::string> kThrowing[] = {
       {[](net::Connection&) -> ExitCode { throw std::runtime_error("oh"); },
        "oh"},
@@ -178,7 +180,7 @@ TEST_F(HandleConnectionTest, PassesOnWhatAnExceptionSays) {
   }
 }
 
-TEST_F(HandleConnectionTest, HasServedAClientThatVanishedAfterwards) {
+TEST_F(HandleConnectionTest, ReturnsServedForAClientThatVanishedAfterwards) {
   std::promise<void> gone;
   HandlerRun child(AsInChild([&gone](net::Connection& connection) {
     EXPECT_THAT(net::WriteFull(connection.socket(), "hello"), IsOk());

@@ -73,7 +73,7 @@ TEST_F(StandardErrorTest, IsOwnAheadOfAConnectionAlone) {
   }
 }
 
-// What waits still waits, and what does not still does not.
+// A file that blocks still blocks, and a file that does not still does not.
 TEST_F(StandardErrorTest, KeepsWhetherItBlocks) {
   for (const int flags : {0, O_NONBLOCK}) {
     int fds[2];
@@ -84,7 +84,7 @@ TEST_F(StandardErrorTest, KeepsWhetherItBlocks) {
   }
 }
 
-// The position of such a file is that of all who write to it.
+// All writers of such a file share its position.
 TEST_F(StandardErrorTest, SharesAFileThatIsNotAppendedTo) {
   std::string path = ::testing::TempDir() + "/log.XXXXXX";
   const int file = mkostemp(path.data(), O_CLOEXEC);
@@ -95,7 +95,7 @@ TEST_F(StandardErrorTest, SharesAFileThatIsNotAppendedTo) {
   unlink(path.c_str());
 }
 
-TEST_F(StandardErrorTest, SharesWhatCannotBeOpenedAgain) {
+TEST_F(StandardErrorTest, SharesAFileThatCannotBeOpenedAgain) {
   int fds[2];
   ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
   ExpectInChild(fds[1], ChildStderr::kOwn,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What holds for a file that --flagfile names, whatever is in it: ReadFlags()
-// refuses it in one line that names the file, or each of its lines is blank, a
-// comment, or a flag with the value that the line has.
+// Tests ReadFlags() with any contents of a file that --flagfile names: it
+// refuses the file in one line that names it, or each line is blank, a comment,
+// or a flag with the value in the line.
 //
 // An input is such a file; one that names other files is left out.
 
@@ -105,7 +105,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
     RequireMeaning(line, *flag++);
   }
   Require(flag == given->flags.end(), "a line is one flag", contents);
-  // An upgrade starts the program with them, since a descriptor is no file.
+  // An upgrade starts the program with the flags, because a descriptor is not a
+  // regular file.
   const absl::StatusOr<GivenFlags> again = ReadFlags(given->arguments, Known());
   Require(again.ok() && again->flags.size() == given->flags.size(),
           "the arguments have the same flags", contents);

@@ -122,7 +122,7 @@ TEST_F(FlagReaderTest, ReadsEachFormOfAFlag) {
                                "on=true", "on=false", "check=")));
 }
 
-TEST_F(FlagReaderTest, RefusesWhatIsNotAFlag) {
+TEST_F(FlagReaderTest, RefusesAnArgumentThatIsNotAFlag) {
   const struct {
     std::vector<std::string> arguments;
     std::string error;
@@ -180,7 +180,7 @@ TEST_F(FlagReaderTest, ReadsBlankLinesCommentsAndFlags) {
       IsOkAndHolds(ElementsAre("text=a", "on=true", "on=false", "on=true")));
   EXPECT_THAT(FlagsOfFile("--text=a\r\n\r\n--on\r\n"),
               IsOkAndHolds(ElementsAre("text=a", "on=true")));
-  // As two editors leave it.
+  // The ends of lines of two kinds of editors.
   EXPECT_THAT(FlagsOfFile("--text=a\r\n--on\n"),
               IsOkAndHolds(ElementsAre("text=a", "on=true")));
 }
@@ -189,14 +189,14 @@ TEST_F(FlagReaderTest, KeepsBlanksInsideAValueAndNotAroundIt) {
   EXPECT_THAT(
       FlagsOfFile(" \t--text=a  b\tc \t \r\n--text= a\n--on \n--text= \n"),
       IsOkAndHolds(ElementsAre("text=a  b\tc", "text= a", "on=true", "text=")));
-  // The end of an argument is what its writer says.
+  // An argument keeps the white space at its end.
   EXPECT_THAT(Flags({"--text=a "}), IsOkAndHolds(ElementsAre("text=a ")));
   EXPECT_THAT(FlagsOfFile("--text=#a#\n--text=\"a\"\n"),
               IsOkAndHolds(ElementsAre("text=#a#", "text=\"a\"")));
 }
 
-// What editors, other formats of configurations and other programs leave in a
-// file.
+// Lines as editors, other formats of configurations and other programs write
+// them.
 TEST_F(FlagReaderTest, RefusesALineThatIsNeitherBlankNorACommentNorAFlag) {
   const struct {
     const char* line;
@@ -248,7 +248,7 @@ TEST_F(FlagReaderTest, NamesTheLineOfAWrongFlag) {
                 "1: --fromenv: is not supported; write them into a file");
 }
 
-TEST_F(FlagReaderTest, NamesTheLineOfWhatMakesAFileUnreadable) {
+TEST_F(FlagReaderTest, NamesTheLineThatMakesAFileUnreadable) {
   ExpectRefused("--on\r\n# a\r--text=a\r\n",
                 "2: a carriage return is not at the end of a line");
   ExpectRefused(absl::string_view("--on\n\n--text=\0", 14),
@@ -339,7 +339,7 @@ TEST_F(FlagReaderTest, RefusesFilesThatNameEachOtherTooDeep) {
                                     "deep")));
 }
 
-// As a shell's <(...) is.
+// A pipe such as <(...) of a shell.
 TEST_F(FlagReaderTest, ReadsAPipeOnceAndRepeatsItsFlags) {
   int ends[2];
   ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
@@ -362,7 +362,7 @@ TEST_F(FlagReaderTest, ReadsAPipeOnceAndRepeatsItsFlags) {
       ElementsAre("--on", "--text=b c", "--flagfile=" + Path("a"), "--noon"));
 }
 
-// An upgrade reads a file again, which may have changed by then.
+// An upgrade reads the file again, which may have changed by then.
 TEST_F(FlagReaderTest, RepeatsTheNameOfARegularFileAndTheFlagsOfADescriptor) {
   Write("a", "--text=a\n--flagfile=" + Path("b") + "\n");
   Write("b", "--noon\n");

@@ -22,7 +22,7 @@ TEST(FlagfileTest, ReturnsTheFlagWithoutWhiteSpaceAroundIt) {
   }
   EXPECT_THAT(FlagInLine("--a= b  c # ", /*is_ended=*/false),
               IsOkAndHolds("--a= b  c #"));
-  // Is not white space for a person who edits the file.
+  // A person who edits the file does not see these bytes as white space.
   EXPECT_THAT(FlagInLine("\f--a\v", /*is_ended=*/true),
               IsOkAndHolds("\f--a\v"));
 }
@@ -78,7 +78,8 @@ TEST(FlagfileTest, RefusesAByteOrderMarkByName) {
   }
 }
 
-// The size is what a program that names /dev/zero would have to read.
+// Without a largest size, a program with --flagfile=/dev/zero would never stop
+// reading.
 TEST(FlagfileTest, ReadsNoMoreThanTheLargestFile) {
   EXPECT_THAT(ReadFlagfile("/dev/zero", /*must_last=*/false),
               StatusIs(absl::StatusCode::kInvalidArgument,

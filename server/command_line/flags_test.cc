@@ -40,7 +40,7 @@ using ::testing::StartsWith;
 
 std::string* main_cc = nullptr;
 
-// The flags that the program defines, with their defaults as text.
+// Returns the flags that the program defines, with their defaults as text.
 std::map<std::string, std::string> DefinedFlags() {
   static const std::regex definition(
       R"re(DEFINE_\w+\(\s*(\w+),\s*"?([^",]*)"?,)re");
@@ -53,8 +53,8 @@ std::map<std::string, std::string> DefinedFlags() {
   return defaults;
 }
 
-// Every field of `options`, as an embedder spells it, with its value as text.
-// Does not compile if there is a field that it does not know.
+// Returns every field of `options`, as an embedder spells it, with its value as
+// text. Does not compile if Options has another field.
 std::map<std::string, std::string> FieldsOf(const Options& options) {
   const auto& [listen, unix_mode, backlog, strategy, max_connections, max_size,
                linger, owns_all_children, init, children, prepare_child,
@@ -116,7 +116,7 @@ std::map<std::string, std::string> FieldsOf(const Options& options) {
   };
 }
 
-// For each flag a text that is not its default.
+// Returns for each flag a text that is not its default.
 const std::map<std::string, std::string>& OtherTexts() {
   static const auto* const texts = new std::map<std::string, std::string>{
       {"listen", "[::1]:7001,unix:/run/x"},
@@ -263,7 +263,7 @@ TEST(FlagsTest, NamesEachFlagInAnError) {
                "unix_deadlines=connection_only leaves to unix sockets"));
 }
 
-// One that is neither would be read as if it was not there.
+// A flag of gflags that is neither known nor refused would be ignored.
 TEST(FlagsTest, KnowsOrRefusesEachFlagOfGflags) {
   std::set<std::string> known = {"flagfile"};
   for (const KnownFlag& flag : KnownFlags()) {

@@ -56,8 +56,8 @@ TEST_F(WatchedConnectionTest, IsNotAskedAboutBeforeItCanBeLateNorAfterItsEnd) {
   }
 }
 
-// For a process that serves more than one connection: what it reports does not
-// end this one.
+// Matters for a process that serves more than one connection: its report does
+// not end this deadline.
 TEST_F(WatchedConnectionTest, EndsAtItsOwnDeadline) {
   EventLog log(LogLevel::kOff);
   for (const int seconds : {0, 5}) {

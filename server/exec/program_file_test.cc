@@ -57,7 +57,7 @@ TEST_F(FindProgramTest, LooksThroughThePathForAFileThatCanBeExecuted) {
       << "first/both cannot be executed";
 }
 
-TEST_F(FindProgramTest, TakesANameWithASlashAsAPath) {
+TEST_F(FindProgramTest, TreatsANameWithASlashAsAPath) {
   EXPECT_THAT(FindProgram(Path("second/tool"), ""),
               IsOkAndHolds(Path("second/tool")));
   ASSERT_EQ(chdir(directory_.c_str()), 0);
@@ -75,7 +75,7 @@ TEST_F(FindProgramTest, LooksInTheWorkingDirectoryForAnEmptyEntry) {
               IsOkAndHolds(Path("second/tool")));
 }
 
-TEST_F(FindProgramTest, NamesWhatItCannotFind) {
+TEST_F(FindProgramTest, NamesAProgramThatItCannotFind) {
   const struct {
     std::string name;
     absl::StatusCode code;

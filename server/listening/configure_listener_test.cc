@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // O7: an inherited listener gets the settings of the program that inherits it,
-// in both directions, and what cannot be applied is logged with its option.
+// in both directions. An option that cannot be applied is logged.
 //
 // Tried: the length of the queue, the mode of the file and the timeout of
 // peers, each up, down and back to the default; on TCP over IPv4 and IPv6, unix
-// sockets with a file and without; found by a link; a file that is another's; a
+// sockets with a file and without; found by a link; a file of another socket; a
 // kernel that does not answer; listeners of a service manager.
 
 #include "brood/server/listening/configure_listener.h"
@@ -129,8 +129,8 @@ TEST_F(ConfigureListenerTest, HasTheTimeoutOfEachProgramThatInheritsIt) {
   }
 }
 
-// It decides itself about the queue and the file, and it may have set
-// keepalive. What this server has once set is taken back.
+// The service manager decides about the queue and the file, and it may have set
+// keepalive. A timeout that this server has set before is removed.
 TEST_F(ConfigureListenerTest, IsLeftToTheServiceManagerThatOpenedIt) {
   const net::Listener tcp = ListenAt("127.0.0.1:0"),
                       unix_file = ListenAt(entry_);
@@ -172,7 +172,7 @@ TEST_F(ConfigureListenerTest, IsLeftToTheServiceManagerThatOpenedIt) {
 }
 
 // The kernel does not answer sock_diag in a unit with RestrictAddressFamilies.
-TEST_F(ConfigureListenerTest, NamesTheModeIfItsFileCanNotBeTold) {
+TEST_F(ConfigureListenerTest, NamesTheModeIfItsFileIsUnknown) {
   options_.listen = {entry_};
   ASSERT_THAT(Open(), IsOk());
   Upgrade();
@@ -197,7 +197,8 @@ TEST_F(ConfigureListenerTest, NamesTheModeIfItsFileCanNotBeTold) {
   EXPECT_EQ(status, 0) << "see above";
 }
 
-// A new program that fails has changed what the old one still serves.
+// A new program that fails has changed the listeners that the old one still
+// serves.
 TEST_F(ConfigureListenerTest,
        HasTheSettingsOfTheOldProgramAfterAFailedUpgrade) {
   options_.listen = {"127.0.0.1:0", entry_};

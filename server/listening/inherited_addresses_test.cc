@@ -39,12 +39,13 @@ using ::testing::ElementsAreArray;
 using ::testing::IsEmpty;
 
 struct Row {
-  // What is inherited; PORT is the port of the first one.
+  // The inherited listeners; PORT is the port of the first one.
   std::vector<std::string> inherited;
   std::vector<std::string> listen;
   // Where the server listens.
   std::vector<std::string> opened;
-  // The entries that get more than they name: of every address, and of one.
+  // The entries whose listeners accept more connections than they name: entries
+  // of every address, and of one.
   std::vector<std::string> wider = {};
   std::vector<std::string> much_wider = {};
 };
@@ -139,7 +140,7 @@ TEST_F(InheritedAddressesTest, ServeTheEntriesThatTheyCover) {
       {{"[::ffff:127.0.0.1]:PORT"}, {"127.0.0.1:PORT"}, {"127.0.0.1:PORT"}},
       {{"[::ffff:0.0.0.0]:PORT"}, {"0.0.0.0:PORT"}, {"0.0.0.0:PORT"}},
       {{"[::1]:PORT"}, {"[0::0:1]:PORT"}, {"[::1]:PORT"}},
-      // The halves of every address: what is missing is bound.
+      // The halves of every address: a half that is missing is bound.
       {{"[::]:PORT", "0.0.0.0:PORT"}, {":PORT"}, {"[::]:PORT", "0.0.0.0:PORT"}},
       {{"0.0.0.0:PORT"}, {":PORT"}, {"0.0.0.0:PORT", "[::]:PORT (bound)"}},
       {{"[::]:PORT"}, {":PORT"}, {"[::]:PORT", "0.0.0.0:PORT (bound)"}},
@@ -183,8 +184,8 @@ TEST_F(InheritedAddressesTest, AreAddedToByAnUpgrade) {
   EXPECT_TRUE(opened_[0].ends_with_server && opened_[1].ends_with_server);
 }
 
-// What could not be bound at once without an inherited listener is no more
-// possible with one: the next start would fail.
+// Two entries that could not be bound together without an inherited listener
+// are refused with one, too: the next start would fail.
 TEST_F(InheritedAddressesTest, ServeNoTwoEntriesThatOverlap) {
   for (const std::string other :
        {"127.0.0.1:PORT", "[::1]:PORT", "[::]:PORT", "0.0.0.0:PORT"}) {

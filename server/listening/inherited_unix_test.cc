@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Inherited unix sockets: which path is theirs (O9), and whether clients find
-// them there (O10).
+// Inherited unix sockets: which path each has (O9), and whether clients find it
+// there (O10).
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -125,7 +125,7 @@ TEST_F(InheritedUnixTest, IsServedWhateverNameItWasBoundTo) {
     ASSERT_THAT(Open(), IsOk());
     EXPECT_THAT(Opened(), ElementsAre(printed));
   }
-  // By its path, which does not follow from a relative name.
+  // The entry has the path, which cannot be derived from a relative name.
   const net::Listener holder = ListenAtName("here");
   Inherit(holder);
   options_.listen = {"unix:" + dir_.File("here")};
@@ -154,8 +154,8 @@ TEST_F(InheritedUnixTest, IsBoundAgainIfItIsOursAndItsFileIsGone) {
   }
 }
 
-// What is wrong with the path is an error, as it is without an inherited
-// socket: the program before goes on. Nothing is removed.
+// A path that cannot be bound is an error, as without an inherited socket, and
+// the program before goes on. No file is removed.
 TEST_F(InheritedUnixTest, IsAnErrorIfItCanNotBeBoundAgain) {
   options_.listen = {entry_};
   ASSERT_THAT(Open(), IsOk());
@@ -216,7 +216,8 @@ TEST_F(InheritedUnixTest, IsServedSilentlyWhereClientsFindIt) {
   }
 }
 
-// O17: a start that fails leaves no file behind; one that was there stays.
+// O17: a start that fails leaves no new file behind; a file that existed before
+// stays.
 TEST_F(InheritedUnixTest, LeavesNoFileWhenTheStartFails) {
   const net::Listener other = ListenAt("127.0.0.1:0");
   options_.listen = {entry_, other.endpoint().ToString()};

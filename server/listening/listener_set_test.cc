@@ -25,7 +25,7 @@ using ::brood::testing::TestClient;
 using ::testing::ElementsAre;
 using ::testing::SizeIs;
 
-// A set of `size` listeners on loopback, with the entries "0", "1", ...
+// Returns a set of `size` listeners on loopback, with the entries "0", "1", ...
 ListenerSet SetOf(size_t size) {
   Listeners listeners;
   for (size_t i = 0; i < size; ++i) {
@@ -45,8 +45,8 @@ std::vector<size_t> Order(const ListenerSet& set) {
 
 using ListenerSetTest = ::brood::testing::LeakCheck;
 
-// At the cap, a slot becomes free now and then: asked always in the same order,
-// the first listener with a queue would get every one of them.
+// At the cap, a slot becomes free now and then. In a fixed order, the first
+// listener with a queue would get each of these slots.
 TEST_F(ListenerSetTest, AsksTheListenerAfterTheLastAcceptFirst) {
   ListenerSet set = SetOf(3);
   EXPECT_THAT(Order(set), ElementsAre(0, 1, 2));
@@ -72,8 +72,8 @@ TEST_F(ListenerSetTest, LeavesOutClosedListeners) {
   EXPECT_TRUE(set.all_closed());
 }
 
-// A flood of newcomers must not keep a server from stopping.
-TEST_F(ListenerSetTest, AllowsThoseThatWaitAndAFewMore) {
+// A flood of new clients must not keep a server from stopping.
+TEST_F(ListenerSetTest, AllowsTheQueuedConnectionsAndAFewMore) {
   ListenerSet set = SetOf(1);
   std::vector<TestClient> clients;
   for (int i = 0; i < 3; ++i) {

@@ -188,7 +188,7 @@ TEST_F(OpenListenersTest, KeepsItsListenersThroughSeveralUpgrades) {
   inherited_.clear();  // closes them
 }
 
-TEST_F(OpenListenersTest, GivesInheritedWhatNoOtherEntryMeans) {
+TEST_F(OpenListenersTest, GivesInheritedTheListenersThatNoOtherEntryMeans) {
   const std::string first = Inherit("127.0.0.1:0").ToString();
   // Another entry means this listener now.
   const std::string second = Inherit("127.0.0.1:0", "inherited").ToString();
@@ -272,7 +272,7 @@ TEST_F(OpenListenersTest, ChecksEveryDescriptorBeforeItBinds) {
                                HasSubstr(absl::StrCat("fd:", next, ": "))));
 }
 
-TEST_F(OpenListenersTest, RefusesADeadlineThatItCanNotKeep) {
+TEST_F(OpenListenersTest, RefusesADeadlineThatItCannotKeep) {
   Inherit(absl::StrCat("unix:", dir_.File("s")));
   options_.listen = {"inherited"};
   options_.deadlines.idle = absl::Seconds(5);
@@ -283,7 +283,7 @@ TEST_F(OpenListenersTest, RefusesADeadlineThatItCanNotKeep) {
                      HasSubstr("deadlines.connection"))));
 }
 
-TEST_F(OpenListenersTest, GivesTheFileTheModeThatIsAskedFor) {
+TEST_F(OpenListenersTest, SetsTheModeOfTheFileOfASocket) {
   options_.listen = {"unix:" + dir_.File("s")};
   options_.unix_mode = 0660;
   const absl::StatusOr<Listeners> opened = Open();

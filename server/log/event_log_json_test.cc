@@ -168,7 +168,7 @@ TEST_F(EventLogJsonTest, DescribesTheEndOfAConnection) {
   EXPECT_EQ(ended.Number("brood.cap"), 1000);
 }
 
-TEST_F(EventLogJsonTest, HasWhatTheHandlerReported) {
+TEST_F(EventLogJsonTest, HasTheReportOfTheHandler) {
   const LoggedEvent ended = Find("ended");
   EXPECT_EQ(ended.Number("brood.handler_time"), 1200000000);
   EXPECT_EQ(ended.Number("brood.linger_time"), 200000000);

@@ -306,7 +306,7 @@ TEST_F(EventLogTest, CountsADropInAChildInTheParent) {
                           Own("warning: killing 1 children")));
 }
 
-TEST_F(EventLogTest, WritesInAChildUnderTheChildsNameAndWithoutTheParentsFd) {
+TEST_F(EventLogTest, WritesInAChildWithItsPidAndWithoutTheParentsFd) {
   const StderrCapture captured = StderrCapture::ToPipe();
   EventLog log(LogLevel::kInfo);
   ASSERT_GE(log.own_fd(), 0);

@@ -35,7 +35,7 @@ using ::testing::IsEmpty;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
 
-// An event as a test keeps it.
+// Kept is a copy of an event, for a test.
 struct Kept {
   LogLevel level;
   absl::Time time;
@@ -45,7 +45,7 @@ struct Kept {
 
 class EventWriterTest : public ::brood::testing::LeakCheck {
  protected:
-  // Returns the settings of a log whose events are kept.
+  // Returns the settings of a log whose events the test keeps.
   LogSettings Keeping(LogLevel level) {
     LogSettings settings;
     settings.level = level;
@@ -106,7 +106,7 @@ TEST_F(EventWriterTest, PassesEventsToTheSinkInsteadOfWritingThem) {
 }
 
 // A sink has the keys and values that a line of JSON has.
-TEST_F(EventWriterTest, PassesOnWhatALineOfJsonHas) {
+TEST_F(EventWriterTest, PassesTheFieldsOfAJsonLineToTheSink) {
   const StderrCapture captured = StderrCapture::ToPackets();
   {
     EventLog log(LogLevel::kInfo, LogFormat::kJson);
@@ -136,7 +136,7 @@ TEST_F(EventWriterTest, PassesOnWhatALineOfJsonHas) {
   }
 }
 
-TEST_F(EventWriterTest, PassesOnWhatTheLevelAsksForAndNoMore) {
+TEST_F(EventWriterTest, PassesOnlyEventsOfTheLevelToTheSink) {
   EventLog log(Keeping(LogLevel::kWarning));
   log.Forked(4711, LogPeer(), 3, 1000);
   log.Killing(2);

@@ -58,12 +58,12 @@ std::map<std::string, std::string> Outcome(const proc::ExitStatus& status,
   return fields;
 }
 
-TEST(ExitTextTest, SaysHowAProcessEnded) {
+TEST(ExitTextTest, DescribesHowAProcessEnded) {
   EXPECT_EQ(ExitText(Exited(ExitCode::kServed)).text(), "exited with code 0");
   EXPECT_EQ(ExitText(KilledBy(SIGKILL)).text(), "killed by SIGKILL (Killed)");
 }
 
-TEST(ExitTextTest, SaysWhatAnExitCodeOfAHandlerMeans) {
+TEST(ExitTextTest, DescribesTheMeaningOfAnExitCodeOfAHandler) {
   EXPECT_EQ(ExitText::OfHandler(Exited(ExitCode::kServed)).text(),
             "exited with code 0 (served)");
   EXPECT_EQ(ExitText::OfHandler(Exited(static_cast<ExitCode>(42))).text(),

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What holds for FormatJson() and FormatText() whatever the values of an event
-// are: the result is one line of limited length, the JSON line is one flat
-// object in valid UTF-8 (LoggedEvent::Parse() is strict), and its message is
-// that of the text line.
+// Tests FormatJson() and FormatText() with any values of an event: the result
+// is one line of limited length, the JSON line is one flat object in valid
+// UTF-8 (LoggedEvent::Parse() is strict), and its message is that of the text
+// line.
 
 #include <cstddef>
 #include <cstdint>
@@ -27,7 +27,7 @@ namespace {
 using ::brood::testing::LoggedEvent;
 using ::brood::testing::Require;
 
-// An address whose text is what a peer may have chosen.
+// AnyAddress is an address with any text, as a peer may choose it.
 class AnyAddress {
  public:
   static constexpr size_t kTextSize = 120;
@@ -66,7 +66,8 @@ void CheckEvent(const Event& event, absl::string_view input) {
   }
   const std::string& message = parsed->Text("message");
   const bool plain = !absl::StrContains(message, "\xef\xbf\xbd");
-  // A message is cut later than a text line, which has its pid and level.
+  // A text line is cut earlier than a message, because it has the pid and the
+  // level, too.
   if (plain && text.size() + 100 < kMaxTextLine) {
     Require(message == text, "both formats have one message", input);
   }

@@ -196,7 +196,7 @@ TEST(JsonFormatTest, CutsTextsAndKeepsTheObjectWhole) {
   }
 }
 
-TEST(JsonFormatTest, CutsWhereItMayAndNoEarlier) {
+TEST(JsonFormatTest, CutsATextAtTheLastPossibleCharacter) {
   for (size_t size = 440; size < 460; ++size) {
     const std::string text = std::string(size, 'x') + "\xf0\x9f\x90\xa3";
     const std::string kept =

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Which lines are left out when clients come in floods.
+// Tests which lines are left out in a flood of clients.
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -29,8 +29,8 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-// A log with a rate of 2 lines a second, and so room for 10 at once. The tests
-// take less than half a second, or the time is what the claim does not need.
+// A log with a rate of 2 lines a second, and so room for 10 lines at once. A
+// test takes less than half a second, or does not depend on the time.
 class LeftOutTest : public ::brood::testing::LeakCheck {
  protected:
   static LogSettings Settings() {
@@ -59,8 +59,8 @@ class LeftOutTest : public ::brood::testing::LeakCheck {
   }
 };
 
-// Each connection has a line of its child as well.
-TEST_F(LeftOutTest, LeavesOutLinesOfConnectionsBeyondTheRateAndSaysSo) {
+// Each connection has a line of the parent and a line of its child.
+TEST_F(LeftOutTest, LeavesOutLinesOfConnectionsBeyondTheRateAndReportsIt) {
   const StderrCapture captured = StderrCapture::ToPackets();
   EventLog log(Settings());
   Fork(log, 100);

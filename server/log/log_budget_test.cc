@@ -65,9 +65,9 @@ TEST_F(LogBudgetTest, AllowsAllIfThereIsNoLimit) {
   EXPECT_EQ(none.TakeCount(At(0)), absl::nullopt);
 }
 
-// The monotonic clock is not set back, but two readings may be passed on in
-// another order.
-TEST_F(LogBudgetTest, GivesNothingForTimeThatRunsBackwards) {
+// The monotonic clock is never set back, but a caller may pass two readings in
+// the wrong order.
+TEST_F(LogBudgetTest, AddsNoTokensForTimeThatRunsBackwards) {
   Take(10, 5000);
   EXPECT_EQ(Take(0, 10), 0);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Which file a log is (F17), and that no other process makes its writer wait or
-// silences it (A9, A10).
+// Tests which file a log is (F17), and that no other process can block or
+// silence its writer (A9, A10).
 
 #include "brood/server/log/output/log_descriptor.h"
 
@@ -64,8 +64,8 @@ class LogDescriptorTest : public ::brood::testing::LeakCheck {
     text.resize(static_cast<size_t>(std::max<ssize_t>(got, 0)));
     return text;
   }
-  // Runs `body` in a child that may be refused calls. Expects that it returns
-  // true.
+  // Runs `body` in a child, which may make system calls fail. Expects that it
+  // returns true.
   static void ExpectInChild(const std::function<bool()>& body) {
     const pid_t child = fork();
     if (child == 0) _exit(body() ? 0 : 1);
@@ -79,7 +79,7 @@ class LogDescriptorTest : public ::brood::testing::LeakCheck {
 
 // F17. The number is closed and given to another file, or another file is
 // copied to it.
-TEST_F(LogDescriptorTest, WritesToItsFileWhateverBecomesOfTheNumber) {
+TEST_F(LogDescriptorTest, WritesToItsFileEvenIfTheNumberIsReused) {
   Ends pipe = Pipe(), later = Pipe();
   UniqueFd appended = File("appended", O_APPEND), plain = File("plain", 0);
   int sockets[2];
@@ -102,7 +102,8 @@ TEST_F(LogDescriptorTest, WritesToItsFileWhateverBecomesOfTheNumber) {
   EXPECT_EQ(Drain(later.reader), "");
 }
 
-// One that was closed stays closed, and one that was borrowed is looked at.
+// A descriptor that was closed stays closed, and a borrowed one is checked
+// before each write.
 TEST_F(LogDescriptorTest, WritesToNoFileThatGetsItsNumberLater) {
   const UniqueFd later = File("later", O_APPEND);
   UniqueFd number = File("earlier", O_APPEND);
@@ -137,7 +138,7 @@ TEST_F(LogDescriptorTest, FollowsItsFileWhenItIsRotated) {
 
 // A9. What a process that shares the descriptor can do to it: set flags, move
 // the position, shut a socket down.
-TEST_F(LogDescriptorTest, IsNotSilencedByWhoSharesTheDescriptor) {
+TEST_F(LogDescriptorTest, IsNotSilencedByAProcessThatSharesTheDescriptor) {
   for (const int append : {O_APPEND, 0}) {
     const UniqueFd log = File(append != 0 ? "appended" : "plain", append);
     LineWriter writer(LogDescriptor::OpenAgain(log.fd()));
@@ -222,8 +223,8 @@ TEST_F(LogSocketTest, SharesAStreamThatIsNotTheJournal) {
 // A10. The pipe belongs to another user, so it cannot be opened again.
 class ForeignPipeTest : public LogDescriptorTest {
  protected:
-  // Refuses what a foreign pipe refuses and, if `is_old`, what an old kernel
-  // does.
+  // Makes the calls fail that fail with the pipe of another user and, if
+  // `is_old`, those that an old kernel lacks.
   static void RefuseToOpen(bool is_old) {
     RefuseCalls({SYS_openat, SYS_open}, EACCES);
     if (is_old) RefuseCalls({SYS_pwritev2}, EOPNOTSUPP);
@@ -260,8 +261,8 @@ TEST_F(ForeignPipeTest, SurvivesAReaderThatHasGone) {
   }
 }
 
-// Whether there is room is not a question and then a write(2), between which
-// others take the room: the call that writes must be one that does not wait.
+// The writer must not check for room and then call write(2): other writers may
+// use the room in between. The call that writes must be one that does not wait.
 // (SYS_write is refused so that no other call can have written.)
 TEST_F(ForeignPipeTest, IsWrittenToByACallThatDoesNotWait) {
   Ends pipe = Pipe();
@@ -273,8 +274,8 @@ TEST_F(ForeignPipeTest, IsWrittenToByACallThatDoesNotWait) {
   });
 }
 
-// The same on an old kernel: the write goes to a pipe of the writer, and only
-// splice(2), which is told not to wait, to the log.
+// On an old kernel the writer writes to a pipe of its own, and moves the line
+// to the log by splice(2), with a flag not to wait.
 TEST_F(ForeignPipeTest, IsSplicedToOnAnOldKernel) {
   Ends pipe = Pipe();
   ExpectInChild([&] {

@@ -15,7 +15,7 @@ TEST(MustNotThrowTest, CallsTheFunction) {
   EXPECT_EQ(calls, 1);
 }
 
-TEST(MustNotThrowDeathTest, NamesTheFunctionAndWhatTheExceptionSays) {
+TEST(MustNotThrowDeathTest, NamesTheFunctionAndTheMessageOfTheException) {
   EXPECT_DEATH(
       CallMustNotThrow("Options::f", [] { throw std::runtime_error("a\nb"); }),
       "^brood: Options::f threw an exception: a.x0ab\n");

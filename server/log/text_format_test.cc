@@ -25,8 +25,7 @@ std::string Message(const Event& event) {
   return std::string(out.text());
 }
 
-// Returns the message of an event without fields, or with those that `add`
-// adds.
+// Returns the message of an event with the fields that `add` adds, if any.
 template <typename Add>
 std::string Message(absl::string_view text, const Add& add) {
   Event event(LogLevel::kInfo, "name", text);

@@ -25,7 +25,7 @@ TEST(ChildBudgetTest, HasRoomForWhatEachStrategyCreatesAhead) {
   EXPECT_GE(MostChildren(With(StrategyKind::kZygote)), 100 + kOthers);
   EXPECT_GE(MostChildren(With(StrategyKind::kAuto)), 100 + kOthers);
   EXPECT_GE(MostChildren(With(StrategyKind::kSpares)), 100 + 30 + kOthers);
-  // Each worker serves one connection, or another child does in its place.
+  // Each worker serves one connection, or another child does so in its place.
   EXPECT_GE(MostChildren(With(StrategyKind::kPool)), 20 + 20 + kOthers);
 }
 

@@ -57,7 +57,7 @@ TEST_F(DescriptorBudgetTest, GrowsWithTheListenersAndWithUpgrades) {
   EXPECT_GE(DescriptorBudget::For(options, 3).server, three.server + 3 + 12);
 }
 
-TEST_F(DescriptorBudgetTest, SaysWhatItIsFor) {
+TEST_F(DescriptorBudgetTest, ListsItsParts) {
   Options options = OptionsWith(StrategyKind::kPool);
   options.pool.workers = 100;
   DescriptorBudget budget = DescriptorBudget::For(options, 3);
@@ -69,7 +69,7 @@ TEST_F(DescriptorBudgetTest, SaysWhatItIsFor) {
   EXPECT_EQ(budget.ToString(), "25 for the server, 3 open before");
 }
 
-TEST_F(DescriptorBudgetTest, CountsWhatIsOpen) {
+TEST_F(DescriptorBudgetTest, CountsTheOpenDescriptors) {
   const size_t before = CountOpenDescriptors();
   const int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
   EXPECT_EQ(CountOpenDescriptors(), before + 1);

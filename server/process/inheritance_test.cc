@@ -16,8 +16,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-// What is found in a process is tried by prepare_process_test, in processes
-// that have it.
+// prepare_process_test tests what is found in processes with unusual state.
 class InheritanceTest : public ::brood::testing::LeakCheck {};
 
 TEST_F(InheritanceTest, NamesSignals) {

@@ -36,12 +36,12 @@ namespace {
 using ::brood::testing::IsOk;
 using ::testing::ElementsAre;
 
-// What PrepareProcess() records for the log (O14). Each member of what a
-// process inherits is tried.
+// Tests what PrepareProcess() records for the log (O14), for each kind of
+// inherited state.
 class PreparationTest : public ::brood::testing::LeakCheck {
  protected:
-  // Runs `body` in a fork, which is thus prepared for the first time, and
-  // expects that none of its own expectations failed.
+  // Runs `body` in a forked process, which has not been prepared before.
+  // Expects that no expectation in it fails.
   static void InFork(absl::FunctionRef<void()> body) {
     std::fflush(nullptr);
     const pid_t pid = fork();
@@ -60,7 +60,8 @@ class PreparationTest : public ::brood::testing::LeakCheck {
     return limit;
   }
 
-  // Makes this process one in which there is nothing to change or to notice.
+  // Gives this process a state that PrepareProcess() neither changes nor
+  // reports.
   static void BecomeOrdinary() {
     ASSERT_EQ(setsid(), getpid()) << "no terminal";
     for (const int resource : {RLIMIT_SIGPENDING, RLIMIT_NOFILE}) {
@@ -75,7 +76,8 @@ class PreparationTest : public ::brood::testing::LeakCheck {
     }
   }
 
-  // Returns what is recorded in a process that `spoil` has changed before.
+  // Expects that `expected` is recorded in a process that `spoil` has changed
+  // before.
   static void ExpectReport(const std::string& expected,
                            absl::FunctionRef<void()> spoil,
                            const ProcessOptions& options = ProcessOptions()) {
@@ -88,7 +90,8 @@ class PreparationTest : public ::brood::testing::LeakCheck {
   }
 };
 
-// A signal that nothing unblocks would be changed in each case.
+// Blocks `signals`. A signal that stayed blocked would be recorded in every
+// case.
 void Block(const std::vector<int>& signals) {
   sigset_t mask;
   sigemptyset(&mask);
@@ -149,7 +152,7 @@ TEST_F(PreparationTest, NamesLimitsThatWereRaised) {
       options);
 }
 
-// Removes the directory in which the process is.
+// Removes the working directory of the process.
 void LoseDirectory() {
   std::string path = ::testing::TempDir() + "/gone.XXXXXX";
   ASSERT_NE(mkdtemp(path.data()), nullptr);

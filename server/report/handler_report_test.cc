@@ -99,7 +99,7 @@ TEST_F(HandlerReportTest, IsEmptyIfNoHandlerWasCalled) {
   ExpectEmpty(Take());
 }
 
-TEST_F(HandlerReportTest, HasNoAnnotationOfWhatRunsAfterTheHandler) {
+TEST_F(HandlerReportTest, HasNoAnnotationThatIsSetAfterTheHandler) {
   InChild([] {
     report_writer::HandlerCalled();
     report_writer::HandlerReturned();
@@ -108,7 +108,7 @@ TEST_F(HandlerReportTest, HasNoAnnotationOfWhatRunsAfterTheHandler) {
   EXPECT_EQ(Take().annotation.view(), "");
 }
 
-// As for the second connection of a pool's worker.
+// A worker of a pool calls the handler for a second connection.
 TEST_F(HandlerReportTest, BeginsWithEachCallOfAHandler) {
   InChild([] {
     report_writer::HandlerCalled();

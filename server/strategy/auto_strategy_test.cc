@@ -111,7 +111,7 @@ TEST_F(AutoStrategyTest, RehearsesWhatItHasChosen) {
   EXPECT_EQ(rehearsal->fallback.way, "");
 }
 
-TEST_F(AutoStrategyTest, ForksWhereNoZygoteWorksAndSaysSo) {
+TEST_F(AutoStrategyTest, ForksWhereNoZygoteWorksAndLogsIt) {
   Create(kNoSize);
   zygote_->rehearsal_at_start = absl::UnimplementedError("no zygote");
   fork_->rehearsal_to_serve = Rehearsal{8, {"clone", "no clone3"}};
@@ -146,8 +146,8 @@ TEST_F(AutoStrategyTest, KeepsAZygoteThatWasShortOfProcesses) {
   EXPECT_THAT(zygote_->Take(), ElementsAre("dispatch 7"));
 }
 
-// A zygote that had been told to exit could not be chosen later, nor could the
-// process be forked once it has grown.
+// The zygote cannot be chosen later if it was told to exit, and the process
+// should not be forked once it has grown.
 TEST_F(AutoStrategyTest, StaysWithTheZygoteThatItHasChosen) {
   Create(kAnySize);
   fork_->prepare_status = absl::FailedPreconditionError("2 threads");
@@ -167,7 +167,7 @@ TEST_F(AutoStrategyTest, HasTheRoomOfTheStrategyThatItHasChosen) {
   EXPECT_FALSE(strategy_->HasRoom());
 }
 
-// Its processes have to be accounted for until they have ended.
+// The ends of its processes must be recorded until the last one.
 TEST_F(AutoStrategyTest, TakesEachStepOfTheZygoteThoughItIsNotChosen) {
   Create(kAnySize);
   ASSERT_THAT(strategy_->Prepare(), IsOk());
@@ -185,7 +185,7 @@ TEST_F(AutoStrategyTest, TakesEachStepOfTheZygoteThoughItIsNotChosen) {
   EXPECT_EQ(strategy_->alarm(now_), now_);
 }
 
-TEST_F(AutoStrategyTest, AccountsForEachChildWhereItBelongs) {
+TEST_F(AutoStrategyTest, PassesTheEndOfEachChildToItsStrategy) {
   Create(kAnySize);
   ASSERT_THAT(strategy_->Prepare(), IsOk());
   zygote_->Take();

@@ -50,7 +50,8 @@ TEST_F(ForkPerConnectionTest, ForksAChildThatIsTaggedWithTheSlot) {
   EXPECT_EQ(reaper_.tag_of(101), ChildTag::Connection(7).Pack());
 }
 
-// Otherwise a later child would inherit it, and its client would wait for both.
+// Otherwise a later child would inherit the copy, and the client would wait for
+// the end of both children.
 TEST_F(ForkPerConnectionTest, ClosesTheParentsCopyOfTheConnection) {
   Dispatch(7);
   EXPECT_LT(fcntl(fd_, F_GETFD), 0);

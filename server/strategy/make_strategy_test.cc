@@ -51,15 +51,15 @@ class MakeStrategyTest : public StrategyFixture {
     return std::unique_ptr<T>(strategy);
   }
 
-  // Has the workers that exist report ready.
+  // Makes the workers that exist report that they are ready.
   void MakeReady() {
     for (const int fd : spawner_.kept_fds()) {
       net::HandoffQueue::AdoptAwaiting(dup(fd)).Acknowledge();
     }
   }
 
-  // Takes turns in which nothing else is to be done, until no worker is forked
-  // any more. Returns how many processes were created.
+  // Takes turns without other work until no more workers are forked. Returns
+  // how many processes were created.
   int CountForkedAhead(Strategy& strategy) {
     int before = -1;
     while (spawner_.count() != before) {

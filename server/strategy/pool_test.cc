@@ -47,7 +47,7 @@ using ::brood::testing::StrategyFixture;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-// A pool of one worker, which the test plays: in the end of its queue.
+// A pool of one worker. The test plays the worker, with its end of the queue.
 class PoolTest : public StrategyFixture {
  protected:
   PoolTest() {
@@ -68,7 +68,8 @@ class PoolTest : public StrategyFixture {
                                *std::move(reports), environment);
   }
 
-  // Takes a turn. Each worker that was forked reports ready.
+  // Takes a turn, in which each worker that was forked reports that it is
+  // ready.
   void Maintain() {
     pool_->Maintain(now_, /*idle=*/true, events_);
     for (; ready_ < spawner_.count(); ++ready_) Acknowledge(ready_);
@@ -79,7 +80,7 @@ class PoolTest : public StrategyFixture {
         .Acknowledge();
   }
   void Dispatch(Slot slot) { pool_->Dispatch(slot, Connect(), now_, events_); }
-  // As the last worker does it that served connection number `serial`.
+  // Sends the report of the last worker about the connection number `serial`.
   void Report(uint32_t serial, bool leaves = false, int exit_code = 2) const {
     Acknowledge(spawner_.count() - 1);
     ReportSender(spawner_.kept_fds().back())
@@ -157,8 +158,8 @@ TEST_F(PoolTest, EndsAWorkerThatReportsAConnectionThatItDoesNotHave) {
   EXPECT_THAT(reaper_.signals_to(getpid()), ElementsAre(SIGKILL));
 }
 
-// What its deadline ends is not ended by its report.
-TEST_F(PoolTest, EndsAWorkerAtTheDeadlineOfWhatItHasFinished) {
+// A report does not end the deadline of the connection.
+TEST_F(PoolTest, EndsAWorkerAtTheDeadlineOfAConnectionThatItFinished) {
   Maintain();
   Dispatch(7);
   events_.Take();
@@ -173,8 +174,9 @@ TEST_F(PoolTest, EndsAWorkerAtTheDeadlineOfWhatItHasFinished) {
   EXPECT_THAT(reaper_.signals_to(getpid()), ElementsAre(SIGKILL));
 }
 
-// The report is older than the end: the connection was served.
-TEST_F(PoolTest, TakesTheReportOfAWorkerThatHasEndedFirst) {
+// The report was sent before the end of the worker, so the connection was
+// served.
+TEST_F(PoolTest, ReadsTheReportOfAWorkerBeforeItsEnd) {
   Maintain();
   Dispatch(7);
   events_.Take();
@@ -194,7 +196,7 @@ TEST_F(PoolTest, ReplacesAWorkerThatEnded) {
   EXPECT_EQ(spawner_.count(), 2);
 }
 
-TEST_F(PoolTest, GivesNothingToAWorkerThatReportsThatItLeaves) {
+TEST_F(PoolTest, GivesNoConnectionToAWorkerThatReportsThatItLeaves) {
   Maintain();
   Dispatch(7);
   Report(/*serial=*/1, /*leaves=*/true);
@@ -203,7 +205,7 @@ TEST_F(PoolTest, GivesNothingToAWorkerThatReportsThatItLeaves) {
   EXPECT_THAT(direct_->Take(), ElementsAre("dispatch 8"));
 }
 
-TEST_F(PoolTest, GivesNothingToAWorkerOfAnEarlierGeneration) {
+TEST_F(PoolTest, GivesNoConnectionToAWorkerOfAnEarlierGeneration) {
   Maintain();
   ASSERT_THAT(pool_->BeginGeneration(), IsOk());
   Dispatch(7);
@@ -220,8 +222,8 @@ TEST_F(PoolTest, EndsAConnectionAtTheTimeThatTheReportStates) {
   EXPECT_EQ(events_.last_time(), reported);
 }
 
-// A connection that was forked for has a process, of which the machine has no
-// more than of workers.
+// A process that was forked for a connection counts as a worker, so that the
+// machine has no more processes than workers.
 TEST_F(PoolTest, CountsProcessesThatWereForkedDirectlyAsWorkers) {
   Create(/*size=*/4, /*connections_per_worker=*/1000, environment());
   spawner_.set_next_pid(FakeSpawner::kFirstPid);
@@ -241,7 +243,7 @@ TEST_F(PoolTest, CountsProcessesThatWereForkedDirectlyAsWorkers) {
   EXPECT_EQ(reaper_.live(), 4u);
 }
 
-// One wake-up for the report and for the next connection.
+// The supervisor wakes once for the report and for the next connection.
 TEST_F(PoolTest, LetsReportsWaitWhileAWorkerIsIdle) {
   Maintain();
   EXPECT_GE(pool_->fd(now_), 0);
@@ -255,7 +257,7 @@ TEST_F(PoolTest, LetsReportsWaitWhileAWorkerIsIdle) {
   EXPECT_GE(pool_->fd(due), 0);
 }
 
-TEST_F(PoolTest, LetsItsWorkersGoWhenItIsClosed) {
+TEST_F(PoolTest, TellsItsWorkersToExitWhenItIsClosed) {
   Maintain();
   pool_->Close();
   Maintain();
@@ -284,7 +286,7 @@ class PoolWorkerTest : public PoolTest {
   }
 
   // Dispatches a connection, and waits for the report of its worker. Returns
-  // what the pool has announced by then.
+  // the events of the pool until then.
   std::vector<std::string> Serve(Slot slot) {
     Dispatch(slot);
     pollfd reports = {pool_->fd(now_), POLLIN, 0};
@@ -301,7 +303,7 @@ class PoolWorkerTest : public PoolTest {
       &log_};
 };
 
-// Of two connections: with fewer than four the number is not varied.
+// A share of two connections: a number below four is not varied.
 TEST_F(PoolWorkerTest, ServesItsShareOfConnectionsAndExits) {
   Maintain();
   ASSERT_EQ(reaper_.live(), 1u);

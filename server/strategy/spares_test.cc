@@ -30,7 +30,7 @@ class SparesTest : public StrategyFixture {
  protected:
   SparesTest() { Create(1, 4); }
 
-  // Creates spares of which `min` to `max` are wanted.
+  // Creates a set of `min` to `max` spares.
   void Create(size_t min, size_t max) {
     auto direct = std::make_unique<FakeStrategy>();
     direct_ = direct.get();
@@ -42,8 +42,8 @@ class SparesTest : public StrategyFixture {
     spares_->Dispatch(slot, Connect(), now_, events_);
   }
   void Maintain(bool idle = true) { spares_->Maintain(now_, idle, events_); }
-  // As the spares do it that were forked: they report ready, or take what they
-  // were given over.
+  // Acts as the spares that were forked: they report that they are ready, or
+  // take their connections over.
   void MakeReady() {
     for (const int fd : spawner_.kept_fds()) {
       net::HandoffQueue::AdoptAwaiting(dup(fd)).Acknowledge();
@@ -64,7 +64,7 @@ class SparesTest : public StrategyFixture {
   std::unique_ptr<Spares> spares_;
 };
 
-TEST_F(SparesTest, ForksAheadWhenNothingElseIsToBeDone) {
+TEST_F(SparesTest, ForksAheadWhenThereIsNoOtherWork) {
   EXPECT_LE(spares_->alarm(now_), now_) << "at once";
   Maintain(/*idle=*/false);
   EXPECT_EQ(spawner_.count(), 0) << "a client may be waiting";
@@ -83,8 +83,8 @@ TEST_F(SparesTest, GivesAConnectionToASpareAndForksForTheNextOne) {
   EXPECT_THAT(direct_->Take(), ElementsAre("dispatch 8"));
 }
 
-// A burst that found too few spares doubles what is wanted; a second without
-// one halves it.
+// A burst for which there were too few spares doubles the wanted number; a
+// second without one halves it.
 TEST_F(SparesTest, AdaptsTheWantedNumberToTheDemand) {
   Maintain();
   MakeReady();
@@ -119,15 +119,15 @@ TEST_F(SparesTest, ForksNothingWhenItIsClosed) {
       << "the spare was told to leave";
 }
 
-TEST_F(SparesTest, GivesNothingToSparesOfAnEarlierGeneration) {
+TEST_F(SparesTest, GivesNoConnectionToSparesOfAnEarlierGeneration) {
   Maintain();
   ASSERT_THAT(spares_->BeginGeneration(), IsOk());
   Dispatch(7);
   EXPECT_THAT(direct_->Take(), ElementsAre("dispatch 7"));
 }
 
-// With several wanted, one that is taken is not replaced at once: the next
-// client would wait for that fork.
+// If several spares are wanted, one that got a connection is not replaced at
+// once: the next client would wait for that fork.
 TEST_F(SparesTest, RefillsWhenAQuarterIsLeftOrInALull) {
   Create(4, 4);
   ASSERT_EQ(ForkAll(), 4);
@@ -160,7 +160,8 @@ TEST_F(SparesTest, WantsNoMoreThanTheMaximumAndNoLessThanTheMinimum) {
       << "three spares were left";
 }
 
-// From then on its end is that of a connection, and its place is free.
+// From then on the end of the spare is the end of a connection, and its place
+// is free.
 TEST_F(SparesTest, ReleasesASpareThatTookItsConnectionOver) {
   Maintain();
   MakeReady();

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What holds for WorkerReports whatever a worker sends, which its client may
-// have taken over: it is an error, or a report whose fields are within their
-// bounds; no descriptor that came along stays open; and no second report comes
-// of it.
+// Tests WorkerReports with any bytes, which a worker may send that its client
+// has compromised: they are an error, or a report whose fields are within their
+// limits; no descriptor that came with them stays open; and they are at most
+// one report.
 //
-// An input is what is sent; it is sent alone and with two descriptors.
+// An input is the message; it is sent alone and with two descriptors.
 
 #include <unistd.h>
 
@@ -34,7 +34,7 @@ using brood::testing::Require;
 const brood::net::Instant kNow{std::chrono::hours(1000)};
 const brood::net::Instant kSince = kNow - std::chrono::seconds(2);
 
-// What Pool makes of it.
+// Requires that the fields of a report are within their limits.
 void RequireBounded(const WorkerReports::Received& received) {
   Require(kSince <= received.done_at && received.done_at <= kNow,
           "nothing was done before it began, or in the future");
@@ -65,7 +65,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
     AncillaryMessage message{
         absl::string_view(reinterpret_cast<const char*>(bytes), size)};
     if (with_descriptors) message.descriptors = {STDERR_FILENO, STDERR_FILENO};
-    // What does not fit into the socket is not sent at all.
+    // A message that does not fit into the socket is not sent.
     const bool sent = Send(message, channel->fd_to_await()) >= 0;
     const auto received =
         WorkerReports::Receive(channel->fd_to_offer(), kSince, kNow);

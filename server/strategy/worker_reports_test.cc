@@ -119,7 +119,7 @@ TEST_F(WorkerReportsTest, SendsByTheQueueInBothDirections) {
   EXPECT_EQ((*channel_.TakeBack())->ticket.slot, 7u);
 }
 
-TEST_F(WorkerReportsTest, RefusesWhatIsNoReport) {
+TEST_F(WorkerReportsTest, RefusesAMessageThatIsNoReport) {
   const std::vector<char> zeroes(4096);
   Report other = ReportOf(5);
   other.mark = 0;
@@ -137,7 +137,7 @@ TEST_F(WorkerReportsTest, RefusesWhatIsNoReport) {
   }
 }
 
-// The parent has a copy of that end; so it is no end of file by itself.
+// The parent has a copy of that end, so closing it causes no end of file.
 TEST_F(WorkerReportsTest, ReturnsTheEndOfAChannelThatAWorkerShutDown) {
   shutdown(channel_.fd_to_await(), SHUT_WR);
   EXPECT_TRUE(Readable());
@@ -148,7 +148,7 @@ TEST_F(WorkerReportsTest, ReturnsTheEndOfAChannelThatAWorkerShutDown) {
   EXPECT_EQ(Find(), 0);
 }
 
-TEST_F(WorkerReportsTest, TakesAnEmptyMessageForTheEnd) {
+TEST_F(WorkerReportsTest, TreatsAnEmptyMessageAsTheEnd) {
   SendRaw("");
   EXPECT_TRUE(absl::IsOutOfRange(Receive().status()));
 }
@@ -188,7 +188,7 @@ TEST_F(WorkerReportsTest, BoundsTheUsage) {
   EXPECT_EQ(usage.ru_minflt, int64_t{1} << 40);
 }
 
-TEST_F(WorkerReportsTest, KeepsNoDescriptorThatCameAlong) {
+TEST_F(WorkerReportsTest, KeepsNoDescriptorThatCameWithAReport) {
   const std::vector<int> before = DescriptorsOf("self");
   for (size_t count : {1u, 2u, 253u}) {
     const Report report = ReportOf(static_cast<uint32_t>(count));
@@ -202,7 +202,7 @@ TEST_F(WorkerReportsTest, KeepsNoDescriptorThatCameAlong) {
   }
 }
 
-// Its handler has made the channel non-blocking, and filled it.
+// The handler has made the channel non-blocking, and filled it.
 TEST_F(WorkerReportsTest, WaitsWhileTheChannelIsFull) {
   fcntl(channel_.fd_to_await(), F_SETFL, O_NONBLOCK);
   int count = 0;
@@ -220,14 +220,15 @@ TEST_F(WorkerReportsTest, WaitsWhileTheChannelIsFull) {
   EXPECT_EQ((*Receive())->report.serial, 5u);
 }
 
-// So that its worker ends with the exit code that it cannot report.
-TEST_F(WorkerReportsTest, SaysThatAReportCannotBeSent) {
+// The worker must know it, so that it exits with the code that it cannot
+// report.
+TEST_F(WorkerReportsTest, ReturnsFalseIfAReportCannotBeSent) {
   shutdown(channel_.fd_to_offer(), SHUT_RD);
   EXPECT_FALSE(sender_.Send(ReportOf(5)));
 }
 
-// The number is another file's now, which must not get it.
-TEST_F(WorkerReportsTest, SendsNothingByAnotherFileWithItsNumber) {
+// Another file has the number now, and must not get the report.
+TEST_F(WorkerReportsTest, SendsNothingToAnotherFileWithItsNumber) {
   auto other = net::SeqpacketPair::Create();
   ASSERT_THAT(other, IsOk());
   const int number = dup(channel_.fd_to_await());
@@ -241,7 +242,7 @@ TEST_F(WorkerReportsTest, SendsNothingByAnotherFileWithItsNumber) {
   EXPECT_LT(recv(other->second.fd(), &byte, 1, MSG_DONTWAIT), 0);
 }
 
-// More are found in the next turns: none is starved by others.
+// The other channels are found in the next turns, so no channel is starved.
 TEST_F(WorkerReportsTest, FindsABoundedNumberInTurn) {
   std::vector<net::HandoffQueue> channels;
   const size_t count = WorkerReports::kBatch + 10;

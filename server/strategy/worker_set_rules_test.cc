@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What a WorkerSet makes of workers that break its rules, as one does that its
-// client has taken over.
+// Tests how a WorkerSet treats workers that break its rules, as a worker does
+// that its client has compromised.
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -42,8 +42,8 @@ using ::testing::IsEmpty;
 
 constexpr int kShare = 3;
 
-// A set of two workers that report, and are pretended processes. The test
-// plays them, by copies of their ends of the queues.
+// A set of two workers that report. They are not processes: the test plays
+// them, with copies of their ends of the queues.
 class WorkerSetRulesTest : public StrategyFixture {
  protected:
   WorkerSetRulesTest()
@@ -54,7 +54,7 @@ class WorkerSetRulesTest : public StrategyFixture {
     ForkBoth();
   }
 
-  // Forks until both are idle, but for those that serve. Keeps their ends of
+  // Forks until each worker that does not serve is idle. Keeps their ends of
   // the queues.
   void ForkBoth() {
     for (int turn = 0; turn < 10 && set_.idle() < 2; ++turn) {
@@ -68,7 +68,8 @@ class WorkerSetRulesTest : public StrategyFixture {
     }
   }
 
-  // Worker `n` was the `n`th to be forked, from 0, and has the pid 101 + n.
+  // Returns the end of the queue of worker `n`: the `n`th that was forked, from
+  // 0, with the pid 101 + n.
   int end_of(size_t n) const { return ends_.at(n).fd(); }
   bool Acknowledge(size_t n) const {
     return net::HandoffQueue::AdoptAwaiting(dup(end_of(n))).Acknowledge();
@@ -79,8 +80,7 @@ class WorkerSetRulesTest : public StrategyFixture {
         {WorkerReport::kMark, serial, 0, leaves ? 1u : 0u,
          now_.time_since_epoch().count(), rusage()}));
   }
-  // Gives a connection to the set, which is the `serial`th, and has the worker
-  // `n` take it over.
+  // Gives a connection to the set, and makes worker `n` take it over.
   void Give(Slot slot, size_t n) {
     EXPECT_TRUE(set_.Assign(slot, Connect(), now_, events_));
     EXPECT_THAT(events_.Take(),
@@ -88,7 +88,7 @@ class WorkerSetRulesTest : public StrategyFixture {
     EXPECT_TRUE(Acknowledge(n));
   }
   // Reads every channel that is ready, as Pool does. Returns the slots of the
-  // connections that are finished.
+  // finished connections.
   std::vector<Slot> Take() {
     WorkerReports::Ready ready;
     std::vector<Slot> slots;
@@ -108,7 +108,7 @@ class WorkerSetRulesTest : public StrategyFixture {
   std::vector<int> SignalsTo(pid_t pid) const {
     return reaper_.signals_to(pid);
   }
-  // Returns whether nothing is left to be read: the parent is not busy.
+  // Returns whether no channel is readable, so that the parent is not busy.
   bool IsQuiet() {
     WorkerReports::Ready ready;
     return reports_.Find(&ready) == 0;
@@ -127,7 +127,8 @@ TEST_F(WorkerSetRulesTest, UsesAWorkerAgainThatReports) {
   EXPECT_THAT(SignalsTo(102), IsEmpty());
 }
 
-// F18: however many reports there are, each is read before its worker's end.
+// F18: each report is read before the end of its worker is recorded, however
+// many reports there are.
 TEST_F(WorkerSetRulesTest, ReadsTheReportOfAWorkerThatHasEnded) {
   Give(7, 1);
   Report(1, 1, /*leaves=*/true);
@@ -138,7 +139,8 @@ TEST_F(WorkerSetRulesTest, ReadsTheReportOfAWorkerThatHasEnded) {
   EXPECT_THAT(events_.Take(), IsEmpty()) << "it was accounted for";
 }
 
-// What a worker may send that is not its report, or do to its channel.
+// Attack is something that a worker may send instead of its report, or do to
+// its channel.
 struct Attack {
   const char* name;
   void (*make)(int end);
@@ -176,7 +178,8 @@ TEST_P(ChannelAttackTest, IsTheEndOfThatWorkerAloneWhileItIsIdle) {
   EXPECT_THAT(events_.Take(), IsEmpty());
 }
 
-// The next one in its place has another queue: nothing of it is left.
+// The next worker in its place has another queue, so nothing of the attack is
+// left.
 TEST_P(ChannelAttackTest, DoesNothingToTheNextWorkerInItsPlace) {
   Give(7, 1);
   GetParam().make(end_of(1));
@@ -213,8 +216,8 @@ INSTANTIATE_TEST_SUITE_P(
                }}),
     [](const auto& info) { return info.param.name; });
 
-// A4: nothing shows it until a connection is to be given to it.
-TEST_F(WorkerSetRulesTest, GivesAConnectionToTheNextOneIfAQueueIsShut) {
+// A4: the parent notices it only when it gives a connection to the worker.
+TEST_F(WorkerSetRulesTest, GivesAConnectionToTheNextWorkerIfAQueueIsShut) {
   Give(7, 1);
   shutdown(end_of(1), SHUT_RD);
   Report(1, 1);
@@ -227,7 +230,7 @@ TEST_F(WorkerSetRulesTest, GivesAConnectionToTheNextOneIfAQueueIsShut) {
   ForkBoth();
 }
 
-TEST_F(WorkerSetRulesTest, BelievesNoReportOfAConnectionThatIsInTheQueue) {
+TEST_F(WorkerSetRulesTest, RejectsAReportAboutAConnectionThatIsInTheQueue) {
   EXPECT_TRUE(set_.Assign(7, Connect(), now_, events_));
   Report(1, 1);
   EXPECT_THAT(Take(), IsEmpty());
@@ -238,8 +241,10 @@ TEST_F(WorkerSetRulesTest, BelievesNoReportOfAConnectionThatIsInTheQueue) {
               ElementsAre("returned 7 by 102: killed by SIGKILL (Killed)"));
 }
 
-// A2: the kernel would look for the connection beyond its end.
-TEST_F(WorkerSetRulesTest, TakesAConnectionBackThoughTheWorkerLooksBeyondIt) {
+// A2: SO_PEEK_OFF makes the kernel look for the connection beyond the end of
+// the message.
+TEST_F(WorkerSetRulesTest,
+       TakesAConnectionBackThoughTheWorkerMovedThePeekOffset) {
   const int beyond = 1 << 20;
   ASSERT_EQ(
       setsockopt(end_of(1), SOL_SOCKET, SO_PEEK_OFF, &beyond, sizeof(beyond)),
@@ -267,7 +272,8 @@ TEST_F(WorkerSetRulesTest, HasAFreshQueueForEachWorker) {
   EXPECT_EQ(offset, -1);
 }
 
-// A13: one that says it has finished at once would get each next connection.
+// A13: a worker that reports at once that it has finished would get every next
+// connection.
 TEST_F(WorkerSetRulesTest, GivesNoWorkerMoreThanItsShare) {
   for (uint32_t serial = 1; serial <= kShare; ++serial) {
     Give(serial, 1);
@@ -283,7 +289,7 @@ TEST_F(WorkerSetRulesTest, GivesNoWorkerMoreThanItsShare) {
   EXPECT_THAT(SignalsTo(102), ElementsAre(SIGKILL));
 }
 
-TEST_F(WorkerSetRulesTest, KillsAWorkerThatSaysItLeavesAndStays) {
+TEST_F(WorkerSetRulesTest, KillsAWorkerThatReportsThatItLeavesAndStays) {
   Give(7, 1);
   Report(1, 1, /*leaves=*/true);
   EXPECT_THAT(Take(), ElementsAre(7));
@@ -293,8 +299,8 @@ TEST_F(WorkerSetRulesTest, KillsAWorkerThatSaysItLeavesAndStays) {
   EXPECT_THAT(SignalsTo(102), ElementsAre(SIGKILL));
 }
 
-// A13: what it has reported as finished may be open.
-TEST_F(WorkerSetRulesTest, EndsAWorkerThatMayHoldSomethingAtTheFirstDeadline) {
+// A13: a connection that the worker has reported as finished may still be open.
+TEST_F(WorkerSetRulesTest, EndsAWorkerThatMayHoldAConnectionAtItsDeadline) {
   const net::Instant first = net::After(now_, absl::Seconds(2));
   for (uint32_t serial = 1; serial <= 2; ++serial) {
     Give(serial, 1);
@@ -309,8 +315,9 @@ TEST_F(WorkerSetRulesTest, EndsAWorkerThatMayHoldSomethingAtTheFirstDeadline) {
   EXPECT_THAT(SignalsTo(102), ElementsAre(SIGKILL));
 }
 
-// Its client is another one, and has time.
-TEST_F(WorkerSetRulesTest, LetsAWorkerFinishThatServesAtTheFirstDeadline) {
+// The connection that it serves is another one, whose deadline has not passed.
+TEST_F(WorkerSetRulesTest,
+       LetsAWorkerFinishAConnectionThatItServesAtTheDeadline) {
   const net::Instant first = net::After(now_, absl::Seconds(2));
   Give(7, 1);
   Report(1, 1);
@@ -344,7 +351,7 @@ TEST_F(WorkerSetRulesTest, BacksOffIfEachWorkerBreaksARuleAtOnce) {
   EXPECT_LE(spawner_.count() - before, 20);
 }
 
-TEST_F(WorkerSetRulesTest, GivesNothingToAnEarlierGeneration) {
+TEST_F(WorkerSetRulesTest, GivesNoConnectionToAnEarlierGeneration) {
   Give(7, 1);
   set_.BeginGeneration();
   EXPECT_EQ(set_.idle(), 0u) << "the idle one leaves";
@@ -353,7 +360,8 @@ TEST_F(WorkerSetRulesTest, GivesNothingToAnEarlierGeneration) {
   EXPECT_EQ(set_.idle(), 0u) << "the busy one leaves when it has finished";
 }
 
-// It has not read what it was sent: it is stopped, or hangs in its preparation.
+// The worker has not read its command: it is stopped, or hangs in its
+// preparation.
 TEST_F(WorkerSetRulesTest, KillsAWorkerThatDoesNotLeaveAndOnlyOnceASecond) {
   set_.DismissIdle(1);
   EXPECT_LE(set_.next_end(), now_) << "its time begins with the next turn";

@@ -40,13 +40,13 @@ using Kind = ChildTag::Kind;
 
 constexpr size_t kSize = 4;
 
-// A set of four workers that are pretended processes. The test plays them: it
-// acknowledges what waits in their queues, whose descriptors it has inherited,
-// so to speak, by being the same process.
+// A set of four workers, which are not processes. The test plays them: it
+// acknowledges the messages in their queues, whose descriptors it has because
+// it is the same process.
 class WorkerSetTest : public StrategyFixture {
  protected:
-  // Forks until `idle` are idle and all have reported ready. The back-off lets
-  // one start at first, then two, four, eight.
+  // Forks until `idle` workers are idle and all have reported that they are
+  // ready. The back-off lets one worker start at first, then two, four, eight.
   void ForkReady(size_t idle) {
     for (int turn = 0; turn < 10 && set_.idle() < idle; ++turn) {
       set_.ForkUpTo(idle, now_);
@@ -63,8 +63,8 @@ class WorkerSetTest : public StrategyFixture {
     }
   }
 
-  // Returns the connection that waits for worker `index`, as the worker would
-  // see it; without one, the command.
+  // Returns the message that waits for worker `index`: a connection or a
+  // command.
   net::HandoffQueue::Message MessageTo(size_t index) {
     net::HandoffQueue queue =
         net::HandoffQueue::AdoptAwaiting(dup(spawner_.kept_fds().at(index)));
@@ -75,13 +75,13 @@ class WorkerSetTest : public StrategyFixture {
     return std::move(**message);
   }
 
-  // Has worker `index` take over what was given to it.
+  // Makes worker `index` take over its connection.
   void TakeOver(size_t index) {
     net::HandoffQueue::AdoptAwaiting(dup(spawner_.kept_fds().at(index)))
         .Acknowledge();
   }
 
-  // Ends process `pid`, and tells the set.
+  // Ends process `pid`, and reports its end to the set.
   void End(pid_t pid, const proc::ExitStatus& status) {
     reaper_.End(pid, status);
     for (const proc::Reaper::Ended& ended : reaper_.CleanupChildren(now_)) {
@@ -125,8 +125,8 @@ TEST_F(WorkerSetTest, BacksOffWhenNoProcessCanBeCreated) {
   EXPECT_EQ(set_.idle(), 1u);
 }
 
-// Its queue keeps no command of the worker that could not be created: the next
-// one would take that for its own.
+// The queue must not keep a command for a worker that could not be created: the
+// next worker would read it.
 TEST_F(WorkerSetTest, CountsAWorkerAsReadyAlthoughAForkFailedBefore) {
   spawner_.FailWith(absl::ResourceExhaustedError("clone"));
   set_.ForkUpTo(1, now_);
@@ -139,8 +139,8 @@ TEST_F(WorkerSetTest, CountsAWorkerAsReadyAlthoughAForkFailedBefore) {
   EXPECT_GT(spawner_.count(), 1) << "the first one is ready";
 }
 
-// Leaves room for `more` descriptors above those that are open now, while the
-// object lives.
+// TightLimit leaves room for `more` descriptors beyond those that are open now,
+// while an object lives.
 class TightLimit {
  public:
   explicit TightLimit(int more) {
@@ -172,7 +172,7 @@ TEST_F(WorkerSetTest, LeavesDescriptorsForTheRestOfTheServer) {
   }
 }
 
-// The lowest free number says nothing: others may be open above it.
+// The lowest free number is no measure: higher numbers may be in use.
 TEST_F(WorkerSetTest, CountsDescriptorsThatAreFreeAndNotTheirNumbers) {
   std::vector<net::UniqueFd> above;
   const int lowest = dup(STDERR_FILENO);
@@ -190,7 +190,7 @@ TEST_F(WorkerSetTest, CountsDescriptorsThatAreFreeAndNotTheirNumbers) {
   EXPECT_EQ(spawner_.count(), 1);
 }
 
-TEST_F(WorkerSetTest, BacksOffAsIfForkHadFailedAndSaysSoOnce) {
+TEST_F(WorkerSetTest, BacksOffAsIfForkHadFailedAndLogsItOnce) {
   int events = 0;
   EventLog log({LogLevel::kInfo, LogFormat::kText, TimeStamp::kNone, "brood",
                 [&](const LogRecord& record) {
@@ -252,7 +252,7 @@ TEST_F(WorkerSetTest, ClosesAQueueThatNoWorkerUsesAtOnce) {
   EXPECT_THAT(events_.Take(), IsEmpty());
 }
 
-TEST_F(WorkerSetTest, UsesAQueueAgainThatNoHandlerHasHeldAndNoOther) {
+TEST_F(WorkerSetTest, ReusesOnlyAQueueThatNoHandlerHasHeld) {
   ForkReady(1);
   const int queue = spawner_.kept_fds().back();
   set_.Assign(7, Connect(), now_, events_);
@@ -287,8 +287,8 @@ TEST_F(WorkerSetTest, ForksAtOnceWhenAWorkerHasEndedThatHadAConnection) {
   EXPECT_EQ(spawner_.count(), 2);
 }
 
-// F7: to be ready proves nothing. A set of workers that die at once, each after
-// it was ready: the forks of ten seconds.
+// F7: a worker that is ready may still die. Counts the forks of ten seconds in
+// a set whose workers die as soon as they are ready.
 TEST_F(WorkerSetTest, BacksOffWhenWorkersDieRightAfterTheyAreReady) {
   int logged = 0;
   EventLog log({LogLevel::kInfo, LogFormat::kText, TimeStamp::kNone, "brood",
@@ -336,7 +336,7 @@ TEST_F(WorkerSetTest, GivesAConnectionToTheWorkerThatBecameIdleLast) {
   EXPECT_EQ(set_.idle(), 1u);
 }
 
-TEST_F(WorkerSetTest, GivesNothingWhenNoWorkerIsIdle) {
+TEST_F(WorkerSetTest, GivesNoConnectionWhenNoWorkerIsIdle) {
   EXPECT_FALSE(set_.Assign(7, Connect(), now_, events_));
   ForkReady(1);
   EXPECT_TRUE(set_.Assign(7, Connect(), now_, events_));
@@ -382,7 +382,7 @@ TEST_F(WorkerSetTest, ReleasesOnlyWorkersThatTookTheirConnectionsOver) {
   set_.ReleaseThoseServing();
   EXPECT_EQ(reaper_.tag_of(102), ChildTag::Connection(7).Pack());
   EXPECT_EQ(reaper_.tag_of(101), ChildTag::Worker(0).Pack());
-  // The place of the one that was released is free again.
+  // The place of the worker that was released is free again.
   ForkReady(3);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What Connections does with connections that have a deadline.
+// Tests how Connections treats connections that have a deadline.
 
 #include <algorithm>
 #include <csignal>
@@ -69,7 +69,7 @@ TEST_F(ConnectionsDeadlineTest, LogsOnceWhyAProcessCannotBeKilled) {
     now = net::After(now, kLater);
     connections_->KillExpired(now);
   }
-  // That it is no child any more is no refusal.
+  // A signal to a process that is no child any more counts as no refusal.
   reaper_.Refuse(kPid, absl::NotFoundError("kill 4711"));
   connections_->KillExpired(net::After(now, kLater));
   const std::vector<std::string> events = log.End();
@@ -89,7 +89,8 @@ TEST_F(ConnectionsDeadlineTest, KillsNoProcessThatDoesNotExistYet) {
   EXPECT_THAT(reaper_.signals_to(kPid), ElementsAre(SIGKILL));
 }
 
-TEST_F(ConnectionsDeadlineTest, ForgetsTheDeadlineOfWhatGetsNoProcess) {
+TEST_F(ConnectionsDeadlineTest,
+       ForgetsTheDeadlineOfAConnectionWithoutAProcess) {
   strategy_.on_dispatch = [](Slot slot, net::Connection, net::Instant now,
                              Events& events) {
     events.Failed(slot, absl::ResourceExhaustedError("clone"), now);
@@ -108,7 +109,7 @@ TEST_F(ConnectionsDeadlineTest, ForgetsTheDeadlineOfWhatGetsNoProcess) {
 }
 
 // The deadline passes while a connection that came back waits for a process.
-TEST_F(ConnectionsDeadlineTest, CountsNoKillOfAProcessThatIsNone) {
+TEST_F(ConnectionsDeadlineTest, CountsNoKillWithoutAProcess) {
   const net::Instant at = Accept();
   ReturnWhatEnds();
   reaper_.End(kPid, FakeReaper::Exited(0));
@@ -139,12 +140,13 @@ TEST_F(ConnectionsDeadlineTest, LogsAnExpiredConnectionOnce) {
   connections_.reset();  // it uses that log
 }
 
-// Its process was killed for it, and another one has no time left.
+// Its process was killed because of the deadline, so no other process gets the
+// connection.
 TEST_F(ConnectionsDeadlineTest, RecordsAnExpiredConnectionThatCameBack) {
   const net::Instant late = net::After(Accept(), kLater);
   ReturnWhatEnds();
   connections_->KillExpired(late);
-  // It exited by itself before the signal arrived.
+  // The process exited by itself before the signal arrived.
   reaper_.End(kPid, FakeReaper::Exited(0));
   Reap(late);
   strategy_.Take();

@@ -52,7 +52,7 @@ TEST_F(ConnectionsTest, AcceptsUpToTheCapAndAgainWhenOneHasEnded) {
   EXPECT_EQ(connections_->running(), 1u);
 }
 
-TEST_F(ConnectionsTest, ReportsAnEndOnlyWhenTheSupervisorSaysSo) {
+TEST_F(ConnectionsTest, ReportsAnEndOnlyInSendReports) {
   Create(Options());
   const net::Instant at = Accept();
   reaper_.End(kPid, FakeReaper::Exited(3));
@@ -68,7 +68,7 @@ TEST_F(ConnectionsTest, ReportsAnEndOnlyWhenTheSupervisorSaysSo) {
   EXPECT_THAT(reports_, SizeIs(1)) << "each once";
 }
 
-TEST_F(ConnectionsTest, ReportsWhatItKnowsOfAConnection) {
+TEST_F(ConnectionsTest, ReportsTheDataOfAConnection) {
   Create(Options());
   const absl::Time before = absl::Now() - absl::Milliseconds(1);
   const net::Instant at = Accept();
@@ -103,7 +103,7 @@ TEST_F(ConnectionsTest, LogsWhetherAProcessWasCreatedForAConnection) {
   EXPECT_THAT(captured.End(), ElementsAre("forked", "assigned"));
 }
 
-// What a child has no copy of is created in it.
+// Runs in a child, which creates what it has no copy of.
 TEST_F(ConnectionsTest, EndsTheProgramIfTheEmbeddersFunctionThrows) {
   EXPECT_DEATH(
       {
@@ -117,7 +117,8 @@ TEST_F(ConnectionsTest, EndsTheProgramIfTheEmbeddersFunctionThrows) {
       "brood: Options::on_connection_end threw an exception: no.x0aspace");
 }
 
-// The embedder's function may take a turn of the server, in which more end.
+// The function of the embedder may take a turn of the server, in which more
+// connections end.
 TEST_F(ConnectionsTest, KeepsReportsThatAreAddedWhileItReports) {
   Create(Options());
   const net::Instant now = Accept();
@@ -178,7 +179,7 @@ class ConnectionsRefusedTest : public ConnectionsTest {
                      absl::ResourceExhaustedError("clone"), now);
     };
   }
-  // Dispatches at `at` what waits.
+  // Dispatches the waiting connections at `at`.
   void DispatchAt(net::Instant at) {
     connections_->DispatchWaiting(at, strategy_);
   }
@@ -239,8 +240,8 @@ TEST_F(ConnectionsRefusedTest, EndsAConnectionWhoseDeadlineHasPassed) {
   EXPECT_EQ(refused_, 1);
 }
 
-// What was short may be free again; and once a process could be created, the
-// next failure is a new one.
+// The shortage may be over when a child ends; and once a process was created,
+// the next failure begins with a short pause.
 TEST_F(ConnectionsTest, EndsThePauseAtTheNextEndAndItsGrowthAtASuccess) {
   Create(Options());
   const auto serve = strategy_.on_dispatch;
@@ -263,8 +264,8 @@ TEST_F(ConnectionsTest, EndsThePauseAtTheNextEndAndItsGrowthAtASuccess) {
             net::After(again_at, Gate::kShortestPause));
 }
 
-// A dispatch from within the strategy's own call would call it again.
-TEST_F(ConnectionsTest, DispatchesWhatCameBackOnlyWhenTheSupervisorSaysSo) {
+// A dispatch from within an event would call the strategy while it is running.
+TEST_F(ConnectionsTest, DispatchesAReturnedConnectionOnlyInDispatchWaiting) {
   Create(Options());
   const net::Instant now = Accept();
   ReturnWhatEnds();
@@ -280,7 +281,8 @@ TEST_F(ConnectionsTest, DispatchesWhatCameBackOnlyWhenTheSupervisorSaysSo) {
   EXPECT_TRUE(totals().Balanced());
 }
 
-// The client would wait for the end of a child that was forked meanwhile.
+// Otherwise the client would wait for the end of a child that was forked
+// meanwhile.
 TEST_F(ConnectionsTest, KeepsTheDescriptorOfAReturnedConnectionFromChildren) {
   Create(Options());
   Accept();
@@ -301,7 +303,7 @@ TEST_F(ConnectionsTest, KeepsTheDescriptorOfAReturnedConnectionFromChildren) {
     return WEXITSTATUS(status) == 1;
   };
   EXPECT_FALSE(is_open_in_child());
-  // The child that it is dispatched to must have it.
+  // The child to which it is dispatched must have the descriptor.
   strategy_.on_dispatch = [&](Slot slot, net::Connection connection,
                               net::Instant now, Events& events) {
     EXPECT_EQ(connection.fd(), fd);
@@ -313,8 +315,9 @@ TEST_F(ConnectionsTest, KeepsTheDescriptorOfAReturnedConnectionFromChildren) {
   connections_->DispatchWaiting(net::Now(), strategy_);
 }
 
-// What comes back while others are dispatched again waits for the next turn: a
-// strategy whose processes always die must not keep the supervisor busy.
+// A connection that comes back while others are dispatched again waits for the
+// next turn: a strategy whose processes always die must not keep the supervisor
+// busy.
 TEST_F(ConnectionsTest, DispatchesAReturnedConnectionOnceInATurn) {
   Create(Options());
   int dispatched = 0;
@@ -329,7 +332,7 @@ TEST_F(ConnectionsTest, DispatchesAReturnedConnectionOnceInATurn) {
   EXPECT_EQ(dispatched, 2);
 }
 
-TEST_F(ConnectionsTest, ClosesWhatCameBackToAServerThatTerminates) {
+TEST_F(ConnectionsTest, ClosesAReturnedConnectionIfTheServerTerminates) {
   Create(Options());
   const net::Instant now = Accept();
   ReturnWhatEnds();

@@ -35,7 +35,7 @@ class PollSetTest : public ::brood::testing::LeakCheck {
   }
 
   void Ring(size_t source) const { eventfd_write(sources_[source].fd(), 1); }
-  // Looks once, without waiting.
+  // Polls once, without waiting.
   int Look() { return poll_.Wait(net::Now(), net::Now()); }
 
   std::array<net::Socket, 3> sources_;
@@ -122,7 +122,7 @@ TEST_F(PollSetTest, ReportsNothingWhenASignalInterruptsTheWait) {
   struct sigaction handler = {}, before;
   handler.sa_handler = [](int) {};
   sigaction(SIGALRM, &handler, &before);
-  // Again and again, for the first could come before the wait.
+  // Repeated, because the first signal may come before the wait.
   const itimerval often = {{0, 1000}, {0, 1000}}, never = {};
   setitimer(ITIMER_REAL, &often, nullptr);
   EXPECT_EQ(poll_.Wait(net::Now(), net::Never()), 0);
@@ -161,9 +161,9 @@ TEST_F(PollSetTest, HasADescriptorThatIsReadableWhenItsWaitWouldEnd) {
   EXPECT_EQ(poll(&ready, 1, 10000), 1);
 }
 
-// A descriptor that stays readable, in error or hung up: a second of turns that
-// each find it, and nothing to do.
-TEST_F(PollSetTest, StopsPollingForAWhileWhatIsNeverOfUse) {
+// A descriptor stays readable, in error or hung up: for a second, each turn
+// finds it and has nothing to do.
+TEST_F(PollSetTest, PausesASourceThatIsNeverOfUse) {
   Ring(1);
   int pipe_fds[2];
   ASSERT_EQ(pipe2(pipe_fds, O_CLOEXEC), 0);
@@ -184,7 +184,7 @@ TEST_F(PollSetTest, StopsPollingForAWhileWhatIsNeverOfUse) {
   close(pipe_fds[0]);
 }
 
-TEST_F(PollSetTest, GoesOnPollingWhatIsOfUse) {
+TEST_F(PollSetTest, GoesOnPollingASourceThatIsOfUse) {
   Ring(1);
   const net::Instant now = net::Now();
   for (int i = 0; i < 1000; ++i) {
@@ -195,7 +195,7 @@ TEST_F(PollSetTest, GoesOnPollingWhatIsOfUse) {
 }
 
 // Two programs that share a listener take connections from one another.
-TEST_F(PollSetTest, GoesOnPollingWhatIsSeldomOfNoUse) {
+TEST_F(PollSetTest, GoesOnPollingASourceThatIsSeldomOfNoUse) {
   Ring(1);
   net::Instant now = net::Now();
   for (int i = 0; i < 1000; ++i) {
@@ -205,7 +205,7 @@ TEST_F(PollSetTest, GoesOnPollingWhatIsSeldomOfNoUse) {
   }
 }
 
-TEST_F(PollSetTest, WakesForOthersWhileOneIsNotPolledAndForItsReturn) {
+TEST_F(PollSetTest, WakesForOtherSourcesWhileOneIsPausedAndWhenItsPauseEnds) {
   Ring(1);
   const net::Instant now = net::Now();
   while (!poll_.paused()) EXPECT_EQ(poll_.Wait(now, now), 0);

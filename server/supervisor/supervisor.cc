@@ -241,7 +241,7 @@ void Supervisor::MaintainStrategy(Instant now) {
     if (connections_.strategy_reports() != before) poll_.Used(kStrategy);
   }
   // A child that is created next gets a copy of the stack: data of an earlier
-  // client must not be on it. This must stay the last call, which needs no
+  // client must not be on it. WipeStackPage() comes last, because it has no
   // frame of its own.
   if (log_.TakeHasWritten()) proc::WipeStack(kDepthOfLog);
   proc::WipeStackPage();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// No descriptor that the supervisor polls keeps it busy, whatever becomes of
-// it: readable, hung up or in error for good.
+// Tests that no descriptor that the supervisor polls keeps it busy, if it stays
+// readable, hung up or in error permanently.
 
 #include <fcntl.h>
 #include <sys/epoll.h>
@@ -31,13 +31,15 @@ using ::testing::ElementsAre;
 enum Source { kStrategy, kExits, kRequests, kGenerations, kUpgrade };
 enum Condition { kReadable, kHungUp, kError };
 
-// The last pollable state of a descriptor, for the length of a test.
+// StuckDescriptor gives a descriptor a state in which poll always reports it,
+// while an object lives.
 class StuckDescriptor {
  public:
   explicit StuckDescriptor(Condition condition) {
     int ends[2];
     if (condition == kReadable) {
-      // One that cannot be read, but is readable as long as its member is.
+      // An epoll descriptor cannot be read, but is readable as long as its
+      // member is.
       member_ = net::UniqueFd::Adopt(eventfd(1, EFD_CLOEXEC));
       fd_ = net::UniqueFd::Adopt(epoll_create1(EPOLL_CLOEXEC));
       epoll_event event = {};
@@ -46,19 +48,19 @@ class StuckDescriptor {
       return;
     }
     EXPECT_EQ(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
-    // The end to read is hung up when the other one is closed; the end to write
-    // is then in error.
+    // When one end of the pipe is closed, the end to read is hung up, and the
+    // end to write is in error.
     const bool reads = condition == kHungUp;
     fd_ = net::UniqueFd::Adopt(ends[reads ? 0 : 1]);
     close(ends[reads ? 1 : 0]);
   }
 
-  // Makes the number `fd` stand for what it did before.
+  // Restores the file of the number.
   ~StuckDescriptor() {
     if (saved_.valid()) dup3(saved_.fd(), replaced_, O_CLOEXEC);
   }
 
-  // Makes the number `fd` stand for it.
+  // Gives the number `fd` to the stuck file.
   void Replace(int fd) {
     saved_ = net::UniqueFd::Adopt(dup(fd));
     replaced_ = fd;

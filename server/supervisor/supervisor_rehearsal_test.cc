@@ -26,7 +26,7 @@ constexpr pid_t kRehearsal = 8;
 
 class SupervisorRehearsalTest : public SupervisorFixture {
  protected:
-  // The rehearsal has created a child, which has ended with `status`.
+  // Makes the rehearsal create a child, which has ended with `status`.
   void Rehearse(const proc::ExitStatus& status) {
     reaper_->Adopt(proc::Child::Adopt(kRehearsal),
                    ChildTag::Rehearsal().Pack());

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What becomes of the listeners, and of clients in their queues, when the
-// supervisor stops.
+// Tests what a stop does to the listeners, and to clients in their queues.
 
 #include <unistd.h>
 
@@ -32,7 +31,7 @@ using ::brood::testing::IsOkAndHolds;
 using ::brood::testing::TestClient;
 using Events = Strategy::Events;
 
-// Another process has a copy of the listener.
+// A supervisor whose listener another process has as well.
 class SupervisorStopTest : public SupervisorFixture {
  protected:
   // Requests a stop, and lets the time pass in which clients complete their
@@ -152,7 +151,7 @@ TEST_F(SupervisorStopTest, WaitsForChildrenThatDieBesideOneThatCannot) {
   EXPECT_EQ(supervisor_->totals().unknown, 1u);
 }
 
-// Whatever keeps it: a stop ends.
+// A stop ends, whatever keeps the child.
 TEST_F(SupervisorStopTest, LeavesAChildBehindThatDoesNotDieIn10S) {
   const TestClient client = Connect();
   Turn();
@@ -167,11 +166,11 @@ TEST_F(SupervisorStopTest, LeavesAChildBehindThatDoesNotDieIn10S) {
   EXPECT_EQ(supervisor_->totals().unknown, 1u);
 }
 
-TEST_F(SupervisorStopTest, TheDestructorLeavesBehindWhatCannotBeKilled) {
+TEST_F(SupervisorStopTest, LeavesChildrenThatCannotBeKilledWhenItIsDestroyed) {
   const TestClient client = Connect();
   Turn();
   reaper_->Refuse(last_pid_, absl::PermissionDeniedError("kill"));
-  // The clock of the test stands still otherwise.
+  // Moves the clock, which otherwise stands still in the destructor.
   strategy_->on_maintain = [](net::Instant, Events&) {
     Advance(Lifecycle::kLookPeriod);
   };

@@ -82,7 +82,8 @@ TEST_F(SupervisorTest, ReportsAnEndAfterTheStepsOfTheTurn) {
 }
 
 // The fakes fail the test if a call comes while another one is running.
-TEST_F(SupervisorTest, DispatchesWhatCameBackAfterTheStrategyHasReturned) {
+TEST_F(SupervisorTest,
+       DispatchesAReturnedConnectionAfterTheStrategyHasReturned) {
   const TestClient client = Connect();
   Turn();
   strategy_->on_child_ended = [&](ChildTag tag,
@@ -162,7 +163,7 @@ TEST_F(SupervisorTest, TerminatesAtOnceAtTheSecondRequest) {
   EXPECT_THAT(reaper_->signals_to(last_pid_), ElementsAre(SIGTERM, SIGCONT));
 }
 
-TEST_F(SupervisorTest, KillsWhatIsLeftWhenItIsDestroyed) {
+TEST_F(SupervisorTest, KillsTheChildrenThatAreLeftWhenItIsDestroyed) {
   const TestClient client = Connect();
   Turn();
   const pid_t pid = last_pid_;
@@ -203,7 +204,7 @@ TEST_F(SupervisorTest, AdoptsChildrenBeforeAndAfterItReaps) {
       << "the pids may be given to other processes from now on";
 }
 
-TEST_F(SupervisorTest, TellsTheStrategyWhetherNothingElseWasToBeDone) {
+TEST_F(SupervisorTest, PassesToTheStrategyWhetherTheTurnHadOtherWork) {
   Turn();
   EXPECT_TRUE(strategy_->idle);
   const TestClient client = Connect();
@@ -260,7 +261,7 @@ TEST_F(SupervisorTest, FailsWhenEveryListenerIsDead) {
   EXPECT_THAT(Step(), StatusIs(absl::StatusCode::kUnavailable));
 }
 
-TEST_F(SupervisorTest, HasADescriptorThatIsNotReadableForWhatMustWait) {
+TEST_F(SupervisorTest, HasADescriptorThatIsNotReadableForWorkThatMustWait) {
   std::vector<TestClient> clients;
   for (int i = 0; i < 5; ++i) clients.push_back(Connect());
   absl::StatusOr<int> fd = supervisor_->PollableFd();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What the supervisor does for an upgrade and for the service manager.
+// Tests the steps of the supervisor for an upgrade and for the service manager.
 
 #include <sys/types.h>
 
@@ -52,7 +52,7 @@ class SupervisorUpgradeTest : public SupervisorFixture {
     ReportReady();
     Turn();
   }
-  // Starts one, which takes over.
+  // Starts a new program, which takes over.
   void HandOver() {
     StartReadyProgram();
     Advance(Upgrade::kProof);
@@ -93,7 +93,7 @@ TEST_F(SupervisorUpgradeTest, GoesOnServingWhenTheNewProgramEnds) {
   EXPECT_THAT(strategy_->Take(), IsEmpty()) << "it is no child of a strategy";
 }
 
-TEST_F(SupervisorUpgradeTest, AcceptsNothingBesideTheNewProgram) {
+TEST_F(SupervisorUpgradeTest, AcceptsNoConnectionWhileTheNewProgramDoes) {
   StartReadyProgram();
   const TestClient client = Connect();
   Turn();
@@ -123,7 +123,7 @@ TEST_F(SupervisorUpgradeTest, StaysUntilTheNewProgramHasEnded) {
   EXPECT_EQ(supervisor_->last_status()->code(), 3);
 }
 
-// There is no grace before a request to stop.
+// The grace begins only with a request to stop.
 TEST_F(SupervisorUpgradeTest, WaitsForItsConnectionsWithoutALimit) {
   const TestClient client = Connect();
   Turn();
@@ -202,7 +202,8 @@ class SupervisorWithServiceManagerTest : public SupervisorFixture {
     Create();
   }
 
-  // Returns what the service manager was sent next; empty if that is nothing.
+  // Returns the next notification to the service manager; empty if there is
+  // none.
   std::string Notified() const {
     return receiver_.NextWord(absl::ZeroDuration());
   }

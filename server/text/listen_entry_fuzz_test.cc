@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What holds for ListenEntry::Parse() whatever it is given: it refuses the
-// text, or the text is the one spelling of what it means (but for endpoints,
-// which see net/endpoint_fuzz_test.cc), and fits into a list and into a line.
+// Tests ListenEntry::Parse() with any text: it refuses the text, or the text is
+// the only spelling of its meaning (except for endpoints; see
+// net/endpoint_fuzz_test.cc) and fits into a list and into a line.
 
 #include <algorithm>
 #include <cstddef>

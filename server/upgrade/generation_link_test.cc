@@ -41,7 +41,7 @@ class GenerationLinkTest : public ::brood::testing::LeakCheck {
   GenerationLink there_;
 };
 
-TEST_F(GenerationLinkTest, BringsNumbersTextAndADescriptor) {
+TEST_F(GenerationLinkTest, SendsNumbersTextAndADescriptor) {
   EXPECT_THAT(here_.Send({Kind::kStarted, 4711, -3}, "why", STDERR_FILENO),
               IsOk());
   const auto received = there_.Receive();
@@ -80,7 +80,7 @@ TEST_F(GenerationLinkTest, EndsWhenTheOtherEndIsClosed) {
               StatusIs(absl::StatusCode::kUnavailable));
 }
 
-TEST_F(GenerationLinkTest, LeavesOutWhatIsNoMessage) {
+TEST_F(GenerationLinkTest, SkipsBytesThatAreNoMessage) {
   SendRaw("short");
   SendRaw(std::string(GenerationLink::kLongestText + 100, 'x'));
   EXPECT_THAT(here_.Send({static_cast<Kind>(4711)}), IsOk())

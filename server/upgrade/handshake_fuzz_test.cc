@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What holds for Handshake::Receive() with any BROOD_UPGRADE: the variable is
-// removed, and there is a listener for each line, or an error and none of the
-// descriptors is left open. Handshake::MakeOffer() offers what was
-// received unchanged.
+// Tests Handshake::Receive() with any BROOD_UPGRADE: the variable is removed,
+// and each line becomes a listener, or there is an error and no descriptor is
+// left open. Handshake::MakeOffer() offers the received listeners unchanged.
 
 #include <cstddef>
 #include <cstdint>
@@ -46,7 +45,7 @@ std::vector<std::string> EntriesOf(
 }
 
 // Returns the entries that a program receives by `variable`; none if that is an
-// error. Sets `*sent` to the variable that it sends in turn.
+// error. Sets `*sent` to the variable that the program sends to the next one.
 std::vector<std::string> Receive(const std::string& variable,
                                  std::string* sent) {
   const StagedProcess staged({"PATH=/", variable});

@@ -20,7 +20,7 @@ using ::brood::testing::IsOkAndHolds;
 using ::brood::testing::StatusIs;
 using Kind = GenerationLink::Kind;
 
-// The test is the main process.
+// The test plays the main process.
 class LinkedGenerationTest : public ::brood::testing::LeakCheck {
  protected:
   static constexpr pid_t kPid = 4711;
@@ -52,7 +52,7 @@ TEST_F(LinkedGenerationTest, PassesRequestsToTheMainProcess) {
   EXPECT_FALSE(main_.Receive());
 }
 
-TEST_F(LinkedGenerationTest, DoesWhatTheMainProcessAsks) {
+TEST_F(LinkedGenerationTest, FulfilsRequestsOfTheMainProcess) {
   main_.Send({Kind::kStop, 0, 1}).IgnoreError();
   main_.Send({Kind::kStop, 0, 2}).IgnoreError();
   main_.Send({Kind::kUpgrade}).IgnoreError();
@@ -91,7 +91,7 @@ TEST_F(LinkedGenerationTest, AsksForAProgramWithItsDescriptors) {
   EXPECT_EQ(main_.Receive()->kind, Kind::kTookOver);
 }
 
-TEST_F(LinkedGenerationTest, HearsHowTheCandidateEnded) {
+TEST_F(LinkedGenerationTest, ReportsHowTheCandidateEnded) {
   main_.Send({Kind::kNotStarted}, "posix_spawn: no").IgnoreError();
   EXPECT_THAT(generation_.Attend().not_started,
               StatusIs(absl::StatusCode::kAborted, "posix_spawn: no"));

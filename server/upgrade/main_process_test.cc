@@ -44,8 +44,8 @@ using ::testing::StartsWith;
 using Kind = GenerationLink::Kind;
 using Role = Generations::Role;
 
-// A main process whose programs are pretended: the test is each of them, with
-// its end of the link.
+// A main process whose programs are not processes: the test plays each of them,
+// with its end of the link.
 class MainProcessTest : public ::brood::testing::LeakCheck {
  protected:
   static constexpr pid_t kFirst = 101;
@@ -68,12 +68,12 @@ class MainProcessTest : public ::brood::testing::LeakCheck {
     return proc::Child::Adopt(kFirst + static_cast<pid_t>(links_.size()) - 1);
   }
 
-  // Lets the first generation take over from this process.
+  // Makes the first generation take over from this process.
   void HandOver() {
     EXPECT_THAT(main_->Start({{STDERR_FILENO}, ""}), IsOkAndHolds(kFirst));
     EXPECT_FALSE(main_->HandOver(kFirst));
   }
-  // Lets the newest generation ask for the next one, and lets that start.
+  // Makes the newest generation ask for the next program, which is started.
   // Returns its pid.
   pid_t StartNext() {
     GenerationLink& newest = links_.back();
@@ -82,13 +82,13 @@ class MainProcessTest : public ::brood::testing::LeakCheck {
     main_->Attend();
     return kFirst + static_cast<pid_t>(links_.size()) - 1;
   }
-  // Lets the generation before the last hand over to it.
+  // Makes the last generation take over from the one before it.
   void TakeOver() {
     const pid_t pid = kFirst + static_cast<pid_t>(links_.size()) - 1;
     EXPECT_THAT(links_[links_.size() - 2].Send({Kind::kTookOver, pid}), IsOk());
     main_->Attend();
   }
-  // Lets the process `pid` end. Returns its role.
+  // Ends the process `pid`. Returns its role.
   Role End(pid_t pid, const proc::ExitStatus& status = FakeReaper::Exited(0)) {
     reaper_.End(pid, status);
     Role role = Role::kCandidate;
@@ -114,7 +114,7 @@ class MainProcessTest : public ::brood::testing::LeakCheck {
   std::unique_ptr<ServiceManager> manager_;
   proc::Program program_;
   absl::Status start_status_;
-  // The ends of the pretended programs, in the order of their start.
+  // The ends of the links of the programs, in the order of their start.
   std::vector<GenerationLink> links_;
   std::unique_ptr<MainProcess> main_;
 };
@@ -146,7 +146,7 @@ TEST_F(MainProcessTest, KeepsTheGenerationThatHasTakenOver) {
   EXPECT_EQ(main_->last_status()->code(), 3);
 }
 
-TEST_F(MainProcessTest, LetsADeadCandidateTakeNothingOver) {
+TEST_F(MainProcessTest, LetsNoDeadCandidateTakeOver) {
   EXPECT_THAT(main_->Start({{STDERR_FILENO}, ""}), IsOkAndHolds(kFirst));
   reaper_.End(kFirst, FakeReaper::Exited(1));
   const auto status = main_->HandOver(kFirst);
@@ -170,7 +170,7 @@ TEST_F(MainProcessTest, StartsTheNextProgramForTheNewestGeneration) {
   EXPECT_EQ(End(next), Role::kNewest);
 }
 
-TEST_F(MainProcessTest, TellsTheGenerationThatTheNextProgramFailed) {
+TEST_F(MainProcessTest, ReportsToTheGenerationThatTheNextProgramFailed) {
   HandOver();
   start_status_ = absl::NotFoundError("posix_spawn /program");
   StartNext();
@@ -244,7 +244,7 @@ TEST_F(MainProcessTest, RefusesTooManyGenerations) {
   EXPECT_THAT(MessagesTo(links_.size() - 1), ElementsAre(Kind::kUpgrade));
 }
 
-// A signal for each process of the server is one request.
+// A signal to every process of the server counts as one request.
 TEST_F(MainProcessTest, CountsTheMostRequestsOfOneSource) {
   HandOver();
   StartNext();

@@ -42,8 +42,8 @@ using ::testing::Not;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
 
-// The older programs are real processes, which do nothing; the new one is
-// pretended.
+// The older programs are real processes, which do nothing; the test plays the
+// new one.
 class ManagedGenerationsTest : public ::brood::testing::LeakCheck {
  protected:
   static constexpr pid_t kNew = 4711;
@@ -77,7 +77,7 @@ class ManagedGenerationsTest : public ::brood::testing::LeakCheck {
         });
   }
 
-  // Waits for the end of `pid`, which it is sent a signal for unless it got one
+  // Waits for the end of `pid`, after sending it a signal unless it got one
   // already. Returns the signal that ended it.
   static int End(pid_t pid) {
     kill(pid, SIGKILL);

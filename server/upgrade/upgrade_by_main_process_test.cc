@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// An upgrade of a program that a main process has started: the new program is
-// known only when the main process has reported it.
+// Tests an upgrade of a program that a main process has started: the pid of the
+// new program is known only when the main process has reported it.
 
 #include <sys/eventfd.h>
 #include <sys/types.h>
@@ -36,7 +36,7 @@ using ::brood::testing::IsOk;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-// Generations that record what they are asked for.
+// RecordedGenerations records the calls to it.
 class RecordedGenerations final : public Generations {
  public:
   absl::StatusOr<pid_t> Start(const Handshake::Offer& offer) override {

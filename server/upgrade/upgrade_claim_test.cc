@@ -55,7 +55,7 @@ TEST_F(UpgradeClaimTest, IsNotThatOfAProcessThatWasForkedSince) {
   EXPECT_FALSE(CanClaim());
 }
 
-// The copy of a claim ends with no effect in a process that did not make it.
+// In a process that did not make the claim, the end of a copy has no effect.
 TEST_F(UpgradeClaimTest, EndsOnlyInTheProcessThatMadeIt) {
   auto claim = UpgradeClaim::TryMake();
   const pid_t pid = fork();

@@ -50,7 +50,7 @@ using ::testing::StartsWith;
 constexpr pid_t kPid = 4711;
 constexpr absl::Duration kTimeout = absl::Seconds(30);
 
-// An upgrade whose new program is pretended. The clock stands still until a
+// An upgrade whose new program the test plays. The clock stands still until a
 // test moves it.
 class UpgradeTest : public ::brood::testing::LeakCheck {
  protected:
@@ -82,7 +82,8 @@ class UpgradeTest : public ::brood::testing::LeakCheck {
   }
 
   void Start() { upgrade_->Start({}, now_); }
-  // As the new program does it, which has inherited the descriptor.
+  // Reports that the new program is ready, as the program does with the
+  // inherited descriptor.
   void ReportReady() { eventfd_write(upgrade_->fd(), 1); }
   bool Step() { return upgrade_->Step(now_); }
   void Advance(absl::Duration by) { now_ = net::After(now_, by); }
@@ -180,7 +181,7 @@ TEST_F(UpgradeTest, AcceptsAgainWhenTheNewProgramEndsJustAfterItWasReady) {
   EXPECT_EQ(upgrade_->failures(), 1u);
 }
 
-// Its end is not known yet when it was to take over.
+// The end of the new program is not known yet when it should take over.
 TEST_F(UpgradeTest, IsNotHandedToAProgramThatHasEnded) {
   Start();
   ReportReady();
@@ -234,7 +235,8 @@ TEST_F(UpgradeTest, CountsAProgramThatCannotBeStarted) {
   EXPECT_THAT(reaper_.pids(), IsEmpty());
 }
 
-// One that accepts has connections to finish; one that does not has none.
+// A new program that accepts has connections to finish; one that does not is
+// killed.
 TEST_F(UpgradeTest, EndsTheNewProgramWhenTheServerStops) {
   Start();
   upgrade_->Abandon();
@@ -277,7 +279,8 @@ class UpgradeWithServiceManagerTest : public UpgradeTest {
     Create(&log_);
   }
 
-  // Returns what the service manager was sent next; empty if that is nothing.
+  // Returns the next notification to the service manager; empty if there is
+  // none.
   std::string Notified() const {
     return receiver_.NextWord(absl::ZeroDuration());
   }

@@ -67,7 +67,7 @@ TEST_F(PendingChildrenTest, GiveUpAConnectionBehindWhichAnotherHasAChild) {
   EXPECT_FALSE(pending_.first().is_known()) << "it may still come";
 }
 
-// Also one that could not be created shows how far the zygote is.
+// A child that could not be created also shows how far the zygote is.
 TEST_F(PendingChildrenTest, GiveUpAConnectionBehindWhichAnotherHasFailed) {
   pending_.Add(7, 1);
   pending_.Add(8, 2);
@@ -77,7 +77,7 @@ TEST_F(PendingChildrenTest, GiveUpAConnectionBehindWhichAnotherHasFailed) {
   EXPECT_TRUE(pending_.first().is_lost);
 }
 
-// What was given up by this process says nothing about the zygote.
+// A connection that this process gave up does not show how far the zygote is.
 TEST_F(PendingChildrenTest, KeepAConnectionBehindWhichAnotherWasLost) {
   pending_.Add(7, 1);
   pending_.Add(8, 2);

@@ -29,7 +29,7 @@ class SpawnTableTest : public ::brood::testing::LeakCheck {
     EXPECT_EQ(record.pid, pid);
     EXPECT_EQ(record.error, error);
   }
-  // How a child that touches it ends.
+  // Returns how a child that reads the table ends.
   int StatusOfChildThatReads() {
     const pid_t child = fork();
     if (child == 0) {
@@ -44,11 +44,11 @@ class SpawnTableTest : public ::brood::testing::LeakCheck {
   SpawnTable spawn_table_;
 };
 
-TEST_F(SpawnTableTest, KnowsOfNoProcessAtFirst) {
+TEST_F(SpawnTableTest, HasNoRecordAtFirst) {
   for (uint32_t slot = 0; slot < 4; ++slot) ExpectRecord(slot, 1, 0, 0);
 }
 
-TEST_F(SpawnTableTest, SaysWhichProcessWasCreatedForWhichSlot) {
+TEST_F(SpawnTableTest, RecordsWhichProcessWasCreatedForWhichSlot) {
   *spawn_table_.Begin(0, 1) = 4711;
   *spawn_table_.Begin(3, 2) = 4712;
   ExpectRecord(0, 1, 4711, 0);
@@ -56,14 +56,14 @@ TEST_F(SpawnTableTest, SaysWhichProcessWasCreatedForWhichSlot) {
   ExpectRecord(3, 2, 4712, 0);
 }
 
-TEST_F(SpawnTableTest, SaysWhyNoProcessWasCreated) {
+TEST_F(SpawnTableTest, RecordsWhyNoProcessWasCreated) {
   ASSERT_NE(spawn_table_.Begin(2, 5), nullptr);
   spawn_table_.Fail(2, static_cast<int>(absl::StatusCode::kUnavailable));
   ExpectRecord(2, 5, 0, static_cast<int>(absl::StatusCode::kUnavailable));
 }
 
-// A zygote that takes over asks again for what the last one was asked.
-TEST_F(SpawnTableTest, IsOpenForEachNumberUntilThatIsDoneWith) {
+// A zygote that takes over begins again with the numbers that the last one had.
+TEST_F(SpawnTableTest, CanBeginEachNumberUntilItIsDone) {
   pid_t* const created = spawn_table_.Begin(1, 7);
   ASSERT_NE(created, nullptr);
   EXPECT_EQ(spawn_table_.Begin(1, 7), created);
@@ -75,7 +75,7 @@ TEST_F(SpawnTableTest, IsOpenForEachNumberUntilThatIsDoneWith) {
   EXPECT_NE(spawn_table_.Begin(1, 9), nullptr);
 }
 
-TEST_F(SpawnTableTest, TakesNoOldEntryForTheNextOneNorTheOtherWayRound) {
+TEST_F(SpawnTableTest, ConfusesNoRecordWithTheNextOne) {
   *spawn_table_.Begin(0, 1) = 4711;
   ExpectRecord(0, 2, 0, 0);
   ASSERT_NE(spawn_table_.Begin(0, 2), nullptr);
@@ -104,8 +104,8 @@ TEST_F(SpawnTableTest, IsNotSharedWithChildrenUnlessAsked) {
   EXPECT_FALSE(WIFEXITED(StatusOfChildThatReads()));
 }
 
-// The kernel writes it: before the new process runs, and before the zygote,
-// which may be killed meanwhile, could.
+// The kernel writes the pid before the new process runs. The zygote could only
+// write it later, and may be killed meanwhile.
 TEST_F(SpawnTableTest, NamesASiblingBeforeThatRuns) {
   ASSERT_THAT(spawn_table_.ShareWithChildren(), IsOk());
   brood::testing::Shared<SpawnTable::Record> seen;
@@ -120,7 +120,7 @@ TEST_F(SpawnTableTest, NamesASiblingBeforeThatRuns) {
           return seen->pid == getpid() ? 7 : 8;
         },
         spawn_table_.Begin(2, 9));
-    // Also if it dies at once.
+    // The record exists even if the process dies at once.
     raise(SIGKILL);
     _exit(sibling.ok() ? 0 : 2);
   }

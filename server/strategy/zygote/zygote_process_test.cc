@@ -50,8 +50,8 @@ constexpr size_t kCells = 8;
 constexpr uint32_t kStandbyCell = kCells - 1;
 constexpr int kServed = static_cast<int>(ExitCode::kServed);
 
-// What a child reports by its exit code about the descriptors and the table of
-// the zygote.
+// The exit codes by which a child reports whether it has descriptors or the
+// table of the zygote.
 constexpr auto kHasNone = static_cast<ExitCode>(40);
 constexpr auto kHasSome = static_cast<ExitCode>(41);
 
@@ -95,7 +95,7 @@ class ZygoteProcessTest : public ::brood::testing::LeakCheck {
   }
 
   EventLog log_{LogLevel::kOff};
-  // Its children only look what they have.
+  // Children only report what they have of the zygote.
   ChildProgram program_{[this](net::Connection& /*connection*/) {
                           return HasSome() ? kHasSome : kHasNone;
                         },
@@ -142,7 +142,8 @@ TEST_F(ZygoteStepTest, RecordsTheChildThenAcknowledgesThenRings) {
   EXPECT_EQ(process_.doorbell().Take(), 1u);
 }
 
-// The zygote before it was killed when it had forked, but not acknowledged.
+// The zygote before was killed after it had forked and before it had
+// acknowledged.
 TEST_F(ZygoteStepTest, ForksOnceForAConnectionThatIsOfferedAgain) {
   Offer(3, 17);
   Step();
@@ -224,7 +225,7 @@ class ZygoteProcessesTest : public ZygoteProcessTest {
     EXPECT_THAT(process_.table().ShareWithChildren(), IsOk());
   }
 
-  // Starts a process that does nothing but `run`. Returns its pid.
+  // Starts a process that calls `run`. Returns its pid.
   pid_t Start(int (ZygoteProcess::*run)()) {
     absl::StatusOr<proc::Child> child = spawner_.Spawn(
         [this, run] { return (process_.*run)(); }, process_.kept_fds());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A zygote that ends, that does nothing, whose queue another process has
+// Tests a zygote that ends, that does nothing, whose queue another process has
 // changed, or that has other rights than the program.
 
 #include <sys/prctl.h>
@@ -35,8 +35,8 @@ using ::testing::IsEmpty;
 
 class ZygoteRecoveryTest : public ZygoteFixture {
  protected:
-  // Removes the first message of the queue, as a process does that has got hold
-  // of its end.
+  // Removes the first message of the queue, as a process may do that has got a
+  // copy of its end.
   void StealMessage() {
     const net::HandoffQueue stolen =
         net::HandoffQueue::AdoptAwaiting(dup(zygote_->process().queue_fd()));
@@ -51,7 +51,8 @@ class ZygoteRecoveryTest : public ZygoteFixture {
               0);
   }
 
-  // Moves the clock on until a zygote is stalled that has just done something.
+  // Moves the clock on by the time after which a zygote that does nothing is
+  // stalled.
   void LetStall() {
     Advance(Zygote::kLongestStall);
     Maintain();
@@ -71,7 +72,7 @@ TEST_F(ZygoteRecoveryTest, GivesUpAMessageThatWasRemovedFromTheQueue) {
   EXPECT_THAT(events_.Take(), ElementsAre("serving 9 by 104"));
 }
 
-// Nothing comes behind it, so that nothing but time can show it.
+// No message follows, so only the time shows that it is missing.
 TEST_F(ZygoteRecoveryTest, GivesUpTheLastMessageThatWasRemoved) {
   Dispatch(7);
   StealMessage();
@@ -91,7 +92,7 @@ TEST_F(ZygoteRecoveryTest, GivesUpTheLastMessageThatWasRemoved) {
   EXPECT_EQ(CommandToStandby(), kTakeOver);
 }
 
-TEST_F(ZygoteRecoveryTest, GivesWhatAStalledZygoteHasLeftToTheStandby) {
+TEST_F(ZygoteRecoveryTest, GivesTheMessagesOfAStalledZygoteToTheStandby) {
   for (const Slot slot : {7, 8}) Dispatch(slot);
   LetStall();
   EXPECT_THAT(reaper_.signals_to(kZygotePid), ElementsAre(SIGKILL));
@@ -118,21 +119,21 @@ TEST_F(ZygoteRecoveryTest, WaitsForAZygoteThatDoesSomething) {
   EXPECT_THAT(reaper_.signals_to(kZygotePid), IsEmpty());
 }
 
-// It was this process that was stopped.
-TEST_F(ZygoteRecoveryTest, LooksWhatTheZygoteHasDoneBeforeItIsKilled) {
+// This process was stopped, not the zygote.
+TEST_F(ZygoteRecoveryTest, ChecksForProgressBeforeItKillsTheZygote) {
   Dispatch(7);
   EXPECT_TRUE(RunZygoteStep());
   LetStall();
   EXPECT_THAT(reaper_.signals_to(kZygotePid), IsEmpty());
 }
 
-TEST_F(ZygoteRecoveryTest, LetsAStoppedZygoteGoOnIfNoneCouldTakeOver) {
+TEST_F(ZygoteRecoveryTest, ContinuesAStoppedZygoteIfNoProcessCouldTakeOver) {
   End(kStandbyPid, FakeReaper::Killed(SIGKILL));
   spawner_.PrepareWith(absl::FailedPreconditionError("2 threads"));
   Dispatch(7);
   LetStall();
   EXPECT_THAT(reaper_.signals_to(kZygotePid), ElementsAre(SIGCONT));
-  // A server that stops has no use for it.
+  // A server that stops does not need the zygote any more.
   zygote_->Close();
   LetStall();
   EXPECT_THAT(reaper_.signals_to(kZygotePid), ElementsAre(SIGCONT, SIGKILL));
@@ -154,7 +155,7 @@ TEST_F(ZygoteRecoveryTest, KillsProcessesThatDoNotReadThatTheyAreToExit) {
   EXPECT_EQ(zygote_->alarm(now_), net::Never()) << "once";
 }
 
-// Another process may have kept the old one.
+// Another process may have kept a copy of the old queue.
 TEST_F(ZygoteRecoveryTest, GivesEachZygoteAQueueOfItsOwn) {
   const int stolen = dup(zygote_->process().queue_fd());
   Dispatch(7);
@@ -170,7 +171,8 @@ TEST_F(ZygoteRecoveryTest, GivesEachZygoteAQueueOfItsOwn) {
               ElementsAre("serving 7 by 103", "serving 8 by 104"));
 }
 
-// What another process has done to the old one has no effect on the new one.
+// The new queue is not affected by what another process has done to the old
+// one.
 TEST_F(ZygoteRecoveryTest, IsNotStoppedByAQueueThatWasShutDown) {
   Dispatch(7);
   shutdown(zygote_->process().queue_fd(), SHUT_RDWR);
@@ -204,7 +206,7 @@ TEST_F(ZygoteRecoveryTest, KeepsAConnectionForWhichTheQueueHasNoRoom) {
   EXPECT_THAT(events_.Take(), ElementsAre(HasSubstr("serving 0")));
 }
 
-TEST_F(ZygoteRecoveryTest, TriesAgainSoonIfNoDoorbellWillSay) {
+TEST_F(ZygoteRecoveryTest, TriesAgainSoonIfNoDoorbellWillRing) {
   ShortenQueue();
   while (zygote_->HasRoom()) Dispatch(1);
   const net::Instant retry = net::After(now_, Zygote::kRetryPeriod);
@@ -214,7 +216,7 @@ TEST_F(ZygoteRecoveryTest, TriesAgainSoonIfNoDoorbellWillSay) {
   EXPECT_TRUE(zygote_->HasRoom());
 }
 
-// The kernel counts the descriptors of the user that are on their way, in all
+// The kernel limits the descriptors of a user that are in transit in all
 // sockets.
 TEST_F(ZygoteRecoveryTest, ForksItselfIfTheQueueTakesNothingForLong) {
   shutdown(zygote_->process().queue_fd(), SHUT_RD);  // EPIPE
@@ -245,7 +247,7 @@ TEST_F(ZygoteRecoveryTest, GoesOnTryingInAProcessWithThreads) {
   EXPECT_THAT(events_.Take(), ElementsAre(HasSubstr("deferred 7")));
 }
 
-TEST_F(ZygoteRecoveryTest, ForksItselfForWhatComesAfterTheZygoteHasLeft) {
+TEST_F(ZygoteRecoveryTest, ForksItselfForConnectionsAfterTheZygoteHasExited) {
   zygote_->Close();
   Maintain();
   Dispatch(7);
@@ -257,7 +259,7 @@ TEST_F(ZygoteRecoveryTest, IsReplacedForAProcessWithOtherRights) {
   EXPECT_EQ(reaper_.tag_of(103), ChildTag::Zygote().Pack());
   EXPECT_EQ(reaper_.tag_of(104), ChildTag::Standby().Pack());
   EXPECT_TRUE(zygote_->HasRoom());
-  // The old ones end because their queues do, whatever user they belong to.
+  // The old processes exit because their queues end, whatever user they run as.
   EXPECT_THAT(reaper_.signals_to(kZygotePid), IsEmpty());
   End(kZygotePid, FakeReaper::Exited(0));
   End(kStandbyPid, FakeReaper::Exited(0));
@@ -268,7 +270,7 @@ TEST_F(ZygoteRecoveryTest, IsReplacedForAProcessWithOtherRights) {
   EXPECT_THAT(events_.Take(), ElementsAre("serving 7 by 105"));
 }
 
-TEST_F(ZygoteRecoveryTest, ServesFirstWhatWasGivenToTheOldOne) {
+TEST_F(ZygoteRecoveryTest, ServesFirstTheConnectionsOfTheOldZygote) {
   Dispatch(7);
   EXPECT_THAT(zygote_->IdentityChanged("the user id"), IsOk());
   EXPECT_FALSE(zygote_->HasRoom());
@@ -291,7 +293,7 @@ TEST_F(ZygoteRecoveryTest, RefusesOtherRightsInAProcessWithThreads) {
                              HasSubstr("after the change"))));
 }
 
-// Which it got when it was created.
+// The standby got its rights when it was created.
 TEST_F(ZygoteRecoveryTest, LetsNoStandbyTakeOverThatHasOtherRights) {
   if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1) {
     GTEST_SKIP() << "the test has no rights to give up";

@@ -71,7 +71,7 @@ TEST_F(ZygoteTest, AnnouncesAChildWhenItAttendsToTheDoorbell) {
   EXPECT_EQ(reaper_.tag_of(kFirstChild), ChildTag::Connection(7).Pack());
 }
 
-// Its exit may be noticed before the doorbell is looked at.
+// The exit of the child may be noticed before the doorbell is read.
 TEST_F(ZygoteTest, AnnouncesAChildThatHasEndedBeforeItsEnd) {
   Dispatch(7);
   RunZygoteStep();
@@ -117,7 +117,8 @@ TEST_F(ZygoteTest, PromotesTheStandbyWhenTheZygoteEnds) {
   End(kZygotePid, FakeReaper::Killed(SIGKILL));
   EXPECT_EQ(reaper_.tag_of(kStandbyPid), ChildTag::Zygote().Pack());
   EXPECT_TRUE(zygote_->HasRoom());
-  // It finds the connection in the queue, and is asked for a new standby.
+  // The new zygote finds the connection in the queue, and a new standby is
+  // requested from it.
   Maintain();
   RunZygoteStep();
   RunZygoteStep();
@@ -129,7 +130,7 @@ TEST_F(ZygoteTest, PromotesTheStandbyWhenTheZygoteEnds) {
 }
 
 // The zygote created the standby, and was killed, after the supervisor had
-// looked for children that are new.
+// registered new children.
 TEST_F(ZygoteTest, PromotesAStandbyThatTheZygoteCreatedLast) {
   End(kStandbyPid, FakeReaper::Killed(SIGKILL));
   Maintain();
@@ -170,7 +171,7 @@ TEST_F(ZygoteTest, LeavesNoCommandOfAnEndedZygoteForTheNextStandby) {
   EXPECT_EQ(CommandToStandby(), absl::nullopt);
 }
 
-// Children of the strategies that fork, in a server that chose otherwise.
+// Children that other strategies fork do not get the table.
 TEST_F(ZygoteTest, KeepsTheTableFromOtherChildren) {
   // The child has no Zygote.
   const SpawnTable& table = zygote_->process().table();
@@ -185,16 +186,17 @@ TEST_F(ZygoteTest, KeepsTheTableFromOtherChildren) {
   EXPECT_TRUE(WIFSIGNALED(status)) << "the table was there";
 }
 
-// The zygote was killed after it had forked and before it said so: the standby
-// finds the message again, and must not fork a second time.
-TEST_F(ZygoteTest, ForksOnceForAConnectionWhateverBecomesOfTheZygote) {
+// The zygote was killed after it had forked and before it acknowledged the
+// message: the standby finds the message again, and must not fork a second
+// time.
+TEST_F(ZygoteTest, ForksOnceForAConnectionEvenIfTheZygoteIsKilled) {
   Dispatch(7);
   const net::HandoffQueue queue =
       net::HandoffQueue::AdoptAwaiting(dup(zygote_->process().queue_fd()));
   absl::StatusOr<net::HandoffQueue::Message> message = queue.Await();
   ASSERT_THAT(message, IsOk());
   RunZygoteStep();
-  // As if it had not been acknowledged.
+  // The message is in the queue again, as if it had not been acknowledged.
   EXPECT_EQ(spawner_.count(), 3);
   zygote_->AdoptSpawned();
   EXPECT_EQ(reaper_.tag_of(kFirstChild), ChildTag::Connection(7).Pack());
@@ -215,7 +217,7 @@ TEST_F(ZygoteTest, NoticesTheEndOfAStandbyThatWasJustPromoted) {
   EXPECT_EQ(reaper_.tag_of(103), ChildTag::Zygote().Pack());
 }
 
-TEST_F(ZygoteTest, AcceptsNothingWhileNeitherCanBeCreated) {
+TEST_F(ZygoteTest, AcceptsNoConnectionWhileNeitherCanBeCreated) {
   spawner_.FailWith(absl::FailedPreconditionError("2 threads"));
   reaper_.End(kZygotePid, FakeReaper::Killed(SIGKILL));
   End(kStandbyPid, FakeReaper::Killed(SIGKILL));
@@ -228,7 +230,7 @@ TEST_F(ZygoteTest, AcceptsNothingWhileNeitherCanBeCreated) {
   EXPECT_TRUE(zygote_->HasRoom());
 }
 
-TEST_F(ZygoteTest, LetsBothGoOnceTheQueueIsEmpty) {
+TEST_F(ZygoteTest, TellsBothToExitOnceTheQueueIsEmpty) {
   Dispatch(7);
   zygote_->Close();
   Maintain();
