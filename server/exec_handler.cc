@@ -31,11 +31,11 @@ constexpr NamedValue<ExecStyle> kStyles[] = {
     {ExecStyle::kSystemd, "systemd"},
 };
 
-// Where systemd passes the first descriptor.
+// The number of the first descriptor that systemd passes.
 constexpr int kFirstListenFd = 3;
 
 // The directories in which programs are searched if this process has no PATH,
-// as a shell does it.
+// as in a shell.
 constexpr char kUsualPath[] = "/usr/local/bin:/usr/bin:/bin";
 
 std::vector<int> IgnoredSignals() {
@@ -55,7 +55,8 @@ absl::string_view BaseName(absl::string_view path) {
   return slash == absl::string_view::npos ? path : path.substr(slash + 1);
 }
 
-// Returns `strings` as execve() wants them. Valid for as long as `strings`.
+// Returns `strings` as an array for execve(), which is valid as long as
+// `strings`.
 std::vector<char*> Pointers(const std::vector<std::string>& strings) {
   std::vector<char*> pointers;
   for (const std::string& string : strings) {
@@ -140,7 +141,7 @@ absl::StatusOr<ExecHandler> ExecHandler::Create(const ExecOptions& options) {
   auto program = std::make_shared<Program>();
   program->path = *std::move(path);
   program->arguments = options.command;
-  // As inetd does it.
+  // As inetd does, passes the name of the program without its directory.
   if (options.style == ExecStyle::kInetd) {
     program->arguments.front() = std::string(BaseName(options.command.front()));
   }

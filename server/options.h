@@ -231,10 +231,10 @@ struct Options {
 
     // Ends a connection on which no byte was received or sent for this long,
     // and whose process used no processor time in the second half of this time.
-    // So a handler that computes while its client waits is not idle, and one
+    // So a handler that computes while its client waits is not idle. A handler
     // that sleeps, or waits for a disk, for another server or for a program
-    // that it started, is. A handler that wakes up, for example for a timer, is
-    // not idle. A handler that has just finished computing has half of this
+    // that it started, is idle, unless it wakes up now and then, for example
+    // for a timer. A handler that has just finished computing has half of this
     // time left. With a unix socket see unix_deadlines.
     //
     // Default: 0 (off). Range: 0, or 1 ms to 365 days.
@@ -353,7 +353,7 @@ struct Options {
   // Default: false.
   bool handler_reports = false;
 
-  // Is called for each connection whose process has ended, in the parent, in
+  // Reports each connection whose process has ended. Called in the parent, in
   // the loop of the server. It must not throw: if it does, the program ends,
   // with a line on standard error.
   //

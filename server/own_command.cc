@@ -58,7 +58,7 @@ absl::StatusOr<std::string> PathOfBareName(absl::string_view name) {
           absl::StrCat(directory.empty() ? "." : directory, "/", name));
       if (!path.ok() || access(path->c_str(), X_OK) != 0) continue;
       if (AreSame(*path, kSelf)) return path;
-      break;  // it was started in another way
+      break;  // PATH did not lead to the file that runs
     }
   }
   char path[PATH_MAX];

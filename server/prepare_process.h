@@ -26,8 +26,9 @@ struct ProcessOptions {
   int descriptors = 0;
 
   // Moves the code of the program to huge pages. Children then start and end
-  // faster, and the code needs memory in steps of 2 MiB. The program must be
-  // linked with -Wl,-z,noseparate-code,-z,max-page-size=0x200000.
+  // faster, and the process uses 2 MiB of memory for each 2 MiB of code. The
+  // program must be linked with
+  // -Wl,-z,noseparate-code,-z,max-page-size=0x200000.
   //
   // Default: false.
   bool huge_text = false;

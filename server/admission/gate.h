@@ -53,6 +53,7 @@ class Gate {
   // more: the next pause is the shortest one.
   void Succeeded() { pause_ = absl::ZeroDuration(); }
 
+  // Returns the cap.
   size_t max_connections() const { return max_connections_; }
   // Returns when the pause ends by itself; Never() if there is none.
   net::Instant resume_at(net::Instant now) const {

@@ -15,7 +15,7 @@ constexpr absl::string_view kUsage =
     "usage: server [--FLAG=VALUE ...] [-- PROGRAM [ARG ...]]\n"
     "\n"
     "Serves TCP connections, each in a process of its own. Each connection is\n"
-    "the standard input and output of a PROGRAM; without one the server gives\n"
+    "the standard input and output of a PROGRAM; without one the server sends\n"
     "every byte back. Prints \"listening ADDRESS:PORT\" for each listener "
     "once\n"
     "connections are accepted.\n"
@@ -55,7 +55,8 @@ constexpr absl::string_view kSignalsAndCodes =
     "ready\n"
     "\n"
     "Exit codes\n"
-    "  0 stopped as asked, 100 wrong command line, 111 the system refused\n";
+    "  0 stopped as requested, 100 wrong command line, 111 the system "
+    "refused\n";
 
 void AppendFlag(absl::string_view form, absl::string_view text,
                 std::string* help) {

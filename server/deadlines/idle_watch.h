@@ -16,8 +16,8 @@ namespace brood::server {
 // byte was received or sent for the whole of a limit, and its process used no
 // processor time in at least the second half of it.
 //
-// A handler that computes while its client waits is not idle, and one that
-// sleeps is. The kernel does not report when a process last ran, so its
+// A handler that computes while its client waits is not idle; a handler that
+// sleeps is idle. The kernel does not report when a process last ran, so its
 // processor time must be read twice. It is not read before half of the limit
 // has passed without a byte, so a connection on which bytes move costs nothing.
 //

@@ -111,7 +111,7 @@ absl::Status BindMissing(const Options& options, AskedEntry* asked) {
       Bind(got.is_ipv6() ? wanted.WithPort(got.port()).WithoutIpv6()
                          : wanted.WithPort(got.port()).WithoutIpv4(),
            options, asked);
-  // This machine has no IPv6.
+  // A machine without IPv6 needs no other half.
   return absl::IsUnimplemented(other_half) ? absl::OkStatus() : other_half;
 }
 

@@ -10,32 +10,34 @@
 namespace brood::server {
 namespace {
 
-// Requests of the API, request signals, exits, the log, the service manager,
-// deadlines, and the two of PollableFd().
+// The descriptors of every server: requests of the API, request signals, exits,
+// the log, the service manager, deadlines, and two for PollableFd().
 constexpr size_t kAlways = 8;
 
-// A listener, and the socket by which the deadlines ask about its network.
+// The descriptors for a listener: its own, and a socket by which the deadlines
+// ask about its network namespace.
 constexpr size_t kForEachListener = 2;
 
-// Connections that wait for a process (Connections::kMostWaiting), a connection
-// that was just accepted, and files of /proc that are open for a moment.
+// The descriptors in use for a short time: connections that wait for a process
+// (Connections::kMostWaiting), a connection that was just accepted, and files
+// of /proc that are open for a moment.
 constexpr size_t kInFlight = 11;
 
-// The event and the links of an upgrade, one for each generation that may live
-// (eight old ones, the newest, and one that starts).
+// The descriptors for upgrades: the event, and a link to each generation that
+// may exist (eight old ones, the newest, and one that starts).
 constexpr size_t kUpgrade = 12;
 
 // The descriptors that the new program of an upgrade gets besides the
 // listeners, as copies.
 constexpr size_t kGiven = 3;
 
-// Both ends of the queue of a worker.
+// The descriptors for a worker: both ends of its queue.
 constexpr size_t kForEachWorker = 2;
 
-// The reports of a pool's workers, as a pair.
+// The descriptors for the reports of the workers of a pool.
 constexpr size_t kReports = 2;
 
-// Both queues of a zygote, as pairs, and its event.
+// The descriptors for a zygote: both ends of two queues, and its event.
 constexpr size_t kZygote = 5;
 
 size_t ForStrategy(StrategyKind strategy) {

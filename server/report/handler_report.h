@@ -74,7 +74,8 @@ class HandlerReports {
   absl::Status Enter(uint32_t page) const;
 
   // Copies what was reported in `page` to `report`, and empties the page. The
-  // connection was accepted at `began`, and ended at `ended` or a little later.
+  // connection was accepted at `began`, and ended at `ended`, which is not
+  // before `began`, or a little later.
   void Take(uint32_t page, net::Instant began, net::Instant ended,
             HandlerReport* report) const;
 

@@ -40,6 +40,7 @@ struct WorkerReport {
 // that has the number now.
 class ReportSender {
  public:
+  // Makes a sender through `channel`, which is lent.
   explicit ReportSender(int channel);
 
   // Sends `report`, and waits while the channel is full. Returns false if the
@@ -84,6 +85,7 @@ class WorkerReports {
     net::Instant done_at;
   };
 
+  // Returns an object that watches no channel.
   static absl::StatusOr<WorkerReports> Create();
 
   // Returns a descriptor that is readable while a watched channel is.

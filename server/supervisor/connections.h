@@ -49,9 +49,9 @@ namespace brood::server {
 // Example: see supervisor.cc.
 class Connections final : public proc::ParentOnly, public Strategy::Events {
  public:
-  // How long a connection waits for a process, and how many connections may
-  // wait.
+  // How long a connection waits for a process.
   static constexpr absl::Duration kLongestWait = absl::Seconds(1);
+  // The largest number of connections that wait for a process.
   static constexpr size_t kMostWaiting = 8;
 
   // Makes the connections of a server. `reaper`, `log` and `reports` outlive
@@ -103,6 +103,7 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
   bool is_full() const { return running() >= gate_.max_connections(); }
   // Returns the number of connections that were accepted and have not ended.
   size_t running() const { return scoreboard_.running(); }
+  // Returns the counters of connections.
   const Totals& totals() const { return scoreboard_.totals(); }
   // Returns how often the strategy has reported anything.
   uint64_t strategy_reports() const { return strategy_reports_; }

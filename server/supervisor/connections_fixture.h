@@ -112,6 +112,7 @@ class ConnectionsFixture : public ::brood::testing::LeakCheck {
         };
   }
 
+  // Returns the counters of the connections.
   const Totals& totals() const { return connections_->totals(); }
 
   EventLog log_{LogLevel::kOff};

@@ -51,10 +51,10 @@ class Lifecycle {
 
   // How long a child may take to end after SIGTERM before it is killed.
   static constexpr absl::Duration kKillDelay = absl::Milliseconds(100);
-  // The time between two looks at killed children, and the number of looks
-  // after which children that cannot be killed are given up. Such a stop ends
-  // within 200 ms after the grace.
+  // The time between two looks at killed children.
   static constexpr absl::Duration kLookPeriod = absl::Milliseconds(40);
+  // The number of looks after which children that cannot be killed are given
+  // up. Such a stop ends within 200 ms after the grace.
   static constexpr int kLooks = 3;
   // How long after the first SIGKILL every child that is left is given up.
   static constexpr absl::Duration kLongestDeath = absl::Seconds(10);

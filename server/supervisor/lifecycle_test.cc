@@ -172,7 +172,7 @@ Lifecycle Replaced() {
 TEST(LifecycleTest, WaitsWithoutALimitWhenAnotherProgramServes) {
   Lifecycle lifecycle = Replaced();
   EXPECT_TRUE(lifecycle.draining());
-  EXPECT_TRUE(lifecycle.accepting()) << "who waits in the queue";
+  EXPECT_TRUE(lifecycle.accepting()) << "the client in the queue";
   EXPECT_EQ(lifecycle.deadline(), net::Never());
   for (int i = 1; i <= 3; ++i) {
     const net::Instant now = At(i * Lifecycle::kReportPeriod);

@@ -86,6 +86,7 @@ class Supervisor final : public proc::ParentOnly {
   // given up.
   static constexpr size_t kMostNamed = 8;
 
+  // Assembles a supervisor, which takes no turn before Start().
   Supervisor(const Options& options, Parts parts);
   // Kills and reaps the children that are still alive. Gives up, and logs,
   // children that cannot be killed: they stay children of this process.
@@ -102,14 +103,18 @@ class Supervisor final : public proc::ParentOnly {
   absl::StatusOr<bool> Step(absl::Duration timeout);
   // Returns a descriptor that is readable when Step() has something to do.
   absl::StatusOr<int> PollableFd();
-  // See Strategy::BeginGeneration().
+  // Gives connections that are accepted from now on to processes that are
+  // created from now on; see Strategy::BeginGeneration().
   absl::Status BeginGeneration() { return strategy_->BeginGeneration(); }
 
+  // Returns the counters of connections.
   const Totals& totals() const { return connections_.totals(); }
+  // Returns how many upgrades have failed.
   uint64_t upgrades_failed() const { return upgrade_->failures(); }
-  // See TcpServer::handed_over().
+  // Returns whether another program has taken over; see
+  // TcpServer::handed_over().
   bool handed_over() const { return upgrade_->handed_over(); }
-  // See Generations::last_status().
+  // Returns how the last generation has ended; see Generations::last_status().
   absl::optional<proc::ExitStatus> last_status() const {
     return generations_->last_status();
   }

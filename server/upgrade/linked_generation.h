@@ -22,6 +22,7 @@ namespace brood::server {
 // on its own: it fulfils requests itself, and there are no more upgrades.
 class LinkedGeneration final : public Generations {
  public:
+  // Takes ownership of `link`, which leads to the main process.
   explicit LinkedGeneration(GenerationLink link) : link_(std::move(link)) {}
 
   absl::StatusOr<pid_t> Start(const Handshake::Offer& offer) override;

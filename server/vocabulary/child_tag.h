@@ -29,6 +29,7 @@ struct ChildTag {
   Kind kind;
   uint32_t index;
 
+  // Each returns the tag of a child of that kind.
   static constexpr ChildTag Connection(uint32_t slot) {
     return {Kind::kConnection, slot};
   }

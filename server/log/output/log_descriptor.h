@@ -80,9 +80,10 @@ class LogDescriptor {
   bool IsSame() const { return own_.valid() || FileId::Of(lent_) == file_; }
   // Returns the identity of the file; nothing if the descriptor was closed.
   const absl::optional<FileId>& file() const { return file_; }
-  // Lends the ends of a pipe of this object, to read and to write; for kPipe on
-  // a kernel that cannot write to a pipe without waiting (before Linux 6.5).
+  // Lends the end to read of a pipe of this object; for kPipe on a kernel that
+  // cannot write to a pipe without waiting (before Linux 6.5).
   const net::UniqueFd& read_end() const { return read_end_; }
+  // Lends the end to write of the same pipe.
   const net::UniqueFd& write_end() const { return write_end_; }
   // Returns the three descriptors of this object, to be closed in children; -1
   // for each that it has not opened.

@@ -58,8 +58,11 @@ class PendingChildren {
     }
   };
 
+  // Returns the number of connections in the queue.
   size_t size() const { return size_; }
+  // Returns whether no connection is in the queue.
   bool empty() const { return size_ == 0; }
+  // Returns whether kMost connections are in the queue.
   bool full() const { return size_ == kMost; }
   // Returns the first connection. REQUIRES: not empty().
   const Entry& first() const { return entries_[first_]; }

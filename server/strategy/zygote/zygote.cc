@@ -156,7 +156,7 @@ void Zygote::Dispatch(Slot slot, net::Connection connection, net::Instant now,
   // Made only if it is needed, because it allocates.
   const absl::Status offered =
       has_room ? queue_->Offer({slot, serial}, connection)
-               : absl::UnavailableError("the zygote is leaving");
+               : absl::UnavailableError("the zygote is exiting");
   if (!offered.ok()) {
     QueueRefuses(slot, std::move(connection), offered, now, events);
     return;
@@ -229,7 +229,8 @@ void Zygote::Announce(net::Instant now, Events& events) {
     queue_refuses_ = false;
     if (first.is_lost) {
       events.Failed(first.slot,
-                    absl::AbortedError("the queue of the zygote has lost it"),
+                    absl::AbortedError(
+                        "its message was removed from the queue of the zygote"),
                     now);
     } else if (first.record.pid != 0) {
       const net::Instant started_at{std::chrono::nanoseconds(first.record.at)};

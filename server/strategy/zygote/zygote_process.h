@@ -51,6 +51,7 @@ class ZygoteProcess {
   // zygote must exit. A step of RunZygote().
   bool HandleNextMessage(const net::HandoffQueue& queue);
 
+  // Lends the queue from which messages come.
   int queue_fd() const { return queue_fd_; }
   // Returns the event that the zygote notifies when it has processed a message.
   const net::EventFd& doorbell() const { return *doorbell_; }

@@ -64,9 +64,11 @@ TEST_F(ZygoteRecoveryTest, GivesUpAMessageThatWasRemovedFromTheQueue) {
   StealMessage();
   EXPECT_TRUE(RunZygoteStep());
   zygote_->Attend(now_, events_);
-  EXPECT_THAT(events_.Take(),
-              ElementsAre("failed 7: the queue of the zygote has lost it",
-                          "serving 8 by 103"));
+  EXPECT_THAT(
+      events_.Take(),
+      ElementsAre(
+          "failed 7: its message was removed from the queue of the zygote",
+          "serving 8 by 103"));
   EXPECT_TRUE(RunZygoteStep());
   zygote_->Attend(now_, events_);
   EXPECT_THAT(events_.Take(), ElementsAre("serving 9 by 104"));
@@ -87,8 +89,10 @@ TEST_F(ZygoteRecoveryTest, GivesUpTheLastMessageThatWasRemoved) {
   EXPECT_THAT(events_.Take(), IsEmpty());
   End(kZygotePid, FakeReaper::Killed(SIGKILL));
   Maintain();
-  EXPECT_THAT(events_.Take(),
-              ElementsAre("failed 7: the queue of the zygote has lost it"));
+  EXPECT_THAT(
+      events_.Take(),
+      ElementsAre(
+          "failed 7: its message was removed from the queue of the zygote"));
   EXPECT_EQ(CommandToStandby(), kTakeOver);
 }
 
