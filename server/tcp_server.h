@@ -26,8 +26,8 @@ namespace brood::server {
 // describes what it does to descriptors, signals and children of the embedder,
 // and how several servers share a process. All calls but the two requests are
 // for one thread at a time. Errors name the call and its object: "bind
-// 127.0.0.1:80: Permission denied". In a process that was forked since
-// Create(), the object does nothing; see there.
+// 127.0.0.1:80: Permission denied". In a process that was forked since then,
+// the object does nothing; see Create().
 //
 // Example:
 //   Options options;

@@ -70,8 +70,8 @@ struct GivenFlags {
 //
 // Returns InvalidArgument for "--" without a program, for an argument that is
 // not a flag of `known`, for a value that is missing or not allowed for its
-// kind, and for a file that cannot be read. The message begins with "FILE:LINE:
-// " if the reason is in a file.
+// kind, and for a file that cannot be read. If the reason is in a file, the
+// message begins with "FILE:LINE:".
 //
 // Example:
 //   absl::StatusOr<GivenFlags> given =

@@ -34,7 +34,7 @@ namespace brood::server {
 //   signals->Forward();
 class RequestSignals {
  public:
-  // Use names the signals that a server takes.
+  // Use is the set of signals that a server takes.
   enum Use { kStop, kStopAndUpgrade };
 
   // Blocks the signals of both uses and no other, for the first line of main():

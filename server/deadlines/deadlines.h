@@ -72,8 +72,8 @@ class Deadlines : public proc::ParentOnly {
   using ProcessorTimeOf = absl::FunctionRef<absl::Duration(Slot)>;
   // Calls `expired` for each connection whose deadline has passed, and again
   // every 100 ms until Forget() is called for its slot. Calls
-  // `processor_time_of` for those on which no byte moves. Neither must call
-  // this object.
+  // `processor_time_of` for connections on which no byte moves. Neither
+  // function may call this object.
   void Check(net::Instant now, ProcessorTimeOf processor_time_of,
              absl::FunctionRef<void(Slot, KillReason)> expired);
   // Returns when to call Check(); Never() if nothing is watched.

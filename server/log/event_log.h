@@ -34,9 +34,9 @@ namespace brood::server {
 // that cannot be written at once. Events that come in floods (a shortage,
 // network errors) are written once a second at most.
 //
-// Lives in the parent; some methods are called in a child, as their comments
-// say. Allocates nothing after its creation. Each method makes an Event, whose
-// name and keys appear in a JSON line.
+// Lives in the parent; the methods whose comments name the child are called in
+// a child. Allocates nothing after its creation. Each method makes an Event,
+// whose name and keys appear in a JSON line.
 //
 // Example:
 //   EventLog log(LogLevel::kInfo);

@@ -27,8 +27,8 @@ namespace brood::server {
 // of a connection may have served others before. After each connection a worker
 // restores the state of its process (proc/process_state.h), and exits if it
 // cannot or if the handler failed. Memory is not restored: a handler for pools
-// must allow to be called more than once. A worker serves about a given number
-// of connections; while workers are missing, a process is forked for a
+// must work when it is called more than once. A worker serves about a given
+// number of connections; while workers are missing, a process is forked for a
 // connection. The report of a worker ends a connection, but not its deadline:
 // see Events::DeadlineOf().
 //

@@ -69,7 +69,7 @@ void Spares::Maintain(net::Instant now, bool idle, Events& /*events*/) {
   if (!idle || closed_) return;
   AdaptToDemand(now);
   if (workers_.idle() >= wanted_ || !(MustRefill() || now >= lull_at_)) return;
-  workers_.ReleaseThoseServing();
+  workers_.ReleaseServing();
   workers_.ForkUpTo(wanted_, now);
   refilling_ = workers_.idle() < wanted_;
 }

@@ -135,7 +135,7 @@ class Strategy {
   // Registers with the reaper the children that another process created for
   // this one. Called before and after the reaper looks for children that ended.
   virtual void AdoptSpawned() {}
-  // Accounts for a child of the strategy that has been reaped; `tag` is
+  // Records the end of a child of the strategy that has been reaped; `tag` is
   // unpacked from `ended.tag`.
   virtual void ChildEnded(ChildTag tag, const proc::Reaper::Ended& ended,
                           net::Instant now, Events& events) = 0;

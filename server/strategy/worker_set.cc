@@ -239,7 +239,7 @@ bool WorkerSet::Assign(Slot slot, const net::Connection& connection,
   return false;
 }
 
-void WorkerSet::ReleaseThoseServing() {
+void WorkerSet::ReleaseServing() {
   for (Index index = 0; index < workers_.size(); ++index) {
     Worker& worker = workers_[index];
     if (worker.state != State::kServing || !worker.queue->Empty()) continue;

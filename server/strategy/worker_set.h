@@ -36,7 +36,7 @@ namespace brood::server {
 // supervisor. A queue that a handler could use is closed when its worker ends.
 //
 //   absent ──ForkUpTo──▶ idle ──Assign──▶ serving ──┬─ TakeReport ──▶ idle
-//     ▲                   │                         ├─ ReleaseThoseServing ─┐
+//     ▲                   │                         ├─ ReleaseServing ──────┐
 //     └─── it ended, or was dismissed ◀─────────────┴───────────────────────┘
 //
 // The parent limits how many connections a worker gets, when it must have
@@ -94,7 +94,8 @@ class WorkerSet : public proc::ParentOnly {
   // Returns when to call ForkUpTo() again even if nothing happens.
   net::Instant next_fork() const { return next_fork_; }
 
-  // Gives `connection` to an idle worker. Returns false if none can take it.
+  // Gives `connection` to an idle worker. Returns false if no worker can take
+  // it.
   bool Assign(Slot slot, const net::Connection& connection, net::Instant now,
               Strategy::Events& events);
   // Reads the report of worker `index`. Returns the connection that it has
@@ -108,7 +109,7 @@ class WorkerSet : public proc::ParentOnly {
   // Changes the tags of workers that have taken over their connections: the
   // reaper then returns their ends as those of connections, and their places
   // are free.
-  void ReleaseThoseServing();
+  void ReleaseServing();
   // Records the end of a worker, and reports what it means for its connection.
   void Ended(Index index, const proc::Reaper::Ended& ended, net::Instant now,
              Strategy::Events& events);

@@ -240,7 +240,7 @@ TEST_F(WorkerSetTest, ClosesAQueueThatNoWorkerUsesAtOnce) {
   ForkReady(1);
   set_.Assign(7, Connect(), now_, events_);
   TakeOver(0);
-  set_.ReleaseThoseServing();
+  set_.ReleaseServing();
   events_.Take();
   const int lowest = dup(STDERR_FILENO);
   close(lowest);
@@ -257,7 +257,7 @@ TEST_F(WorkerSetTest, ReusesOnlyAQueueThatNoHandlerHasHeld) {
   const int queue = spawner_.kept_fds().back();
   set_.Assign(7, Connect(), now_, events_);
   TakeOver(0);
-  set_.ReleaseThoseServing();
+  set_.ReleaseServing();
   ForkReady(1);
   EXPECT_EQ(spawner_.kept_fds().back(), queue);
   net::UniqueFd held = net::UniqueFd::Adopt(dup(queue));
@@ -379,7 +379,7 @@ TEST_F(WorkerSetTest, ReleasesOnlyWorkersThatTookTheirConnectionsOver) {
   set_.Assign(7, Connect(), now_, events_);
   set_.Assign(8, Connect(), now_, events_);
   TakeOver(1);
-  set_.ReleaseThoseServing();
+  set_.ReleaseServing();
   EXPECT_EQ(reaper_.tag_of(102), ChildTag::Connection(7).Pack());
   EXPECT_EQ(reaper_.tag_of(101), ChildTag::Worker(0).Pack());
   // The place of the worker that was released is free again.

@@ -209,7 +209,7 @@ class Supervisor final : public proc::ParentOnly {
   proc::ProcessIdentity identity_now_;
   // Whether no connection will be accepted any more.
   bool all_accepted_ = false;
-  // Whether the strategy knows that.
+  // Whether the strategy was closed because of that.
   bool strategy_closed_ = false;
   // Whether a stop was requested.
   bool stopping_ = false;

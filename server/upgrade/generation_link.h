@@ -96,8 +96,8 @@ class GenerationLink {
   // which closes this end. Skips what is not a message.
   absl::optional<Received> Receive();
 
-  // Returns whether the link has ended: the other program has, or closed its
-  // end.
+  // Returns whether the link has ended, because the other program has ended or
+  // has closed its end.
   bool closed() const { return socket_.fd() < 0; }
   // Closes this end.
   void Close() { socket_.Close(); }

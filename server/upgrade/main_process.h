@@ -27,9 +27,9 @@ namespace brood::server {
 // one that a shell, a service manager or a container watches, and stops.
 //
 // It starts every generation, so that each is its child and is reaped by it,
-// and none is the child of an older one: however many upgrades there are, only
-// one process more remains than have connections. After an upgrade it has no
-// listener; its own connections end, and then it waits for the other
+// and none is the child of an older one: however many upgrades there are, this
+// process is the only one that stays without connections. After an upgrade it
+// has no listener; its own connections end, and then it waits for the other
 // generations. A request to stop is for all generations, and a request for an
 // upgrade is for the newest one. Generations pass their requests to this
 // process, so a signal has the same effect whichever process it is sent to. Of
