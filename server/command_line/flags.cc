@@ -28,7 +28,7 @@ absl::Status Malformed(const Flag& flag, const std::string& text,
       flag.name, "=", absl::CHexEscape(text), ": must be ", allowed));
 }
 
-// Set() has an overload for each type of a field. On an error the field keeps
+// Parse() has an overload for each type of a field. On an error the field keeps
 // its value.
 
 absl::Status Parse(const Flag& flag, const std::string& text, int* number) {

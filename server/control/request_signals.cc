@@ -39,11 +39,15 @@ constexpr std::array<Meaning, 4> kSignals = {{
 }};
 
 // The state that the signal handler uses, which may run in any thread, at any
-// moment: the process that installed the handler; the bits of the signals that
-// came (BitOf()); the descriptor to notify; and how many handlers are running.
+// moment.
+
+// The process that installed the handler.
 std::atomic<pid_t> owner{0};
+// The bits of the signals that came; see BitOf().
 std::atomic<uint32_t> arrived{0};
+// The descriptor to notify.
 std::atomic<int> doorbell{-1};
+// The number of handlers that are running.
 std::atomic<int> running{0};
 
 // Sender is what sent a signal.

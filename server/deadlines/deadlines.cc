@@ -31,8 +31,10 @@ namespace {
 constexpr absl::Duration kSoon = absl::Milliseconds(100);
 
 // How often within deadlines.peer the parent asks whether the peer takes any
-// data; and how long after deadlines.peer the parent kills the child.
+// data.
 constexpr int kLooks = 8;
+// How long after deadlines.peer the parent kills the child, if the kernel has
+// not ended the connection.
 constexpr absl::Duration kKernelsTurn = absl::Milliseconds(400);
 
 // Returns the error for the deadline `field`, which cannot be enforced on

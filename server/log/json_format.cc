@@ -16,10 +16,10 @@
 namespace brood::server {
 namespace {
 
-// The largest numbers of bytes of a message and of another text, with their
-// escapes. A message, three other texts and the numbers of an event fit into a
-// line.
+// The largest number of bytes of a message, with its escapes. A message, three
+// other texts and the numbers of an event fit into a line.
 constexpr size_t kMaxMessage = 1600;
+// The same number for any other text.
 constexpr size_t kMaxText = 450;
 
 constexpr absl::string_view kReplacement = "\xef\xbf\xbd";  // U+FFFD

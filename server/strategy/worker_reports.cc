@@ -17,10 +17,10 @@
 namespace brood::server {
 namespace {
 
-// The largest number of processors that a process can use at once, and the
-// largest value of a counter of one connection. Sums of millions of either do
-// not overflow.
+// The largest number of processors that a process can use at once.
 constexpr int kMostProcessors = 8192;
+// The largest value of a counter of one connection. Sums of millions of either
+// do not overflow.
 constexpr long kMostCounted = 1L << 40;  // NOLINT(runtime/int): as in rusage.
 
 timeval Bounded(const timeval& used, absl::Duration most) {

@@ -35,7 +35,7 @@ absl::optional<WorkerSet::Finished> WorkerSet::TakeReport(Index index,
   } else {
     worker.state = State::kIdle;
     idle_.push_back(index);
-    // A worker that goes on after its share does so against its orders.
+    // A worker that wants to go on after its share is told to exit.
     if (worker.generation != generation_ || worker.end_at <= now ||
         worker.connections >= settings_.most_connections) {
       Dismiss(index);

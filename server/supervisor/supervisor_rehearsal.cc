@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The first child, which shows that children can be created and that their ends
-// are noticed, before the server says that it is ready.
+// are noticed, before the server reports that it is ready.
 
 #include <poll.h>
 #include <sys/types.h>
@@ -31,8 +31,8 @@ bool IsRefusal(const absl::Status& why) {
 
 }  // namespace
 
-// Returns the error of `rehearsal` if the server could never serve. Logs an
-// error that may pass as a warning.
+// Returns the error of `rehearsal` if the server could never serve. Logs any
+// other error, which may pass, as a warning.
 absl::Status Supervisor::Rehearse(const absl::StatusOr<Rehearsal>& rehearsal) {
   if (!rehearsal.ok()) {
     if (IsRefusal(rehearsal.status())) return rehearsal.status();

@@ -33,8 +33,8 @@ absl::optional<proc::ExitStatus> LinkedGeneration::HandOver(pid_t pid) {
   return absl::nullopt;
 }
 
-// Passes requests to the main process. Returns those that it cannot be sent,
-// for this program to fulfil.
+// Passes requests to the main process. Returns the requests that cannot be
+// sent, for this program to fulfil.
 Requests::Taken LinkedGeneration::Route(Requests::Taken asked) {
   if (asked.stops > 0 && link_.Send({Kind::kStop, 0, asked.stops}).ok()) {
     asked.stops = 0;
