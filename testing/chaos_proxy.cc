@@ -24,9 +24,9 @@
 namespace brood::testing {
 namespace {
 
-// How often a reader is looked at, who does not announce that he has read.
+// How often a receiver is checked: the kernel does not notify us of its reads.
 constexpr absl::Duration kLook = absl::Microseconds(200);
-constexpr int kPatienceSeconds = 10;
+constexpr int kConnectTimeoutSeconds = 10;
 
 // What a poll of the proxy waits for.
 struct Waits {
@@ -43,10 +43,11 @@ class Flow {
   Flow(const ChaosPlan::Direction& plan, int from, int to, PeerProgress reader)
       : plan_(plan), from_(from), to_(to), reader_(std::move(reader)) {}
 
-  // Goes on as far as it can; false when the connection is to be reset.
+  // Does what it can without waiting. Returns false if the connection must be
+  // reset.
   bool Advance();
   void AddTo(Waits& waits) const;
-  // The stream has ended, and the reader was told.
+  // Reports whether the stream has ended, and its end was passed on.
   bool over() const { return phase_ == Phase::kOver; }
 
  private:
@@ -56,15 +57,16 @@ class Flow {
   Outcome Send();
   Outcome Receive();
   Outcome LookAtReader();
-  // The next offset at which the stream is cut, beyond what has passed.
+  // Returns the next offset at which the stream is cut.
   uint64_t NextCut() const;
 
   const ChaosPlan::Direction& plan_;
   const int from_;
   const int to_;
   PeerProgress reader_;
-  Phase phase_ = Phase::kSend;  // of nothing yet: there may be a reset at once
-  std::string bytes_;           // received, and not yet sent
+  // kSend although there are no bytes yet: reset_after may be 0.
+  Phase phase_ = Phase::kSend;
+  std::string bytes_;  // received, and not yet sent
   uint64_t passed_ = 0;
   net::Instant pause_end_;
 };
@@ -135,7 +137,7 @@ Flow::Outcome Flow::Send() {
   if (sent < 0) return errno == EAGAIN ? Outcome::kWait : Outcome::kReset;
   bytes_.erase(0, static_cast<size_t>(sent));
   passed_ += static_cast<uint64_t>(sent);
-  // With a limit, every piece stands alone, even if it is smaller.
+  // With max_piece each piece is read alone, even if it is shorter.
   if (passed_ == cut || plan_.max_piece > 0) phase_ = Phase::kAwaitReader;
   return Outcome::kGoOn;
 }
@@ -163,13 +165,13 @@ Flow::Outcome Flow::LookAtReader() {
   return Outcome::kGoOn;
 }
 
-// Makes a reset of the close that is to come.
+// Makes the next close() of `fd` a reset.
 void ResetAtClose(int fd) {
   const linger at_once = {1, 0};
   setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
 }
 
-// A connection of a client, and the one to the server that is made for it.
+// The connection of a client, and the connection to the server made for it.
 class Relay {
  public:
   Relay(const ChaosPlan& plan, net::Connection client, net::Socket server,
@@ -181,7 +183,7 @@ class Relay {
         down_(plan.to_client, server_.fd(), client_.fd(),
               std::move(client_reader)) {}
 
-  // False when both ends were closed, in order or by a reset.
+  // Returns false when both connections have ended, in order or by a reset.
   bool Advance() {
     if (!up_.Advance() || !down_.Advance()) {
       Reset();
@@ -205,14 +207,15 @@ class Relay {
   Flow down_;
 };
 
-// Not valid if the server can't be reached. Blocks, but not for ever.
+// Returns a socket that is not valid if the server can't be reached. Blocks for
+// 10 s at most.
 net::Socket ConnectTo(const net::Endpoint& server) {
   net::Socket socket = net::Socket::Adopt(
       ::socket(server.address()->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!socket.valid()) return socket;
   const int on = 1;
   setsockopt(socket.fd(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-  const timeval timeout = {kPatienceSeconds, 0};
+  const timeval timeout = {kConnectTimeoutSeconds, 0};
   setsockopt(socket.fd(), SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
   if (TEMP_FAILURE_RETRY(connect(socket.fd(), server.address(),
                                  server.address_length())) < 0) {
@@ -221,8 +224,8 @@ net::Socket ConnectTo(const net::Endpoint& server) {
   return socket;
 }
 
-// Adds the relay of a connection, unless there can be none, as when the client
-// has reset it already: then whoever is there is reset.
+// Adds a relay for `client`. If that fails, as when the client has already
+// reset its connection, resets the ends that exist.
 void Begin(net::Connection client, const net::Endpoint& server,
            const ChaosPlan& plan, std::list<Relay>& relays) {
   net::Socket socket = ConnectTo(server);
@@ -239,7 +242,7 @@ void Begin(net::Connection client, const net::Endpoint& server,
 }
 
 ChaosPlan::Direction RandomDirection(std::mt19937_64& random, uint64_t bytes) {
-  // Not a distribution of the library's, which are not the same everywhere.
+  // The distributions of <random> differ between libraries.
   const auto below = [&](uint64_t limit) { return random() % limit; };
   ChaosPlan::Direction direction;
   for (uint64_t splits = below(6); splits > 0; --splits) {
@@ -280,9 +283,9 @@ ChaosPlan ChaosPlan::Random(uint64_t seed, uint64_t to_server_bytes,
   ChaosPlan plan;
   plan.to_server = RandomDirection(random, to_server_bytes);
   plan.to_client = RandomDirection(random, to_client_bytes);
-  const uint64_t whom = random() % 6;
-  if (whom == 0) plan.to_server.reset_after = random() % (to_server_bytes + 1);
-  if (whom == 1) plan.to_client.reset_after = random() % (to_client_bytes + 1);
+  const uint64_t reset = random() % 6;
+  if (reset == 0) plan.to_server.reset_after = random() % (to_server_bytes + 1);
+  if (reset == 1) plan.to_client.reset_after = random() % (to_client_bytes + 1);
   return plan;
 }
 
@@ -338,7 +341,7 @@ void ChaosProxy::Run() {
     for (const Relay& relay : relays) relay.AddTo(waits);
     const timespec left = absl::ToTimespec(
         std::min(net::TimeUntil(waits.wake, net::Now()), absl::Hours(1)));
-    // A relay's steps don't block, so it need not know which of them it was.
+    // Advance() doesn't block, so every relay may try, whichever is ready.
     ppoll(waits.fds.data(), waits.fds.size(), &left, nullptr);
     if (waits.fds[0].revents != 0) break;
     for (net::Accepted client = listener_->Accept(); client.connection;

@@ -41,8 +41,9 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-// What each read gives, up to the end of the stream. The reader is slow: pieces
-// that were not kept apart would be in his queue by then, and read as one.
+// Returns what each read returns, up to the end of the stream. Reads slowly:
+// pieces that the proxy did not separate would be in the queue by then, and
+// would be read together.
 std::vector<std::string> ReadsOf(TestClient& reader) {
   std::vector<std::string> reads;
   std::array<char, 1024> piece;
@@ -50,7 +51,7 @@ std::vector<std::string> ReadsOf(TestClient& reader) {
     LetPass(absl::Milliseconds(3));
     const absl::StatusOr<size_t> got =
         net::ReadSome(reader.socket(), absl::MakeSpan(piece),
-                      net::After(net::Now(), TestClient::kPatience));
+                      net::After(net::Now(), TestClient::kTimeout));
     EXPECT_THAT(got, IsOk());
     if (!got.ok() || *got == 0) return reads;
     reads.emplace_back(piece.data(), *got);
@@ -74,7 +75,7 @@ class ChaosProxyTest : public LeakCheck {
     proxy_ = ChaosProxy::Start(listener_.endpoint(), plan).value();
   }
 
-  // The proxy connects for each of its clients, in their order.
+  // The proxy makes one connection for each client, in the order of clients.
   Ends Connect() {
     TestClient client = TestClient::Connect(proxy_->endpoint()).value();
     return Ends{std::move(client), Accept()};
@@ -84,12 +85,12 @@ class ChaosProxyTest : public LeakCheck {
     pollfd queue = {listener_.fd(), POLLIN, 0};
     poll(&queue, 1, 10000);
     net::Accepted accepted = listener_.Accept();
-    if (!accepted.connection) throw std::runtime_error("nobody came");
+    if (!accepted.connection) throw std::runtime_error("no connection came");
     const int fd = dup(accepted.connection->fd());
     return TestClient::Adopt(net::Socket::Adopt(fd));
   }
 
-  // Who is reset at once may hear of it before he hears that he is connected.
+  // A client that is reset at once may get the reset as the error of connect().
   void ExpectResetAtOnce() {
     absl::StatusOr<TestClient> client = TestClient::Connect(proxy_->endpoint());
     if (client.ok()) {
@@ -161,7 +162,7 @@ TEST_F(ChaosProxyTest, WaitsBetweenPieces) {
   EXPECT_GE(net::Now() - first, std::chrono::milliseconds(39));
 }
 
-TEST_F(ChaosProxyTest, ResetsBothEndsOnceSoMuchWasRead) {
+TEST_F(ChaosProxyTest, ResetsBothEndsAfterTheGivenBytesWereRead) {
   ChaosPlan plan;
   plan.to_server.reset_after = 3;
   Start(plan);
@@ -211,7 +212,7 @@ TEST_F(ChaosProxyTest, PassesAResetOn) {
   EXPECT_THAT(ends.server.ExpectReset(), IsOk());
 }
 
-TEST_F(ChaosProxyTest, ResetsAClientForWhomThereIsNoServer) {
+TEST_F(ChaosProxyTest, ResetsAClientIfThereIsNoServer) {
   Start(ChaosPlan());
   listener_.Close();
   ExpectResetAtOnce();
@@ -223,7 +224,7 @@ TEST_F(ChaosProxyTest, TreatsEachConnectionAlikeAndByItself) {
   Start(plan);
   Ends idle = Connect();
   ASSERT_THAT(idle.client.Send("abc"), IsOk());
-  // Its server reads nothing, and delays nobody else.
+  // The server reads nothing from this connection, and no other is delayed.
   for (int i = 0; i < 3; ++i) {
     Ends ends = Connect();
     ASSERT_THAT(ends.client.Send("xyz"), IsOk());
@@ -256,13 +257,13 @@ TEST_F(ChaosProxyTest, ResetsWhatIsOpenWhenItEnds) {
   plan.to_server.splits = {1};
   Start(plan);
   Ends ends = Connect();
-  ASSERT_THAT(ends.client.Send("abc"), IsOk());  // of which nothing is read
+  ASSERT_THAT(ends.client.Send("abc"), IsOk());  // the server reads nothing
   proxy_.reset();
   EXPECT_THAT(ends.client.ExpectReset(), IsOk());
   EXPECT_THAT(ends.server.ExpectReset(), IsOk());
 }
 
-TEST(ChaosPlanTest, SaysWhatItDoes) {
+TEST(ChaosPlanTest, IsPrintedAsWhatItDoes) {
   ChaosPlan plan;
   EXPECT_EQ(plan.ToString(), "to server: as it is; to client: as it is");
   EXPECT_FALSE(plan.resets());
@@ -276,7 +277,8 @@ TEST(ChaosPlanTest, SaysWhatItDoes) {
             "to client: pieces of 1, reset after 12");
 }
 
-// The same on every machine, or a seed would be no use to anybody else.
+// The plan is the same on every machine, so a seed reproduces a failure
+// anywhere.
 TEST(ChaosPlanTest, IsAlwaysTheSameForOneSeed) {
   EXPECT_EQ(ChaosPlan::Random(/*seed=*/17, 50, 20).ToString(),
             "to server: split after 8,18,18,37,40; "

@@ -15,7 +15,7 @@
 namespace brood::testing {
 namespace {
 
-constexpr int kPatienceMs = 10000;
+constexpr int kTimeoutMs = 10000;
 
 }  // namespace
 
@@ -34,9 +34,9 @@ absl::StatusOr<ConnectionPair> ConnectionPair::Create() {
                                  server.address_length())) < 0) {
     return absl::ErrnoToStatus(errno, "connect");
   }
-  // The client may know of its connection before the listener does.
+  // connect() may return before the connection is in the queue of the listener.
   pollfd queue = {listener->fd(), POLLIN, 0};
-  if (TEMP_FAILURE_RETRY(poll(&queue, 1, kPatienceMs)) != 1) {
+  if (TEMP_FAILURE_RETRY(poll(&queue, 1, kTimeoutMs)) != 1) {
     return absl::DeadlineExceededError("poll: no connection arrived");
   }
   net::Accepted accepted = listener->Accept();

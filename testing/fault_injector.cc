@@ -41,7 +41,7 @@ void AbortUnless(bool fine, const char* what) {
   std::abort();
 }
 
-// Both ways to make a process are one call here.
+// Returns `number`, or kFork for each call that creates a process.
 int CallOf(int number) { return number == SYS_clone ? SYS_clone3 : number; }
 
 std::vector<sock_filter> FilterFor(const std::vector<int>& numbers) {
@@ -60,7 +60,7 @@ std::vector<sock_filter> FilterFor(const std::vector<int>& numbers) {
   return filter;
 }
 
-// Room for one descriptor beside a message, and the message: who sends it.
+// A message with room for one descriptor; the message is the pid of its sender.
 struct Envelope {
   Envelope() {
     message.msg_iov = &part;
@@ -89,8 +89,8 @@ bool SendListener(int socket, int listener) {
 
 }  // namespace
 
-// Without a filter the kernel looks at the flags, and installs nothing: EFAULT
-// says that it knows them.
+// Without a filter the kernel checks the flags and installs nothing. EFAULT
+// means that it supports the flags.
 absl::Status FaultInjector::Supported() {
   syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
           SECCOMP_FILTER_FLAG_NEW_LISTENER | kWaitKillable, nullptr);
@@ -108,11 +108,11 @@ FaultInjector::FaultInjector(const std::vector<int>& calls) {
   sender_fd_ = ends[1];
   stop_fd_ = eventfd(0, EFD_CLOEXEC);
   AbortUnless(stop_fd_ >= 0, "eventfd");
-  // Before the server process exists, so that no call waits for its answer
-  // while the test waits for the server.
+  // Starts before the server process, whose calls would otherwise wait for an
+  // answer while the test waits for the server.
   thread_ = std::thread([this] { Answer(); });
-  // A thread that is still being born holds locks (a sanitizer's, the heap's)
-  // that the server process, forked from here, would inherit locked.
+  // A thread that is just starting holds locks (of a sanitizer, of the heap),
+  // which the server process, forked from this one, would inherit locked.
   std::unique_lock<std::mutex> lock(mutex_);
   changed_.wait(lock, [this] { return waiting_; });
 }
@@ -136,14 +136,14 @@ void FaultInjector::Install() {
                               filter.data()};
   AbortUnless(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0,
               "PR_SET_NO_NEW_PRIVS");
-  // Once it is asked, a call must not be interrupted: the answer to one that
-  // was would be lost, though the kernel says that it was given.
+  // kWaitKillable: a call that was received must not be interrupted. Its answer
+  // would be lost, although the kernel reports that it was delivered.
   const int listener = static_cast<int>(
       syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
               SECCOMP_FILTER_FLAG_NEW_LISTENER | kWaitKillable, &program));
   AbortUnless(listener >= 0, "seccomp user notification");
   AbortUnless(SendListener(sender_fd_, listener), "sendmsg");
-  // This process's copies: the test process has its own.
+  // The test process keeps its own copies.
   for (int fd : {listener, sender_fd_, receiver_fd_, stop_fd_}) close(fd);
 }
 
@@ -177,10 +177,10 @@ int64_t FaultInjector::failed(int call) const {
 }
 
 absl::Status FaultInjector::AwaitCalls(int call, int64_t count,
-                                       absl::Duration patience) const {
+                                       absl::Duration timeout) const {
   std::unique_lock<std::mutex> lock(mutex_);
   const Call& counted = calls_.at(call);
-  if (changed_.wait_for(lock, absl::ToChronoNanoseconds(patience),
+  if (changed_.wait_for(lock, absl::ToChronoNanoseconds(timeout),
                         [&] { return counted.calls >= count; })) {
     return absl::OkStatus();
   }
@@ -188,7 +188,7 @@ absl::Status FaultInjector::AwaitCalls(int call, int64_t count,
       "system call ", call, ": ", counted.calls, " of ", count, " calls"));
 }
 
-// The life of the thread.
+// Runs in the thread, until the end of the test or of the server process.
 void FaultInjector::Answer() {
   if (!AwaitListener()) return;
   while (AwaitQuestion()) AnswerOne();
@@ -216,7 +216,7 @@ bool FaultInjector::AwaitListener() {
   return true;
 }
 
-// False once nobody is left who could ask, or the test is over.
+// Returns false when no process has the filter any more, or the test is over.
 bool FaultInjector::AwaitQuestion() {
   pollfd waiting[] = {{listener_fd_, POLLIN, 0}, {stop_fd_, POLLIN, 0}};
   TEMP_FAILURE_RETRY(poll(waiting, 2, -1));
@@ -224,13 +224,13 @@ bool FaultInjector::AwaitQuestion() {
 }
 
 void FaultInjector::AnswerOne() {
-  // The kernel insists on zeros.
+  // The kernel refuses a structure that is not zeroed.
   seccomp_notif question = {};
   if (ioctl(listener_fd_, SECCOMP_IOCTL_NOTIF_RECV, &question) < 0) return;
 
-  // Counted before it is answered: whoever sees an effect of the call sees it
-  // counted. Undone if the asker was interrupted and did not wait for the
-  // answer; it will ask again.
+  // The call is counted before it is answered, so a test that sees an effect of
+  // the call sees it counted. The count is undone if the calling thread was
+  // interrupted and did not wait for the answer: the call will be repeated.
   const std::lock_guard<std::mutex> lock(mutex_);
   Call before;
   const auto call = calls_.find(CallOf(question.data.nr));
@@ -247,7 +247,7 @@ void FaultInjector::AnswerOne() {
   changed_.notify_all();
 }
 
-// The errno that the call shall fail with; 0 if it shall go on.
+// Returns the errno that the call must fail with, or 0 if it must go on.
 int FaultInjector::Decide(const seccomp_notif& question) {
   const auto found = calls_.find(CallOf(question.data.nr));
   if (found == calls_.end()) return 0;

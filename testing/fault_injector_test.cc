@@ -25,7 +25,8 @@ namespace {
 
 class FaultInjectorTest : public LeakCheck {
  protected:
-  // The exit code of a process that installs `faults` and runs `body`.
+  // Forks a process that installs `faults`, and exits with what `body` returns.
+  // Returns the exit code.
   static int ExitCodeOf(FaultInjector& faults,
                         const std::function<size_t()>& body) {
     const pid_t pid = fork();
@@ -42,13 +43,14 @@ class FaultInjectorTest : public LeakCheck {
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
   }
 
-  // What accept4 on no descriptor says: EBADF, unless it is made to fail.
+  // Returns the error of accept4 without a descriptor: EBADF, or a scripted
+  // one.
   static int ErrorOfAccept() {
     return accept4(-1, nullptr, nullptr, 0) < 0 ? errno : 0;
   }
 
-  // Some hundreds of signals, 50 us apart; not for ever, or a machine that is
-  // too busy to answer in between would never get anywhere.
+  // Makes 500 signals, 50 us apart. Their number is limited: on a machine too
+  // busy to answer a call within 50 us, the call would never return.
   static void InterruptOften() {
     static int left;
     left = 500;
@@ -82,13 +84,13 @@ TEST_F(FaultInjectorTest, FailsJustTheScriptedCalls) {
   EXPECT_EQ(faults.failed(SYS_accept4), 3);
 }
 
-TEST_F(FaultInjectorTest, SaysThatItIsSupportedWhereItWorks) {
+TEST_F(FaultInjectorTest, IsSupportedWhereItWorks) {
   EXPECT_THAT(FaultInjector::Supported(), IsOk());
-  EXPECT_EQ(prctl(PR_GET_SECCOMP), 0) << "to ask installed a filter";
+  EXPECT_EQ(prctl(PR_GET_SECCOMP), 0) << "Supported() installed a filter";
 }
 
-// As on a kernel that is too old.
-TEST_F(FaultInjectorTest, SaysThatItIsNotSupportedWhereItWouldNotWork) {
+// The calls fail as on a kernel that is too old.
+TEST_F(FaultInjectorTest, IsNotSupportedWhereItWouldNotWork) {
   const pid_t pid = fork();
   if (pid == 0) {
     RefuseCalls({SYS_seccomp}, EINVAL);
@@ -116,7 +118,7 @@ TEST_F(FaultInjectorTest, ScriptsEachCallByItself) {
   EXPECT_EQ(faults.failed(FaultInjector::kWait), 1);
 }
 
-TEST_F(FaultInjectorTest, FailsForEverUntilRelieved) {
+TEST_F(FaultInjectorTest, FailsEveryCallUntilRelieved) {
   int go_on[2];
   ASSERT_EQ(pipe2(go_on, O_CLOEXEC), 0);
   FaultInjector faults({SYS_accept4});
@@ -155,7 +157,7 @@ TEST_F(FaultInjectorTest, LeavesChildrenOfTheServerProcessAlone) {
   EXPECT_EQ(faults.calls(SYS_accept4), 0);
 }
 
-TEST_F(FaultInjectorTest, AForkIsAForkHoweverItIsCalled) {
+TEST_F(FaultInjectorTest, FailsForkThroughCloneAndClone3) {
   FaultInjector faults({FaultInjector::kFork});
   faults.Fail(FaultInjector::kFork, EAGAIN, /*first=*/2);
   EXPECT_EQ(ExitCodeOf(faults,
@@ -170,7 +172,7 @@ TEST_F(FaultInjectorTest, AForkIsAForkHoweverItIsCalled) {
   EXPECT_EQ(faults.failed(FaultInjector::kFork), 1);
 }
 
-TEST_F(FaultInjectorTest, LeavesNoTraceInTheServerProcess) {
+TEST_F(FaultInjectorTest, LeavesNothingBehindInTheServerProcess) {
   const Census before = Census::Take();
   FaultInjector faults({SYS_accept4});
   EXPECT_EQ(
@@ -180,8 +182,8 @@ TEST_F(FaultInjectorTest, LeavesNoTraceInTheServerProcess) {
       0);
 }
 
-// An interrupted call is made again by the kernel, and asks again.
-TEST_F(FaultInjectorTest, ACallThatIsInterruptedWhileItAsksIsCountedOnce) {
+// The kernel repeats an interrupted call, which is then received again.
+TEST_F(FaultInjectorTest, CountsACallOnceThoughSignalsInterruptIt) {
   FaultInjector faults({SYS_accept4});
   faults.Fail(SYS_accept4, ENOMEM, /*first=*/500);
   EXPECT_EQ(ExitCodeOf(faults,
@@ -198,7 +200,7 @@ TEST_F(FaultInjectorTest, ACallThatIsInterruptedWhileItAsksIsCountedOnce) {
   EXPECT_EQ(faults.failed(SYS_accept4), 1);
 }
 
-TEST_F(FaultInjectorTest, EndsEvenIfItWasNeverInstalled) {
+TEST_F(FaultInjectorTest, EndsThoughItWasNeverInstalled) {
   const FaultInjector faults({SYS_accept4});
   EXPECT_EQ(faults.calls(SYS_accept4), 0);
 }

@@ -10,7 +10,8 @@
 
 namespace brood::testing {
 
-// Here and not in the header: whoever names a handler gets the suite linked.
+// Here and not in the header: a test that makes a HandlerUnderTest thus links
+// the suite.
 HandlerUnderTest::HandlerUnderTest(std::string name,
                                    std::function<server::Handler()> make,
                                    std::string request)
@@ -18,7 +19,7 @@ HandlerUnderTest::HandlerUnderTest(std::string name,
       make(std::move(make)),
       request(std::move(request)) {}
 
-// Part of a kit: a test may well have no handler to try.
+// A test that links the kit may have no handler to try.
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(HandlerConformance);
 
 TEST_P(HandlerConformance, SurvivesAClientThatClosesAtOnce) {

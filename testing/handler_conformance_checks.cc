@@ -38,21 +38,21 @@ using server::ExitCode;
 
 constexpr size_t kManyClients = 25;
 constexpr size_t kMostClients = 2 * kManyClients;
-// Whoever waits for a client without sleeping has used this much before long;
-// whoever sleeps never does.
+// A handler that waits for its client without sleeping uses this much processor
+// time within the silence; a handler that sleeps does not.
 constexpr absl::Duration kBusy = absl::Milliseconds(50);
-// A client that sends without reading gives up after this many bytes, or when
-// the server has taken none for so long.
+// A client that sends without reading gives up after kFlood bytes, or when the
+// server has taken no byte for kStall.
 constexpr size_t kFlood = 8 << 20;
 constexpr absl::Duration kStall = absl::Milliseconds(200);
-// The first bytes of a request are sent one at a time, each when the handler
-// has taken the one before and sleeps, or does not sleep for so long.
-// Those of a long request come together in the end.
+// The first kFirstBytes bytes of a request are sent one at a time, each when
+// the handler sleeps again after the byte before, or after kTaken. So are the
+// next ones, without waiting. Bytes after kSingleBytes are sent together.
 constexpr size_t kFirstBytes = 64;
 constexpr size_t kSingleBytes = 4096;
 constexpr absl::Duration kTaken = absl::Milliseconds(20);
 
-// What became of one run of the handler, told by the process that it is in.
+// One run of the handler, as recorded by the process that it runs in.
 struct Run {
   std::atomic<pid_t> pid{0};
   std::atomic<bool> returned{false};
@@ -93,11 +93,11 @@ std::string Quote(absl::string_view bytes) {
                       bytes.size(), " bytes)");
 }
 
-// A server with the handler, one client at a time, and the complaints.
+// A server with the handler, its clients (one at a time), and the complaints.
 class Trial {
  public:
   using Client = absl::FunctionRef<void(TestClient&)>;
-  // How a request is sent.
+  // Manner is how a request is sent.
   enum class Manner { kAtOnce, kByteAtATime, kHalfCloseWhenAsleep };
 
   explicit Trial(const HandlerUnderTest& handler) : handler_(handler) {}
@@ -105,27 +105,36 @@ class Trial {
   absl::Status Start();
   const HandlerUnderTest& handler() const { return handler_; }
 
-  // A client comes, does what it does, and goes; then the handler must end.
+  // Connects a client, calls `client` with it and closes its connection; then
+  // the handler must end.
   void Visit(Client client);
-  // A client asks, and must get the reply.
+  // Visits with a client that sends the request and must get the reply.
   void Ask(Manner manner = Manner::kAtOnce);
 
-  // For a client that visits. The handler has begun; and it sleeps.
-  void AwaitBegun();
-  void AwaitAsleep(absl::Duration patience);
-  void StaySilent();
-  std::string Converse(TestClient& client, Manner manner);
-  void ExpectReply(absl::string_view got);
-  const Run& run() const { return runs_->runs.at(visits_ - 1); }
+  // The next five are for the client of a visit.
 
+  // Waits until the handler was called.
+  void AwaitBegun();
+  // Waits until the handler sleeps or has ended, for `timeout` at most.
+  void AwaitAsleep(absl::Duration timeout);
+  // Waits for the silence, while the handler must sleep.
+  void StaySilent();
+  // Sends the request and returns the reply.
+  std::string Converse(TestClient& client, Manner manner);
+  // Complains unless `got` is the reply.
+  void ExpectReply(absl::string_view got);
+
+  // Returns the run of the handler in the latest visit.
+  const Run& run() const { return runs_->runs.at(visits_ - 1); }
+  // Adds a complaint.
   void Complain(std::string complaint) {
     complaints_.push_back(std::move(complaint));
   }
-  // Stops the server. What there was to complain about.
+  // Stops the server, and returns all complaints.
   absl::Status Verdict();
 
  private:
-  void Say(TestClient& client, Manner manner);
+  void SendRequest(TestClient& client, Manner manner);
 
   const HandlerUnderTest& handler_;
   Shared<Runs> runs_;
@@ -153,18 +162,17 @@ absl::Status Trial::Start() {
 
 void Trial::Visit(Client client) {
   absl::StatusOr<TestClient> visitor =
-      TestClient::Connect(server_->endpoint(), handler_.patience);
+      TestClient::Connect(server_->endpoint(), handler_.timeout);
   if (!visitor.ok()) return Complain(visitor.status().ToString());
   ++visits_;
   client(*visitor);
   visitor->Close();
   AwaitBegun();
   if (!run().begun()) return;
-  if (Await([&] { return run().over(); }, handler_.patience)) return;
-  Complain(
-      absl::StrCat("the handler did not end within ",
-                   absl::FormatDuration(handler_.patience),
-                   " after its client had gone: ", DescribeProcess(run().pid)));
+  if (Await([&] { return run().over(); }, handler_.timeout)) return;
+  Complain(absl::StrCat(
+      "the handler did not end within ", absl::FormatDuration(handler_.timeout),
+      " after its client had gone: ", DescribeProcess(run().pid)));
   kill(run().pid, SIGKILL);
 }
 
@@ -173,17 +181,17 @@ void Trial::Ask(Manner manner) {
 }
 
 void Trial::AwaitBegun() {
-  if (!Await([&] { return run().begun(); }, handler_.patience)) {
+  if (!Await([&] { return run().begun(); }, handler_.timeout)) {
     Complain("the handler was not called");
   }
 }
 
-void Trial::AwaitAsleep(absl::Duration patience) {
+void Trial::AwaitAsleep(absl::Duration timeout) {
   AwaitBegun();
-  Await([&] { return run().asleep() || run().over(); }, patience);
+  Await([&] { return run().asleep() || run().over(); }, timeout);
 }
 
-// Ends early if there is something to complain about, or to hear.
+// Returns early if the handler has ended or does not sleep.
 void Trial::StaySilent() {
   AwaitBegun();
   const pid_t pid = run().pid;
@@ -200,9 +208,9 @@ void Trial::StaySilent() {
   }
 }
 
-// What is wrong with sending shows in the reply; a handler that has heard
-// enough may end before the request does.
-void Trial::Say(TestClient& client, Manner manner) {
+// Ignores errors of sending: the handler may end before it has read the whole
+// request, and a wrong reply is found by ExpectReply().
+void Trial::SendRequest(TestClient& client, Manner manner) {
   const std::string& request = handler_.request;
   if (manner == Manner::kByteAtATime) {
     const int at_once = 1;
@@ -218,16 +226,17 @@ void Trial::Say(TestClient& client, Manner manner) {
     client.Send(request).IgnoreError();
   }
   const bool now = manner != Manner::kHalfCloseWhenAsleep;
-  if (!now) AwaitAsleep(handler_.patience / 2);
+  if (!now) AwaitAsleep(handler_.timeout / 2);
   client.ShutdownWrite().IgnoreError();
 }
 
-// Sends in a thread: a request may be longer than what fits between the two.
+// Sends in a thread: a long request does not fit into the buffers of the
+// connection, and the handler may reply before it has read all of it.
 std::string Trial::Converse(TestClient& client, Manner manner) {
-  const std::future<void> saying =
-      std::async(std::launch::async, [&] { Say(client, manner); });
+  const std::future<void> sending =
+      std::async(std::launch::async, [&] { SendRequest(client, manner); });
   const absl::StatusOr<std::string> reply = client.ReadUntilEof();
-  saying.wait();
+  sending.wait();
   if (reply.ok()) return *reply;
   Complain(absl::StrCat("no whole reply: ", reply.status().ToString()));
   return "";
@@ -245,9 +254,9 @@ absl::Status Trial::Verdict() {
     if (!run.returned) continue;
     const ExitCode code = run.code;
     if (code == ExitCode::kHandlerFailed || code == ExitCode::kBug) {
-      Complain(
-          absl::StrCat("the handler threw, or took what its client did ",
-                       "for a failure of its own: ", server::Meaning(code)));
+      Complain(absl::StrCat(
+          "the handler threw, or returned a code for a failure of its ",
+          "own: ", server::Meaning(code)));
     }
   }
   for (int signal = 1; signal < NSIG; ++signal) {
@@ -257,12 +266,13 @@ absl::Status Trial::Verdict() {
                               ? absl::StrCat(signal)
                               : sigabbrev_np(signal)));
   }
-  if (report.totals.killed != 0) Complain("it had to be killed at the end");
+  if (report.totals.killed != 0)
+    Complain("the handler had to be killed at the end");
   const absl::Status clean = CheckClean(report);
   if (!clean.ok()) Complain(std::string(clean.message()));
   if (complaints_.empty()) return absl::OkStatus();
   return absl::FailedPreconditionError(absl::StrCat(
-      absl::StrJoin(complaints_, "\n"), "\nits log:\n", report.log));
+      absl::StrJoin(complaints_, "\n"), "\nlog of the server:\n", report.log));
 }
 
 absl::Status Try(const HandlerUnderTest& handler,

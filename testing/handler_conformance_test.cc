@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The suite passes handlers that are fit, and finds each fault in those that
-// are not.
+// The suite passes handlers without a fault, and fails handlers with one.
 
 #include "brood/testing/handler_conformance.h"
 
@@ -45,14 +44,14 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-// Handlers that are fit.
+// Handlers without a fault.
 
 ExitCode Greet(Connection& connection) {
   return WriteFull(connection.socket(), "hello\n").ok() ? ExitCode::kServed
                                                         : ExitCode::kPeerLost;
 }
 
-// Its request ends where the stream does.
+// Counts the bytes of a request, which ends where the stream ends.
 ExitCode Count(Connection& connection) {
   char piece[100];
   size_t count = 0;
@@ -68,7 +67,7 @@ ExitCode Count(Connection& connection) {
              : ExitCode::kPeerLost;
 }
 
-// Five bytes, a reply, and out, though not by a return.
+// Reads five bytes, replies and exits without a return.
 ExitCode PingAndExit(Connection& connection) {
   char request[5];
   const bool fine =
@@ -118,15 +117,15 @@ INSTANTIATE_TEST_SUITE_P(
                            std::string(256 << 10, 'x')),
                       OneAtATime(), Make("Greet", Greet, "", "hello\n"),
                       Make("Count", Count, "12345", "5"),
-                      Make("CountUntold", Count, "12345"),
+                      Make("CountWithoutAGivenReply", Count, "12345"),
                       Make("PingAndExit", PingAndExit, "ping\n", "pong")),
     HandlerConformance::NameOf);
 
-// Handlers that are not: each an echo of five bytes with one fault.
+// Handlers with a fault: each is an echo of five bytes with one fault.
 
 class HandlerConformanceCanFailTest : public LeakCheck {};
 
-// What reads its five bytes right, and says whether there is more to do.
+// Reads five bytes correctly. Returns false if the stream has ended or failed.
 bool ReadPing(Connection& connection, char (&request)[5]) {
   return ReadFull(connection.socket(), absl::MakeSpan(request)).ok();
 }
@@ -143,8 +142,9 @@ ExitCode Echo5(Connection& connection) {
 
 HandlerUnderTest Faulty(const Handler& handler) {
   HandlerUnderTest faulty = Make("Faulty", handler, "hello", "hello");
-  // For what never comes. Those who are to be seen on time have the usual.
-  faulty.patience = absl::Seconds(1);
+  // Short, because some tests wait for what never happens. A test in which the
+  // handler does end sets the default again.
+  faulty.timeout = absl::Seconds(1);
   return faulty;
 }
 
@@ -152,11 +152,11 @@ auto FailsWith(const std::string& complaint) {
   return StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr(complaint));
 }
 
-TEST_F(HandlerConformanceCanFailTest, TheHandlerWithoutAFaultPasses) {
+TEST_F(HandlerConformanceCanFailTest, PassesTheHandlerWithoutAFault) {
   EXPECT_THAT(CheckManyInARow(Faulty(Echo5)), IsOk());
 }
 
-TEST_F(HandlerConformanceCanFailTest, OneThatCrashesOnAReset) {
+TEST_F(HandlerConformanceCanFailTest, FailsAHandlerThatCrashesOnAReset) {
   HandlerUnderTest faulty = Faulty([](Connection& connection) {
     char byte;
     if (recv(connection.fd(), &byte, 1, MSG_PEEK) < 0) std::abort();
@@ -173,7 +173,7 @@ TEST_F(HandlerConformanceCanFailTest, OneThatCrashesOnAReset) {
   }
 }
 
-TEST_F(HandlerConformanceCanFailTest, OneThatDiesOfSigpipe) {
+TEST_F(HandlerConformanceCanFailTest, FailsAHandlerThatDiesOfSigpipe) {
   EXPECT_THAT(CheckClosesAtOnce(Faulty([](Connection& connection) {
                 for (int i = 0; i < 100; ++i) {
                   if (write(connection.fd(), "x", 1) < 0) break;
@@ -183,7 +183,7 @@ TEST_F(HandlerConformanceCanFailTest, OneThatDiesOfSigpipe) {
               FailsWith("the handler was ended by SIGPIPE"));
 }
 
-TEST_F(HandlerConformanceCanFailTest, OneThatCrashesOnHalfARequest) {
+TEST_F(HandlerConformanceCanFailTest, FailsAHandlerThatCrashesOnHalfARequest) {
   EXPECT_THAT(CheckResetsInTheMiddle(Faulty([](Connection& connection) {
                 char byte;
                 if (recv(connection.fd(), &byte, 1, MSG_PEEK) <= 0) {
@@ -197,19 +197,20 @@ TEST_F(HandlerConformanceCanFailTest, OneThatCrashesOnHalfARequest) {
               FailsWith("the handler was ended by SIGABRT"));
 }
 
-TEST_F(HandlerConformanceCanFailTest, OneThatThrowsWhenItsClientIsGone) {
+TEST_F(HandlerConformanceCanFailTest,
+       FailsAHandlerThatThrowsWhenItsClientIsGone) {
   EXPECT_THAT(CheckClosesAtOnce(Faulty([](Connection& connection) {
                 const ExitCode code = Echo5(connection);
                 if (code != ExitCode::kServed) {
-                  throw std::runtime_error("where is it?");
+                  throw std::runtime_error("the client has gone");
                 }
                 return code;
               })),
               FailsWith("the handler threw"));
 }
 
-// Looks for the end of the stream before the second half of its reply, and is
-// busy meanwhile, as with a computation.
+// Checks for a half-close before it sends the second half of its reply, and
+// uses the processor meanwhile, like a computation.
 ExitCode ReplyToOpenStreamsOnly(Connection& connection) {
   char request[5];
   if (!ReadPing(connection, request)) return ExitCode::kPeerLost;
@@ -225,20 +226,23 @@ ExitCode ReplyToOpenStreamsOnly(Connection& connection) {
   return ExitCode::kServed;
 }
 
-TEST_F(HandlerConformanceCanFailTest, OneThatRepliesInPartAfterAHalfClose) {
+TEST_F(HandlerConformanceCanFailTest,
+       FailsAHandlerThatRepliesInPartAfterAHalfClose) {
   EXPECT_THAT(CheckHalfCloses(Faulty(ReplyToOpenStreamsOnly)),
               FailsWith("the reply was \"he\" (2 bytes), not \"hello\""));
 }
 
-TEST_F(HandlerConformanceCanFailTest, OneThatRepliesInPartThoughNobodyKnewHow) {
+TEST_F(HandlerConformanceCanFailTest,
+       FailsAHandlerThatRepliesInPartThoughTheReplyIsNotGiven) {
   HandlerUnderTest faulty = Faulty(ReplyToOpenStreamsOnly);
   faulty.reply.reset();
-  faulty.patience = TestClient::kPatience;
+  faulty.timeout = TestClient::kTimeout;
   EXPECT_THAT(CheckHalfCloses(faulty),
               FailsWith("the reply was \"he\" (2 bytes), not \"hello\""));
 }
 
-TEST_F(HandlerConformanceCanFailTest, OneThatTakesWhatCameForTheWhole) {
+TEST_F(HandlerConformanceCanFailTest,
+       FailsAHandlerThatTreatsAReadAsTheWholeRequest) {
   const HandlerUnderTest faulty = Faulty([](Connection& connection) {
     char request[5];
     const absl::StatusOr<size_t> got =
@@ -253,7 +257,7 @@ TEST_F(HandlerConformanceCanFailTest, OneThatTakesWhatCameForTheWhole) {
   EXPECT_THAT(CheckManyInARow(faulty), IsOk());
 }
 
-TEST_F(HandlerConformanceCanFailTest, OneThatSpinsOnSilence) {
+TEST_F(HandlerConformanceCanFailTest, FailsAHandlerThatSpinsOnSilence) {
   HandlerUnderTest faulty = Faulty([](Connection& connection) {
     char byte;
     while (recv(connection.fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
@@ -261,11 +265,12 @@ TEST_F(HandlerConformanceCanFailTest, OneThatSpinsOnSilence) {
     }
     return Echo5(connection);
   });
-  faulty.silence = absl::Seconds(10);  // it is found out long before
+  faulty.silence = absl::Seconds(10);  // the check ends long before
   EXPECT_THAT(CheckSilence(faulty), FailsWith("does not sleep"));
 }
 
-TEST_F(HandlerConformanceCanFailTest, OneThatDoesNotWaitForItsClient) {
+TEST_F(HandlerConformanceCanFailTest,
+       FailsAHandlerThatDoesNotWaitForItsClient) {
   HandlerUnderTest faulty = Faulty([](Connection& connection) {
     char request[5];
     const absl::Status got =
@@ -277,7 +282,8 @@ TEST_F(HandlerConformanceCanFailTest, OneThatDoesNotWaitForItsClient) {
   EXPECT_THAT(CheckSilence(faulty), FailsWith("did not wait for its client"));
 }
 
-TEST_F(HandlerConformanceCanFailTest, OneThatIgnoresTheEndOfTheStream) {
+TEST_F(HandlerConformanceCanFailTest,
+       FailsAHandlerThatIgnoresTheEndOfTheStream) {
   EXPECT_THAT(
       CheckSilence(Faulty([](Connection& connection) {
         const ExitCode code = Echo5(connection);
@@ -288,7 +294,8 @@ TEST_F(HandlerConformanceCanFailTest, OneThatIgnoresTheEndOfTheStream) {
             Not(FailsWith("does not sleep"))));
 }
 
-TEST_F(HandlerConformanceCanFailTest, OneThatGoesOnWritingToNobody) {
+TEST_F(HandlerConformanceCanFailTest,
+       FailsAHandlerThatGoesOnWritingAfterAReset) {
   EXPECT_THAT(CheckFlood(Faulty([](Connection& connection) {
                 char request[5];
                 while (ReadPing(connection, request)) {
@@ -300,7 +307,8 @@ TEST_F(HandlerConformanceCanFailTest, OneThatGoesOnWritingToNobody) {
               FailsWith("did not end within 1s after its client had gone"));
 }
 
-TEST_F(HandlerConformanceCanFailTest, OneThatTiresOfItsClients) {
+TEST_F(HandlerConformanceCanFailTest,
+       FailsAHandlerThatStopsReplyingAfterTwentyClients) {
   const Shared<std::atomic<int>> served;
   EXPECT_THAT(CheckManyInARow(Faulty([&](Connection& connection) {
                 return ++*served > 20 ? ExitCode::kServed : Echo5(connection);
@@ -308,7 +316,8 @@ TEST_F(HandlerConformanceCanFailTest, OneThatTiresOfItsClients) {
               FailsWith("the reply was \"\" (0 bytes), not \"hello\""));
 }
 
-TEST_F(HandlerConformanceCanFailTest, OneWhoseServerDoesNotStart) {
+TEST_F(HandlerConformanceCanFailTest,
+       ReturnsTheErrorOfAServerThatDoesNotStart) {
   HandlerUnderTest unlucky = Faulty(Echo5);
   unlucky.setup.options.max_connections = -1;
   EXPECT_THAT(CheckManyInARow(unlucky),

@@ -9,27 +9,27 @@
 
 namespace brood::testing {
 
-HandlerRun::HandlerRun(server::Handler handler, absl::Duration patience)
+HandlerRun::HandlerRun(server::Handler handler, absl::Duration timeout)
     : HandlerRun(ConnectionPair::Create().value(), std::move(handler),
-                 patience) {}
+                 timeout) {}
 
 HandlerRun::HandlerRun(ConnectionPair pair, server::Handler handler,
-                       absl::Duration patience)
-    : patience_(patience),
+                       absl::Duration timeout)
+    : timeout_(timeout),
       code_(std::async(std::launch::async,
                        [given = std::move(pair.connection),
                         handler = std::move(handler)]() mutable {
-                         // Closed at the end of the run, not of the future.
+                         // Closed when the handler returns, not with code_.
                          net::Connection connection = std::move(given);
                          return handler(connection);
                        })
                 .share()),
-      client_(TestClient::Adopt(std::move(pair.client), patience)) {}
+      client_(TestClient::Adopt(std::move(pair.client), timeout)) {}
 
 server::ExitCode HandlerRun::code() {
-  if (code_.wait_for(absl::ToChronoMilliseconds(patience_)) !=
+  if (code_.wait_for(absl::ToChronoMilliseconds(timeout_)) !=
       std::future_status::ready) {
-    ADD_FAILURE() << "the handler did not end within " << patience_;
+    ADD_FAILURE() << "the handler did not end within " << timeout_;
     client_.Reset();
   }
   return code_.get();

@@ -1,27 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// HandlerRun: one run of a handler without a server, and the client it serves.
-//
-// For unit tests of handlers. The handler gets a connection over loopback, as
-// in a child, but runs in a thread of the test process: it can share variables
-// and expectations with the test, and a debugger sees both. A crash or an exit
-// would be the test's own; for these there is TestServer. When the handler
-// returns, the connection is closed at once. (A server would first take what
-// the client still sends; here, bytes that nobody has read make the end a
-// reset.)
-//
-// A resource, neither copied nor moved. Destroying it closes the client, and
-// waits for the handler, which should take that for its end. To be used by one
-// thread.
-//
-// Errors: without a connection the constructor throws, and GoogleTest reports
-// it and ends the test.
-//
-// Example:
-//   HandlerRun run(Greet);
-//   EXPECT_THAT(run.client().ReadUntilEof(), IsOkAndHolds("hello\n"));
-//   EXPECT_EQ(run.code(), ExitCode::kServed);
-
 #ifndef BROOD_TESTING_HANDLER_RUN_H_
 #define BROOD_TESTING_HANDLER_RUN_H_
 
@@ -34,28 +12,47 @@
 
 namespace brood::testing {
 
+// HandlerRun is one run of a handler without a server, with the client that it
+// serves.
+//
+// For unit tests of handlers. The handler gets a connection over loopback, as
+// in a child, but runs in a thread of the test process: it can share variables
+// and expectations with the test, and a debugger sees both. A crash or an exit
+// would be that of the test; handlers that do so need a TestServer. When the
+// handler returns, the connection is closed at once. (A server would first
+// discard what the client still sends; here, unread bytes cause a reset.)
+//
+// A resource, neither copied nor moved, for use by one thread. The destructor
+// closes the client and waits for the handler, which should end then.
+//
+// Example:
+//   HandlerRun run(Greet);
+//   EXPECT_THAT(run.client().ReadUntilEof(), IsOkAndHolds("hello\n"));
+//   EXPECT_EQ(run.code(), ExitCode::kServed);
 class HandlerRun {
  public:
-  // Starts. `patience` is the client's, and that of code().
+  // Starts the handler. `timeout` is that of the client, and of code(). Throws
+  // if there is no connection; GoogleTest reports that and ends the test.
   explicit HandlerRun(server::Handler handler,
-                      absl::Duration patience = TestClient::kPatience);
+                      absl::Duration timeout = TestClient::kTimeout);
   HandlerRun(const HandlerRun&) = delete;
   HandlerRun& operator=(const HandlerRun&) = delete;
 
+  // Returns the client, which belongs to this object.
   TestClient& client() { return client_; }
 
-  // Waits for the handler's end, and gives what it ended with; throws what it
-  // threw. If it does not end in time, the test fails, and the client resets
-  // the connection so that it does.
+  // Waits until the handler has ended, and returns what it returned, or throws
+  // what it threw. If it does not end within `timeout`, the test fails, and the
+  // client resets the connection so that the handler ends.
   server::ExitCode code();
 
  private:
   HandlerRun(ConnectionPair pair, server::Handler handler,
-             absl::Duration patience);
+             absl::Duration timeout);
 
-  const absl::Duration patience_;
-  // In this order: its destructor waits for the handler, and the client must be
-  // gone by then.
+  const absl::Duration timeout_;
+  // Before client_, so that it is destroyed after it: its destructor waits for
+  // the handler, which may end only when the client is closed.
   std::shared_future<server::ExitCode> code_;
   TestClient client_;
 };

@@ -21,7 +21,8 @@ namespace {
 
 using server::ExitCode;
 
-// Waits for one byte, and knows an end of the stream from a reset.
+// Waits for one byte. Returns kServed at the end of the stream too, and
+// kPeerLost after a reset.
 ExitCode TakeOne(net::Connection& connection) {
   char byte;
   return net::ReadSome(connection.socket(), absl::MakeSpan(&byte, 1)).ok()
@@ -40,13 +41,13 @@ TEST_F(HandlerRunTest, ServesItsClientAndThenCloses) {
                : ExitCode::kPeerLost;
   });
   EXPECT_THAT(run.client().ExpectReply("hello\n"), IsOk());
-  // Before anybody asks for the code.
+  // The connection is closed although the test has not called code() yet.
   EXPECT_THAT(run.client().ExpectEof(), IsOk());
   EXPECT_EQ(run.code(), ExitCode::kServed);
   EXPECT_EQ(*peer, run.client().endpoint());
 }
 
-TEST_F(HandlerRunTest, GivesTheCodeAsOftenAsItIsAskedFor) {
+TEST_F(HandlerRunTest, ReturnsTheCodeForEachCall) {
   HandlerRun run([](net::Connection&) { return static_cast<ExitCode>(42); });
   EXPECT_EQ(run.code(), static_cast<ExitCode>(42));
   EXPECT_EQ(run.code(), static_cast<ExitCode>(42));
@@ -68,7 +69,7 @@ TEST_F(HandlerRunTest, EndsAHandlerThatWaitsForItsClient) {
   EXPECT_EQ(code, ExitCode::kServed);
 }
 
-TEST_F(HandlerRunTest, SaysThatAHandlerDoesNotEndAndResetsItsConnection) {
+TEST_F(HandlerRunTest, FailsIfAHandlerDoesNotEndAndResetsItsConnection) {
   HandlerRun run(TakeOne, absl::Milliseconds(20));
   EXPECT_NONFATAL_FAILURE(run.code(), "did not end within 20ms");
   EXPECT_EQ(run.code(), ExitCode::kPeerLost);

@@ -35,10 +35,11 @@ std::map<int, std::string> ListDescriptors() {
   return descriptors;
 }
 
-// A thread that was joined is listed for a moment longer, on its way out.
+// Leaves out threads that are exiting: a joined thread is listed a moment
+// longer.
 int CountThreads() {
 #ifdef ABSL_HAVE_THREAD_SANITIZER
-  return 1;  // it has a thread of its own, which comes with our first
+  return 1;  // the sanitizer starts a thread of its own with our first one
 #endif
   int threads = 0;
   for (pid_t thread : ThreadsOf("self")) {
@@ -72,8 +73,8 @@ std::string NameOf(int signal) {
                          : absl::StrCat("signal ", signal);
 }
 
-// What makes a difference: a mask does only to a handler, and of the flags of
-// other actions only those for children count.
+// Describes what has an effect: the mask of a handler, and of the flags of
+// other actions only those for children.
 std::string DescribeAction(const struct sigaction& action) {
   constexpr int kForChildren = SA_NOCLDSTOP | SA_NOCLDWAIT;
   if (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN) {

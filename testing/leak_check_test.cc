@@ -26,7 +26,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-// What a census says about whatever `leave_something` does to this process.
+// Returns the differences that a census finds after `leave_something`.
 std::vector<std::string> TracesOf(
     const std::function<void()>& leave_something) {
   const Census before = Census::Take();
@@ -34,7 +34,7 @@ std::vector<std::string> TracesOf(
   return Census::Difference(before, Census::Take());
 }
 
-// A child that lives until somebody kills it.
+// Forks a child that lives until it is killed.
 pid_t ForkIdle() {
   const pid_t pid = fork();
   while (pid == 0) pause();
@@ -76,7 +76,7 @@ TEST(CensusTest, SeesThatANumberMeansAnotherFileNow) {
   close(fd);
 }
 
-TEST(CensusTest, LeavesOutADescriptorThatItWasToldToForget) {
+TEST(CensusTest, LeavesOutADescriptorThatWasForgotten) {
   const int fd = open("/dev/null", O_RDONLY);
   Census before = Census::Take();
   before.Forget(fd);
@@ -104,7 +104,7 @@ TEST(CensusTest, NamesAZombie) {
   waitpid(pid, nullptr, 0);
 }
 
-// Such as the framework's: a plain wait does not see it.
+// A child such as those of a server: wait() does not find it.
 TEST(CensusTest, NamesAChildWhoseEndRaisesNoSigchld) {
   pid_t pid = 0;
   EXPECT_THAT(TracesOf([&] {
@@ -133,7 +133,7 @@ TEST(CensusTest, NamesAThingForEachOfManyThatWereLeft) {
   for (int fd : fds) close(fd);
 }
 
-TEST(CensusTest, LetsAChildThatWasThereBeforeComeToItsEnd) {
+TEST(CensusTest, IgnoresTheEndOfAChildThatExistedBefore) {
   const pid_t pid = ForkIdle();
   EXPECT_THAT(TracesOf([&] {
                 kill(pid, SIGKILL);
@@ -215,7 +215,8 @@ class Fixture : public LeakCheck {
   void TestBody() override {}
 };
 
-// What a test fails with that does `leave_something`; empty if it passes.
+// Returns the failure of a test that calls `leave_something`; empty if it
+// passes.
 std::string FailureOf(const std::function<void()>& leave_something) {
   ::testing::TestPartResultArray failures;
   {

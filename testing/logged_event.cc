@@ -160,7 +160,7 @@ absl::StatusOr<LoggedEvent> LoggedEvent::Parse(absl::string_view line) {
       value = *number;
     }
     if (!event.fields_.emplace(*std::move(key), std::move(value)).second) {
-      return invalid;  // a key that is there twice
+      return invalid;  // the object has the key twice
     }
   } while (reader.Skip(","));
   if (!reader.Skip("}") || !reader.at_end()) return invalid;
@@ -168,7 +168,7 @@ absl::StatusOr<LoggedEvent> LoggedEvent::Parse(absl::string_view line) {
 }
 
 bool LoggedEvent::IsLineOf(absl::string_view name, absl::string_view line) {
-  // Not inside of a string, where quotes are escaped.
+  // This is not found inside a string, where quotes are escaped.
   constexpr absl::string_view kKey = "\"event.action\":\"";
   const size_t at = line.find(kKey);
   if (at == absl::string_view::npos) return false;

@@ -23,14 +23,14 @@
 namespace brood::testing {
 namespace {
 
-// GoogleTest reports it, and ends the test.
+// Returns the value, or throws: GoogleTest reports that and ends the test.
 template <typename T>
 T ValueOrEndTest(absl::StatusOr<T> value) {
   if (!value.ok()) throw std::runtime_error(value.status().ToString());
   return *std::move(value);
 }
 
-// Reports whether a server begins to serve as soon as it exists, and logs that.
+// Reports whether the server process calls Run() at once, and logs to our pipe.
 bool LogsThatItListens(const TestServer::Setup& setup) {
   using Function = absl::Status (*)(server::TcpServer&);
   const Function* const run = setup.run.target<Function>();
@@ -56,12 +56,12 @@ absl::Status CheckClean(const TestServer::Report& report) {
         absl::StrCat("the server process ", report.exit_status.ToString()));
   }
   if (!report.complete) {
-    complaints.push_back("it did not tell its account");
+    complaints.push_back("the server process did not report its totals");
   } else if (report.run_status != "OK") {
-    complaints.push_back(absl::StrCat("Run() gave ", report.run_status));
+    complaints.push_back(absl::StrCat("Run() returned ", report.run_status));
   }
   if (!report.balanced) {
-    complaints.push_back("a connection has no fate, or two");
+    complaints.push_back("a connection has no outcome, or two");
   }
   if (report.totals.running != 0) {
     complaints.push_back(
@@ -74,7 +74,7 @@ absl::Status CheckClean(const TestServer::Report& report) {
 std::unique_ptr<TestServer> ServerTest::StartServer(TestServer::Setup setup) {
   const bool logs = LogsThatItListens(setup);
   auto server = ValueOrEndTest(TestServer::Start(std::move(setup)));
-  // A log that is broken has no such event.
+  // A server whose log is broken logs no such event.
   if (logs) {
     Await(
         [&] {
@@ -87,8 +87,8 @@ std::unique_ptr<TestServer> ServerTest::StartServer(TestServer::Setup setup) {
 }
 
 TestClient ServerTest::ConnectTo(const TestServer& server,
-                                 absl::Duration patience) {
-  return ValueOrEndTest(TestClient::Connect(server.endpoint(), patience));
+                                 absl::Duration timeout) {
+  return ValueOrEndTest(TestClient::Connect(server.endpoint(), timeout));
 }
 
 std::vector<TestClient> ServerTest::ConnectMany(const TestServer& server,
@@ -105,7 +105,8 @@ TestServer::Report ServerTest::StopAndExpectClean(TestServer& server) {
 }
 
 void ServerTest::ExpectClean(const TestServer::Report& report) {
-  EXPECT_THAT(CheckClean(report), IsOk()) << "its log:\n" << report.log;
+  EXPECT_THAT(CheckClean(report), IsOk()) << "log of the server:\n"
+                                          << report.log;
 }
 
 }  // namespace brood::testing

@@ -42,13 +42,12 @@ def server_test(name, srcs = None, per_strategy = False, size = "small", deps = 
     """A cc_test of whole servers, with the usual dependencies.
 
     Args:
-      name: the test's name.
-      srcs: its sources; NAME.cc by default.
-      per_strategy: whether its tests run once for each strategy, which are
-        then dealt out to as many shards.
+      name: the name of the test.
+      srcs: the sources; NAME.cc by default.
+      per_strategy: whether the tests run once for each strategy, in as many
+        shards as there are strategies.
       size: as in cc_test.
-      deps: what its sources include beyond the kit, the public headers of net
-        and server, the usual of testing/support, abseil and GoogleTest.
+      deps: what the sources include beyond _USUAL_DEPS.
       **kwargs: other attributes of cc_test.
     """
     if per_strategy:

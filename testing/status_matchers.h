@@ -1,22 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Matchers for absl::Status and absl::StatusOr.
-//
-//   IsOk()                   it is OK
-//   IsOkAndHolds(m)          a StatusOr that is OK and whose value matches m
-//   StatusIs(code)           it has exactly this code
-//   StatusIs(code, m)        and a message that matches m, as a std::string
-//
-// There is no "is not OK": say which error you want. A mismatch shows the whole
-// status. Works in any process; owns nothing, and can't fail itself.
-//
-// Example:
-//   EXPECT_THAT(Endpoint::Parse(":80"),
-//               IsOkAndHolds(Property(&Endpoint::port, 80)));
-//   EXPECT_THAT(Endpoint::Parse("80"),
-//               StatusIs(absl::StatusCode::kInvalidArgument,
-//                        HasSubstr("needs a port")));
-
 #ifndef BROOD_TESTING_STATUS_MATCHERS_H_
 #define BROOD_TESTING_STATUS_MATCHERS_H_
 
@@ -41,6 +24,7 @@ const absl::Status& StatusOf(const absl::StatusOr<T>& status_or) {
   return status_or.status();
 }
 
+// IsOkMatcher is what IsOk() returns.
 class IsOkMatcher {
  public:
   using is_gtest_matcher = void;
@@ -56,6 +40,7 @@ class IsOkMatcher {
   void DescribeNegationTo(std::ostream* os) const { *os << "is not OK"; }
 };
 
+// StatusIsMatcher is what StatusIs() returns.
 class StatusIsMatcher {
  public:
   using is_gtest_matcher = void;
@@ -86,7 +71,8 @@ class StatusIsMatcher {
   ::testing::Matcher<const std::string&> message_;
 };
 
-// T: what EXPECT_THAT hands over, a reference to some StatusOr.
+// IsOkAndHoldsImpl is IsOkAndHoldsMatcher for one type T, which EXPECT_THAT
+// chooses: a reference to a StatusOr.
 template <typename T>
 class IsOkAndHoldsImpl : public ::testing::MatcherInterface<T> {
  public:
@@ -118,6 +104,7 @@ class IsOkAndHoldsImpl : public ::testing::MatcherInterface<T> {
   const ::testing::Matcher<const Value&> inner_;
 };
 
+// IsOkAndHoldsMatcher is what IsOkAndHolds() returns.
 template <typename Inner>
 class IsOkAndHoldsMatcher {
  public:
@@ -134,14 +121,29 @@ class IsOkAndHoldsMatcher {
 
 }  // namespace internal
 
+// Matchers for absl::Status and absl::StatusOr, for any process. There is no
+// matcher for "not OK": a test states which error it wants. A mismatch shows
+// the whole status.
+//
+// Example:
+//   EXPECT_THAT(Endpoint::Parse(":80"),
+//               IsOkAndHolds(Property(&Endpoint::port, 80)));
+//   EXPECT_THAT(Endpoint::Parse("80"),
+//               StatusIs(absl::StatusCode::kInvalidArgument,
+//                        HasSubstr("needs a port")));
+
+// Matches a status, or a StatusOr, that is OK.
 inline internal::IsOkMatcher IsOk() { return {}; }
 
+// Matches a status, or a StatusOr, whose code is `code` and whose message, a
+// std::string, matches `message`.
 inline internal::StatusIsMatcher StatusIs(
     absl::StatusCode code,
     ::testing::Matcher<const std::string&> message = ::testing::_) {
   return {code, std::move(message)};
 }
 
+// Matches a StatusOr that is OK and whose value matches `inner`.
 template <typename Inner>
 internal::IsOkAndHoldsMatcher<std::decay_t<Inner>> IsOkAndHolds(Inner&& inner) {
   return internal::IsOkAndHoldsMatcher<std::decay_t<Inner>>(

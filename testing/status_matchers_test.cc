@@ -19,7 +19,7 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::Pointee;
 
-// What a failing EXPECT_THAT(actual, matcher) would say about `actual`.
+// Returns what a failed EXPECT_THAT(actual, matcher) prints about `actual`.
 template <typename T, typename M>
 std::string Explain(const T& actual, const M& matcher) {
   ::testing::StringMatchResultListener listener;

@@ -21,7 +21,7 @@ size_t NoneAtMost(const Options& /*options*/) { return 0; }
 size_t MinSpares(const Options& options, size_t /*busy*/) {
   return static_cast<size_t>(options.spares.min);
 }
-// Those that leave are still there while others are made in their place.
+// Spares that are ending are still there while their successors start.
 size_t MaxSpares(const Options& options) {
   return 2 * static_cast<size_t>(options.spares.max);
 }
@@ -31,8 +31,10 @@ size_t WorkersNotBusy(const Options& options, size_t busy) {
 }
 size_t AllWorkers(const Options& options) { return options.Capacity(); }
 
-// The zygote and its heir.
-size_t TheTwo(const Options& /*options*/, size_t /*busy*/) { return 2; }
+// The zygote and its standby.
+size_t ZygoteAndStandby(const Options& /*options*/, size_t /*busy*/) {
+  return 2;
+}
 size_t TwoAtMost(const Options& /*options*/) { return 2; }
 
 }  // namespace
@@ -71,11 +73,11 @@ const std::vector<StrategyRow>& Strategies() {
        /*made_after_accept=*/true,
        /*forks_itself=*/false,
        /*refuses_threads=*/false,
-       /*waiting=*/TheTwo,
+       /*waiting=*/ZygoteAndStandby,
        /*most_waiting=*/TwoAtMost,
        /*own_descriptors=*/0,
        /*own_lines=*/1},
-      // In tests, which are small and single-threaded, it comes to "fork".
+      // In tests, which are small and single-threaded, it chooses "fork".
       {server::StrategyKind::kAuto,
        /*one_each=*/true,
        /*made_after_accept=*/true,
@@ -86,7 +88,7 @@ const std::vector<StrategyRow>& Strategies() {
        /*own_descriptors=*/0,
        /*own_lines=*/1},
   };
-  // A program has so much memory under a sanitizer that "auto" forks none.
+  // Under a sanitizer a program is so large that "auto" does not choose "fork".
   static const bool sanitized = kCostOfFork > 1;
   if (sanitized && rows->back().strategy == server::StrategyKind::kAuto)
     rows->pop_back();
@@ -110,13 +112,14 @@ void StrategyTest::ExpectRest(const TestServer& server, size_t busy) {
   const size_t expected = ChildrenAtRest(server, busy);
   EXPECT_TRUE(Await([&] {
     return server.children().size() == expected && server.zombies().empty();
-  })) << "it has "
+  })) << "the server has "
       << server.children().size() << " children and " << server.zombies().size()
       << " zombies, not " << expected;
-  AwaitIdle(server.pid());  // a child is there before its fork has returned
+  // A child exists before its fork has returned in the parent.
+  AwaitIdle(server.pid());
 }
 
-absl::Duration StrategyTest::TimeToBury(const TestServer& server) {
+absl::Duration StrategyTest::TimeToReap(const TestServer& server) {
   const size_t may_wait = row().most_waiting(server.options());
   const net::Instant start = net::Now();
   EXPECT_TRUE(Await([&] {

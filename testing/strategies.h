@@ -1,28 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Strategies: one row for each strategy, and the fixture of the tests that are
-// run for every row.
-//
-// A whole-server claim is a promise of the server, whichever way its processes
-// are made. So it is stated once, as a TEST_P of a suite derived from
-// StrategyTest, and each row gives a test. What a strategy by its nature does
-// otherwise is a trait in its row: a claim asks for the trait, never for the
-// name. A new strategy is a new row in strategies.cc.
-//
-// For the tests of an embedder's handler too. Lives in the test process.
-//
-// Example:
-//   class GreetingTest : public StrategyTest {};
-//   TEST_P(GreetingTest, GreetsEachClient) {
-//     TestServer::Setup setup;
-//     setup.handler = Greet;
-//     auto server = StartServer(std::move(setup));
-//     EXPECT_THAT(ConnectTo(*server).ReadUntilEof(), IsOkAndHolds("hello\n"));
-//     StopAndExpectClean(*server);
-//   }
-//   INSTANTIATE_TEST_SUITE_P(With, GreetingTest, EachStrategy(),
-//                            StrategyName());
-
 #ifndef BROOD_TESTING_STRATEGIES_H_
 #define BROOD_TESTING_STRATEGIES_H_
 
@@ -45,61 +22,92 @@
 
 namespace brood::testing {
 
+// StrategyRow is a strategy, and what it does otherwise than others.
+//
+// A claim about a whole server is a promise of the server, whichever way its
+// processes are created. So a test states it once, and is run for every row. If
+// the claim depends on what a strategy does, the test asks for a field of the
+// row, never for its name. A new strategy is a new row in strategies.cc.
 struct StrategyRow {
+  // The strategy.
   server::StrategyKind strategy;
-  // A connection's process serves no other before or after, and ends with it.
+  // Whether the process of a connection serves no other connection, before or
+  // after, and ends with it.
   bool one_each;
-  // That process is made when the connection has come, not ahead.
+  // Whether the process of a connection is created when the connection has been
+  // accepted, not ahead.
   bool made_after_accept;
-  // The server process makes it itself, so it must have no threads; if not, a
-  // process that it made when it was created does.
+  // Whether the server process, which must then have no threads, forks the
+  // processes of connections. If not, a process that Create() made forks them.
   bool forks_itself;
-  // Whether one that has threads when it begins to serve is refused.
+  // Whether a server process that has threads when it begins to serve is
+  // refused.
   bool refuses_threads;
-  // How many processes wait, beside those that serve a connection, if `busy`
-  // are served and nobody came for some seconds; and how many may meanwhile.
+  // Returns how many processes wait, beside those that serve `busy`
+  // connections, when no client has connected for some seconds.
   size_t (*waiting)(const server::Options& options, size_t busy);
+  // Returns how many processes wait at most, at any time.
   size_t (*most_waiting)(const server::Options& options);
-  // Descriptors that a process has beside its connection and the embedder's.
+  // How many descriptors a process has beside its connection and those of the
+  // embedder.
   size_t own_descriptors;
-  // Lines of the log about the strategy's own processes, in a quiet life.
+  // How many lines the log has about the processes of the strategy itself, if
+  // none of them fails.
   size_t own_lines;
 
   // Returns the name of the strategy, as --strategy has it.
   std::string name() const { return std::string(server::NameOf(strategy)); }
 };
 
+// Returns all rows.
 const std::vector<StrategyRow>& Strategies();
-// In failures, and where GoogleTest lists parameters.
+// Prints the name, in failures and where GoogleTest lists parameters.
 std::ostream& operator<<(std::ostream& stream, const StrategyRow& row);
 
-// What INSTANTIATE_TEST_SUITE_P needs.
+// Returns the rows, for INSTANTIATE_TEST_SUITE_P.
 inline auto EachStrategy() { return ::testing::ValuesIn(Strategies()); }
+// Returns what names the tests of a row, for INSTANTIATE_TEST_SUITE_P.
 inline auto StrategyName() {
   return [](const auto& info) { return info.param.name(); };
 }
 
+// StrategyTest is the fixture of the tests that are run for every strategy.
+//
+// Lives in the test process. For tests of an embedder's handler too.
+//
+// Example:
+//   class GreetingTest : public StrategyTest {};
+//   TEST_P(GreetingTest, GreetsEachClient) {
+//     TestServer::Setup setup;
+//     setup.handler = Greet;
+//     auto server = StartServer(std::move(setup));
+//     EXPECT_THAT(ConnectTo(*server).ReadUntilEof(), IsOkAndHolds("hello\n"));
+//     StopAndExpectClean(*server);
+//   }
+//   INSTANTIATE_TEST_SUITE_P(With, GreetingTest, EachStrategy(),
+//                            StrategyName());
 class StrategyTest : public ServerTest,
                      public ::testing::WithParamInterface<StrategyRow> {
  protected:
+  // Returns the row of this test.
   static const StrategyRow& row() { return GetParam(); }
 
-  // ServerTest's, with the strategy of the row.
+  // Does the same as ServerTest::StartServer(), with the strategy of the row.
   std::unique_ptr<TestServer> StartServer(
       TestServer::Setup setup = TestServer::Setup());
 
-  // How many children a server at rest has, of which `busy` serve.
+  // Returns how many children a server at rest has, if `busy` of them serve.
   static size_t ChildrenAtRest(const TestServer& server, size_t busy = 0);
-  // Expects that it comes to that, with nobody left to be reaped and nothing
-  // left to be done.
+  // Waits until the server has ChildrenAtRest() children, no zombie and nothing
+  // to do. Fails the test if that does not happen.
   static void ExpectRest(const TestServer& server, size_t busy = 0);
-  // How long until everybody is reaped who ended, and nobody serves: no more
-  // are left than may wait.
-  static absl::Duration TimeToBury(const TestServer& server);
-  // Waits for the next `count` events that name the process of a connection,
-  // "forked" or "assigned", and returns these processes.
+  // Waits until the server has no zombie and no more children than may wait
+  // (row().most_waiting), and returns how long that took.
+  static absl::Duration TimeToReap(const TestServer& server);
+  // Waits for the next `count` events "forked" or "assigned", which name the
+  // process of a connection, and returns the pids of these processes.
   static std::vector<pid_t> AwaitServing(TestServer& server, int count);
-  // Returns such events of `log`, in their order.
+  // Returns the events "forked" and "assigned" of `log`, in their order.
   static std::vector<LoggedEvent> ServingEvents(absl::string_view log);
 };
 

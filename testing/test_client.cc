@@ -16,7 +16,7 @@
 namespace brood::testing {
 namespace {
 
-// `bytes` as a message shows them: escaped, and not all of a megabyte.
+// Returns `bytes` for an error message: escaped, the first 200 of them.
 std::string Quote(absl::string_view bytes) {
   constexpr size_t kShown = 200;
   return absl::StrCat("\"", absl::CHexEscape(bytes.substr(0, kShown)), "\"",
@@ -24,11 +24,11 @@ std::string Quote(absl::string_view bytes) {
                       " bytes)");
 }
 
-// Waits for a connect() that is on its way, and says how it ended.
-absl::Status AwaitConnected(int fd, absl::Duration patience) {
+// Waits for a connect() in progress to end, and returns how it did.
+absl::Status AwaitConnected(int fd, absl::Duration timeout) {
   pollfd connecting = {fd, POLLOUT, 0};
   const int ready = TEMP_FAILURE_RETRY(poll(
-      &connecting, 1, static_cast<int>(absl::ToInt64Milliseconds(patience))));
+      &connecting, 1, static_cast<int>(absl::ToInt64Milliseconds(timeout))));
   if (ready == 0) return absl::DeadlineExceededError("connect");
   int error = 0;
   socklen_t length = sizeof(error);
@@ -36,11 +36,12 @@ absl::Status AwaitConnected(int fd, absl::Duration patience) {
   return error == 0 ? absl::OkStatus() : absl::ErrnoToStatus(error, "connect");
 }
 
-// A unix socket whose queue is full is not on its way: one that blocks waits.
+// Connects a unix socket. If the queue of the listener is full, connect() of a
+// non-blocking socket fails with EAGAIN and cannot be awaited; so it blocks.
 absl::Status ConnectUnix(int fd, const net::Endpoint& server,
-                         absl::Duration patience) {
-  const timeval timeout = absl::ToTimeval(patience);
-  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
+                         absl::Duration timeout) {
+  const timeval limit = absl::ToTimeval(timeout);
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
   fcntl(fd, F_SETFL, 0);
   const int connected = TEMP_FAILURE_RETRY(
       connect(fd, server.address(), server.address_length()));
@@ -54,22 +55,22 @@ absl::Status ConnectUnix(int fd, const net::Endpoint& server,
 }  // namespace
 
 absl::StatusOr<TestClient> TestClient::Connect(const net::Endpoint& server,
-                                               absl::Duration patience) {
+                                               absl::Duration timeout) {
   net::Socket socket = net::Socket::Adopt(
       ::socket(server.address()->sa_family,
                SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket.valid()) return absl::ErrnoToStatus(errno, "socket");
   if (server.is_unix()) {
-    absl::Status connected = ConnectUnix(socket.fd(), server, patience);
+    absl::Status connected = ConnectUnix(socket.fd(), server, timeout);
     if (!connected.ok()) return connected;
-    return TestClient(std::move(socket), patience);
+    return TestClient(std::move(socket), timeout);
   }
   if (connect(socket.fd(), server.address(), server.address_length()) < 0) {
     if (errno != EINPROGRESS) return absl::ErrnoToStatus(errno, "connect");
-    absl::Status connected = AwaitConnected(socket.fd(), patience);
+    absl::Status connected = AwaitConnected(socket.fd(), timeout);
     if (!connected.ok()) return connected;
   }
-  return TestClient(std::move(socket), patience);
+  return TestClient(std::move(socket), timeout);
 }
 
 absl::Status TestClient::Send(absl::string_view bytes) {

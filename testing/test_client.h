@@ -1,27 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// TestClient: a TCP client that never waits longer than its patience.
-//
-// Lives in the test process. A resource: moved, never copied, so that a test
-// can hold hundreds; destroying one closes it. Each call that waits does so for
-// the client's patience (10 s unless told otherwise), which is long enough
-// never to pass on a busy machine. No call raises SIGPIPE. Not thread-safe, but
-// that one thread may Send() while another one reads.
-//
-// Errors, naming the call:
-//   DeadlineExceeded    the server did not do it in time
-//   Unavailable         the connection was reset or refused
-//   OutOfRange          the stream ended early
-//   FailedPrecondition  an Expect... call got something else, which is quoted
-//
-// Example:
-//   absl::StatusOr<TestClient> client = TestClient::Connect(server.endpoint());
-//   ASSERT_THAT(client, IsOk());
-//   EXPECT_THAT(client->Send("hello"), IsOk());
-//   EXPECT_THAT(client->ExpectReply("hello"), IsOk());
-//   EXPECT_THAT(client->ShutdownWrite(), IsOk());
-//   EXPECT_THAT(client->ExpectEof(), IsOk());
-
 #ifndef BROOD_TESTING_TEST_CLIENT_H_
 #define BROOD_TESTING_TEST_CLIENT_H_
 
@@ -39,54 +17,77 @@
 
 namespace brood::testing {
 
+// TestClient is a TCP or unix socket client each of whose calls has a timeout.
+//
+// Lives in the test process. A resource: moved, never copied, so that a test
+// can hold hundreds; the destructor closes the connection. Each call waits for
+// `timeout` at most; the default is long enough for a busy machine. No call
+// raises SIGPIPE. Only Send() and the reads may run in two threads at once.
+//
+// Errors, with the name of the call:
+//   DeadlineExceeded    the timeout passed
+//   Unavailable         the connection was reset or refused
+//   OutOfRange          the stream ended early
+//   FailedPrecondition  an Expect... call got something else, which is quoted
+//
+// Example:
+//   absl::StatusOr<TestClient> client = TestClient::Connect(server.endpoint());
+//   ASSERT_THAT(client, IsOk());
+//   EXPECT_THAT(client->Send("hello"), IsOk());
+//   EXPECT_THAT(client->ExpectReply("hello"), IsOk());
+//   EXPECT_THAT(client->ShutdownWrite(), IsOk());
+//   EXPECT_THAT(client->ExpectEof(), IsOk());
 class TestClient {
  public:
-  static constexpr absl::Duration kPatience = absl::Seconds(10);
+  // The timeout of a client that is given no other.
+  static constexpr absl::Duration kTimeout = absl::Seconds(10);
 
-  static absl::StatusOr<TestClient> Connect(
-      const net::Endpoint& server, absl::Duration patience = kPatience);
-  // Takes ownership of a socket that is connected; whether it blocks does not
-  // matter.
+  // Connects to `server`. `timeout` is for this call, and for each later one.
+  static absl::StatusOr<TestClient> Connect(const net::Endpoint& server,
+                                            absl::Duration timeout = kTimeout);
+  // Takes ownership of a connected socket, which may be blocking or not.
   static TestClient Adopt(net::Socket socket,
-                          absl::Duration patience = kPatience) {
-    return TestClient(std::move(socket), patience);
+                          absl::Duration timeout = kTimeout) {
+    return TestClient(std::move(socket), timeout);
   }
 
+  // Sends all of `bytes`.
   absl::Status Send(absl::string_view bytes);
-  // Exactly `size` bytes.
+  // Reads exactly `size` bytes and returns them.
   absl::StatusOr<std::string> ReadExactly(size_t size);
-  // Everything until the server ends its side.
+  // Reads until the server ends its side, and returns all bytes.
   absl::StatusOr<std::string> ReadUntilEof();
-  // Tells the server that no more will come; its replies can still be read.
+  // Ends the stream to the server; its replies can still be read.
   absl::Status ShutdownWrite();
 
-  // What the server must do next: send exactly these bytes,
+  // Reads as many bytes as `expected` has, and returns an error if they differ.
   absl::Status ExpectReply(absl::string_view expected);
-  // end its side without another byte,
+  // Waits until the server ends its side, and returns an error if bytes come
+  // before that.
   absl::Status ExpectEof();
-  // or reset the connection (bytes that came before that are no matter).
+  // Waits until the server resets the connection. Bytes may come before that.
   absl::Status ExpectReset();
-  // Sends `bytes` and waits until they come back.
+  // Sends `bytes` and expects the same bytes as the reply.
   absl::Status Echo(absl::string_view bytes);
 
-  // Closes; if bytes are unread, the kernel makes a reset of it.
+  // Closes the connection. If bytes are unread, the kernel resets it.
   void Close() { socket_.Close(); }
-  // Closes with a reset, whatever is unread or unsent.
+  // Resets the connection, whether bytes are unread or unsent or not.
   void Reset();
 
-  // For what is not covered here.
+  // Returns the socket, for what this class does not cover.
   const net::Socket& socket() const { return socket_; }
-  // This end of the connection: what the server calls the peer.
+  // Returns the address of this end, which is the peer of the server.
   net::Endpoint endpoint() const;
 
  private:
-  TestClient(net::Socket socket, absl::Duration patience)
-      : socket_(std::move(socket)), patience_(patience) {}
+  TestClient(net::Socket socket, absl::Duration timeout)
+      : socket_(std::move(socket)), timeout_(timeout) {}
 
-  net::Instant Deadline() const { return net::After(net::Now(), patience_); }
+  net::Instant Deadline() const { return net::After(net::Now(), timeout_); }
 
   net::Socket socket_;
-  absl::Duration patience_;
+  absl::Duration timeout_;
 };
 
 }  // namespace brood::testing

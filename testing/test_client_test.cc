@@ -20,31 +20,31 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr absl::Duration kImpatience = absl::Milliseconds(20);
+constexpr absl::Duration kShortTimeout = absl::Milliseconds(20);
 
-// A client, and the far end of its connection in this same process.
+// Has both ends of the connection of a client in the test process.
 class TestClientTest : public LeakCheck {
  protected:
   TestClientTest()
       : listener_(*net::Listener::Listen(*net::Endpoint::Parse("127.0.0.1:0"),
                                          net::kFullBacklog)) {}
 
-  TestClient Connect(absl::Duration patience = TestClient::kPatience) {
+  TestClient Connect(absl::Duration timeout = TestClient::kTimeout) {
     absl::StatusOr<TestClient> client =
-        TestClient::Connect(listener_.endpoint(), patience);
+        TestClient::Connect(listener_.endpoint(), timeout);
     EXPECT_THAT(client, IsOk());
     pollfd queue = {listener_.fd(), POLLIN, 0};
     EXPECT_EQ(poll(&queue, 1, 10000), 1);
-    peer_progress_ = std::move(listener_.Accept().connection);
+    far_end_ = std::move(listener_.Accept().connection);
     return *std::move(client);
   }
-  const net::Socket& far_end() { return peer_progress_->socket(); }
+  const net::Socket& far_end() { return far_end_->socket(); }
 
   net::Listener listener_;
-  absl::optional<net::Connection> peer_progress_;
+  absl::optional<net::Connection> far_end_;
 };
 
-TEST_F(TestClientTest, SendsAndReadsExactlyWhatItIsTold) {
+TEST_F(TestClientTest, SendsAndReadsExactlyTheGivenBytes) {
   TestClient client = Connect();
   ASSERT_THAT(net::WriteFull(far_end(), "hello world"), IsOk());
   EXPECT_THAT(client.ReadExactly(5), IsOkAndHolds("hello"));
@@ -63,8 +63,8 @@ TEST_F(TestClientTest, QuotesAReplyThatIsNotTheExpectedOne) {
                        HasSubstr("got \"no\\n\" (3 bytes), not \"yes\"")));
 }
 
-TEST_F(TestClientTest, WaitsNoLongerThanItsPatience) {
-  TestClient client = Connect(kImpatience);
+TEST_F(TestClientTest, WaitsNoLongerThanItsTimeout) {
+  TestClient client = Connect(kShortTimeout);
   EXPECT_THAT(client.ReadExactly(1),
               StatusIs(absl::StatusCode::kDeadlineExceeded));
   EXPECT_THAT(client.ReadUntilEof(),
@@ -77,9 +77,9 @@ TEST_F(TestClientTest, WaitsNoLongerThanItsPatience) {
               StatusIs(absl::StatusCode::kDeadlineExceeded));
 }
 
-TEST_F(TestClientTest, TellsAnOrderlyEndFromAReset) {
+TEST_F(TestClientTest, DistinguishesAnOrderlyEndFromAReset) {
   TestClient client = Connect();
-  peer_progress_.reset();
+  far_end_.reset();
   EXPECT_THAT(client.ExpectReset(),
               StatusIs(absl::StatusCode::kFailedPrecondition));
   EXPECT_THAT(client.ExpectEof(), IsOk());
@@ -88,7 +88,7 @@ TEST_F(TestClientTest, TellsAnOrderlyEndFromAReset) {
   ASSERT_THAT(reset.Send("unread"), IsOk());
   char first;
   ASSERT_THAT(net::ReadFull(far_end(), absl::MakeSpan(&first, 1)), IsOk());
-  peer_progress_.reset();
+  far_end_.reset();
   EXPECT_THAT(reset.ExpectEof(), StatusIs(absl::StatusCode::kUnavailable));
 }
 
@@ -97,14 +97,14 @@ TEST_F(TestClientTest, SeesAReset) {
   ASSERT_THAT(client.Send("unread"), IsOk());
   char first;
   ASSERT_THAT(net::ReadFull(far_end(), absl::MakeSpan(&first, 1)), IsOk());
-  peer_progress_.reset();
+  far_end_.reset();
   EXPECT_THAT(client.ExpectReset(), IsOk());
 }
 
 TEST_F(TestClientTest, QuotesWhatCameBeforeTheEnd) {
   TestClient client = Connect();
   ASSERT_THAT(net::WriteFull(far_end(), "late"), IsOk());
-  peer_progress_.reset();
+  far_end_.reset();
   EXPECT_THAT(client.ExpectEof(),
               StatusIs(absl::StatusCode::kFailedPrecondition,
                        HasSubstr("\"late\" (4 bytes)")));
@@ -117,7 +117,7 @@ TEST_F(TestClientTest, ReadsOnAfterItEndedItsSide) {
   EXPECT_THAT(net::ReadSome(far_end(), absl::MakeSpan(&ignored, 1)),
               IsOkAndHolds(0));
   ASSERT_THAT(net::WriteFull(far_end(), "reply"), IsOk());
-  peer_progress_.reset();
+  far_end_.reset();
   EXPECT_THAT(client.ReadUntilEof(), IsOkAndHolds("reply"));
 }
 
@@ -133,22 +133,22 @@ TEST_F(TestClientTest, AdoptsASocketAndNeverBlocksOnIt) {
   absl::StatusOr<ConnectionPair> pair = ConnectionPair::Create();
   ASSERT_THAT(pair, IsOk());
   ASSERT_THAT(net::WriteFull(pair->connection.socket(), "hello"), IsOk());
-  TestClient client = TestClient::Adopt(std::move(pair->client), kImpatience);
+  TestClient client = TestClient::Adopt(std::move(pair->client), kShortTimeout);
   EXPECT_THAT(client.ExpectReply("hello"), IsOk());
   EXPECT_THAT(client.ReadExactly(1),
               StatusIs(absl::StatusCode::kDeadlineExceeded));
 }
 
-TEST_F(TestClientTest, SaysThatItWasRefused) {
-  const net::Endpoint nobody = listener_.endpoint();
+TEST_F(TestClientTest, ReturnsUnavailableIfItIsRefused) {
+  const net::Endpoint closed = listener_.endpoint();
   listener_.Close();
-  EXPECT_THAT(TestClient::Connect(nobody),
+  EXPECT_THAT(TestClient::Connect(closed),
               StatusIs(absl::StatusCode::kUnavailable, HasSubstr("connect")));
 }
 
 TEST_F(TestClientTest, IsThePeerThatTheServerSees) {
   TestClient client = Connect();
-  EXPECT_EQ(client.endpoint(), peer_progress_->peer());
+  EXPECT_EQ(client.endpoint(), far_end_->peer());
 }
 
 }  // namespace

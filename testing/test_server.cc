@@ -36,10 +36,10 @@
 namespace brood::testing {
 namespace {
 
-// Tells what fails in the server process and its children to the test process.
-class FailureTeller : public ::testing::EmptyTestEventListener {
+// Reports failures in the server process and its children to the test process.
+class FailureForwarder : public ::testing::EmptyTestEventListener {
  public:
-  explicit FailureTeller(SharedTexts* failures) : failures_(failures) {}
+  explicit FailureForwarder(SharedTexts* failures) : failures_(failures) {}
 
   void OnTestPartResult(const ::testing::TestPartResult& result) override {
     if (!result.failed()) return;
@@ -66,7 +66,7 @@ int MillisecondsUntil(net::Instant deadline) {
 
 }  // namespace
 
-// What the server process tells; the test process reads it after its end.
+// What the server process reports; the test process reads it when that ended.
 struct TestServer::Shared {
   bool complete = false;
   server::Totals totals;
@@ -87,7 +87,7 @@ TestServer::Setup::Setup()
 // NOLINTNEXTLINE(performance-unnecessary-value-param): made for this call
 absl::StatusOr<std::unique_ptr<TestServer>> TestServer::Start(Setup setup) {
   std::unique_ptr<TestServer> server(new TestServer);
-  server->stop_patience_ = setup.options.drain_grace + setup.stop_margin;
+  server->stop_timeout_ = setup.options.drain_grace + setup.stop_margin;
   server->may_leave_traces_ = setup.may_leave_traces;
   server->options_ = setup.options;
   void* memory = mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE,
@@ -103,12 +103,12 @@ absl::StatusOr<std::unique_ptr<TestServer>> TestServer::Start(Setup setup) {
   if (pipe2(ready, O_CLOEXEC) < 0) return absl::ErrnoToStatus(errno, "pipe2");
   const absl::Cleanup close_ready = [&] { close(ready[0]); };
 
-  std::fflush(nullptr);  // or the server process would say it again
+  std::fflush(nullptr);  // or the server process would write it again
   const pid_t test_process = getpid();
   server->pid_ = fork();
   if (server->pid_ == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != test_process) _exit(0);  // it died before we said so
+    if (getppid() != test_process) _exit(0);  // it died before prctl
     *server->log_ = LogLines();
     close(ready[0]);
     dup2(setup.stderr_fd >= 0 ? setup.stderr_fd : log_end.fd(), STDERR_FILENO);
@@ -127,11 +127,11 @@ absl::StatusOr<std::unique_ptr<TestServer>> TestServer::Start(Setup setup) {
   return server;
 }
 
-// From here on we are the server process.
+// Runs in the server process, and is all that this process does.
 void TestServer::LiveAsServer(const Setup& setup, Shared* shared,
                               int ready_fd) {
   ::testing::UnitTest::GetInstance()->listeners().Append(
-      new FailureTeller(&shared->failures));
+      new FailureForwarder(&shared->failures));
   int code = static_cast<int>(server::ExitCode::kBug);
   try {
     code = static_cast<int>(Serve(setup, shared, ready_fd));
@@ -159,23 +159,23 @@ server::ExitCode TestServer::Serve(const Setup& setup, Shared* shared,
 
   auto server = server::TcpServer::Create(setup.options, setup.handler,
                                           std::move(inherited));
-  std::string news = "ready";
+  std::string message = "ready";
   if (server.ok()) {
     for (const net::Endpoint& endpoint : (*server)->endpoints()) {
-      absl::StrAppend(&news, " ", endpoint.ToString());
+      absl::StrAppend(&message, " ", endpoint.ToString());
     }
   } else {
-    news = absl::StrCat("error ", server.status().raw_code(), " ",
-                        server.status().message());
+    message = absl::StrCat("error ", server.status().raw_code(), " ",
+                           server.status().message());
   }
-  if (write(ready_fd, news.data(), news.size()) < 0) std::abort();
+  if (write(ready_fd, message.data(), message.size()) < 0) std::abort();
   close(ready_fd);
   if (!server.ok()) {
-    // Not the server's yet, perhaps.
+    // Create() may have failed before or after it took these over.
     Census after = Census::Take();
     for (int fd : setup.given) after.Forget(fd);
     for (const std::string& leak : Census::Difference(before, after)) {
-      shared->failures.Add("Create() failed, and left a trace: " + leak);
+      shared->failures.Add("Create() failed, but left this behind: " + leak);
     }
     return server::ExitCode::kSystemRefused;
   }
@@ -194,17 +194,17 @@ server::ExitCode TestServer::Serve(const Setup& setup, Shared* shared,
                       : server::ExitCode::kSystemRefused;
 }
 
-// The news is written at once, and shorter than what a pipe takes whole.
+// Reads once: the message is written by one call, and is shorter than PIPE_BUF.
 absl::Status TestServer::AwaitReady(int ready_fd) {
   pollfd waiting[] = {{ready_fd, POLLIN, 0}, {pid_fd_, POLLIN, 0}};
   TEMP_FAILURE_RETRY(
-      poll(waiting, 2, MillisecondsUntil(net::After(net::Now(), kPatience))));
-  char news[4096];
+      poll(waiting, 2, MillisecondsUntil(net::After(net::Now(), kTimeout))));
+  char message[4096];
   ssize_t length = 0;
   if (waiting[0].revents != 0) {
-    length = TEMP_FAILURE_RETRY(read(ready_fd, news, sizeof(news)));
+    length = TEMP_FAILURE_RETRY(read(ready_fd, message, sizeof(message)));
   }
-  const std::string text(news,
+  const std::string text(message,
                          static_cast<size_t>(std::max<ssize_t>(length, 0)));
   std::vector<std::string> words = absl::StrSplit(text, ' ');
   if (words[0] == "ready") {
@@ -230,15 +230,15 @@ TestServer::TestServer() : log_(std::make_unique<LogLines>()) {}
 
 TestServer::~TestServer() {
   if (!reaped_) Stop();
-  Bury();
+  KillOrphans();
   if (pid_fd_ >= 0) close(pid_fd_);
   if (shared_ != nullptr) munmap(shared_, sizeof(Shared));
 }
 
 void TestServer::Signal(int signal) {
   if (reaped_ || kill(pid_, signal) < 0) {
-    ADD_FAILURE() << "the server process was not there to take signal "
-                  << signal;
+    ADD_FAILURE() << "the server process had ended before signal " << signal
+                  << " was sent";
   }
 }
 
@@ -280,28 +280,28 @@ TestServer::Report TestServer::Stop() {
 
 TestServer::Report TestServer::AwaitExit() {
   if (!reaped_) {
-    if (!AwaitEnd(net::After(net::Now(), stop_patience_))) {
+    if (!AwaitEnd(net::After(net::Now(), stop_timeout_))) {
       ADD_FAILURE() << "the server did not end within "
-                    << absl::FormatDuration(stop_patience_) << ":\n"
+                    << absl::FormatDuration(stop_timeout_) << ":\n"
                     << Explain() << log();
       KillAndKeepOrphans();
-      Bury();
+      KillOrphans();
     }
     Reap();
     for (const std::string& failure : shared_->failures.Get()) {
       ADD_FAILURE() << "in the server process " << pid_ << ": " << failure;
     }
-    CheckAccount();
+    CheckReport();
   }
   return MakeReport();
 }
 
-// One that was killed, or crashed, has told none; that is its test's affair.
-void TestServer::CheckAccount() {
+// Does nothing for a process that was killed or crashed: it reported nothing.
+void TestServer::CheckReport() {
   if (!shared_->complete) return;
   if (!shared_->totals.Balanced()) {
     ADD_FAILURE() << "in the server process " << pid_
-                  << " a connection had no fate, or two";
+                  << " a connection had no outcome, or two";
   }
   if (may_leave_traces_) return;
   for (const std::string& leak : Leaks()) {
@@ -315,7 +315,7 @@ void TestServer::Kill() {
   Reap();
 }
 
-// Stopped first, so that no child is born while they are counted.
+// Stops the server first, so that it forks no child while they are listed.
 void TestServer::KillAndKeepOrphans() {
   siginfo_t ignored;
   kill(pid_, SIGSTOP);
@@ -328,7 +328,7 @@ void TestServer::KillAndKeepOrphans() {
   kill(pid_, SIGKILL);
 }
 
-// Reads the log meanwhile: a full pipe could keep a handler from ending.
+// Reads the log while it waits: a full pipe could keep a handler from ending.
 bool TestServer::AwaitEnd(net::Instant deadline) {
   for (;;) {
     log_->Read();
@@ -349,12 +349,12 @@ void TestServer::Reap() {
   reaped_ = true;
 }
 
-void TestServer::Bury() {
+void TestServer::KillOrphans() {
   for (int orphan : orphans_) {
     syscall(SYS_pidfd_send_signal, orphan, SIGKILL, nullptr, 0);
     pollfd dying = {orphan, POLLIN, 0};
     TEMP_FAILURE_RETRY(
-        poll(&dying, 1, MillisecondsUntil(net::After(net::Now(), kPatience))));
+        poll(&dying, 1, MillisecondsUntil(net::After(net::Now(), kTimeout))));
     close(orphan);
   }
   orphans_.clear();
@@ -369,7 +369,7 @@ std::string TestServer::Explain() const {
   return text + "log:\n";
 }
 
-// A program that has taken over is meant to stay.
+// Leaves out a program that took over in an upgrade: it is meant to stay.
 std::vector<std::string> TestServer::Leaks() {
   std::vector<std::string> leaks = shared_->leaks.Get();
   const auto stays = [this](const std::string& leak) {

@@ -1,46 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// TestServer: a real TcpServer in a process of its own, for a test to talk to.
-//
-// Start() forks the server process from the test, where everything in Setup
-// runs; the test process itself gets no listener, no handler of signals, and no
-// child but that one. Both ends of the account are checked: the server process
-// takes a census of itself before Create() and after the server is gone, and
-// tells it, with its totals, in the Report.
-//
-//   test process ──fork──▶ server process ──fork──▶ a child per connection
-//       ▲  log lines (a pipe: the server process's standard error)  │
-//       └──────────── report (shared memory) ◀──────────────────────┘
-//
-// The log has the format JSON: its lines are the events that tests wait for;
-// see logged_event.h.
-//
-// What EXPECT_... says in the server process or in a handler, an exception that
-// leaves one of Setup's functions, a connection without exactly one fate, and
-// what is left behind: each fails the test when the server stops.
-//
-// Owns the server process, whose death is awaited with a deadline: one that
-// hangs is explained, killed with all of its children, and fails the test. The
-// server is stopped by the destructor at the latest. Not thread-safe, and to be
-// used in the thread that started it, whose end kills the server process.
-//
-// Errors: Start() gives what TcpServer::Create() gave in the server process;
-// the waits give DeadlineExceeded, with what was logged so far.
-//
-// Example:
-//   TestServer::Setup setup;
-//   setup.options.max_connections = 4;
-//   absl::StatusOr<std::unique_ptr<TestServer>> server =
-//       TestServer::Start(std::move(setup));
-//   ASSERT_THAT(server, IsOk());
-//   auto client = TestClient::Connect((*server)->endpoint());
-//   ASSERT_THAT(client, IsOk());
-//   client->Close();
-//   EXPECT_THAT((*server)->AwaitEvent("ended", {{"brood.exit.code", 0}}),
-//               IsOk());
-//   EXPECT_EQ((*server)->Stop().totals.ended_ok, 1u);
-// or shorter, with the fixture ServerTest of server_fixture.h.
-
 #ifndef BROOD_TESTING_TEST_SERVER_H_
 #define BROOD_TESTING_TEST_SERVER_H_
 
@@ -70,24 +29,60 @@ namespace brood::testing {
 
 class LogLines;
 
+// Example of a test (the fixture ServerTest of server_fixture.h is shorter):
+//   TestServer::Setup setup;
+//   setup.options.max_connections = 4;
+//   absl::StatusOr<std::unique_ptr<TestServer>> server =
+//       TestServer::Start(std::move(setup));
+//   ASSERT_THAT(server, IsOk());
+//   auto client = TestClient::Connect((*server)->endpoint());
+//   ASSERT_THAT(client, IsOk());
+//   client->Close();
+//   EXPECT_THAT((*server)->AwaitEvent("ended", {{"brood.exit.code", 0}}),
+//               IsOk());
+//   EXPECT_EQ((*server)->Stop().totals.ended_ok, 1u);
+
+// TestServer is a real TcpServer in a process of its own.
+//
+//   test process ──fork──▶ server process ──fork──▶ a child per connection
+//       ▲  log lines (a pipe: the server process's standard error)  │
+//       └──────────── report (shared memory) ◀──────────────────────┘
+//
+// The functions of Setup run in the server process. The test process itself
+// gets no listener, no signal handler, and no child but the server process.
+// The test fails when the server stops, if an expectation failed in the server
+// process or in a handler, a function of Setup threw, the totals of connections
+// are not balanced, or something was left behind.
+//
+// Owns the server process and stops it in the destructor. A server process that
+// does not end in time is described, killed with all of its children, and fails
+// the test. Not thread-safe: only the thread that called Start() may use it,
+// and the end of that thread kills the server process.
+//
+// Errors: Start() returns what TcpServer::Create() returned in the server
+// process. The waits return DeadlineExceeded, with the log so far.
 class TestServer {
  public:
-  static constexpr absl::Duration kPatience = absl::Seconds(10);
+  // How long a call waits, unless it is given a timeout.
+  static constexpr absl::Duration kTimeout = absl::Seconds(10);
 
-  // What the server process does, in this order.
+  // Setup is what the server process does. The fields are in the order in which
+  // they are used.
   struct Setup {
-    // The usual `run`.
+    // Returns server.Run(): the default of `run`.
     static absl::Status RunServer(server::TcpServer& server) {
       return server.Run();
     }
 
-    // Listens on 127.0.0.1:0 with a drain_grace of 5 s; echoes; logs in the
-    // format JSON.
+    // Makes a setup that listens on 127.0.0.1:0, echoes what clients send, has
+    // a drain_grace of 5 s, and logs in the format JSON, whose lines are the
+    // events that tests wait for (see logged_event.h).
     Setup();
 
-    // Before the first census and Create(): limits, signals, children of an
-    // embedder.
+    // Runs before the first census and Create(): for limits, signals, and
+    // children of an embedder.
     std::function<void()> before;
+    // The first argument of Create().
     server::Options options;
     // Listening descriptors that the server process passes to Create(), and
     // owns from then on. The test process keeps its own copies.
@@ -95,57 +90,72 @@ class TestServer {
     // Other descriptors that the server closes in the end: those of an entry
     // "fd:N", or of an upgrade.
     std::vector<int> given;
+    // Serves each connection, in a child.
     server::Handler handler;
-    // Server.Run() unless said otherwise; for a test that drives Step().
+    // Runs the server and returns when it has stopped. Default: RunServer. For
+    // a test that calls Step() itself.
     std::function<absl::Status(server::TcpServer&)> run;
-    // When the server is destroyed, before the second census.
+    // Runs when the server has been destroyed, before the second census.
     std::function<void()> after;
 
     // The standard error of the server process, instead of the kit's pipe; lent
-    // until Start() returns. There are no log lines to wait for, then.
+    // until Start() returns. If it is set, no call finds a line of the log.
     int stderr_fd = -1;
-    // Whether what is left behind fails the test; the report has it anyhow.
+    // If true, what the server process leaves behind does not fail the test. It
+    // is in Report::leaks anyhow.
     bool may_leave_traces = false;
-    // What Stop() allows for beyond drain_grace.
+    // How long Stop() waits beyond drain_grace.
     absl::Duration stop_margin = absl::Seconds(5);
   };
 
+  // Report is how the server process ended, and what it reported before.
   struct Report {
-    // How the server process ended: code 0 if Run() returned OK.
+    // How the server process ended: with code 0 if Run() returned OK.
     proc::ExitStatus exit_status = proc::ExitStatus::Unknown();
-    // The rest is what it told before that; it did not get there if false.
+    // Whether the server process reported the fields below. It does so at its
+    // end, which it does not reach if it is killed or crashes.
     bool complete = false;
     // What Run() returned, as text.
     std::string run_status;
+    // The totals of the server after Run().
     server::Totals totals;
+    // Whether each connection has exactly one outcome.
     bool balanced = false;
+    // How many lines the server could not write.
     uint64_t log_lines_dropped = 0;
-    // What it left behind in its own process, but for a program that has taken
-    // over; see Census::Difference().
+    // What the server left behind in its process, except a program that took
+    // over in an upgrade; see Census::Difference().
     std::vector<std::string> leaks;
     // The whole log; see EventsOf().
     std::string log;
   };
 
+  // Starts a server process and waits until its server listens. Returns what
+  // Create() returned if that failed, and Internal, with a description of the
+  // process and its log, if the process is not ready within kTimeout.
   static absl::StatusOr<std::unique_ptr<TestServer>> Start(
       Setup setup = Setup());
   TestServer(const TestServer&) = delete;
   TestServer& operator=(const TestServer&) = delete;
   ~TestServer();
 
-  // Where it listens, in the order of the options.
+  // Returns where the server listens, in the order of Options::listen.
   const net::Endpoint& endpoint(size_t index = 0) const {
     return endpoints_.at(index);
   }
 
-  // What Setup said.
+  // Returns the options of Setup.
   const server::Options& options() const { return options_; }
 
-  // The server process; its number is its own until Stop() or AwaitExit().
+  // Returns the pid of the server process. The kernel may reuse the number
+  // after Stop() or AwaitExit().
   pid_t pid() const { return pid_; }
+  // Sends `signal` to the server process. Fails the test if it has ended.
   void Signal(int signal);
-  // Its children that live, and those that have ended but were not reaped.
+  // Returns the children of the server process that have not ended.
   std::vector<pid_t> children() const;
+  // Returns the children of the server process that have ended but were not
+  // reaped.
   std::vector<pid_t> zombies() const;
 
   // Waits for an event called `name` ("forked", "ended") and returns it. Each
@@ -153,33 +163,36 @@ class TestServer {
   // the parent's and a child's lines does not matter, and three calls wait for
   // three events.
   absl::StatusOr<LoggedEvent> AwaitEvent(absl::string_view name,
-                                         absl::Duration timeout = kPatience) {
+                                         absl::Duration timeout = kTimeout) {
     return AwaitEvent(name, {}, timeout);
   }
   // Does the same for an event that also has each of `fields`.
   absl::StatusOr<LoggedEvent> AwaitEvent(absl::string_view name,
                                          const LoggedEvent::Fields& fields,
-                                         absl::Duration timeout = kPatience);
+                                         absl::Duration timeout = kTimeout);
   // Does the same for `count` events, which it returns in their order.
   absl::StatusOr<std::vector<LoggedEvent>> AwaitEvents(
-      int count, absl::string_view name, absl::Duration timeout = kPatience);
+      int count, absl::string_view name, absl::Duration timeout = kTimeout);
   // Waits for a line that contains `text` and is not an event, and returns it:
   // for what handlers and other programs write to standard error. Each line is
   // returned once.
   absl::StatusOr<std::string> AwaitLogLine(absl::string_view text,
-                                           absl::Duration timeout = kPatience);
+                                           absl::Duration timeout = kTimeout);
   // Does the same for `count` lines.
   absl::Status AwaitLogLines(int count, absl::string_view text,
-                             absl::Duration timeout = kPatience);
+                             absl::Duration timeout = kTimeout);
   // Returns everything logged so far; see EventsOf().
   std::string log();
 
-  // SIGTERM, unless it has ended already, then AwaitExit().
+  // Sends SIGTERM to the server process, unless AwaitExit() has reaped it, and
+  // calls AwaitExit().
   Report Stop();
-  // Waits for the server process to end by itself.
+  // Waits for the server process to end by itself. Fails the test if it does
+  // not within drain_grace + stop_margin, and then kills it.
   Report AwaitExit();
-  // SIGKILL to the server process alone. Its children live on without it, until
-  // the TestServer is destroyed. Report and leaks stay empty.
+  // Sends SIGKILL to the server process alone and reaps it. Its children live
+  // on without it until the TestServer is destroyed. The Report is not
+  // complete.
   void Kill();
 
  private:
@@ -192,15 +205,15 @@ class TestServer {
                                 int ready_fd);
   absl::Status AwaitReady(int ready_fd);
   bool AwaitEnd(net::Instant deadline);
-  void CheckAccount();
+  void CheckReport();
   std::vector<std::string> Leaks();
   void KillAndKeepOrphans();
   void Reap();
-  void Bury();
+  void KillOrphans();
   std::string Explain() const;
   Report MakeReport();
 
-  absl::Duration stop_patience_;
+  absl::Duration stop_timeout_;
   bool may_leave_traces_ = false;
   server::Options options_;
   pid_t pid_ = 0;

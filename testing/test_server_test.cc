@@ -29,7 +29,7 @@ using ::testing::SizeIs;
 
 using TestServerTest = ServerTest;
 
-// What a test would fail with, while this lives.
+// Catches the failures of a test, as long as it exists.
 class Intercepted {
  public:
   std::string text() const {
@@ -45,7 +45,7 @@ class Intercepted {
   ::testing::ScopedFakeTestPartResultReporter reporter_{&failures_};
 };
 
-TEST_F(TestServerTest, EchoesAndStopsWithoutATrace) {
+TEST_F(TestServerTest, EchoesAndStopsWithNothingLeftBehind) {
   auto server = StartServer();
   TestClient client = ConnectTo(*server);
   EXPECT_THAT(client.Echo("hello"), IsOk());
@@ -111,7 +111,7 @@ TEST_F(TestServerTest, ReturnsEachLineOfAHandlerOnce) {
   StopAndExpectClean(*server);
 }
 
-TEST_F(TestServerTest, GivesTheErrorOfCreate) {
+TEST_F(TestServerTest, ReturnsTheErrorOfCreate) {
   TestServer::Setup setup;
   setup.options.max_connections = 0;
   EXPECT_THAT(TestServer::Start(std::move(setup)),
@@ -119,7 +119,7 @@ TEST_F(TestServerTest, GivesTheErrorOfCreate) {
                        HasSubstr("max_connections=0")));
 }
 
-TEST_F(TestServerTest, SaysHowTheServerProcessDiedBeforeItWasReady) {
+TEST_F(TestServerTest, ReportsHowTheServerProcessDiedBeforeItWasReady) {
   TestServer::Setup setup;
   setup.before = [] { std::abort(); };
   EXPECT_THAT(TestServer::Start(std::move(setup)),
@@ -153,7 +153,7 @@ TEST_F(TestServerTest, ReportsAChildThatTheServerProcessLeft) {
   delete stray;
 }
 
-TEST_F(TestServerTest, PassesFailuresInTheServerProcessOn) {
+TEST_F(TestServerTest, ReportsFailuresInTheServerProcess) {
   TestServer::Setup setup;
   setup.run = [](server::TcpServer& server) {
     EXPECT_EQ(1, 2) << "in run";
@@ -178,7 +178,7 @@ TEST_F(TestServerTest, PassesFailuresInTheServerProcessOn) {
                               HasSubstr("in after")));
 }
 
-TEST_F(TestServerTest, ExplainsAndEndsAServerThatHangs) {
+TEST_F(TestServerTest, DescribesAndKillsAServerThatHangs) {
   TestServer::Setup setup;
   setup.options.drain_grace = absl::ZeroDuration();
   setup.stop_margin = absl::Milliseconds(200);
@@ -204,7 +204,7 @@ TEST_F(TestServerTest, ExplainsAndEndsAServerThatHangs) {
                     HasSubstr("server process: pid"), HasSubstr("state S"),
                     HasSubstr("descendant: pid"), HasSubstr("forked pid")));
   EXPECT_TRUE(report.exit_status.killed());
-  // The child that held the other end is gone as well.
+  // The child that had the other end was killed too.
   EXPECT_THAT(client.ExpectEof(), IsOk());
 }
 
@@ -239,7 +239,7 @@ TEST_F(TestServerTest, LendsTheServerAnotherStandardError) {
   close(log[0]);
 }
 
-TEST_F(TestServerTest, StopsByItselfWhenItIsForgotten) {
+TEST_F(TestServerTest, StopsTheServerInItsDestructor) {
   const pid_t pid = StartServer()->pid();
   EXPECT_EQ(kill(pid, 0), -1);
 }

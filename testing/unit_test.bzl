@@ -19,9 +19,8 @@ def unit_test(name, deps, **kwargs):
     """A small cc_test of one source, with the usual dependencies.
 
     Args:
-      name: the test's name; its source is NAME.cc.
-      deps: what the source includes beyond the leak check, the status matchers,
-        abseil's status, strings, time and optional, and GoogleTest.
+      name: the name of the test; the source is NAME.cc.
+      deps: what the source includes beyond _USUAL_DEPS.
       **kwargs: other attributes of cc_test.
     """
     cc_test(

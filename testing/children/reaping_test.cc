@@ -137,7 +137,7 @@ TEST_P(ReapingTest, NoZombieGrowsOld) {
     ASSERT_THAT(client.Send(i % 50 == 0 ? "e" : "s"), IsOk());
     ASSERT_THAT(client.ExpectEof(), IsOk());
   }
-  EXPECT_LT(TimeToBury(*server), absl::Seconds(1));
+  EXPECT_LT(TimeToReap(*server), absl::Seconds(1));
   watch.Stop();
   EXPECT_LE(watch.longest_neglect(), absl::Milliseconds(100));
   EXPECT_GT(watch.seen(), 0) << "the watch saw none and proves nothing";
@@ -209,7 +209,7 @@ TEST_P(ReapingTest, AThousandWhoDieWhileTheServerIsStoppedAreReapedAtOnce) {
   const auto server = StartServer(std::move(setup));
   std::vector<TestClient> clients = ConnectAndEcho(*server, kThousand);
   EndWhileStopped(*server, clients);
-  const absl::Duration taken = TimeToBury(*server);
+  const absl::Duration taken = TimeToReap(*server);
   // 100 ms is promised. A busy machine may give the server its turn later than
   // that; to find them one by one, 50 ms each, would take most of a minute.
   EXPECT_LT(taken, absl::Seconds(1));
@@ -245,7 +245,7 @@ void OwnershipTest::FindsADeathThatTheKernelDidNotTellOf(
   // Stopped, so that nobody takes a notice from the queue.
   EndWhileStopped(*server, clients);
   // The net is there every 50 ms, and takes them all.
-  EXPECT_LT(TimeToBury(*server), absl::Seconds(1));
+  EXPECT_LT(TimeToReap(*server), absl::Seconds(1));
   const server::Totals totals = StopAndExpectClean(*server).totals;
   EXPECT_EQ(totals.ended_ok, 100u);
   EXPECT_EQ(totals.unknown, 0u);
@@ -274,7 +274,7 @@ void OwnershipTest::ReapsAChildThatBecameAnotherProgram(
   for (TestClient& client : clients) {
     EXPECT_THAT(client.ReadUntilEof(), IsOkAndHolds("another program\n"));
   }
-  EXPECT_LT(TimeToBury(*server), absl::Seconds(1));
+  EXPECT_LT(TimeToReap(*server), absl::Seconds(1));
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 20u);
 }
 

@@ -16,8 +16,8 @@
 namespace brood::testing {
 namespace {
 
-// Room for the log of a test that does not read it for a while. More than an
-// ordinary user may have by default, in which case it stays as it is.
+// The size of the pipe: room for the log of a test that does not read it for a
+// while. For a user with a lower limit the pipe keeps its default size.
 constexpr int kPipeSize = 1 << 20;
 
 // Returns whether a line is no event and contains `text`, which must outlive

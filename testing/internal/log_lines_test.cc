@@ -23,7 +23,7 @@ using ::testing::Optional;
 
 class LogLinesTest : public LeakCheck {
  protected:
-  void Say(absl::string_view text) {
+  void Write(absl::string_view text) {
     EXPECT_EQ(write(writer_.fd(), text.data(), text.size()),
               static_cast<ssize_t>(text.size()));
   }
@@ -32,8 +32,8 @@ class LogLinesTest : public LeakCheck {
   absl::StatusOr<LogLines> lines_ = LogLines::Create(&writer_);
 };
 
-TEST_F(LogLinesTest, GivesEachLineOnceAndKeepsTheOthers) {
-  Say("one\ntwo\none more\n");
+TEST_F(LogLinesTest, ReturnsEachLineOnceAndKeepsTheOthers) {
+  Write("one\ntwo\none more\n");
   EXPECT_THAT(lines_->Await("two", absl::Seconds(1)), IsOkAndHolds("two"));
   EXPECT_THAT(lines_->Await("one", absl::Seconds(1)), IsOkAndHolds("one"));
   EXPECT_THAT(lines_->TryTake("one"), Optional(std::string("one more")));
@@ -41,31 +41,31 @@ TEST_F(LogLinesTest, GivesEachLineOnceAndKeepsTheOthers) {
   EXPECT_EQ(lines_->All(), "one\ntwo\none more\n");
 }
 
-TEST_F(LogLinesTest, HalfALineIsNoneYet) {
-  Say("ha");
+TEST_F(LogLinesTest, ReturnsALineWhenItIsComplete) {
+  Write("ha");
   EXPECT_FALSE(lines_->TryTake("ha"));
-  Say("lf\n");
+  Write("lf\n");
   EXPECT_THAT(lines_->TryTake("ha"), Optional(std::string("half")));
 }
 
 TEST_F(LogLinesTest, QuotesTheLogIfALineDoesNotComeInTime) {
-  Say("something else\n");
+  Write("something else\n");
   EXPECT_THAT(lines_->Await("wanted", absl::ZeroDuration()),
               StatusIs(absl::StatusCode::kDeadlineExceeded,
                        HasSubstr("something else")));
 }
 
-TEST_F(LogLinesTest, SaysWhichOfSeveralLinesDidNotCome) {
-  Say("ready\nready\n");
+TEST_F(LogLinesTest, ReportsWhichOfSeveralLinesDidNotCome) {
+  Write("ready\nready\n");
   EXPECT_THAT(lines_->AwaitAll(2, "ready", absl::Seconds(1)), IsOk());
-  Say("ready\n");
+  Write("ready\n");
   EXPECT_THAT(
       lines_->AwaitAll(2, "ready", absl::ZeroDuration()),
       StatusIs(absl::StatusCode::kDeadlineExceeded, HasSubstr("line 2 of 2")));
 }
 
-TEST_F(LogLinesTest, EndsWhenNobodyIsLeftWhoCouldWrite) {
-  Say("the last\n");
+TEST_F(LogLinesTest, EndsWhenNoProcessCanWriteAnyMore) {
+  Write("the last\n");
   writer_.Close();
   EXPECT_THAT(lines_->Await("the last", absl::Seconds(1)), IsOk());
   EXPECT_THAT(lines_->Await("more", absl::InfiniteDuration()),
@@ -73,12 +73,12 @@ TEST_F(LogLinesTest, EndsWhenNobodyIsLeftWhoCouldWrite) {
 }
 
 TEST_F(LogLinesTest, ReturnsEachEventOnceByItsName) {
-  Say(R"({"event.action":"forked","brood.child.pid":1})"
-      "\n"
-      R"({"event.action":"ended","brood.child.pid":1})"
-      "\n"
-      R"({"event.action":"forked","brood.child.pid":2})"
-      "\n");
+  Write(R"({"event.action":"forked","brood.child.pid":1})"
+        "\n"
+        R"({"event.action":"ended","brood.child.pid":1})"
+        "\n"
+        R"({"event.action":"forked","brood.child.pid":2})"
+        "\n");
   const auto ended = lines_->AwaitEvent("ended", absl::Seconds(1));
   ASSERT_THAT(ended, IsOk());
   EXPECT_EQ(ended->Number("brood.child.pid"), 1);
@@ -92,12 +92,12 @@ TEST_F(LogLinesTest, ReturnsEachEventOnceByItsName) {
 }
 
 TEST_F(LogLinesTest, ReturnsTheEventThatHasTheFields) {
-  Say(R"({"event.action":"ended","pid":1,"how":"killed"})"
-      "\n"
-      R"({"event.action":"ended","pid":2,"how":"ok"})"
-      "\n"
-      R"({"event.action":"ended","pid":3,"how":"ok"})"
-      "\n");
+  Write(R"({"event.action":"ended","pid":1,"how":"killed"})"
+        "\n"
+        R"({"event.action":"ended","pid":2,"how":"ok"})"
+        "\n"
+        R"({"event.action":"ended","pid":3,"how":"ok"})"
+        "\n");
   const auto second = lines_->AwaitEvent("ended", {{"pid", 2}, {"how", "ok"}},
                                          absl::Seconds(1));
   ASSERT_THAT(second, IsOk());
@@ -112,8 +112,9 @@ TEST_F(LogLinesTest, ReturnsTheEventThatHasTheFields) {
                        HasSubstr("\"ended\" with how=ok with pid=1")));
 }
 
-TEST_F(LogLinesTest, TakesNoOtherTextForAnEvent) {
-  Say("forked pid 1\n"
+TEST_F(LogLinesTest, TreatsNoOtherTextAsAnEvent) {
+  Write(
+      "forked pid 1\n"
       R"({"event.action":"fork-failed","message":"\"event.action\":\"forked\""})"
       "\n");
   EXPECT_THAT(lines_->AwaitEvent("forked", absl::ZeroDuration()),
@@ -123,10 +124,10 @@ TEST_F(LogLinesTest, TakesNoOtherTextForAnEvent) {
   EXPECT_EQ(failed->Text("message"), "\"event.action\":\"forked\"");
 }
 
-TEST_F(LogLinesTest, TakesNoEventForALineWithAText) {
-  Say(R"({"message":"forked pid 1","event.action":"forked"})"
-      "\n"
-      "forked by a handler\n");
+TEST_F(LogLinesTest, TreatsNoEventAsALineWithAText) {
+  Write(R"({"message":"forked pid 1","event.action":"forked"})"
+        "\n"
+        "forked by a handler\n");
   EXPECT_THAT(lines_->Await("forked", absl::Seconds(1)),
               IsOkAndHolds("forked by a handler"));
   EXPECT_THAT(lines_->Await("forked", absl::ZeroDuration()),
@@ -136,15 +137,15 @@ TEST_F(LogLinesTest, TakesNoEventForALineWithAText) {
 }
 
 TEST_F(LogLinesTest, ReportsADamagedEvent) {
-  Say(R"({"event.action":"forked","brood.child)"
-      "\n");
+  Write(R"({"event.action":"forked","brood.child)"
+        "\n");
   EXPECT_THAT(lines_->AwaitEvent("forked", absl::Seconds(1)),
               StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
-TEST_F(LogLinesTest, SaysWhichOfSeveralEventsDidNotCome) {
-  Say(R"({"event.action":"forked"})"
-      "\n");
+TEST_F(LogLinesTest, ReportsWhichOfSeveralEventsDidNotCome) {
+  Write(R"({"event.action":"forked"})"
+        "\n");
   EXPECT_THAT(
       lines_->AwaitEvents(2, "forked", absl::ZeroDuration()),
       StatusIs(absl::StatusCode::kDeadlineExceeded, HasSubstr("line 2 of 2")));

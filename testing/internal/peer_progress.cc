@@ -19,8 +19,7 @@
 namespace brood::testing {
 namespace {
 
-// The kernel's numbers of a connection's states; they have no names in what
-// <linux/tcp.h> gives to programs.
+// States of a connection; the <linux/tcp.h> for programs has no names for them.
 constexpr int kSynRecv = 3;
 constexpr int kListen = 10;
 constexpr int kNewSynRecv = 12;
@@ -30,7 +29,7 @@ struct Request {
   inet_diag_req_v2 about;
 };
 
-// Puts an address and a port where a request has them.
+// Copies the address and the port of `end` into the fields of a request.
 void Put(const sockaddr_storage& end, __be32 (&address)[4], __be16& port) {
   if (end.ss_family == AF_INET6) {
     const auto& ipv6 = reinterpret_cast<const sockaddr_in6&>(end);
@@ -50,27 +49,28 @@ absl::StatusOr<net::Socket> AskableKernel() {
   return kernel;
 }
 
-// Of an end that was found: whether `bytes` have come, and none is unread.
-bool ToldToHaveRead(const nlmsghdr& header, uint64_t bytes) {
-  const auto* const told =
+// Reports whether the end that the reply describes has received `bytes` bytes
+// and has no unread ones.
+bool ReplySaysRead(const nlmsghdr& header, uint64_t bytes) {
+  const auto* const reply =
       static_cast<const inet_diag_msg*>(NLMSG_DATA(&header));
-  // Its side of the handshake may be a moment behind ours.
-  if (told->idiag_state == kSynRecv || told->idiag_state == kNewSynRecv) {
+  // The TCP handshake may end a moment later there than here.
+  if (reply->idiag_state == kSynRecv || reply->idiag_state == kNewSynRecv) {
     return false;
   }
-  // What is found in place of an end that is gone.
-  if (told->idiag_state == kListen) return true;
-  int left = static_cast<int>(header.nlmsg_len - NLMSG_LENGTH(sizeof(*told)));
-  const auto* attribute = reinterpret_cast<const rtattr*>(told + 1);
+  // The kernel finds the listener if the end has been closed.
+  if (reply->idiag_state == kListen) return true;
+  int left = static_cast<int>(header.nlmsg_len - NLMSG_LENGTH(sizeof(*reply)));
+  const auto* attribute = reinterpret_cast<const rtattr*>(reply + 1);
   for (; RTA_OK(attribute, left); attribute = RTA_NEXT(attribute, left)) {
     if (attribute->rta_type != INET_DIAG_INFO) continue;
     tcp_info tcp = {};
     const size_t size = RTA_PAYLOAD(attribute);
     std::memcpy(&tcp, RTA_DATA(attribute),
                 size < sizeof(tcp) ? size : sizeof(tcp));
-    return tcp.tcpi_bytes_received >= bytes && told->idiag_rqueue == 0;
+    return tcp.tcpi_bytes_received >= bytes && reply->idiag_rqueue == 0;
   }
-  return true;  // what is left of a connection that was closed: nobody's
+  return true;  // the rest of a closed connection, which no process has
 }
 
 }  // namespace
@@ -82,7 +82,7 @@ absl::Status PeerProgress::Supported() {
   if (!far_end.ok()) return far_end.status();
   const absl::StatusOr<bool> has_read = far_end->HasRead(1);
   if (!has_read.ok()) return has_read.status();
-  // A kernel that can't tell finds nobody, as if that end were gone.
+  // A kernel without such reports finds no socket, as if the end were closed.
   if (!*has_read) return absl::OkStatus();
   return absl::UnimplementedError("sock_diag does not know of TCP connections");
 }
@@ -112,7 +112,7 @@ absl::StatusOr<bool> PeerProgress::HasRead(uint64_t bytes) {
   request.about.sdiag_protocol = IPPROTO_TCP;
   request.about.idiag_ext = 1 << (INET_DIAG_INFO - 1);
   request.about.idiag_states = ~0U;
-  // As the far end sees it: its own address is where we have connected to.
+  // The source is the address of the far end, which is our destination.
   inet_diag_sockid& far_end = request.about.id;
   Put(there_, far_end.idiag_src, far_end.idiag_sport);
   Put(here_, far_end.idiag_dst, far_end.idiag_dport);
@@ -127,9 +127,9 @@ absl::StatusOr<bool> PeerProgress::HasRead(uint64_t bytes) {
   if (got < 0) return absl::ErrnoToStatus(errno, "recv from sock_diag");
   const auto* const header = reinterpret_cast<const nlmsghdr*>(reply.data());
   if (!NLMSG_OK(header, static_cast<size_t>(got))) {
-    return absl::InternalError("sock_diag gave half a message");
+    return absl::InternalError("sock_diag sent half a message");
   }
-  if (header->nlmsg_type != NLMSG_ERROR) return ToldToHaveRead(*header, bytes);
+  if (header->nlmsg_type != NLMSG_ERROR) return ReplySaysRead(*header, bytes);
   const int error = -static_cast<const nlmsgerr*>(NLMSG_DATA(header))->error;
   if (error == ENOENT) return true;
   return absl::ErrnoToStatus(error, "sock_diag");

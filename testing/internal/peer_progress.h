@@ -1,26 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// PeerProgress: how much of what was sent on a connection its other end has
-// read.
-//
-// "Sent" and even "acknowledged" say only that bytes lie in the other end's
-// queue, where the next ones may join them. The kernel tells of any connection
-// on this machine how much has come and how much of it is unread (sock_diag,
-// which is how ss knows); a TCP connection over loopback has both ends here.
-//
-// Works in any process, on a connection of any process in the same network
-// namespace. Owns a descriptor; moved, never copied. Nothing here waits.
-//
-// Errors: of getsockname, getpeername and of the conversation with the kernel,
-// naming the call. To a kernel that can't tell every far end is gone; so ask
-// Supported() first, which is Unimplemented there.
-//
-// Example:
-//   absl::StatusOr<PeerProgress> client = PeerProgress::Of(connection.socket());
-//   ASSERT_THAT(client, IsOk());
-//   ASSERT_THAT(net::WriteFull(connection.socket(), "hello"), IsOk());
-//   EXPECT_TRUE(Await([&] { return client->HasRead(5).value(); }));
-
 #ifndef BROOD_TESTING_INTERNAL_PEER_PROGRESS_H_
 #define BROOD_TESTING_INTERNAL_PEER_PROGRESS_H_
 
@@ -35,16 +14,35 @@
 
 namespace brood::testing {
 
+// PeerProgress is how much of what was sent on a TCP connection the process at
+// its other end has read.
+//
+// "Sent" and even "acknowledged" mean only that bytes are in the queue of the
+// other end, where later bytes may join them. The kernel reports for any
+// connection on this machine how many bytes have come and how many of these are
+// unread (sock_diag, which ss uses). A connection over loopback has both ends
+// on this machine.
+//
+// Works in any process, on a connection of any process in the same network
+// namespace. Owns a descriptor; moved, never copied. Nothing here waits. Errors
+// are those of getsockname, getpeername and the netlink socket.
+//
+// Example:
+//   absl::StatusOr<PeerProgress> client = PeerProgress::Of(connection.socket());
+//   ASSERT_THAT(client, IsOk());
+//   ASSERT_THAT(net::WriteFull(connection.socket(), "hello"), IsOk());
+//   EXPECT_TRUE(Await([&] { return client->HasRead(5).value(); }));
 class PeerProgress {
  public:
-  // Whether this machine can tell; OK, or why not.
+  // Returns OK, or Unimplemented if this kernel does not report TCP
+  // connections: then every other end looks as if it had been closed.
   static absl::Status Supported();
 
-  // The other end of `near`, a TCP connection.
+  // Returns the progress of the other end of `near`, a TCP connection.
   static absl::StatusOr<PeerProgress> Of(const net::Socket& near);
 
-  // Whether it has read so many bytes since the connection began, or never will
-  // because it is gone.
+  // Reports whether the other end has read `bytes` bytes since the connection
+  // was made, or has been closed and will not read them.
   absl::StatusOr<bool> HasRead(uint64_t bytes);
 
  private:

@@ -27,7 +27,7 @@ class PeerProgressTest : public LeakCheck {
   }
 };
 
-TEST_F(PeerProgressTest, HasReadWhatItHasReadAndNoMore) {
+TEST_F(PeerProgressTest, ReportsTheBytesThatWereReadAndNoMore) {
   absl::StatusOr<ConnectionPair> pair = ConnectionPair::Create();
   ASSERT_THAT(pair, IsOk());
   absl::StatusOr<PeerProgress> client =
@@ -47,7 +47,7 @@ TEST_F(PeerProgressTest, HasReadWhatItHasReadAndNoMore) {
   EXPECT_THAT(client->HasRead(6), IsOkAndHolds(false));
 }
 
-TEST_F(PeerProgressTest, IsOneOfTwo) {
+TEST_F(PeerProgressTest, DistinguishesTheTwoEnds) {
   absl::StatusOr<ConnectionPair> pair = ConnectionPair::Create();
   ASSERT_THAT(pair, IsOk());
   absl::StatusOr<PeerProgress> client =
@@ -63,7 +63,7 @@ TEST_F(PeerProgressTest, IsOneOfTwo) {
   EXPECT_THAT(client->HasRead(1), IsOkAndHolds(false));
 }
 
-TEST_F(PeerProgressTest, HasReadEverythingOnceItIsGone) {
+TEST_F(PeerProgressTest, ReportsEverythingAsReadOnceTheEndIsClosed) {
   absl::StatusOr<ConnectionPair> pair = ConnectionPair::Create();
   ASSERT_THAT(pair, IsOk());
   absl::StatusOr<PeerProgress> client =
@@ -71,11 +71,11 @@ TEST_F(PeerProgressTest, HasReadEverythingOnceItIsGone) {
   ASSERT_THAT(client, IsOk());
   ASSERT_THAT(net::WriteFull(pair->connection.socket(), "hello"), IsOk());
   EXPECT_THAT(client->HasRead(5), IsOkAndHolds(false));
-  pair->client.Close();  // a reset: it had not read that
+  pair->client.Close();  // a reset: "hello" is unread
   EXPECT_TRUE(Await([&] { return client->HasRead(5).value_or(false); }));
 }
 
-TEST_F(PeerProgressTest, IsNotOfASocketThatIsNotConnected) {
+TEST_F(PeerProgressTest, ReturnsTheErrorOfASocketThatIsNotConnected) {
   EXPECT_THAT(PeerProgress::Of(net::Socket()),
               StatusIs(absl::ErrnoToStatus(EBADF, "").code()));
 }

@@ -17,8 +17,8 @@
 namespace brood::testing {
 namespace {
 
-// PF_EXITING, bit of the ninth field of /proc/PID/stat. A thread that was just
-// joined, or a child whose pipe was just closed, has it before anybody hears.
+// PF_EXITING, a bit of the ninth field of /proc/PID/stat. The kernel sets it
+// before a thread can be joined, and before the pipes of a process are closed.
 constexpr unsigned kExiting = 0x4;
 
 }  // namespace

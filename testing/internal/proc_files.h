@@ -1,15 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What /proc knows of a process, read without a trace.
-//
-// For the kit itself: the census and the explanation of a hang. Works on any
-// process of our user, from any process. A process that is gone, or something
-// that may not be read, gives nothing rather than an error: in a test that is
-// the usual end of a process, not an accident.
-//
-// Example:
-//   for (pid_t child : ChildrenOf(server)) std::cout << ReadStat(child).state;
-
 #ifndef BROOD_TESTING_INTERNAL_PROC_FILES_H_
 #define BROOD_TESTING_INTERNAL_PROC_FILES_H_
 
@@ -20,28 +10,40 @@
 
 namespace brood::testing {
 
-// The whole file, without its last newline.
+// The functions below read /proc, for the census and the description of a
+// server process that does not end. They work on any process of the same user,
+// in any process. For a process that has ended, and for what may not be read,
+// they return something empty rather than an error: in a test a process ends at
+// any time.
+//
+// Example:
+//   for (pid_t child : ChildrenOf(server)) std::cout << ReadStat(child).state;
+
+// Returns the whole file, without its last newline.
 std::string ReadProcFile(const std::string& path);
 
+// ProcStat is a part of a file "stat" of /proc.
 struct ProcStat {
   std::string name;      // of the program, 15 characters at most
   char state = '?';      // R, S, D, T, Z, ...
-  bool exiting = false;  // on its way out, though it is still listed
+  bool exiting = false;  // whether it is ending, though it is still listed
 };
-// Of a process or a thread, by its folder: "/proc/self/task/4711".
+// Returns the ProcStat of a process or a thread, by its folder:
+// "/proc/self/task/4711".
 ProcStat ReadStat(const std::string& folder);
 
-// The numbers of the threads of `process`, a pid or "self", on their way out or
-// not.
+// Returns the numbers of the threads of `process`, a pid or "self", exiting
+// ones too.
 std::vector<pid_t> ThreadsOf(const std::string& process);
 
-// The children of `process`, a pid or "self": alive or zombies.
+// Returns the children of `process`, a pid or "self": alive or zombies.
 std::vector<pid_t> ChildrenOf(const std::string& process);
 
-// Its descendants, each before its own children.
+// Returns the descendants of `pid`, each before its own children.
 std::vector<pid_t> DescendantsOf(pid_t pid);
 
-// One line on what `pid` is doing: "pid 7 (server) state S wchan do_wait ...".
+// Returns a line on what `pid` is doing: "pid 7 (server) state S wchan do_wait
+// ...".
 std::string DescribeProcess(pid_t pid);
 
 // Returns the children of process `pid` whose state, a letter as in proc(5), is

@@ -1,15 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// SharedTexts: texts that a process and those it forked tell each other.
-//
-// To be placed in memory that they share (see shared.h, or the report of a
-// TestServer). Any of them adds at any time, without a lock; what there is no
-// room for is cut off. Get() is for when those who add have ended.
-//
-// Example:
-//   Shared<SharedTexts> news;
-//   if (fork() == 0) news->Add("born"), _exit(0);
-
 #ifndef BROOD_TESTING_INTERNAL_SHARED_TEXTS_H_
 #define BROOD_TESTING_INTERNAL_SHARED_TEXTS_H_
 
@@ -25,16 +15,26 @@
 
 namespace brood::testing {
 
+// SharedTexts is a list of texts in memory that processes share (see shared.h,
+// or the report of a TestServer).
+//
+// Any of the processes may add a text at any time, without a lock. What exceeds
+// 32 KiB is cut off. Get() may be called when the processes that add texts have
+// ended.
+//
+// Example:
+//   Shared<SharedTexts> texts;
+//   if (fork() == 0) texts->Add("forked"), _exit(0);
 class SharedTexts {
  public:
-  // `text` has no NUL in it.
+  // Adds `text`, which contains no NUL.
   void Add(absl::string_view text) {
     const size_t start = size_.fetch_add(text.size() + 1);
     if (start >= sizeof(bytes_)) return;
     const size_t room = sizeof(bytes_) - start - 1;
     std::memcpy(bytes_ + start, text.data(), std::min(room, text.size()));
   }
-  // In the order of their coming.
+  // Returns the texts, in the order in which they were added.
   std::vector<std::string> Get() const {
     const size_t size = std::min(size_.load(), sizeof(bytes_));
     return absl::StrSplit(absl::string_view(bytes_, size), '\0',

@@ -18,7 +18,7 @@ namespace brood::testing {
 //   const absl::StatusOr<pid_t> zygote = AwaitZygote(*server);
 //   ASSERT_THAT(zygote, IsOk());
 absl::StatusOr<pid_t> AwaitZygote(
-    TestServer& server, absl::Duration timeout = TestServer::kPatience);
+    TestServer& server, absl::Duration timeout = TestServer::kTimeout);
 
 }  // namespace brood::testing
 
