@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// When accept fails: the server neither spins nor gives up, no client is lost
-// for another's trouble, and when there is nothing left to accept from, it says
-// so.
+// When accept fails: the server neither spins nor gives up, a failure for one
+// client loses no other client, and the server reports when it has no listener
+// left.
 
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -47,8 +47,8 @@ class AcceptFaultsTest : public StrategyTest {
     return StartServer(std::move(setup));
   }
 
-  // Clients whose children live; the server has done with them, and with its
-  // look whether more have come.
+  // Connects clients whose children live. The server has finished its work for
+  // them, and has checked that no more clients wait.
   std::vector<TestClient> Hold(TestServer& server, int count) {
     std::vector<TestClient> clients;
     for (int i = 0; i < count; ++i) {
@@ -60,7 +60,7 @@ class AcceptFaultsTest : public StrategyTest {
     return clients;
   }
 
-  // Clients that are in the kernel's queue, with a request sent.
+  // Connects clients that wait in the kernel's queue, and sends their requests.
   std::vector<TestClient> Queue(const TestServer& server, int count) {
     std::vector<TestClient> clients;
     for (int i = 0; i < count; ++i) {
@@ -70,7 +70,7 @@ class AcceptFaultsTest : public StrategyTest {
     return clients;
   }
 
-  // That all of them are served, and how long the last one had to wait.
+  // Expects that all `clients` are served, and returns how long that took.
   static absl::Duration ExpectServed(std::vector<TestClient>& clients) {
     const net::Instant start = net::Now();
     for (TestClient& client : clients) {
@@ -79,14 +79,15 @@ class AcceptFaultsTest : public StrategyTest {
     return absl::FromChrono(net::Now() - start);
   }
 
-  // A client who comes to a listener that fails: reset, as early as it may be.
+  // Expects that a client of a listener that fails is reset, by connect() or
+  // later.
   static void ExpectUnlucky(const net::Endpoint& listener) {
     auto client = TestClient::Connect(listener);
     EXPECT_THAT(client.ok() ? client->Echo("hello") : client.status(),
                 StatusIs(absl::StatusCode::kUnavailable));
   }
 
-  // All of one of the things that accept needs.
+  // Fails accept twenty times with `error`, while children end.
   void FailTwentyTimes(int error);
 
   int64_t accepts() const { return faults_.calls(SYS_accept4); }
@@ -94,7 +95,8 @@ class AcceptFaultsTest : public StrategyTest {
   FaultInjector faults_{{SYS_accept4}};
 };
 
-// The server process may open no more descriptors than it has, as from now.
+// Limits the server process to the descriptors that it has. Returns the limits
+// before.
 rlimit LimitDescriptorsOf(pid_t pid) {
   const std::vector<int> open = DescriptorsOf(std::to_string(pid));
   rlimit before, tight;
@@ -103,13 +105,13 @@ rlimit LimitDescriptorsOf(pid_t pid) {
   tight.rlim_cur = 0;
   for (int fd : open) {
     if (fd != static_cast<int>(tight.rlim_cur)) break;
-    ++tight.rlim_cur;  // the lowest free number is out of bounds
+    ++tight.rlim_cur;  // so the lowest free number exceeds the limit
   }
   prlimit(pid, RLIMIT_NOFILE, &tight, nullptr);
   return before;
 }
 
-TEST_P(AcceptFaultsTest, OutOfDescriptorsItRestsAndReapsAndRecovers) {
+TEST_P(AcceptFaultsTest, RestsAndReapsAndRecoversWithoutDescriptors) {
   TestServer::Setup setup;
   setup.options.pool.workers = 30;
   const auto server = StartFaulty(std::move(setup));
@@ -121,27 +123,26 @@ TEST_P(AcceptFaultsTest, OutOfDescriptorsItRestsAndReapsAndRecovers) {
   const absl::Duration busy_before = CpuTimeOf(server->pid());
   std::vector<TestClient> queued = Queue(*server, 8);
   ASSERT_THAT(faults_.AwaitCalls(SYS_accept4, accepts_before + 1), IsOk());
-  // The claim is about two seconds, in which children end, one after the other.
-  absl::Duration slowest_burial;
+  // The claim is about two seconds, during which children end one by one.
+  absl::Duration slowest_reap;
   for (int i = 0; i < 20; ++i) {
     LetPass(absl::Milliseconds(100));
     held.pop_back();
     const net::Instant start = net::Now();
     EXPECT_THAT(server->AwaitEvent("ended", {{"brood.exit.code", 0}}), IsOk());
-    slowest_burial =
-        std::max(slowest_burial, absl::FromChrono(net::Now() - start));
+    slowest_reap = std::max(slowest_reap, absl::FromChrono(net::Now() - start));
   }
   const absl::Duration busy = CpuTimeOf(server->pid()) - busy_before;
   const int64_t calls = accepts() - accepts_before;
   EXPECT_LE(calls, 40);
   // Spares are forked in that time.
   EXPECT_LT(busy, kCostOfFork * absl::Milliseconds(40)) << "2 %";
-  EXPECT_LT(slowest_burial, absl::Milliseconds(500)) << "50 ms, but for load";
+  EXPECT_LT(slowest_reap, absl::Milliseconds(500)) << "50 ms, but for load";
   EXPECT_THAT(EventsOf(server->log(), "accept-paused",
                        {{"error.message", strerror(EMFILE)}}),
               Not(IsEmpty()));
 
-  // A death, too, is a reason to try again at once.
+  // The end of a child makes the server try again at once.
   prlimit(server->pid(), RLIMIT_NOFILE, &ample, nullptr);
   held.clear();
   const absl::Duration recovery = ExpectServed(queued);
@@ -151,18 +152,18 @@ TEST_P(AcceptFaultsTest, OutOfDescriptorsItRestsAndReapsAndRecovers) {
   RecordProperty("accept4_calls_in_2_s", static_cast<int>(calls));
   RecordProperty("cpu_us_in_2_s",
                  static_cast<int>(absl::ToInt64Microseconds(busy)));
-  RecordProperty("slowest_burial_us",
-                 static_cast<int>(absl::ToInt64Microseconds(slowest_burial)));
+  RecordProperty("slowest_reap_us",
+                 static_cast<int>(absl::ToInt64Microseconds(slowest_reap)));
   RecordProperty("recovery_us",
                  static_cast<int>(absl::ToInt64Microseconds(recovery)));
 }
 
-TEST_P(AcceptFaultsTest, WithNoDeathToEndItAPauseIsShort) {
+TEST_P(AcceptFaultsTest, PausesBrieflyThoughNoChildEnds) {
   const auto server = StartFaulty();
-  std::vector<TestClient> held = Hold(*server, 1);  // and not let go
+  std::vector<TestClient> held = Hold(*server, 1);  // until the end
   const rlimit ample = LimitDescriptorsOf(server->pid());
   std::vector<TestClient> queued = Queue(*server, 8);
-  // The pauses double; by now they are as long as they get.
+  // The pauses double; after seven failures they have their greatest length.
   ASSERT_THAT(faults_.AwaitCalls(SYS_accept4, accepts() + 7), IsOk());
   prlimit(server->pid(), RLIMIT_NOFILE, &ample, nullptr);
   const absl::Duration recovery = ExpectServed(queued);
@@ -174,7 +175,7 @@ TEST_P(AcceptFaultsTest, WithNoDeathToEndItAPauseIsShort) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 9u);
 }
 
-// A child that ends gives back some of everything, so the next try comes at
+// A child that ends frees some of each resource, so the server tries again at
 // once, and not when the pause is over.
 void AcceptFaultsTest::FailTwentyTimes(int error) {
   TestServer::Setup setup;
@@ -189,7 +190,7 @@ void AcceptFaultsTest::FailTwentyTimes(int error) {
     const net::Instant start = net::Now();
     ASSERT_THAT(faults_.AwaitCalls(SYS_accept4, accepts_before + failures),
                 IsOk());
-    if (failures > 10) {  // by now the pauses are as long as they get: 150 ms
+    if (failures > 10) {  // the pauses have their greatest length: 150 ms
       quickest = std::min(quickest, absl::FromChrono(net::Now() - start));
     }
     held.pop_back();
@@ -201,23 +202,23 @@ void AcceptFaultsTest::FailTwentyTimes(int error) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 120u);
 }
 
-TEST_P(AcceptFaultsTest, TwentyTimesOutOfMemoryCostNoClient) {
+TEST_P(AcceptFaultsTest, LosesNoClientWhenAcceptIsOutOfMemoryTwentyTimes) {
   FailTwentyTimes(ENOMEM);
 }
 
-TEST_P(AcceptFaultsTest, TwentyTimesOutOfBuffersCostNoClient) {
+TEST_P(AcceptFaultsTest, LosesNoClientWhenAcceptIsOutOfBuffersTwentyTimes) {
   FailTwentyTimes(ENOBUFS);
 }
 
-TEST_P(AcceptFaultsTest, TwentyTimesOutOfTheSystemsFilesCostNoClient) {
+TEST_P(AcceptFaultsTest, LosesNoClientWhenTheSystemIsOutOfFilesTwentyTimes) {
   FailTwentyTimes(ENFILE);
 }
 
-TEST_P(AcceptFaultsTest, TwentyTimesOutOfItsOwnFilesCostNoClient) {
+TEST_P(AcceptFaultsTest, LosesNoClientWhenTheServerIsOutOfFilesTwentyTimes) {
   FailTwentyTimes(EMFILE);
 }
 
-TEST_P(AcceptFaultsTest, TheTroubleOfOneClientIsNotTheNextOnes) {
+TEST_P(AcceptFaultsTest, ServesTheNextClientAfterANetworkErrorOfOneClient) {
   constexpr std::array kErrors = {
       ECONNABORTED, EINTR,       EPROTO, ENOPROTOOPT, EOPNOTSUPP,   EPERM,
       ENETDOWN,     ENETUNREACH, ENONET, EHOSTDOWN,   EHOSTUNREACH, ETIMEDOUT};
@@ -239,10 +240,10 @@ TEST_P(AcceptFaultsTest, TheTroubleOfOneClientIsNotTheNextOnes) {
   const size_t events = EventsOf(report.log, "accept-failed").size();
   EXPECT_GE(events, 1u);
   EXPECT_LE(events, 1 + static_cast<size_t>(seconds))
-      << "one a second is enough";
+      << "more than one a second";
 }
 
-TEST_P(AcceptFaultsTest, ADeadListenerIsClosedAndTheOthersGoOn) {
+TEST_P(AcceptFaultsTest, ClosesADeadListenerAndServesTheOthers) {
   for (int error : {EBADF, EINVAL}) {
     SCOPED_TRACE(strerrorname_np(error));
     FaultInjector faults({SYS_accept4});
@@ -267,7 +268,7 @@ TEST_P(AcceptFaultsTest, ADeadListenerIsClosedAndTheOthersGoOn) {
   }
 }
 
-TEST_P(AcceptFaultsTest, WithoutAListenerItLetsTheLivingFinishAndFails) {
+TEST_P(AcceptFaultsTest, LetsConnectionsFinishAndFailsWithoutAListener) {
   TestServer::Setup setup;
   setup.options.pool.workers = 20;
   const auto server = StartFaulty(std::move(setup));
@@ -284,7 +285,7 @@ TEST_P(AcceptFaultsTest, WithoutAListenerItLetsTheLivingFinishAndFails) {
     EXPECT_THAT(client.Echo("not yet done"), IsOk());
   }
   EXPECT_LT(CpuTimeOf(server->pid()) - busy_before, absl::Milliseconds(50));
-  EXPECT_EQ(accepts() - accepts_before, 1) << "it tried again";
+  EXPECT_EQ(accepts() - accepts_before, 1) << "the server tried again";
   live.clear();
   const TestServer::Report report = server->AwaitExit();
   EXPECT_EQ(report.exit_status.code(),
@@ -297,9 +298,9 @@ TEST_P(AcceptFaultsTest, WithoutAListenerItLetsTheLivingFinishAndFails) {
   EXPECT_EQ(report.totals.running, 0u);
 }
 
-// They are in the queue and gone when the server comes to accept them; Linux
-// hands them out all the same.
-TEST_P(AcceptFaultsTest, ClientsThatResetBeforeTheyAreAcceptedAreAccountedFor) {
+// The clients are in the queue and have reset their connections when the server
+// accepts them; accept() of Linux returns such connections all the same.
+TEST_P(AcceptFaultsTest, CountsClientsThatResetBeforeTheyAreAccepted) {
   constexpr int kBatches = 4, kInBatch = 250 / kCostOfFork;
   constexpr int kClients = kBatches * (kInBatch + 1);
   const auto server = StartFaulty();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// O23. Accept that fails for good, because of a policy: the server rests, the
-// other listeners go on, and it accepts as soon as it may.
+// O23. When accept keeps failing, because of a policy: the server rests, serves
+// its other listeners, and accepts as soon as that is allowed.
 
 #include <sys/syscall.h>
 
@@ -37,14 +37,15 @@ using ::testing::Not;
 
 using AcceptRefusedTest = StrategyTest;
 
-// After so many failures in a row a listener rests.
+// The number of failures in a row after which a listener rests.
 constexpr int kMostFailures = 64;
 
 INSTANTIATE_TEST_SUITE_P(With, AcceptRefusedTest, EachStrategy(),
                          StrategyName());
 
-// Each error that is not the end of a listener: of a policy (EPERM, EACCES,
-// ENOSYS), of a network that stays away, of a machine that stays short.
+// Tries each error that does not end a listener: that of a policy (EPERM,
+// EACCES, ENOSYS), of a network that is down, of a machine that is out of a
+// resource.
 TEST_P(AcceptRefusedTest, RestsWhileAcceptFailsAndGoesOnByItself) {
   if (!FaultInjector::Supported().ok()) GTEST_SKIP();
   FaultInjector faults({SYS_accept4});
@@ -56,7 +57,7 @@ TEST_P(AcceptRefusedTest, RestsWhileAcceptFailsAndGoesOnByItself) {
     const bool repeats = each.verdict == AcceptVerdict::kTryNext;
     if (!repeats && each.verdict != AcceptVerdict::kPause) continue;
     SCOPED_TRACE(strerrorname_np(each.error));
-    AwaitIdle(server->pid());  // it has seen that no other client waits
+    AwaitIdle(server->pid());  // it has checked that no other client waits
     faults.FailAlways(SYS_accept4, each.error);
     const int64_t first = faults.calls(SYS_accept4);
     TestClient client = ConnectTo(*server);

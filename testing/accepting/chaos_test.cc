@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // What a handler does must not depend on how the network cuts its streams, and
-// one client's broken network is no other's: with a proxy between client and
-// server that splits at every offset, sends single bytes, delays and resets.
+// the broken network of one client must not disturb another client. A proxy
+// between client and server splits at every offset, sends single bytes, delays
+// and resets.
 //
-//   CHAOS_SEED=17    random plans from this seed on, instead of a new one
-//   CHAOS_SEEDS=500  so many of them, for each strategy and protocol
+//   CHAOS_SEED=17    the first seed of random plans, instead of a random one
+//   CHAOS_SEEDS=500  how many plans for each strategy and protocol
 
 #include <array>
 #include <cstddef>
@@ -46,8 +47,8 @@ namespace {
 
 using server::ExitCode;
 
-// A protocol with a header of several fields, as many have: a command with
-// three words, fields, an empty line, a body; one request after the other.
+// A protocol with a header of several fields, as many protocols have: a command
+// of three words, fields, an empty line, a body; one request after the other.
 //
 //   PUT name 5\r\n
 //   Sum: 532\r\n       (of the body's bytes)
@@ -102,7 +103,7 @@ class Storage {
                                                : ExitCode::kPeerLost;
   }
 
-  // Without its end; nothing if the stream ends before.
+  // Returns a line without its end; nothing if the stream ends before.
   absl::optional<std::string> ReadLine() {
     size_t end;
     while ((end = unread_.find("\r\n")) == std::string::npos) {
@@ -133,7 +134,7 @@ struct Protocol {
   server::Handler handler;
   std::string request;
   std::string reply;
-  // How much of the request is header: the offsets that matter most.
+  // The size of the header of the request: its offsets matter most.
   size_t header;
 };
 
@@ -166,8 +167,9 @@ class ChaosTest : public StrategyTest {
     absl::Status end;  // OK if the stream ended in order
   };
 
-  // What a client gets who sends the request, and then ends his side, unless
-  // the plan is that he is reset: the server must not think that he was done.
+  // Returns what a client gets that sends the request. The client then ends its
+  // side, unless the plan is a reset: the server must not mistake the end for
+  // the end of the requests.
   static Received Exchange(const TestServer& server, const Protocol& protocol,
                            const ChaosPlan& plan) {
     const absl::StatusOr<std::unique_ptr<ChaosProxy>> proxy =
@@ -177,7 +179,7 @@ class ChaosTest : public StrategyTest {
         TestClient::Connect((*proxy)->endpoint());
     if (!client.ok()) return {"", client.status()};
     Received received;
-    // Which fails if he was reset before the first byte.
+    // Send() fails if the plan is a reset before the first byte.
     received.end = client->Send(protocol.request);
     if (received.end.ok() && !plan.resets()) {
       received.end = client->ShutdownWrite();
@@ -191,7 +193,7 @@ class ChaosTest : public StrategyTest {
     return received;
   }
 
-  // That it is the same as without a proxy.
+  // Expects the same reply as without a proxy.
   void ExpectSame(const TestServer& server, const Protocol& protocol,
                   const ChaosPlan& plan) {
     ++good_;
@@ -200,7 +202,7 @@ class ChaosTest : public StrategyTest {
     EXPECT_THAT(received.end, IsOk()) << protocol.name << ", " << plan;
   }
 
-  // That it is as the plan says, up to the reset.
+  // Expects the reply up to the reset of the plan.
   void ExpectReset(const TestServer& server, const Protocol& protocol,
                    const ChaosPlan& plan) {
     ++reset_;
@@ -216,15 +218,16 @@ class ChaosTest : public StrategyTest {
     }
   }
 
-  // One that is done in order, by a client without a proxy.
+  // Ends the connection of a client without a proxy, in order.
   void EndInOrder(TestClient client) {
     ++good_;
     EXPECT_THAT(client.ShutdownWrite(), IsOk());
     EXPECT_THAT(client.ExpectEof(), IsOk());
   }
 
-  // Whoever was reset has a process that says so, and nobody else.
-  void StopAndExpectAccount(TestServer& server) {
+  // Expects that the processes of reset clients ended with an error, and no
+  // others.
+  void StopAndExpectTotals(TestServer& server) {
     const TestServer::Report report = StopAndExpectClean(server);
     EXPECT_EQ(report.totals.ended_ok, good_);
     EXPECT_EQ(report.totals.ended_error, reset_);
@@ -237,7 +240,7 @@ class ChaosTest : public StrategyTest {
   uint64_t reset_ = 0;
 };
 
-TEST_P(ChaosTest, GivesTheSameWhereverTheStreamsAreSplit) {
+TEST_P(ChaosTest, RepliesTheSameWhereverTheStreamsAreSplit) {
   for (const Protocol& protocol : Protocols()) {
     auto server = StartServer(protocol);
     ExpectSame(*server, protocol, ChaosPlan());
@@ -247,11 +250,11 @@ TEST_P(ChaosTest, GivesTheSameWhereverTheStreamsAreSplit) {
       plan.to_client.splits = {offset % protocol.reply.size()};
       ExpectSame(*server, protocol, plan);
     }
-    StopAndExpectAccount(*server);
+    StopAndExpectTotals(*server);
   }
 }
 
-TEST_P(ChaosTest, GivesTheSameForTwoSplitsInTheHeader) {
+TEST_P(ChaosTest, RepliesTheSameForTwoSplitsInTheHeader) {
   for (const Protocol& protocol : Protocols()) {
     auto server = StartServer(protocol);
     for (uint64_t offset = 1; offset + 1 < protocol.header; ++offset) {
@@ -259,11 +262,11 @@ TEST_P(ChaosTest, GivesTheSameForTwoSplitsInTheHeader) {
       plan.to_server.splits = {offset, offset + 1};
       ExpectSame(*server, protocol, plan);
     }
-    StopAndExpectAccount(*server);
+    StopAndExpectTotals(*server);
   }
 }
 
-TEST_P(ChaosTest, GivesTheSameByteForByteAndSlowly) {
+TEST_P(ChaosTest, RepliesTheSameByteForByteAndSlowly) {
   for (const Protocol& protocol : Protocols()) {
     auto server = StartServer(protocol);
     ChaosPlan plan;
@@ -274,13 +277,13 @@ TEST_P(ChaosTest, GivesTheSameByteForByteAndSlowly) {
     plan.to_server.max_piece = plan.to_client.max_piece = 7;
     plan.to_server.delay = absl::Milliseconds(20);
     ExpectSame(*server, protocol, plan);
-    StopAndExpectAccount(*server);
+    StopAndExpectTotals(*server);
   }
 }
 
-// A neighbour, who is in the middle of a conversation all the while, hears
-// nothing of it.
-TEST_P(ChaosTest, DisturbsNobodyElseWhenOneIsResetAtAnyOffset) {
+// Another client, which exchanges requests and replies all the while, is not
+// disturbed.
+TEST_P(ChaosTest, DisturbsNoOtherConnectionWhenOneIsResetAtAnyOffset) {
   for (const Protocol& protocol : Protocols()) {
     auto server = StartServer(protocol);
     TestClient neighbour = ConnectTo(*server);
@@ -300,19 +303,20 @@ TEST_P(ChaosTest, DisturbsNobodyElseWhenOneIsResetAtAnyOffset) {
       expect_reset(plan);
     }
     EndInOrder(std::move(neighbour));
-    StopAndExpectAccount(*server);
+    StopAndExpectTotals(*server);
   }
 }
 
-// A number from the environment, or what is usual.
-uint64_t Asked(const char* variable, uint64_t usual) {
+// Returns the number in an environment variable, or `usual` if it is not set.
+uint64_t NumberFromEnvironment(const char* variable, uint64_t usual) {
   const char* const text = std::getenv(variable);
   return text == nullptr ? usual : std::strtoull(text, nullptr, 10);
 }
 
-TEST_P(ChaosTest, KeepsAllThatForPlansDrawnAtRandom) {
-  const uint64_t first = Asked("CHAOS_SEED", std::random_device{}());
-  const uint64_t seeds = Asked("CHAOS_SEEDS", 10);
+TEST_P(ChaosTest, DoesTheSameForRandomPlans) {
+  const uint64_t first =
+      NumberFromEnvironment("CHAOS_SEED", std::random_device{}());
+  const uint64_t seeds = NumberFromEnvironment("CHAOS_SEEDS", 10);
   std::printf("CHAOS_SEED=%llu\n", static_cast<unsigned long long>(first));
   for (const Protocol& protocol : Protocols()) {
     auto server = StartServer(protocol);
@@ -326,7 +330,7 @@ TEST_P(ChaosTest, KeepsAllThatForPlansDrawnAtRandom) {
         ExpectSame(*server, protocol, plan);
       }
     }
-    StopAndExpectAccount(*server);
+    StopAndExpectTotals(*server);
   }
 }
 

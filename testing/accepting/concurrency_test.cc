@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Many clients at the same time: each has a process of its own, none is in
-// another's way, and there are never more of them than the cap allows.
+// Many clients at the same time: each has a process of its own, no client
+// delays another, and no more are served than the cap allows.
 
 #include <unistd.h>
 
@@ -49,8 +49,8 @@ using ::testing::SizeIs;
 
 class ConcurrencyTest : public StrategyTest {};
 
-// How often a queue of this network namespace was full: the test's own, in the
-// sandbox.
+// Returns how often a queue of this network namespace was full. In the sandbox
+// the test has a namespace of its own.
 int64_t ListenOverflows() {
   const std::vector<std::string> lines =
       absl::StrSplit(ReadProcFile("/proc/net/netstat"), '\n');
@@ -63,7 +63,7 @@ int64_t ListenOverflows() {
   return count;
 }
 
-TEST_P(ConcurrencyTest, FiveHundredClientsAtOnceEachHaveAProcessOfTheirOwn) {
+TEST_P(ConcurrencyTest, ServesFiveHundredClientsAtOnceByAsManyProcesses) {
   constexpr int kClients = 500 / kCostOfFork;
   TestServer::Setup setup;
   setup.options.max_connections = kClients;
@@ -98,7 +98,7 @@ TEST_P(ConcurrencyTest, FiveHundredClientsAtOnceEachHaveAProcessOfTheirOwn) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, uint64_t{kClients});
 }
 
-TEST_P(ConcurrencyTest, AHalfClosedClientGetsItsWholeReply) {
+TEST_P(ConcurrencyTest, SendsAHalfClosedClientItsWholeReply) {
   constexpr int kCopies = 64;
   TestServer::Setup setup;
   setup.handler = [](net::Connection& connection) {
@@ -136,10 +136,10 @@ TEST_P(ConcurrencyTest, AHalfClosedClientGetsItsWholeReply) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 100u);
 }
 
-// A sibling that had inherited the connection would keep it open. The child
-// must not shut it down either, which would end it for all who hold it: hence
-// _exit.
-TEST_P(ConcurrencyTest, AClientSeesTheEndOfItsConnectionThoughSiblingsLive) {
+// A sibling that had inherited the connection would keep it open. The handler
+// calls _exit because a shutdown() of the connection, which a child does when
+// its handler returns, would end it in all processes, and hide that.
+TEST_P(ConcurrencyTest, EndsAConnectionThoughSiblingsOfItsChildLive) {
   TestServer::Setup setup;
   setup.handler = [](net::Connection& connection) {
     char byte;
@@ -160,8 +160,8 @@ TEST_P(ConcurrencyTest, AClientSeesTheEndOfItsConnectionThoughSiblingsLive) {
     EXPECT_THAT(client.ExpectEof(), IsOk());
     slowest = std::max(slowest, absl::FromChrono(net::Now() - start));
   }
-  // 50 ms is promised; the rest is for a busy machine. A sibling that held the
-  // connection would hold it until its own turn, or for ever.
+  // 50 ms is promised; the rest is for a busy machine. A sibling that had the
+  // connection would keep it open until its own end, or without a limit.
   EXPECT_LT(slowest, absl::Milliseconds(500));
   RecordProperty("slowest_end_us",
                  std::to_string(absl::ToInt64Microseconds(slowest)));
@@ -169,11 +169,11 @@ TEST_P(ConcurrencyTest, AClientSeesTheEndOfItsConnectionThoughSiblingsLive) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 40u);
 }
 
-TEST_P(ConcurrencyTest, TheCapIsNeverExceededAndTheWaitingAreServedInOrder) {
+TEST_P(ConcurrencyTest, NeverExceedsTheCapAndServesWaitingClientsInOrder) {
   constexpr size_t kCap = 40;
   constexpr int kClients = 240;
   struct Most {
-    std::atomic<uint64_t> on_the_books;
+    std::atomic<uint64_t> in_the_totals;
     std::atomic<size_t> in_the_kernel;
   };
   Shared<Most> most;
@@ -181,16 +181,16 @@ TEST_P(ConcurrencyTest, TheCapIsNeverExceededAndTheWaitingAreServedInOrder) {
   setup.options.max_connections = static_cast<int>(kCap);
   setup.options.pool.workers = static_cast<int>(kCap);
   setup.handler = AnswerWithPid;
-  // After every turn of the loop, nothing is missed: children are born in a
-  // turn alone.
+  // Measures after each turn of the loop, which misses nothing: children are
+  // created only within a turn.
   setup.run = [&](server::TcpServer& server) {
     for (;;) {
       const absl::StatusOr<bool> goes_on =
           server.Step(absl::InfiniteDuration());
       if (!goes_on.ok()) return goes_on.status();
       if (!*goes_on) return absl::OkStatus();
-      most->on_the_books =
-          std::max(most->on_the_books.load(), server.totals().running);
+      most->in_the_totals =
+          std::max(most->in_the_totals.load(), server.totals().running);
       most->in_the_kernel =
           std::max(most->in_the_kernel.load(), ChildrenOf("self").size());
     }
@@ -201,7 +201,7 @@ TEST_P(ConcurrencyTest, TheCapIsNeverExceededAndTheWaitingAreServedInOrder) {
   for (TestClient& client : clients) {
     ASSERT_THAT(client.Send("question"), IsOk());
   }
-  // The first are served, and the rest waits: no one is told anything.
+  // The first kCap clients are served. The others wait, and get nothing.
   for (size_t i = 0; i < kCap; ++i) {
     ASSERT_THAT(clients[i].ExpectReply("question"), IsOk());
   }
@@ -223,12 +223,12 @@ TEST_P(ConcurrencyTest, TheCapIsNeverExceededAndTheWaitingAreServedInOrder) {
   const TestServer::Report report = StopAndExpectClean(*server);
   EXPECT_EQ(report.totals.ended_ok + report.totals.ended_error, 240u);
   EXPECT_EQ(report.totals.shed, 0u);
-  EXPECT_EQ(most->on_the_books, kCap);
+  EXPECT_EQ(most->in_the_totals, kCap);
   EXPECT_GE(most->in_the_kernel, kCap);
   EXPECT_LE(most->in_the_kernel, kCap + row().most_waiting(server->options()));
 }
 
-TEST_P(ConcurrencyTest, ThoseWhoWaitAreServedInTheOrderOfTheirComing) {
+TEST_P(ConcurrencyTest, ServesClientsInTheOrderInWhichTheyConnected) {
   TestServer::Setup setup;
   setup.options.max_connections = 2;
   const auto server = StartServer(std::move(setup));
@@ -247,9 +247,9 @@ TEST_P(ConcurrencyTest, ThoseWhoWaitAreServedInTheOrderOfTheirComing) {
   EXPECT_EQ(order, expected);
 }
 
-// By default the kernel's queue is as long as the machine allows: nobody's
-// first packet is dropped, which would cost a second.
-TEST_P(ConcurrencyTest, WhoeverComesWhileTheServerIsStoppedWaitsNoLonger) {
+// By default the kernel's queue is as long as the machine allows, so that the
+// first packet of no client is dropped, which would cost a second.
+TEST_P(ConcurrencyTest, ServesClientsThatConnectWhileTheServerIsStopped) {
   constexpr int kClients = 512 / kCostOfFork;
   TestServer::Setup setup;
   setup.options.max_connections = kClients;
@@ -273,7 +273,7 @@ TEST_P(ConcurrencyTest, WhoeverComesWhileTheServerIsStoppedWaitsNoLonger) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, uint64_t{kClients});
 }
 
-TEST_P(ConcurrencyTest, WhoeverOverflowsAShortQueueIsServedLaterOn) {
+TEST_P(ConcurrencyTest, ServesClientsThatOverflowAShortQueueLater) {
   constexpr int kClients = 64;
   TestServer::Setup setup;
   setup.options.backlog = 16;
@@ -296,8 +296,8 @@ TEST_P(ConcurrencyTest, WhoeverOverflowsAShortQueueIsServedLaterOn) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 64u);
 }
 
-// With every slot taken, the next free one is fought for by two queues.
-TEST_P(ConcurrencyTest, AQueueAtOneListenerDoesNotStarveTheOther) {
+// Every slot is taken, and clients wait for the next free one in two queues.
+TEST_P(ConcurrencyTest, DoesNotStarveOneListenerForAnother) {
   for (size_t crowded : {0, 1}) {
     TestServer::Setup setup;
     setup.options.listen = {"127.0.0.1:0", "127.0.0.1:0"};
@@ -308,12 +308,12 @@ TEST_P(ConcurrencyTest, AQueueAtOneListenerDoesNotStarveTheOther) {
       crowd.push_back(*TestClient::Connect(server->endpoint(crowded)));
       ASSERT_THAT(crowd.back().Send("crowd"), IsOk());
     }
-    ASSERT_THAT(crowd[0].ExpectReply("crowd"), IsOk());  // and takes the slot
+    ASSERT_THAT(crowd[0].ExpectReply("crowd"), IsOk());  // it has the slot
     auto lonely = TestClient::Connect(server->endpoint(1 - crowded));
     ASSERT_THAT(lonely, IsOk());
     ASSERT_THAT(lonely->Send("lonely"), IsOk());
-    // A slot becomes free, and it is the other queue's turn. (The second is for
-    // a server that was already looking at this one.)
+    // A slot becomes free, and the other queue must be next. (The second client
+    // is for a server that was already accepting from this queue.)
     crowd[0].Close();
     crowd[1].Close();
     EXPECT_THAT(lonely->ExpectReply("lonely"), IsOk());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A server that somebody else starts, listens for, and waits for; and one whose
-// clients come by a unix socket.
+// A server whose listener a service manager opens, and which reports to it when
+// it is ready; and a server whose clients connect by a unix socket.
 
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -34,7 +34,8 @@ using ::testing::HasSubstr;
 
 class ServiceTest : public StrategyTest {
  protected:
-  // One that blocks and is for children, as others make them.
+  // Returns a listener that blocks and is inheritable, as other programs open
+  // them.
   static net::Socket ForeignListener(const net::Endpoint& endpoint) {
     net::Socket socket = net::Socket::Adopt(
         ::socket(endpoint.address()->sa_family, SOCK_STREAM, 0));
@@ -75,8 +76,8 @@ TEST_P(ServiceTest, ServesAUnixSocket) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 50u);
 }
 
-// Who waits when a server is asked to stop is counted in another way there.
-TEST_P(ServiceTest, ServesAllWhoWaitOnAUnixSocketWhenItStops) {
+// The kernel counts the clients in the queue of a unix socket in another way.
+TEST_P(ServiceTest, ServesClientsThatWaitOnAUnixSocketWhenItStops) {
   constexpr int kClients = 150;
   TestServer::Setup setup;
   setup.options.listen = {dir_.Socket("s").ToString()};
@@ -115,8 +116,8 @@ TEST_P(ServiceTest, KillsAUnixClientsProcessWhenItsTimeIsUp) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.killed, 1u);
 }
 
-// R06: a listener that was inherited may block; a process that waited in
-// accept() where no signal reaches it would not stop.
+// R06: a listener that was inherited may block. A server that waited in
+// accept(), where no signal wakes it, would not stop.
 TEST_P(ServiceTest, StopsAtOnceWithAListenerThatUsedToBlock) {
   net::Socket listener = ForeignListener(*net::Endpoint::Parse("127.0.0.1:0"));
   TestServer::Setup setup;
@@ -134,8 +135,9 @@ TEST_P(ServiceTest, StopsAtOnceWithAListenerThatUsedToBlock) {
   EXPECT_LT(net::TimeUntil(net::Now(), asked), absl::Seconds(3));
 }
 
-// R46: whoever is told that the server is ready may connect.
-TEST_P(ServiceTest, AcceptsConnectionsWhenItSaysThatItIsReady) {
+// R46: a client can connect as soon as the server has reported that it is
+// ready.
+TEST_P(ServiceTest, AcceptsConnectionsWhenItReportsThatItIsReady) {
   const net::Endpoint notify = dir_.Socket("notify");
   const FakeServiceManager manager(notify);
   constexpr int kStarts = 40;  // with each of five strategies
@@ -143,16 +145,16 @@ TEST_P(ServiceTest, AcceptsConnectionsWhenItSaysThatItIsReady) {
     TestServer::Setup setup;
     setup.options.listen = {"127.0.0.1:0", dir_.Socket("s").ToString()};
     setup.options.notify_socket = std::string(notify.path());
-    // One that connects as soon as it is told, while StartServer() may wait.
-    const pid_t told = fork();
-    if (told == 0) {
+    // Connects as soon as the server is ready, while StartServer() may wait.
+    const pid_t notified = fork();
+    if (notified == 0) {
       const bool ready = manager.NextWord() == "READY=1";
       auto client = TestClient::Connect(dir_.Socket("s"));
       _exit(ready && client.ok() && client->Echo("hello").ok() ? 0 : 1);
     }
     const auto server = StartServer(std::move(setup));
     int status = -1;
-    ASSERT_EQ(waitpid(told, &status, 0), told);
+    ASSERT_EQ(waitpid(notified, &status, 0), notified);
     ASSERT_EQ(status, 0) << "start " << i;
     for (size_t each : {0, 1}) {
       auto client = TestClient::Connect(server->endpoint(each));
@@ -165,9 +167,9 @@ TEST_P(ServiceTest, AcceptsConnectionsWhenItSaysThatItIsReady) {
   }
 }
 
-// R47: a wrong one is told by name, and nothing stays open (ServerTest sees to
-// that).
-TEST_P(ServiceTest, DoesNotStartWithWhatDoesNotListen) {
+// R47: a wrong descriptor is reported by its number, and nothing stays open
+// (which ServerTest checks).
+TEST_P(ServiceTest, DoesNotStartWithASocketThatDoesNotListen) {
   const net::Socket wrong = net::Socket::Adopt(socket(AF_INET, SOCK_STREAM, 0));
   TestServer::Setup setup;
   setup.options.strategy = row().strategy;

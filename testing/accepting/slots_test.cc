@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A slot is freed by the death of its process, whatever that one died of, and
-// by nothing else: after any mixture of deaths as many are served as before.
+// A slot is freed by the end of its process, however that process ends, and by
+// nothing else: after any mixture of ends as many clients are served as before.
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -37,7 +37,7 @@ using server::ExitCode;
 
 class SlotsTest : public StrategyTest {};
 
-// The ways in which a child can end; the client's first byte chooses.
+// Ways in which a child can end; the first byte of the client chooses one.
 enum Ending : char {
   kServes,
   kFails,
@@ -93,7 +93,7 @@ ExitCode EndAs(Ending ending, net::Connection& connection) {
   return ExitCode::kBug;
 }
 
-// Ends with its client.
+// Replies, and serves until the client closes its connection.
 ExitCode StayAndAnswer(net::Connection& connection) {
   net::WriteFull(connection.socket(), "here").IgnoreError();
   char byte;
@@ -102,7 +102,7 @@ ExitCode StayAndAnswer(net::Connection& connection) {
   return ExitCode::kServed;
 }
 
-TEST_P(SlotsTest, NoWayOfDyingLeaksOne) {
+TEST_P(SlotsTest, FreesTheSlotHoweverTheChildEnds) {
   constexpr int kConnections = 2048 / kCostOfFork;
   constexpr int kCap = 32;
   TestServer::Setup setup;
@@ -110,7 +110,7 @@ TEST_P(SlotsTest, NoWayOfDyingLeaksOne) {
   setup.options.pool.workers = kCap;
   setup.options.log.level = server::LogLevel::kError;
   setup.handler = [](net::Connection& connection) {
-    // Looked at and left there, for a child that never reads.
+    // Does not take the byte, for a child that never reads.
     char choice;
     if (recv(connection.fd(), &choice, 1, MSG_PEEK) != 1) {
       return ExitCode::kPeerLost;
@@ -121,7 +121,7 @@ TEST_P(SlotsTest, NoWayOfDyingLeaksOne) {
   };
   const auto server = StartServer(std::move(setup));
 
-  std::mt19937 random(1);  // the same every time
+  std::mt19937 random(1);  // the same numbers in each run
   std::array<uint64_t, kEndings> ended = {};
   for (int done = 0; done < kConnections; done += 2 * kCap) {
     // Twice as many as the cap, so that slots are taken again at once.

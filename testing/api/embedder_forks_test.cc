@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Processes that the embedder forks beside a server are the embedder's alone:
-// they end as they would without the server, and a server object in them does
-// nothing.
+// The server has no effect on processes that the embedder forks: they end as
+// they would without the server, and a server object in them does nothing.
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -38,9 +37,9 @@
 #include "gtest/gtest.h"
 
 #ifdef ABSL_HAVE_ADDRESS_SANITIZER
-// Turns the search for leaks off in this program. In a fork of the embedder it
-// would report what only parent-only memory refers to, which is not mapped
-// there.
+// Turns leak detection off in this program. In a fork of the embedder it would
+// report memory to which only parent-only memory refers, because that is not
+// mapped there.
 extern "C" int __lsan_is_turned_off() {  // NOLINT(bugprone-reserved-identifier)
   return 1;
 }
@@ -102,7 +101,7 @@ off_t BytesKeptByAProcessThatExits() {
   return written.st_size;
 }
 
-TEST_P(EmbedderForksTest, ExitAsTheyWouldWithoutAServer) {
+TEST_P(EmbedderForksTest, ExitAsWithoutAServer) {
   Shared<std::atomic<int>> exits;
   at_exit = &exits;
   TestServer::Setup setup;
@@ -125,7 +124,7 @@ TEST_P(EmbedderForksTest, ExitAsTheyWouldWithoutAServer) {
   const auto server = StartServer(std::move(setup));
   EXPECT_THAT(ConnectTo(*server).ReadUntilEof(), IsOk());
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 1u);
-  // The handler's process did not run what belongs to the program.
+  // The process of the handler did not run the exit handlers of the program.
   EXPECT_EQ(*exits, 4);
 }
 
@@ -167,7 +166,8 @@ TEST_P(EmbedderForksTest, HoldAServerThatDoesNothing) {
   EXPECT_THAT(EventsOf(report.log, "upgrade-ignored"), IsEmpty());
 }
 
-// As `if (fork() == 0) return ChildMain();` does with a server in scope.
+// Does the same as `if (fork() == 0) return ChildMain();` with a server in
+// scope.
 TEST_P(EmbedderForksTest, DestroyAServerWithoutAnyEffect) {
   TestServer::Setup setup;
   setup.run = [](TcpServer& server) {
@@ -190,9 +190,9 @@ TEST_P(EmbedderForksTest, DestroyAServerWithoutAnyEffect) {
   ExpectServesOneClient(*server);
 }
 
-// daemon() between Create() and Run(): the process that created the server is
-// gone, and the one that goes on is told so.
-TEST_P(EmbedderForksTest, AreToldIfTheyAreADaemonThatWantsToServe) {
+// daemon() between Create() and Run(): the process that created the server has
+// ended, and in the daemon Run() returns FailedPrecondition.
+TEST_P(EmbedderForksTest, ReturnFailedPreconditionIfADaemonServes) {
   Shared<std::atomic<int>> verdict;
   TestServer::Setup setup;
   setup.run = [&](TcpServer& server) {
@@ -219,13 +219,13 @@ uint64_t SignalsOfAProgram(const std::string& field) {
   uint64_t signals = ~uint64_t{0};
   EXPECT_EQ(std::fscanf(output, "%lx", &signals), 1);
   pclose(output);
-  // The C library keeps two for itself, which no program can change.
+  // Leaves out the two signals of the C library, which no program can change.
   return signals & ~(uint64_t{3} << (32 - 1));
 }
 
 TEST_P(EmbedderForksTest, StartProgramsThatHaveTheSignalsAsTheyWere) {
   TestServer::Setup setup;
-  // Every use of signals that there is, but for owns_all_children.
+  // Every option that uses signals, except owns_all_children.
   setup.options.upgrade.command = {"/bin/false"};
   setup.run = [](TcpServer& server) {
     EXPECT_THAT(server.Step(), IsOk());
@@ -246,7 +246,7 @@ TEST_P(EmbedderForksTest, StartProgramsThatHaveTheSignalsAsTheyWere) {
   StopAndExpectClean(*server);
 }
 
-// A fork that serves by itself, with a copy of the other server in scope.
+// The fork creates a server, with a copy of the other server in scope.
 TEST_P(EmbedderForksTest, CreateServersOfTheirOwn) {
   TestServer::Setup setup;
   setup.run = [](TcpServer& server) {

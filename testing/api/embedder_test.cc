@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The server is a guest in somebody's process: whatever that one does with
-// signals and with children of its own, neither gets into the other's way.
+// A server and the program that embeds it do not disturb each other, whatever
+// the program does with signals and with children of its own.
 
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -37,7 +37,7 @@ namespace {
 
 class EmbedderTest : public StrategyTest {
  protected:
-  // `count` clients, one after the other.
+  // Serves `count` clients, one after the other.
   void Visit(const TestServer& server, int count, absl::string_view bytes) {
     for (int i = 0; i < count; ++i) {
       TestClient client = ConnectTo(server);
@@ -48,7 +48,7 @@ class EmbedderTest : public StrategyTest {
   }
 };
 
-// Turns the loop, and after each turn gives the embedder its own.
+// Steps `server`, and calls `turn` after each step.
 template <typename Turn>
 absl::Status RunWith(server::TcpServer& server, Turn turn) {
   for (;;) {
@@ -59,24 +59,24 @@ absl::Status RunWith(server::TcpServer& server, Turn turn) {
   }
 }
 
-// Waits for `count` children, without saying for which; which must mean the
-// embedder's own. Gives their exit codes.
+// Waits for any child, `count` times. Each must be a child of the embedder.
+// Returns their exit codes.
 std::set<int> AwaitAny(int count) {
   std::set<int> codes;
   for (int i = 0; i < count; ++i) {
     int status = 0;
-    EXPECT_GT(waitpid(-1, &status, 0), 0) << "somebody else took it";
+    EXPECT_GT(waitpid(-1, &status, 0), 0) << "another wait reaped it";
     EXPECT_TRUE(WIFEXITED(status));
     codes.insert(WEXITSTATUS(status));
   }
-  EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1) << "there is one too many";
+  EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1) << "there is one child too many";
   EXPECT_EQ(errno, ECHILD);
   return codes;
 }
 
-// It lets them lie for a while when they have ended, and the server does not
-// take them away meanwhile.
-TEST_P(EmbedderTest, AnEmbeddersOwnChildrenAreItsOwn) {
+// The embedder leaves its children zombies for a while, and the server does not
+// reap them.
+TEST_P(EmbedderTest, LeavesChildrenOfTheEmbedderToTheEmbedder) {
   TestServer::Setup setup = QuietSetup();
   setup.run = [](server::TcpServer& server) {
     int forked = 0;
@@ -100,26 +100,26 @@ TEST_P(EmbedderTest, AnEmbeddersOwnChildrenAreItsOwn) {
   EXPECT_EQ(totals.unknown, 0u);
 }
 
-TEST_P(EmbedderTest, AStatusThatTheEmbedderStoleIsUnknownAndTheSlotIsFree) {
+TEST_P(EmbedderTest, FreesTheSlotOfAChildThatTheEmbedderReaped) {
   TestServer::Setup setup = QuietSetup();
   setup.options.max_connections = 1;
   Shared<std::atomic<pid_t>> first;
   Shared<std::atomic<bool>> awaited;
   setup.run = [&](server::TcpServer& server) {
-    bool stolen = false;
+    bool reaped = false;
     return RunWith(server, [&] {
       const pid_t serving = *first;
-      if (stolen || serving == 0) return;
+      if (reaped || serving == 0) return;
       *awaited = true;
       int status;
       EXPECT_EQ(waitpid(serving, &status, __WALL), serving);
-      stolen = true;
+      reaped = true;
     });
   };
   setup.handler = [&](net::Connection& connection) -> server::ExitCode {
     pid_t none = 0;
     first->compare_exchange_strong(none, getpid());
-    // Or the server could have its status first.
+    // Waits, or the server could reap this child first.
     EXPECT_TRUE(Await([&] { return awaited->load(); }));
     server::EchoHandler(512)(connection);
     _exit(0);
@@ -131,7 +131,7 @@ TEST_P(EmbedderTest, AStatusThatTheEmbedderStoleIsUnknownAndTheSlotIsFree) {
   EXPECT_EQ(totals.ended_ok, 1u);
 }
 
-// What an embedder may have done with SIGCHLD before it made the server.
+// What an embedder may have done with SIGCHLD before it created the server.
 struct SigchldCase {
   const char* name;
   void (*prepare)();
@@ -146,7 +146,7 @@ constexpr SigchldCase kSigchldCases[] = {
        sigaddset(&sigchld, SIGCHLD);
        sigprocmask(SIG_BLOCK, &sigchld, nullptr);
      }},
-    // The handler of a thousand tutorials.
+    // The handler that most tutorials show.
     {"is handled",
      [] {
        signal(SIGCHLD, [](int) {
@@ -163,7 +163,7 @@ constexpr SigchldCase kSigchldCases[] = {
      }},
 };
 
-TEST_P(EmbedderTest, WhateverSigchldDoesEveryStatusIsKnownAndEverySlotFreed) {
+TEST_P(EmbedderTest, KnowsEveryStatusWhateverTheActionOfSigchldIs) {
   for (const SigchldCase& sigchld : kSigchldCases) {
     SCOPED_TRACE(std::string("SIGCHLD ") + sigchld.name);
     TestServer::Setup setup = QuietSetup();
@@ -181,9 +181,9 @@ TEST_P(EmbedderTest, WhateverSigchldDoesEveryStatusIsKnownAndEverySlotFreed) {
   }
 }
 
-// Only a child that has become another program is the kernel's to forget, when
-// SIGCHLD is ignored; even then nothing but the status is lost.
-TEST_P(EmbedderTest, AStatusThatTheKernelForgotIsUnknownAndTheSlotIsFree) {
+// If SIGCHLD is ignored, the kernel itself reaps a child that has executed a
+// program. Then its status is lost, and nothing else.
+TEST_P(EmbedderTest, FreesTheSlotOfAProgramThatTheKernelReaped) {
   TestServer::Setup setup = QuietSetup();
   setup.options.max_connections = 1;
   setup.before = [] { signal(SIGCHLD, SIG_IGN); };
@@ -206,7 +206,7 @@ void InterruptAThousandTimesASecond() {
   setitimer(ITIMER_REAL, &often, nullptr);
 }
 
-TEST_P(EmbedderTest, InterruptedCallsAreNobodysLoss) {
+TEST_P(EmbedderTest, ServesThoughSignalsInterruptEveryCall) {
   TestServer::Setup setup = QuietSetup();
   setup.before = InterruptAThousandTimesASecond;
   setup.after = [] {

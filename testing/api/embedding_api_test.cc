@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What an embedder asks of a server beyond serving: to be told of each end, to
-// prepare each child, to be part of another's loop, to live beside a second
-// server, to begin a generation. Whatever the strategy is.
+// What the API offers beyond serving: reports of each end, prepare_child, a
+// loop of the embedder, BeginGeneration(). With each strategy.
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -50,8 +49,8 @@ using server::ExitCode;
 using server::TcpServer;
 using ::testing::Ne;
 
-// A report, as it can be kept in shared memory.
-struct Told {
+// The fields of a ConnectionReport, in a form for shared memory.
+struct StoredReport {
   char peer[64];
   char local[64];
   uint64_t number;
@@ -62,33 +61,33 @@ struct Told {
   int code;  // or the signal
   bool signalled_by_us;
   absl::Duration accept_to_child, duration;
-  int64_t used;  // of memory
+  int64_t used;  // greatest resident memory, in KiB
 };
-struct AllTold {
+struct StoredReports {
   std::atomic<size_t> count{0};
-  std::array<Told, 16> reports = {};
+  std::array<StoredReport, 16> all = {};
 
   void Add(const ConnectionReport& report) {
-    Told& told = reports.at(count);
-    std::strncpy(told.peer, report.peer.ToString().c_str(),
-                 sizeof(told.peer) - 1);
-    std::strncpy(told.local, report.local.ToString().c_str(),
-                 sizeof(told.local) - 1);
-    told.number = report.number;
-    told.started = report.started;
-    told.kill_reason = report.kill_reason;
-    told.pid = report.pid;
-    told.exited = report.status.exited();
-    told.code = told.exited ? report.status.code() : report.status.signal();
-    told.signalled_by_us = report.signalled_by_us;
-    told.accept_to_child = report.accept_to_child;
-    told.duration = report.duration;
-    told.used = report.status.usage().ru_maxrss;
+    StoredReport& stored = all.at(count);
+    std::strncpy(stored.peer, report.peer.ToString().c_str(),
+                 sizeof(stored.peer) - 1);
+    std::strncpy(stored.local, report.local.ToString().c_str(),
+                 sizeof(stored.local) - 1);
+    stored.number = report.number;
+    stored.started = report.started;
+    stored.kill_reason = report.kill_reason;
+    stored.pid = report.pid;
+    stored.exited = report.status.exited();
+    stored.code = stored.exited ? report.status.code() : report.status.signal();
+    stored.signalled_by_us = report.signalled_by_us;
+    stored.accept_to_child = report.accept_to_child;
+    stored.duration = report.duration;
+    stored.used = report.status.usage().ru_maxrss;
     ++count;
   }
 };
 
-// For each way in which processes are made.
+// Runs with each strategy.
 class EmbeddingApiTest : public StrategyTest {
  protected:
   static TestServer::Setup FewProcessesSetup() {
@@ -107,12 +106,12 @@ class EmbeddingApiTest : public StrategyTest {
 INSTANTIATE_TEST_SUITE_P(With, EmbeddingApiTest, EachStrategy(),
                          StrategyName());
 
-TEST_P(EmbeddingApiTest, TellsOfTheEndOfEachConnectionOnce) {
-  Shared<AllTold> told;
+TEST_P(EmbeddingApiTest, ReportsTheEndOfEachConnectionOnce) {
+  Shared<StoredReports> reports;
   TestServer::Setup setup = FewProcessesSetup();
   setup.handler = ReplyWithPid;
   setup.options.on_connection_end = [&](const ConnectionReport& report) {
-    told->Add(report);
+    reports->Add(report);
   };
   const auto server = StartServer(std::move(setup));
   std::map<std::string, std::string> pids;  // by peer
@@ -126,9 +125,9 @@ TEST_P(EmbeddingApiTest, TellsOfTheEndOfEachConnectionOnce) {
     numbers[client.endpoint().ToString()] = i;
   }
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 10u);
-  ASSERT_EQ(told->count, 10u);
+  ASSERT_EQ(reports->count, 10u);
   for (size_t i = 0; i < 10; ++i) {
-    const Told& report = told->reports[i];
+    const StoredReport& report = reports->all[i];
     EXPECT_EQ(pids[report.peer], absl::StrCat(report.pid)) << report.peer;
     pids.erase(report.peer);
     EXPECT_TRUE(report.exited);
@@ -146,33 +145,33 @@ TEST_P(EmbeddingApiTest, TellsOfTheEndOfEachConnectionOnce) {
   }
 }
 
-TEST_P(EmbeddingApiTest, TellsThatItEndedAConnectionItself) {
-  Shared<AllTold> told;
+TEST_P(EmbeddingApiTest, ReportsThatItKilledAConnection) {
+  Shared<StoredReports> reports;
   TestServer::Setup setup = FewProcessesSetup();
   setup.options.drain_grace = absl::ZeroDuration();
   setup.options.on_connection_end = [&](const ConnectionReport& report) {
-    told->Add(report);
+    reports->Add(report);
   };
   const auto server = StartServer(std::move(setup));
   TestClient client = ConnectTo(*server);
   ASSERT_THAT(client.Echo("x"), IsOk());
   const TestServer::Report report = StopAndExpectClean(*server);
   EXPECT_EQ(report.totals.killed, 1u);
-  ASSERT_EQ(told->count, 1u);
-  EXPECT_FALSE(told->reports[0].exited);
-  EXPECT_EQ(told->reports[0].code, SIGTERM);
-  EXPECT_TRUE(told->reports[0].signalled_by_us);
-  EXPECT_EQ(told->reports[0].kill_reason, server::KillReason::kStop);
+  ASSERT_EQ(reports->count, 1u);
+  EXPECT_FALSE(reports->all[0].exited);
+  EXPECT_EQ(reports->all[0].code, SIGTERM);
+  EXPECT_TRUE(reports->all[0].signalled_by_us);
+  EXPECT_EQ(reports->all[0].kill_reason, server::KillReason::kStop);
 }
 
-// The safety net, which comes every 50 ms, would find out too.
-TEST_P(EmbeddingApiTest, HearsOfABirthWhenItHappens) {
-  Shared<AllTold> told;
+// A sweep, every 50 ms, would notice it too, but later.
+TEST_P(EmbeddingApiTest, NoticesANewChildWithoutASweep) {
+  Shared<StoredReports> reports;
   TestServer::Setup setup = FewProcessesSetup();
   setup.options.log.level = server::LogLevel::kInfo;
   setup.options.pool.workers = 9;
   setup.options.on_connection_end = [&](const ConnectionReport& report) {
-    told->Add(report);
+    reports->Add(report);
   };
   const auto server = StartServer(std::move(setup));
   std::vector<TestClient> clients;
@@ -182,10 +181,10 @@ TEST_P(EmbeddingApiTest, HearsOfABirthWhenItHappens) {
   }
   clients.clear();
   StopAndExpectClean(*server);
-  ASSERT_EQ(told->count, 9u);
+  ASSERT_EQ(reports->count, 9u);
   std::vector<absl::Duration> waits;
   for (size_t i = 0; i < 9; ++i) {
-    waits.push_back(told->reports[i].accept_to_child);
+    waits.push_back(reports->all[i].accept_to_child);
   }
   std::sort(waits.begin(), waits.end());
   EXPECT_LT(waits[4], absl::Milliseconds(25)) << "the median";
@@ -208,9 +207,9 @@ TEST_P(EmbeddingApiTest, PreparesEachChildBeforeItsHandler) {
   StopAndExpectClean(*server);
 }
 
-TEST_P(EmbeddingApiTest, ServesNobodyInAChildThatCouldNotBePrepared) {
+TEST_P(EmbeddingApiTest, ServesNoClientInAChildThatCouldNotBePrepared) {
   for (const bool throws : {false, true}) {
-    Shared<AllTold> told;
+    Shared<StoredReports> reports;
     TestServer::Setup setup = FewProcessesSetup();
     setup.options.log.level = server::LogLevel::kOff;
     setup.options.prepare_child = [throws]() -> absl::Status {
@@ -218,29 +217,29 @@ TEST_P(EmbeddingApiTest, ServesNobodyInAChildThatCouldNotBePrepared) {
       return absl::PermissionDeniedError("no");
     };
     setup.options.on_connection_end = [&](const ConnectionReport& report) {
-      told->Add(report);
+      reports->Add(report);
     };
     const auto server = StartServer(std::move(setup));
     for (int i = 0; i < 5; ++i) EXPECT_EQ(Ask(*server), "");
     const server::Totals totals = StopAndExpectClean(*server).totals;
     EXPECT_EQ(totals.ended_error, 5u);
-    ASSERT_EQ(told->count, 5u);
+    ASSERT_EQ(reports->count, 5u);
     for (size_t i = 0; i < 5; ++i) {
-      EXPECT_TRUE(told->reports[i].exited);
-      EXPECT_EQ(told->reports[i].code, 111);
+      EXPECT_TRUE(reports->all[i].exited);
+      EXPECT_EQ(reports->all[i].code, 111);
     }
   }
 }
 
-// What a program with a loop of its own does.
+// Serves as a program with a loop of its own does.
 template <typename Turned>
 absl::Status PollAndStep(TcpServer& server, Turned turned) {
   const absl::StatusOr<int> fd = server.PollableFd();
   if (!fd.ok()) return fd.status();
   for (;;) {
     pollfd readable = {*fd, POLLIN, 0};
-    const timespec patience = {10, 0};
-    const int ready = ppoll(&readable, 1, &patience, nullptr);
+    const timespec timeout = {10, 0};
+    const int ready = ppoll(&readable, 1, &timeout, nullptr);
     if (ready == 0) return absl::DeadlineExceededError("nothing to do");
     if (ready < 0) continue;
     turned();
@@ -250,7 +249,7 @@ absl::Status PollAndStep(TcpServer& server, Turned turned) {
   }
 }
 
-TEST_P(EmbeddingApiTest, ServesInAForeignLoopThatSleepsWhenThereIsNothingToDo) {
+TEST_P(EmbeddingApiTest, ServesInAForeignLoopAndSleepsWhenIdle) {
   Shared<std::atomic<int>> turns;
   TestServer::Setup setup = FewProcessesSetup();
   setup.run = [&](TcpServer& server) {
@@ -264,20 +263,20 @@ TEST_P(EmbeddingApiTest, ServesInAForeignLoopThatSleepsWhenThereIsNothingToDo) {
     ASSERT_THAT(client.ShutdownWrite(), IsOk());
     ASSERT_THAT(client.ExpectEof(), IsOk());
   }
-  // Accepting, the birth, the end, and now and then the safety net.
+  // For each client: accept, the new child, its end, and sometimes a sweep.
   EXPECT_LT(*turns, 30 * kClients);
   TestClient idle = ConnectTo(*server);
   ASSERT_THAT(idle.Echo("hello"), IsOk());
   AwaitIdle(server->pid());
   const int before = *turns;
   LetPass(absl::Milliseconds(500));
-  // The safety net's ten, and as many for what a strategy has to do.
+  // Ten sweeps, and as many turns for the work of a strategy.
   EXPECT_LT(*turns - before, 40);
   idle.Close();
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, kClients + 1u);
 }
 
-// A full server is no reason to turn, though somebody waits at the door.
+// A full server has nothing to do, although a client waits in the queue.
 TEST_P(EmbeddingApiTest, SleepsInAForeignLoopWhileItIsFull) {
   Shared<std::atomic<int>> turns;
   TestServer::Setup setup = FewProcessesSetup();
@@ -303,19 +302,20 @@ TEST_P(EmbeddingApiTest, SleepsInAForeignLoopWhileItIsFull) {
 struct Bell {
   std::atomic<bool> rung{false}, heard{false};
 
-  // Waits until the server process has done what it does when it rings.
+  // Rings, and waits until the server process has reacted.
   void Ring() {
     rung = true;
     ASSERT_TRUE(Await([&] { return heard.load(); }));
   }
-  // In the server process: once.
-  bool Hears() const { return rung && !heard; }
+  // Reports whether the bell has rung and the server process has not reacted.
+  bool Rings() const { return rung && !heard; }
 };
 
 int generation = 0;
 
-TEST_P(EmbeddingApiTest, ServesNobodyByAProcessOfAnOlderGeneration) {
-  if (!row().forks_itself) GTEST_SKIP() << "it has but one";
+TEST_P(EmbeddingApiTest, ServesNoClientByAProcessOfAnOlderGeneration) {
+  if (!row().forks_itself)
+    GTEST_SKIP() << "the strategy has one generation only";
   Shared<Bell> bell;
   TestServer::Setup setup = FewProcessesSetup();
   setup.options.spares.min = 8;
@@ -325,17 +325,17 @@ TEST_P(EmbeddingApiTest, ServesNobodyByAProcessOfAnOlderGeneration) {
       const absl::StatusOr<bool> goes_on = server.Step(absl::Milliseconds(5));
       if (!goes_on.ok()) return goes_on.status();
       if (!*goes_on) return absl::OkStatus();
-      if (!bell->Hears()) continue;
+      if (!bell->Rings()) continue;
       ++generation;
       EXPECT_THAT(server.BeginGeneration(), IsOk());
       bell->heard = true;
     }
   };
   setup.handler = [](net::Connection& connection) {
-    const ExitCode said = Reply(connection, absl::StrCat(generation));
+    const ExitCode code = Reply(connection, absl::StrCat(generation));
     char byte;
     recv(connection.fd(), &byte, 1, 0);  // until the client closes
-    return said;
+    return code;
   };
   const auto server = StartServer(std::move(setup));
   std::vector<TestClient> old;
@@ -347,7 +347,7 @@ TEST_P(EmbeddingApiTest, ServesNobodyByAProcessOfAnOlderGeneration) {
   for (int i = 0; i < 300; ++i) {
     TestClient client = ConnectTo(*server);
     ASSERT_THAT(client.ReadExactly(1), IsOkAndHolds("1")) << "client " << i;
-    if (i % 60 == 30) old.pop_back();  // whose process must not come back
+    if (i % 60 == 30) old.pop_back();  // its process must not serve again
   }
   old.clear();
   StopAndExpectClean(*server);
@@ -355,7 +355,7 @@ TEST_P(EmbeddingApiTest, ServesNobodyByAProcessOfAnOlderGeneration) {
 
 class ZygoteApiTest : public ServerTest {};
 
-TEST_F(ZygoteApiTest, AZygoteSaysThatItHasOneGenerationAlone) {
+TEST_F(ZygoteApiTest, ReturnsUnimplementedForAnotherGeneration) {
   TestServer::Setup setup = QuietSetup();
   setup.options.strategy = server::StrategyKind::kZygote;
   setup.run = [](TcpServer& server) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What lives beside a server in one program: a second server, what runs at the
-// program's exit, and the state that a handler was made with.
+// What else is in the program of a server: a second server, exit handlers, and
+// the state of the handler object.
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -69,7 +69,7 @@ struct Second {
   std::atomic<bool> asked_to_stop{false}, gone{false};
   server::Totals totals;
 
-  // Waits for its port.
+  // Waits until the second server listens, and returns its address.
   net::Endpoint endpoint() {
     EXPECT_TRUE(Await([&] { return port != 0; }));
     return net::Endpoint::Parse("127.0.0.1:0")
@@ -89,7 +89,7 @@ absl::Status RunBoth(TcpServer& first, const server::Options& options,
   while (first_goes_on || *other != nullptr) {
     pollfd polled[] = {{first_goes_on ? first_fd : -1, POLLIN, 0},
                        {other_fd, POLLIN, 0}};
-    // Not for ever: the test's request comes through memory.
+    // With a timeout, because the test's request comes through memory.
     poll(polled, 2, 10);
     if (polled[0].revents != 0) {
       const absl::StatusOr<bool> goes_on = first.Step();
@@ -110,7 +110,7 @@ absl::Status RunBoth(TcpServer& first, const server::Options& options,
   return absl::OkStatus();
 }
 
-TEST_P(NeighboursTest, OneSignalStopsBothServersOfAProgram) {
+TEST_P(NeighboursTest, StopsBothServersOfAProgramByOneSignal) {
   Shared<Second> second;
   TestServer::Setup setup = SilentSetup();
   setup.run = [&](TcpServer& server) {
@@ -123,7 +123,7 @@ TEST_P(NeighboursTest, OneSignalStopsBothServersOfAProgram) {
   EXPECT_THAT(here.Echo("a"), IsOk());
   EXPECT_THAT(there->Echo("b"), IsOk());
   server->Signal(SIGTERM);
-  // Draining: those who are there are served to their end.
+  // While the servers drain, their clients are served to the end.
   EXPECT_THAT(there->Echo("c"), IsOk());
   EXPECT_THAT(here.Echo("d"), IsOk());
   here.Close();
@@ -135,7 +135,7 @@ TEST_P(NeighboursTest, OneSignalStopsBothServersOfAProgram) {
   EXPECT_EQ(second->totals.ended_ok, 1u);
 }
 
-TEST_P(NeighboursTest, ChildrenOfOneServerDoNotHoldThePortOfTheOther) {
+TEST_P(NeighboursTest, LeavesNoListenerOfOneServerInChildrenOfTheOther) {
   Shared<Second> second;
   TestServer::Setup setup = SilentSetup();
   setup.run = [&](TcpServer& server) {
@@ -143,7 +143,7 @@ TEST_P(NeighboursTest, ChildrenOfOneServerDoNotHoldThePortOfTheOther) {
   };
   const auto server = StartServer(std::move(setup));
   const net::Endpoint endpoint = second->endpoint();
-  // Made while both listen.
+  // These children are created while both servers listen.
   std::vector<TestClient> here;
   for (int i = 0; i < 6; ++i) {
     here.push_back(ConnectTo(*server));
@@ -152,17 +152,17 @@ TEST_P(NeighboursTest, ChildrenOfOneServerDoNotHoldThePortOfTheOther) {
   ASSERT_THAT(TestClient::Connect(endpoint)->Echo("b"), IsOk());
   second->asked_to_stop = true;
   ASSERT_TRUE(Await([&] { return second->gone.load(); }));
-  // One that is just being born may hold it for a moment longer.
+  // A child that is just being created may hold the listener a moment longer.
   EXPECT_TRUE(Await([&] {
     return absl::IsUnavailable(TestClient::Connect(endpoint).status());
   }));
   for (TestClient& client : here) EXPECT_THAT(client.Echo("c"), IsOk());
-  // Nor has the signal gone with it, which was for both.
+  // The first server still gets SIGTERM, which was meant for both.
   here.clear();
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 6u);
 }
 
-// How a handler may end otherwise than by returning, as its client asks it to.
+// Ends in another way than by returning, as the client asks.
 ExitCode EndAs(net::Connection& connection) {
   char how;
   if (recv(connection.fd(), &how, 1, 0) != 1) return ExitCode::kPeerLost;
@@ -176,7 +176,7 @@ ExitCode EndAs(net::Connection& connection) {
     case 'a':
       std::abort();
     case 't':
-      throw std::runtime_error("a handler's");
+      throw std::runtime_error("thrown by a handler");
     default:
       return ExitCode::kProtocolError;
   }
@@ -188,7 +188,7 @@ struct Ends {
 };
 Ends* ends = nullptr;
 
-TEST_P(NeighboursTest, AHandlerMayEndAsItLikesAndTheProgramsExitIsNotItsOwn) {
+TEST_P(NeighboursTest, RunsNoExitHandlerOfTheProgramHoweverAHandlerEnds) {
   Shared<Ends> shared;
   ends = &*shared;
   TestServer::Setup setup = SilentSetup();
@@ -215,7 +215,7 @@ TEST_P(NeighboursTest, AHandlerMayEndAsItLikesAndTheProgramsExitIsNotItsOwn) {
   EXPECT_EQ(ends->at_exit, 0);
 }
 
-// What a program had read before it began to serve.
+// A handler with state that the program made before it began to serve.
 class Dictionary {
  public:
   explicit Dictionary(int words) {
@@ -231,7 +231,7 @@ class Dictionary {
   int asked_ = 0;
 };
 
-TEST_P(NeighboursTest, AHandlerHasTheStateThatItWasMadeWith) {
+TEST_P(NeighboursTest, CallsAHandlerWithTheStateThatItWasMadeWith) {
   TestServer::Setup setup = SilentSetup();
   setup.handler = Dictionary(500);
   const auto server = StartServer(std::move(setup));
@@ -241,8 +241,8 @@ TEST_P(NeighboursTest, AHandlerHasTheStateThatItWasMadeWith) {
     ASSERT_THAT(reply, IsOk());
     replies.insert(*reply);
   }
-  // And what it does to it is its own process's matter: a pool's next
-  // connection sees it, another strategy's does not.
+  // A change of the state affects the process of the handler alone: the next
+  // connection of a worker sees it, no other connection does.
   EXPECT_EQ(replies.count("word 401"), 1u);
   if (row().one_each) {
     EXPECT_EQ(replies.size(), 1u);

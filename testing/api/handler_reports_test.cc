@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What a handler reports to the embedder and to the log: its own text, its
-// exception and its time, the same whichever way its process was created.
+// exception and its time. The same with each strategy.
 
 #include <unistd.h>
 
@@ -41,8 +41,7 @@ using server::ConnectionReport;
 using server::ExitCode;
 using ::testing::SizeIs;
 
-// What a handler reported of one connection, as it can be kept in shared
-// memory.
+// The report of one connection, in a form for shared memory.
 struct Reported {
   absl::Duration handler_time, linger_time, duration;
   char exception[300], annotation[300];
@@ -143,7 +142,7 @@ TEST_P(HandlerReportsTest, ReachTheLog) {
   const auto server = StartServer(std::move(setup));
   for (const char* request : {"a", "t"}) Request(*server, request);
   const TestServer::Report report = StopAndExpectClean(*server);
-  // The line is one, and valid JSON, whatever the handler's text is.
+  // Whatever the handler's text is, the event is one line of valid JSON.
   const absl::string_view text("GET \x1b\n\0x", 8);
   EXPECT_THAT(EventsOf(report.log, "ended",
                        {{"brood.annotation", std::string(text)},
@@ -161,7 +160,7 @@ TEST_P(HandlerReportsTest, ReachTheLog) {
               SizeIs(1));
 }
 
-TEST_P(HandlerReportsTest, TellTheHandlerFromTheLinger) {
+TEST_P(HandlerReportsTest, ReportTheTimesOfHandlerAndLingerApart) {
   constexpr absl::Duration kLinger = absl::Milliseconds(100);
   TestServer::Setup setup = ReportingSetup(DoAsAsked);
   setup.options.linger = kLinger;
@@ -172,8 +171,8 @@ TEST_P(HandlerReportsTest, TellTheHandlerFromTheLinger) {
   ASSERT_THAT(server->AwaitEvent("ended"), IsOk());
   StopAndExpectClean(*server);
   const Reported& report = all_->reports[0];
-  // The end of the linger is rounded to milliseconds, and the time of the end
-  // is that of the parent's turn.
+  // The end of the linger is rounded to milliseconds, and the end of the
+  // connection is measured by the parent, in its next turn.
   EXPECT_GE(report.linger_time, kLinger - absl::Milliseconds(10));
   EXPECT_GT(report.handler_time, absl::ZeroDuration());
   EXPECT_LE(report.handler_time + report.linger_time, report.duration);
@@ -220,9 +219,9 @@ TEST_P(HandlerReportsTest, ArriveFromAProcessThatIsKilled) {
   EXPECT_STREQ(all_->reports[0].annotation, "GET /slow");
 }
 
-// Its own page is that of its slot; a worker of a pool has one behind the pages
-// of all slots.
-TEST_P(HandlerReportsTest, NoHandlerReachesThePageOfAnother) {
+// The page of a handler is that of its slot; a worker of a pool has a page
+// behind those of all slots.
+TEST_P(HandlerReportsTest, HaveAPageThatNoOtherHandlerCanWrite) {
   const auto distance =
       (row().one_each ? 1 : -1) * static_cast<int>(sysconf(_SC_PAGESIZE));
   const auto server =
@@ -236,7 +235,7 @@ TEST_P(HandlerReportsTest, NoHandlerReachesThePageOfAnother) {
         volatile char* const other = own + distance;
         if (request == 'r') *own = *other;
         if (request == 'w') *other = 'x';
-        // The first byte is that of a time, which need not be right.
+        // The first byte belongs to a time, which the test does not check.
         *own = 1;
         return ExitCode::kServed;
       }));
@@ -249,7 +248,7 @@ TEST_P(HandlerReportsTest, NoHandlerReachesThePageOfAnother) {
   EXPECT_EQ(totals.crashed_by[SIGSEGV], 2u);
 }
 
-TEST_P(HandlerReportsTest, ANumberThatIsNoExitCodeIsABug) {
+TEST_P(HandlerReportsTest, CountANumberThatIsNoExitCodeAsABug) {
   const auto server = StartServer(ReportingSetup(
       [](net::Connection&) { return static_cast<ExitCode>(256); }));
   Request(*server, "-");

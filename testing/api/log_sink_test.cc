@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A log of the embedder's own: the parent's events go to its function, and the
-// lines of children to standard error, which names the server as the embedder
-// does.
+// A log sink: events of the parent go to a function of the embedder, and lines
+// of children to standard error, with the name that the embedder gave the
+// server.
 
 #include <unistd.h>
 
@@ -27,7 +27,7 @@ using ::testing::SizeIs;
 // What the sink was called with.
 struct Counts {
   std::atomic<int> listening, serving, ended, stopped;
-  std::atomic<int> elsewhere;  // in another process than the server's
+  std::atomic<int> elsewhere;  // in another process than the server process
 };
 
 class LogSinkTest : public StrategyTest {};

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The parent allocates nothing for a connection, at any log level: what it
-// needs it has before the first one, so memory that runs out later can't hurt
-// it.
+// The parent allocates nothing for a connection, at any log level. It allocates
+// what it needs before the first connection, so that a lack of memory later
+// does no harm.
 
 #include <grp.h>
 #include <sys/types.h>
@@ -39,9 +39,9 @@
 
 namespace {
 uint64_t allocations = 0;
-uint64_t failing = 0;  // which of them fails; 0 for none
+uint64_t failing = 0;  // the number of the allocation that fails; 0: none
 
-// The process in which each of them fails; 0 for none.
+// The process in which every allocation fails; 0: none.
 pid_t all_fail_in = 0;
 
 bool Fails() {
@@ -50,7 +50,7 @@ bool Fails() {
 }
 }  // namespace
 
-// In the place of the C library's, which C++'s operator new calls too.
+// Replace those of the C library, which operator new calls too.
 extern "C" {
 // NOLINTBEGIN(bugprone-reserved-identifier)
 void* __libc_malloc(size_t size);
@@ -78,7 +78,7 @@ namespace {
 constexpr uint64_t kWarmUp = 20;
 constexpr uint64_t kCounted = 500;
 
-// Turns the server until `ended` connections have come and gone.
+// Calls Step() until `ended` connections have ended.
 void ServeUntil(server::TcpServer& server, uint64_t ended) {
   while (server.totals().ended_ok < ended) {
     ASSERT_THAT(server.Step(absl::InfiniteDuration()), IsOk());
@@ -124,9 +124,9 @@ TEST_P(AllocationTest, ParentAllocatesNothingForAConnectionThatItLogs) {
   CountWithLogLevel(server::LogLevel::kInfo);
 }
 
-// Memory that is used up ends neither the server nor a connection: what creates
-// children ahead, replaces workers and reports ends has what it needs, and an
-// upgrade, which has not, is put off.
+// When memory is used up, neither the server nor a connection ends: to create
+// children ahead, replace workers and report ends the server needs no memory.
+// An upgrade does, and is put off.
 TEST_P(AllocationTest, ParentGoesOnWhenEveryAllocationFails) {
   TestServer::Setup setup;
   setup.options.max_connections = 8;
@@ -173,8 +173,9 @@ TEST_P(AllocationTest, ParentGoesOnWhenEveryAllocationFails) {
   EXPECT_EQ(report.totals.ended_ok, 4 * kWarmUp * 4 / 5);
 }
 
-// It throws, or says why not, and takes back what it had begun: descriptors,
-// processes, signals. What it does not need so much it may do without.
+// Create() throws or returns an error, and undoes what it had begun:
+// descriptors, processes, signals. It may succeed without memory that is not
+// essential.
 TEST_P(AllocationTest, WhicheverAllocationFailsCreateLeavesNothingBehind) {
   server::Options options;
   options.listen = {"127.0.0.1:0", "127.0.0.1:0"};

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The stack canary of a server cannot be found out byte by byte: in each child
-// that ends at a wrong byte, the next guess would be free. The attack is made
-// here, against a handler that copies too much.
+// The stack canary of a server cannot be found out byte by byte. If all
+// children had the same canary, a wrong guess would end one child, and the next
+// child would allow the next guess. The test makes this attack, against a
+// handler that copies too much.
 
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -113,7 +114,7 @@ TEST_P(CanaryTest, CannotBeFoundOutByteByByte) {
   StopAndExpectClean(*server);
 }
 
-// So the attack is a good one.
+// Shows that the attack of the test before works.
 TEST_P(CanaryTest, CanBeFoundOutIfAllChildrenHaveTheSame) {
   const auto server = StartVulnerable(/*own_canaries=*/false);
   EXPECT_NE(FindOutSecondByte(*server), absl::nullopt);

@@ -59,7 +59,7 @@ ExitCode AttackSibling(net::Connection& connection) {
   }
   const pid_t sibling = static_cast<pid_t>(std::atoi(text));
   if (sibling == 0) {
-    // The sibling: tells its pid, and waits for the end of its client.
+    // This is the sibling: sends its pid, and waits until its client closes.
     Reply(connection, PidText());
     char byte;
     while (net::ReadFull(connection.socket(), absl::MakeSpan(&byte, 1)).ok()) {
@@ -103,7 +103,8 @@ class ExposureTest : public StrategyTest {
     setup.before = [] {
       EXPECT_EQ(setresgid(kNobody, kNobody, kNobody), 0);
       EXPECT_EQ(setresuid(kNobody, kNobody, kNobody), 0);
-      // A change of the user closes a process, and this is not about that.
+      // A change of the user makes a process undumpable; the test is not about
+      // that.
       EXPECT_EQ(prctl(PR_SET_DUMPABLE, 1), 0);
     };
     const auto server = StartServer(std::move(setup));
@@ -128,7 +129,8 @@ TEST_P(ExposureTest, OfAChildToItsSiblingsIsNone) {
   EXPECT_EQ(Attack(/*dumpable=*/false), "done:");
 }
 
-// So the attack is a good one. (Yama leaves reading and tracing to parents.)
+// Shows that the attack of the test before works. (With Yama only parents may
+// read and trace.)
 TEST_P(ExposureTest, OfAChildThatIsDumpableIsComplete) {
   if (geteuid() != 0) GTEST_SKIP() << "not root";
   if (ReadProcFile("/proc/sys/kernel/yama/ptrace_scope") > "0") {
@@ -142,9 +144,9 @@ ExitCode ReplyWithOomScore(net::Connection& connection) {
   return Reply(connection, absl::StrCat(OomScoreOf("self")));
 }
 
-// The kernel kills the process with the highest score, and the parent has more
-// memory than any child that hides its own in pipes and files. (That it does
-// kill so can be seen in a memory cgroup only.)
+// The kernel kills the process with the highest score. Without an adjustment
+// that is the parent, which has more memory than a child whose memory is in
+// pipes and files. (The choice itself can be seen in a memory cgroup only.)
 TEST_P(ExposureTest, ToTheKernelIsThatOfTheServerUnlessItIsOffThePath) {
   const bool ahead = row().strategy == StrategyKind::kSpares ||
                      row().strategy == StrategyKind::kPool ||
@@ -160,12 +162,12 @@ TEST_P(ExposureTest, ToTheKernelIsThatOfTheServerUnlessItIsOffThePath) {
       const int own = OomScoreOf(absl::StrCat(server->pid()));
       const int expected =
           added > 0 && (ahead || with_fork) ? std::min(1000, own + added) : own;
-      // More than there are spares, so that some are forked directly.
+      // More clients than spares, so that some children are forked directly.
       for (int i = 0; i < 4; ++i) {
         EXPECT_THAT(ConnectTo(*server).ReadUntilEof(),
                     IsOkAndHolds(absl::StrCat(expected)));
       }
-      // Those that wait do it before anything else.
+      // Children that wait set their score before anything else.
       EXPECT_TRUE(Await([&] {
         const std::vector<pid_t> children = server->children();
         return std::all_of(children.begin(), children.end(), [&](pid_t child) {

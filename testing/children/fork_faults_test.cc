@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // When no process can be created: the client waits for up to a second, and then
-// loses its connection; other clients lose nothing.
+// its connection is closed; other clients lose nothing.
 
 #include <algorithm>
 #include <cerrno>
@@ -37,7 +37,7 @@ class ForkFaultsTest : public StrategyTest {
  protected:
   static constexpr int kFork = FaultInjector::kFork;
 
-  // The faults are for whichever process makes those of connections.
+  // Starts a server whose faults are for the process that forks children.
   std::unique_ptr<TestServer> StartFaulty() {
     TestServer::Setup setup;
     setup.before = [this] { faults_.Install(); };
@@ -53,9 +53,9 @@ class ForkFaultsTest : public StrategyTest {
   void FailsFiveTimes(int error);
   void FailsFiveTimesAhead(int error);
 
-  // That the server ended the connection without a byte, in order or by a reset
-  // (for it had not read what was sent).
-  static void ExpectTurnedAway(TestClient& client) {
+  // Expects that the server ended the connection without a byte, in order or by
+  // a reset (because it had not read what was sent).
+  static void ExpectRejected(TestClient& client) {
     const absl::StatusOr<std::string> all = client.ReadUntilEof();
     if (all.ok()) {
       EXPECT_EQ(*all, "");
@@ -64,7 +64,7 @@ class ForkFaultsTest : public StrategyTest {
     }
   }
 
-  // What a server has open that has nobody to serve.
+  // Returns the descriptors of a server that serves no client.
   static std::vector<int> DescriptorsOfIdle(const TestServer& server) {
     ExpectRest(server);
     AwaitIdle(server.pid());
@@ -74,8 +74,8 @@ class ForkFaultsTest : public StrategyTest {
   FaultInjector faults_{{kFork}};
 };
 
-// A process is created for each connection. It is tried again, so no client
-// loses its connection.
+// For strategies that create a process for each connection. The server tries
+// again, so no client loses its connection.
 void ForkFaultsTest::FailsFiveTimes(int error) {
   const auto server = StartFaulty();
   std::vector<int> descriptors;
@@ -104,19 +104,20 @@ void ForkFaultsTest::FailsFiveTimes(int error) {
   EXPECT_THAT(delayed[0].Text("error.message"), HasSubstr(strerror(error)));
 }
 
-// Processes are made ahead: as long as one waits, a failure costs nobody, and a
-// client for whom none waits is told at once.
+// For strategies that create processes ahead. As long as a process waits, a
+// failure affects no client. A client for which no process waits loses its
+// connection at once.
 void ForkFaultsTest::FailsFiveTimesAhead(int error) {
   const auto server = StartFaulty();
   ExpectRest(*server);
   faults_.Fail(kFork, error, /*first=*/3, /*count=*/5);
-  uint64_t turned_away = 0;
+  uint64_t rejected = 0;
   for (int i = 1; i <= 100; ++i) {
     SCOPED_TRACE("client " + std::to_string(i));
-    // Its process ends with it, in every strategy.
+    // The process is killed after each client, in every strategy.
     TestClient client = ConnectTo(*server);
     if (!client.Echo("hello").ok()) {
-      ++turned_away;
+      ++rejected;
       continue;
     }
     for (pid_t pid : AwaitServing(*server, 1)) kill(pid, SIGKILL);
@@ -125,15 +126,15 @@ void ForkFaultsTest::FailsFiveTimesAhead(int error) {
   ExpectRest(*server);
   const TestServer::Report report = StopAndExpectClean(*server);
   EXPECT_EQ(faults_.failed(kFork), 5);
-  EXPECT_LT(turned_away, 5u) << "nobody was waiting ahead";
-  EXPECT_EQ(report.totals.fork_failed, turned_away);
-  EXPECT_EQ(report.totals.crashed_by[SIGKILL], 100u - turned_away);
+  EXPECT_LT(rejected, 5u) << "no process was waiting ahead";
+  EXPECT_EQ(report.totals.fork_failed, rejected);
+  EXPECT_EQ(report.totals.crashed_by[SIGKILL], 100u - rejected);
   const auto failed = EventsOf(report.log, "prefork-failed");
   ASSERT_THAT(failed, Not(IsEmpty()));
   EXPECT_THAT(failed[0].Text("error.message"), HasSubstr(strerror(error)));
 }
 
-TEST_P(ForkFaultsTest, AShortageOfProcessesThatPassesCostsNoClient) {
+TEST_P(ForkFaultsTest, LosesNoClientInAShortShortageOfProcesses) {
   if (row().made_after_accept) {
     FailsFiveTimes(EAGAIN);
   } else {
@@ -141,7 +142,7 @@ TEST_P(ForkFaultsTest, AShortageOfProcessesThatPassesCostsNoClient) {
   }
 }
 
-TEST_P(ForkFaultsTest, AShortageOfMemoryThatPassesCostsNoClient) {
+TEST_P(ForkFaultsTest, LosesNoClientInAShortShortageOfMemory) {
   if (row().made_after_accept) {
     FailsFiveTimes(ENOMEM);
   } else {
@@ -149,7 +150,7 @@ TEST_P(ForkFaultsTest, AShortageOfMemoryThatPassesCostsNoClient) {
   }
 }
 
-TEST_P(ForkFaultsTest, WhenTheProcessTableIsFullItRestsUntilAChildEnds) {
+TEST_P(ForkFaultsTest, RestsUntilAChildEndsIfTheProcessTableIsFull) {
   const auto server = StartFaulty();
   std::vector<TestClient> held;
   for (int i = 0; i < 10; ++i) {
@@ -160,8 +161,8 @@ TEST_P(ForkFaultsTest, WhenTheProcessTableIsFullItRestsUntilAChildEnds) {
   ExpectRest(*server, /*busy=*/10);
   faults_.FailAlways(kFork, EAGAIN);
   if (!row().made_after_accept) {
-    // Whoever waits would be given to the first who come.
-    // One may have been born a moment before forks began to fail.
+    // The first clients would get the processes that wait. A process may have
+    // been created just before forks began to fail, so looks several times.
     EXPECT_TRUE(Await([&] {
       for (pid_t child : server->children()) {
         if (std::count(serving.begin(), serving.end(), child) == 0) {
@@ -173,18 +174,18 @@ TEST_P(ForkFaultsTest, WhenTheProcessTableIsFullItRestsUntilAChildEnds) {
     AwaitIdle(server->pid());
   }
   const absl::Duration busy_before = CpuTimeOf(server->pid());
-  // Each waits for a second, while the pauses grow up to a limit.
-  constexpr uint64_t kTurnedAway = 2;
-  for (uint64_t i = 0; i < kTurnedAway; ++i) {
+  // Each client waits for a second, while the pauses grow up to a limit.
+  constexpr uint64_t kRejected = 2;
+  for (uint64_t i = 0; i < kRejected; ++i) {
     TestClient client = ConnectTo(*server);
-    ExpectTurnedAway(client);
+    ExpectRejected(client);
   }
   TestClient waiting = ConnectTo(*server);
   EXPECT_THAT(waiting.Send("waiting"), IsOk());
   const absl::Duration busy = CpuTimeOf(server->pid()) - busy_before;
-  EXPECT_LT(busy, absl::Milliseconds(50)) << "it spins";
+  EXPECT_LT(busy, absl::Milliseconds(50)) << "the server spins";
 
-  // There is room again, for a child has ended.
+  // Forks succeed again, and a child ends.
   faults_.Relieve(kFork);
   const net::Instant start = net::Now();
   held.pop_back();
@@ -199,7 +200,7 @@ TEST_P(ForkFaultsTest, WhenTheProcessTableIsFullItRestsUntilAChildEnds) {
   held.clear();
   waiting.Close();
   const server::Totals totals = StopAndExpectClean(*server).totals;
-  EXPECT_EQ(totals.fork_failed, kTurnedAway);
+  EXPECT_EQ(totals.fork_failed, kRejected);
   EXPECT_EQ(totals.ended_ok, 11u);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Children share some memory and some queues with the parent. Whatever they
-// write there, it costs nobody but themselves.
+// Children share some memory and some queues with the parent. Whatever a child
+// writes there harms no other connection.
 
 #include <unistd.h>
 
@@ -35,7 +35,7 @@ using server::ExitCode;
 
 class HostileChildrenTest : public StrategyTest {};
 
-// Where this process can write what others see: begin and end.
+// Returns the shared mappings that this process can write: begin and end.
 std::map<uintptr_t, uintptr_t> SharedMemory() {
   std::map<uintptr_t, uintptr_t> shared;
   const std::string maps = ReadProcFile("/proc/self/maps");
@@ -51,17 +51,17 @@ std::map<uintptr_t, uintptr_t> SharedMemory() {
   return shared;
 }
 
-// Ten thousand images of nonsense, a hundred by each of a hundred children, of
-// whom each dies in the middle of its last one.
-TEST_P(HostileChildrenTest, WhoScribblesOverSharedMemoryHarmsNobody) {
+// A hundred children overwrite all of it with random bytes, a hundred times
+// each, and each dies in the middle of the last time.
+TEST_P(HostileChildrenTest, ServesOthersThoughChildrenOverwriteSharedMemory) {
   constexpr int kChildren = 100;
   constexpr int kImages = 100;
   std::map<uintptr_t, uintptr_t> not_the_servers;
   TestServer::Setup setup;
-  // Down to this level children log, and count what is lost.
+  // At this level children log, and count lines that they cannot write.
   setup.options.log.level = server::LogLevel::kInfo;
   setup.options.pool.workers = 4;
-  // Each has a page to report by, which it fills with nonsense, too.
+  // Each child has a page for its report, which it overwrites as well.
   setup.options.handler_reports = true;
   setup.options.on_connection_end = [](const server::ConnectionReport& end) {
     EXPECT_GE(end.handler_time, absl::ZeroDuration());

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A child starts as a process of its own should: with clean signals, with the
-// descriptors it is meant to have, and without the parent's unfinished
-// business.
+// A child starts with the default signals, with the descriptors that it is
+// meant to have, and without output that the parent has not flushed.
 
 #include <fcntl.h>
 #include <poll.h>
@@ -53,7 +52,7 @@ using ::testing::IsSupersetOf;
 
 class HygieneTest : public StrategyTest {};
 
-// Until the client goes.
+// Serves until the client closes its connection.
 ExitCode AwaitClient(net::Connection& connection) {
   char byte;
   while (net::ReadFull(connection.socket(), absl::MakeSpan(&byte, 1)).ok()) {
@@ -64,9 +63,9 @@ ExitCode AwaitClient(net::Connection& connection) {
 // The handlers of atexit take no argument.
 Shared<std::atomic<int>>* exits = nullptr;
 
-TEST_P(HygieneTest, WhatTheParentHadPrintedOrRegisteredIsNotDoneAgain) {
+TEST_P(HygieneTest, DoesNotRepeatWhatTheParentHadPrintedOrRegistered) {
   const int file = memfd_create("stdout", MFD_CLOEXEC);
-  fcntl(file, F_SETFL, O_APPEND);  // or two children may write to one place
+  fcntl(file, F_SETFL, O_APPEND);  // or children may overwrite each other
   Shared<std::atomic<int>> exit_handlers_run;
   exits = &exit_handlers_run;
   TestServer::Setup setup = QuietSetup(server::LogLevel::kError);
@@ -74,11 +73,11 @@ TEST_P(HygieneTest, WhatTheParentHadPrintedOrRegisteredIsNotDoneAgain) {
     dup2(file, STDOUT_FILENO);
     static char buffer[4096];
     setvbuf(stdout, buffer, _IOFBF, sizeof(buffer));
-    std::printf("parent\n");  // and not flushed
+    std::printf("parent\n");  // not flushed
     std::atexit([] { ++**exits; });
   };
   setup.handler = [](net::Connection& connection) {
-    std::printf("child\n");  // which is flushed when it ends
+    std::printf("child\n");  // flushed when the child ends
     return Reply(connection, "hello");
   };
   const auto server = StartServer(std::move(setup));
@@ -86,7 +85,7 @@ TEST_P(HygieneTest, WhatTheParentHadPrintedOrRegisteredIsNotDoneAgain) {
   for (int i = 0; i < kClients; ++i) {
     EXPECT_THAT(ConnectTo(*server).ReadUntilEof(), IsOkAndHolds("hello"));
   }
-  StopAndExpectClean(*server);  // which flushes the parent's
+  StopAndExpectClean(*server);  // the server process flushes its own line
 
   std::string printed(8192, '\0');
   const ssize_t size = pread(file, &printed[0], printed.size(), 0);
@@ -100,34 +99,34 @@ TEST_P(HygieneTest, WhatTheParentHadPrintedOrRegisteredIsNotDoneAgain) {
   close(file);
 }
 
-TEST_P(HygieneTest, AClientThatIsGoneEndsItsOwnChildAlone) {
+TEST_P(HygieneTest, EndsOnlyTheChildOfAClientThatHasGone) {
   TestServer::Setup setup = QuietSetup(server::LogLevel::kError);
-  // Plain write, and for ever: what a handler does that knows no better.
+  // Calls write() without a limit, as a careless handler does.
   setup.handler = [](net::Connection& connection) {
     const std::string bytes(64 << 10, 'x');
     while (write(connection.fd(), bytes.data(), bytes.size()) > 0) {
     }
-    // The first write after a reset says so by errno, the next by SIGPIPE.
+    // The first write after a reset fails, the next one raises SIGPIPE.
     while (write(connection.fd(), bytes.data(), bytes.size()) < 0) {
     }
     return ExitCode::kBug;
   };
   const auto server = StartServer(std::move(setup));
-  TestClient patient = ConnectTo(*server);
+  TestClient steady = ConnectTo(*server);
   for (int i = 0; i < 100; ++i) {
     TestClient client = ConnectTo(*server);
     EXPECT_THAT(client.ReadExactly(1000), IsOk());
     client.Reset();
   }
-  EXPECT_THAT(patient.ReadExactly(100 << 20 >> 6), IsOk());
-  patient.Reset();
+  EXPECT_THAT(steady.ReadExactly(100 << 20 >> 6), IsOk());
+  steady.Reset();
   const server::Totals totals = StopAndExpectClean(*server).totals;
   EXPECT_EQ(totals.crashed_by[SIGPIPE], 101u);
   EXPECT_EQ(totals.accepted, 101u);
 }
 
-// A set of signals in /proc/PID/status, a bit for each; but for the two that
-// the C library keeps for itself, which no program can change through it.
+// Returns a set of signals in /proc/PID/status, a bit for each, without the two
+// signals that the C library uses, which no program can change through it.
 uint64_t SignalsIn(const std::string& status, const std::string& field) {
   const size_t line = status.find(field + ":\t");
   uint64_t signals = 0;
@@ -144,7 +143,7 @@ uint64_t SignalsIn(const std::string& status, const std::string& field) {
 constexpr uint64_t kIgnoredInChild =
     uint64_t{1} << (SIGHUP - 1) | uint64_t{1} << (SIGUSR2 - 1);
 
-TEST_P(HygieneTest, AChildHasNoSignalBlockedOrHandledAndTwoIgnored) {
+TEST_P(HygieneTest, StartsChildrenWithNoSignalBlockedOrHandledAndTwoIgnored) {
   TestServer::Setup setup = QuietSetup(server::LogLevel::kError);
   setup.before = [] {
     sigset_t blocked;
@@ -169,13 +168,14 @@ TEST_P(HygieneTest, AChildHasNoSignalBlockedOrHandledAndTwoIgnored) {
   StopAndExpectClean(*server);
 }
 
-TEST_P(HygieneTest, AChildSeesTheEmbeddersDescriptorsAndItsConnectionAlone) {
-  // Made by the embedder, and known to children as well: a number may come
-  // again for something else.
+TEST_P(HygieneTest,
+       GivesChildrenTheirConnectionAndTheEmbeddersDescriptorsOnly) {
+  // The descriptors of the embedder and what they refer to, because a child may
+  // have the same number for something else.
   std::map<int, std::string> given;
   std::vector<int> opened;
   TestServer::Setup setup = QuietSetup(server::LogLevel::kError);
-  // To a pipe, for which the log has a descriptor of its own to hide.
+  // The log has a descriptor of its own for its pipe, which must be closed too.
   setup.options.log.level = server::LogLevel::kInfo;
   setup.options.listen = {"127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"};
   setup.options.pool.workers = 30;
@@ -202,23 +202,24 @@ TEST_P(HygieneTest, AChildSeesTheEmbeddersDescriptorsAndItsConnectionAlone) {
     return AwaitClient(connection);
   };
   const auto server = StartServer(std::move(setup));
-  // A process that is used again keeps what it waits at for the next one.
+  // A worker keeps the descriptors by which it gets its next connection.
   ExpectRest(*server);
   const std::string expected =
       absl::StrCat("strange ", row().own_descriptors, " missing 0\n");
   std::vector<TestClient> clients;
   for (int i = 0; i < 30; ++i) {
-    clients.push_back(ConnectTo(*server));  // and held: siblings have one each
+    // The connection stays open, so that siblings have connections too.
+    clients.push_back(ConnectTo(*server));
     EXPECT_THAT(clients.back().ExpectReply(expected), IsOk());
   }
   clients.clear();
   StopAndExpectClean(*server);
 }
 
-// The server's own descriptors do not get through an exec, nor does what it did
-// to signals.
-TEST_P(HygieneTest, AnotherProgramGetsItsConnectionAndWhatTheEmbedderGaveIt) {
-  // By number; the standard ones are among them.
+// A program that a handler executes has neither descriptors of the server nor
+// the signal settings of the server.
+TEST_P(HygieneTest, GivesProgramsTheirConnectionAndInheritableDescriptorsOnly) {
+  // Whether each number is inheritable, the standard descriptors among them.
   Shared<std::array<std::atomic<bool>, 1024>> given;
   TestServer::Setup setup = QuietSetup(server::LogLevel::kError);
   setup.options.log.level = server::LogLevel::kInfo;
@@ -232,7 +233,7 @@ TEST_P(HygieneTest, AnotherProgramGetsItsConnectionAndWhatTheEmbedderGaveIt) {
     }
   };
   setup.handler = [](net::Connection& connection) {
-    // As with inetd; the connection's own number is closed by the exec.
+    // As inetd does. The exec closes the number of the connection itself.
     dup2(connection.fd(), STDIN_FILENO);
     dup2(connection.fd(), STDOUT_FILENO);
     execlp("cat", "cat", nullptr);
@@ -241,7 +242,7 @@ TEST_P(HygieneTest, AnotherProgramGetsItsConnectionAndWhatTheEmbedderGaveIt) {
   const auto server = StartServer(std::move(setup));
   for (int i = 0; i < 200 / kCostOfFork; ++i) {
     TestClient client = ConnectTo(*server);
-    ASSERT_THAT(client.Echo("hello"), IsOk()) << "it is not cat";
+    ASSERT_THAT(client.Echo("hello"), IsOk()) << "the program is not cat";
     const std::string pid = absl::StrCat(AwaitServing(*server, 1).at(0));
     const std::vector<int> open = DescriptorsOf(pid);
     EXPECT_THAT(open, IsSupersetOf({0, 1, 2}));
@@ -258,10 +259,10 @@ TEST_P(HygieneTest, AnotherProgramGetsItsConnectionAndWhatTheEmbedderGaveIt) {
   StopAndExpectClean(*server);
 }
 
-// In each child's first moments a storm of signals, to the parent as well. The
-// parent handles them; a child must die of its first one. So does a zygote,
-// which needs a moment of peace to make a child at all, and is made anew.
-TEST_P(HygieneTest, NoHandlerOfTheParentsEverRunsInAChild) {
+// Sends many signals to the parent and to each child that is just starting. The
+// parent handles them; a child must be killed by the first one. So is a zygote,
+// which is created again, and needs a moment without a signal to fork a child.
+TEST_P(HygieneTest, RunsNoSignalHandlerOfTheParentInAChild) {
   struct Runs {
     std::atomic<int> in_parent, in_children;
     std::atomic<pid_t> parent;
@@ -291,7 +292,7 @@ TEST_P(HygieneTest, NoHandlerOfTheParentsEverRunsInAChild) {
       if (!row().forks_itself) LetPass(absl::Milliseconds(5));
     }
     ASSERT_THAT(client.ExpectEof(), IsOk())
-        << "child " << i << " would not die";
+        << "child " << i << " was not killed";
   }
   const server::Totals totals = StopAndExpectClean(*server).totals;
   EXPECT_EQ(shared->in_children, 0);
@@ -299,9 +300,9 @@ TEST_P(HygieneTest, NoHandlerOfTheParentsEverRunsInAChild) {
   EXPECT_EQ(totals.crashed_by[SIGUSR1], static_cast<uint64_t>(clients));
 }
 
-TEST_P(HygieneTest, AProcessWithThreadsIsRefusedAndMayTryAgainWithout) {
+TEST_P(HygieneTest, RefusesToServeWithThreadsAndServesWithoutThem) {
   if (!row().refuses_threads) {
-    GTEST_SKIP() << "see AProcessMayHaveThreads";
+    GTEST_SKIP() << "see ServesInAProcessWithThreads";
   }
   TestServer::Setup setup = QuietSetup(server::LogLevel::kError);
   setup.run = [](server::TcpServer& server) {
@@ -317,7 +318,7 @@ TEST_P(HygieneTest, AProcessWithThreadsIsRefusedAndMayTryAgainWithout) {
                 StatusIs(absl::StatusCode::kFailedPrecondition));
     ended = true;
     thread.join();
-    // One that has been joined is on the kernel's list for a moment yet.
+    // A joined thread is in the kernel's list for a moment longer.
     EXPECT_TRUE(Await([] { return ThreadsOf("self").size() == 1; }));
     return server.Run();
   };
@@ -326,8 +327,9 @@ TEST_P(HygieneTest, AProcessWithThreadsIsRefusedAndMayTryAgainWithout) {
   StopAndExpectClean(*server);
 }
 
-TEST_P(HygieneTest, AProcessMayHaveThreads) {
-  if (row().refuses_threads) GTEST_SKIP() << "see the test before";
+TEST_P(HygieneTest, ServesInAProcessWithThreads) {
+  if (row().refuses_threads)
+    GTEST_SKIP() << "the test before is for this strategy";
   TestServer::Setup setup = QuietSetup(server::LogLevel::kError);
   setup.run = [](server::TcpServer& server) {
     std::atomic<bool> ended{false};

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Handlers run with the rights that the program has when it serves, and not
-// with those of a process that was created before: whichever strategy creates
-// them.
+// Whichever strategy creates their processes, handlers run with the rights that
+// the program has when it serves, not with those of a process that was created
+// before.
 
 #include <grp.h>
 #include <sys/prctl.h>
@@ -55,8 +55,8 @@ std::string Rights() {
   return rights;
 }
 
-// Gives up what a program that has opened its port gives up. Where there is one
-// user only, no_new_privs is all.
+// Gives up the rights that a program gives up when it has opened its port. If
+// the test runs without other users, sets only no_new_privs.
 void GiveUpRights() {
   const bool is_other = setgroups(0, nullptr) == 0 &&
                         setresgid(kNobody, kNobody, kNobody) == 0 &&
@@ -102,8 +102,8 @@ class IdentityTest : public StrategyTest {
 
 INSTANTIATE_TEST_SUITE_P(With, IdentityTest, EachStrategy(), StrategyName());
 
-// Create(), then fewer rights, then Run(): as the program does that needs root
-// for its port alone.
+// Create(), then fewer rights, then Run(): as in a program that needs root only
+// for its port.
 TEST_P(IdentityTest, IsThatOfTheProgramWhenItBeginsToServe) {
   TestServer::Setup setup = RightsSetup();
   setup.run = [this](server::TcpServer& server) {
@@ -144,7 +144,7 @@ TEST_P(IdentityTest, IsThatOfTheProgramInEachStep) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 6u);
 }
 
-// It can create no processes that have its rights.
+// A program with threads cannot create processes that have its rights.
 TEST_P(IdentityTest, OfAProgramWithThreadsIsThatOfItsServer) {
   if (row().refuses_threads) GTEST_SKIP() << "it has no threads";
   TestServer::Setup setup = RightsSetup();

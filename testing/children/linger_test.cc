@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A child lets its reply arrive, whatever its handler returned: a client that
-// still sends is not reset while it has not ended its side.
+// A child waits until its reply has arrived, whatever its handler returned: it
+// does not reset a client that still sends and has not ended its side.
 
 #include <memory>
 #include <stdexcept>
@@ -66,7 +66,7 @@ TEST_P(LingerTest, DeliversTheReplyOfAHandlerThatThrew) {
   ExpectWholeReply(RefuseAndThrow);
 }
 
-TEST_P(LingerTest, LastsNoLongerThanTheOptionSays) {
+TEST_P(LingerTest, LastsNoLongerThanTheOption) {
   TestServer::Setup setup;
   setup.options.linger = absl::Milliseconds(50);
   setup.handler = Refuse;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Nothing in the memory of a child names the client before its own: a handler
-// looks through all that it could write to.
+// The memory of a child does not contain the address of the client before its
+// own. A handler searches all of its writable memory.
 
 #include <arpa/inet.h>
 #include <sys/socket.h>
@@ -34,9 +34,10 @@
 namespace brood::testing {
 namespace {
 
-// Clients have the addresses 127.83.19.1 and so on, each its own: what the test
-// has read of a log is in the memory of the next server as well. What is looked
-// for is not itself in memory: each byte has some bits inverted.
+// Clients have the addresses 127.83.19.1 and so on. No two tests use the same
+// address: what one test has read of a log is in the memory of the next server
+// as well. The pattern of the search is not itself in memory: each byte is
+// stored with some bits inverted.
 constexpr unsigned char kInverted = 0xa5;
 constexpr unsigned char kBinary[] = {127 ^ kInverted, 83 ^ kInverted,
                                      19 ^ kInverted};
@@ -70,7 +71,7 @@ int HostAt(const volatile unsigned char* memory, size_t left) {
   return host;
 }
 
-// Returns where a client from `first` on is found, but for `own`.
+// Returns where the address of a client from `first` on is found, except `own`.
 std::string FindOthers(int first, int own) {
   std::string found;
   for (const absl::string_view line :
@@ -119,7 +120,7 @@ class PreviousPeerTest : public StrategyTest {
 
   void ExpectNoOthers(TestServer::Setup setup) {
     setup.options.spares.min = 2;
-    // What a worker itself has seen stays in its memory; see
+    // The addresses of earlier clients of a worker stay in its memory; see
     // docs/threat_model.md.
     setup.options.pool.workers = 4;
     setup.options.pool.max_connections = 1;

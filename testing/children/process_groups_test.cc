@@ -2,7 +2,7 @@
 //
 // Each child has a process group of its own. A signal for the group of the
 // server does not reach children, a signal for the group of a child does not
-// reach the server, and what ends a child ends what it started.
+// reach the server, and processes that a child started end with it.
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -121,8 +121,8 @@ TEST_P(ProcessGroupsTest, AHandlerThatSignalsItsGroupEndsItselfAlone) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.crashed, 2u);
 }
 
-// Starts a process that uses the processor for ever and holds the connection,
-// tells its pid, and waits for it.
+// Starts a process that uses the processor without end and holds the
+// connection, stores its pid, and waits for it.
 class StartsAProgram {
  public:
   explicit StartsAProgram(std::atomic<pid_t>* started) : started_(started) {}
@@ -153,7 +153,7 @@ TEST_P(ProcessGroupsTest, ADeadlineEndsWhatTheChildStarted) {
   setup.options.deadlines.connection = absl::Milliseconds(200);
   setup.handler = StartsAProgram(&*started);
   const auto server = StartServer(std::move(setup));
-  // The end of the connection arrives when its last holder has ended.
+  // The connection ends when the last process that has it has ended.
   EXPECT_THAT(ConnectTo(*server).ReadUntilEof(), IsOk());
   EXPECT_TRUE(Await([&] { return HasEnded(*started); }));
   EXPECT_EQ(StopAndExpectClean(*server).totals.killed, 1u);

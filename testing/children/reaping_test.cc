@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The dead are buried: at once, whatever they died of, however many at a time,
-// and whether or not the kernel's notices of their deaths get through.
+// Children are reaped at once, however they ended, however many end at a time,
+// and whether or not the kernel's notices of their ends arrive.
 
 #include <sys/resource.h>
 #include <unistd.h>
@@ -44,27 +44,27 @@ constexpr int kThousand = 1000 / kCostOfFork;
 
 class ReapingTest : public StrategyTest {
  protected:
-  // As many clients whose children are known to live.
+  // Connects `count` clients, and waits until each has its child.
   std::vector<TestClient> ConnectAndEcho(const TestServer& server, int count) {
     std::vector<TestClient> clients = ConnectMany(server, count);
     for (TestClient& client : clients) EXPECT_THAT(client.Echo("x"), IsOk());
     return clients;
   }
 
-  // Echoes, and ends its process with its client.
+  // Echoes, and exits when the client closes its connection.
   static ExitCode EchoAndEnd(net::Connection& connection) {
     server::EchoHandler(64)(connection);
     _exit(0);
   }
 
-  // `clients` go while the server is stopped, and their processes end.
+  // Closes `clients` while the server is stopped, until their processes ended.
   static void EndWhileStopped(TestServer& server,
                               std::vector<TestClient>& clients) {
     const size_t count = clients.size();
     Freeze(server.pid());
     clients.clear();
     EXPECT_TRUE(Await([&] { return server.zombies().size() == count; }))
-        << "they could not die";
+        << "not every process ended";
     server.Signal(SIGCONT);
   }
 };
@@ -80,8 +80,8 @@ class ZombieWatch {
     stopped_ = true;
     if (thread_.joinable()) thread_.join();
   }
-  // How long the server slept beside one and the same zombie, at worst. While
-  // it runs, or waits for a processor, it is on its way to it.
+  // Returns the longest time that the server slept while one zombie was not
+  // reaped. Time in which the server runs or waits for a processor is left out.
   absl::Duration longest_neglect() const { return longest_neglect_; }
   int seen() const { return static_cast<int>(seen_.size()); }
 
@@ -97,7 +97,7 @@ class ZombieWatch {
       std::map<pid_t, absl::Duration> neglected;
       for (pid_t zombie : zombies) {
         seen_.insert(zombie);
-        // One that is seen for the first time has just died, for all we know.
+        // A zombie that is seen for the first time may have just ended.
         const auto known = neglected_.find(zombie);
         neglected[zombie] = known == neglected_.end() ? absl::ZeroDuration()
                             : sleeps
@@ -118,10 +118,9 @@ class ZombieWatch {
   std::thread thread_;
 };
 
-TEST_P(ReapingTest, NoZombieGrowsOld) {
+TEST_P(ReapingTest, LeavesNoZombieForLongerThan100ms) {
   TestServer::Setup setup = QuietSetup();
-  // One in fifty ends as another program, of whose death the kernel tells in
-  // another way.
+  // One in fifty executes a program, whose end the kernel reports by SIGCHLD.
   setup.handler = [](net::Connection& connection) {
     char kind;
     if (!net::ReadFull(connection.socket(), absl::MakeSpan(&kind, 1)).ok()) {
@@ -148,7 +147,7 @@ TEST_P(ReapingTest, NoZombieGrowsOld) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, uint64_t{kThousand});
 }
 
-TEST_P(ReapingTest, ACrashIsOneClientsAffairAndIsAttributedExactly) {
+TEST_P(ReapingTest, CountsEachCrashBySignalAndDisturbsNoOtherClient) {
   const std::vector<int> kSignals = {SIGSEGV, SIGABRT, SIGBUS, SIGILL, SIGKILL};
   TestServer::Setup setup;
   setup.before = [] {
@@ -201,7 +200,7 @@ TEST_P(ReapingTest, ACrashIsOneClientsAffairAndIsAttributedExactly) {
   }
 }
 
-TEST_P(ReapingTest, AThousandWhoDieWhileTheServerIsStoppedAreReapedAtOnce) {
+TEST_P(ReapingTest, ReapsAThousandChildrenAfterSigcontAtOnce) {
   RaiseDescriptorLimit();
   TestServer::Setup setup = QuietSetup();
   setup.options.pool.workers = kThousand;
@@ -210,8 +209,8 @@ TEST_P(ReapingTest, AThousandWhoDieWhileTheServerIsStoppedAreReapedAtOnce) {
   std::vector<TestClient> clients = ConnectAndEcho(*server, kThousand);
   EndWhileStopped(*server, clients);
   const absl::Duration taken = TimeToReap(*server);
-  // 100 ms is promised. A busy machine may give the server its turn later than
-  // that; to find them one by one, 50 ms each, would take most of a minute.
+  // 100 ms is promised, and a busy machine may run the server later. If each
+  // sweep, every 50 ms, found one child, this would take most of a minute.
   EXPECT_LT(taken, absl::Seconds(1));
   RecordProperty("reaped_1000_in_us",
                  std::to_string(absl::ToInt64Microseconds(taken)));
@@ -220,15 +219,14 @@ TEST_P(ReapingTest, AThousandWhoDieWhileTheServerIsStoppedAreReapedAtOnce) {
   EXPECT_EQ(totals.unknown, 0u);
 }
 
-// With both answers to "whose are this process's children?".
+// Runs with and without Options::owns_all_children.
 class OwnershipTest : public ReapingTest {
  protected:
-  void FindsADeathThatTheKernelDidNotTellOf(bool owns_all_children);
-  void ReapsAChildThatBecameAnotherProgram(bool owns_all_children);
+  void FindsAnEndWithoutANotice(bool owns_all_children);
+  void ReapsAnExecutedProgram(bool owns_all_children);
 };
 
-void OwnershipTest::FindsADeathThatTheKernelDidNotTellOf(
-    bool owns_all_children) {
+void OwnershipTest::FindsAnEndWithoutANotice(bool owns_all_children) {
   TestServer::Setup setup = QuietSetup();
   setup.options.owns_all_children = owns_all_children;
   setup.before = [] {
@@ -242,25 +240,24 @@ void OwnershipTest::FindsADeathThatTheKernelDidNotTellOf(
       server->AwaitEvent("signal-queue-too-small", {{"brood.signal_limit", 4}}),
       IsOk());
   std::vector<TestClient> clients = ConnectAndEcho(*server, 100);
-  // Stopped, so that nobody takes a notice from the queue.
+  // A stopped server takes no notice from the queue.
   EndWhileStopped(*server, clients);
-  // The net is there every 50 ms, and takes them all.
+  // The sweep, every 50 ms, reaps all of them.
   EXPECT_LT(TimeToReap(*server), absl::Seconds(1));
   const server::Totals totals = StopAndExpectClean(*server).totals;
   EXPECT_EQ(totals.ended_ok, 100u);
   EXPECT_EQ(totals.unknown, 0u);
 }
 
-TEST_P(OwnershipTest, ADeathThatTheKernelDidNotTellOfIsFoundByAnOwner) {
-  FindsADeathThatTheKernelDidNotTellOf(/*owns_all_children=*/true);
+TEST_P(OwnershipTest, FindsAnEndWithoutANoticeIfItOwnsAllChildren) {
+  FindsAnEndWithoutANotice(/*owns_all_children=*/true);
 }
 
-TEST_P(OwnershipTest, ADeathThatTheKernelDidNotTellOfIsFoundByAGuest) {
-  FindsADeathThatTheKernelDidNotTellOf(/*owns_all_children=*/false);
+TEST_P(OwnershipTest, FindsAnEndWithoutANoticeInALibrary) {
+  FindsAnEndWithoutANotice(/*owns_all_children=*/false);
 }
 
-void OwnershipTest::ReapsAChildThatBecameAnotherProgram(
-    bool owns_all_children) {
+void OwnershipTest::ReapsAnExecutedProgram(bool owns_all_children) {
   TestServer::Setup setup = QuietSetup();
   setup.options.owns_all_children = owns_all_children;
   setup.options.max_connections = 4;
@@ -278,12 +275,12 @@ void OwnershipTest::ReapsAChildThatBecameAnotherProgram(
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 20u);
 }
 
-TEST_P(OwnershipTest, AChildThatBecameAnotherProgramIsReapedByAnOwner) {
-  ReapsAChildThatBecameAnotherProgram(/*owns_all_children=*/true);
+TEST_P(OwnershipTest, ReapsAnExecutedProgramIfItOwnsAllChildren) {
+  ReapsAnExecutedProgram(/*owns_all_children=*/true);
 }
 
-TEST_P(OwnershipTest, AChildThatBecameAnotherProgramIsReapedByAGuest) {
-  ReapsAChildThatBecameAnotherProgram(/*owns_all_children=*/false);
+TEST_P(OwnershipTest, ReapsAnExecutedProgramInALibrary) {
+  ReapsAnExecutedProgram(/*owns_all_children=*/false);
 }
 
 INSTANTIATE_TEST_SUITE_P(With, OwnershipTest, EachStrategy(), StrategyName());

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A server on machines that refuse to create processes in the usual way (row
-// O18): it serves, notices each end in bounded time and says how it creates
+// O18): it serves, notices each end within a limit and logs how it creates
 // children, or it does not start. //proc:spawn_fallbacks_test lists the kinds
-// of such machines, and tries each with the spawner alone; here each meets
-// every strategy, in a program that owns all its children and in one that does
-// not. Also: no process at all can be created, one cannot be created for a
-// moment, and what the first child must not do.
+// of such machines, and tries each with the spawner alone. Here each is tried
+// with every strategy, with and without owns_all_children. Also: machines on
+// which no process can be created, ever or for a moment, and what the first
+// child must not do.
 
 #include <linux/sched.h>
 #include <sys/prctl.h>
@@ -109,7 +109,8 @@ const std::vector<Machine>& Machines() {
 
 class SpawnFallbacksTest : public StrategyTest {
  protected:
-  // How long after an end the server may log it; the sweep takes 50 ms.
+  // The server must log an end within this time; a sweep takes place every 50
+  // ms.
   static constexpr absl::Duration kToNotice = absl::Seconds(2);
 
   // Returns the setup of a server on `machine`.
@@ -147,7 +148,7 @@ void SpawnFallbacksTest::ServeOn(TestServer& server) {
   EXPECT_THAT(client.ExpectEof(), IsOk());
 }
 
-TEST_P(SpawnFallbacksTest, ServesAndSaysHowItCreatesChildren) {
+TEST_P(SpawnFallbacksTest, ServesAndLogsHowItCreatesChildren) {
   for (const Machine& machine : Machines()) {
     if (row().strategy == StrategyKind::kZygote && !machine.has_siblings) {
       continue;
@@ -207,7 +208,7 @@ TEST_P(SpawnFallbacksTest, DoesNotServeWhereEveryProcessIsRefused) {
 
 TEST_P(SpawnFallbacksTest, ServesInSpiteOfAShortageAtItsStart) {
   if (!FaultInjector::Supported().ok()) GTEST_SKIP();
-  // The others create a zygote first.
+  // The other strategies create a zygote first.
   if (!row().forks_itself || row().strategy == StrategyKind::kAuto) return;
   for (const int error : {EAGAIN, ENOMEM}) {
     FaultInjector faults({FaultInjector::kFork});

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Handlers that ask to be traced by the parent, as code against debuggers does:
-// each stop is reported to the wait of the parent, and none is an end.
+// Handlers that ask to be traced by the parent, as code that prevents debugging
+// does. The wait of the parent reports each of their stops, and must not take a
+// stop for an end.
 
 #include <sys/ptrace.h>
 #include <unistd.h>
@@ -35,14 +36,14 @@ using server::ExitCode;
 
 void AskToBeTraced() { ptrace(PTRACE_TRACEME, 0, nullptr, nullptr); }
 
-// Does what the first byte of the client says.
-ExitCode DoAsTold(net::Connection& connection) {
-  char told = 0;
-  if (!net::ReadFull(connection.socket(), absl::MakeSpan(&told, 1)).ok()) {
+// Does what the first byte of the client asks for.
+ExitCode DoAsAsked(net::Connection& connection) {
+  char asked = 0;
+  if (!net::ReadFull(connection.socket(), absl::MakeSpan(&asked, 1)).ok()) {
     return ExitCode::kServed;
   }
-  if (told != 'q') AskToBeTraced();
-  switch (told) {
+  if (asked != 'q') AskToBeTraced();
+  switch (asked) {
     case 't':  // a trap
       raise(SIGTRAP);
       break;
@@ -57,7 +58,7 @@ ExitCode DoAsTold(net::Connection& connection) {
     case 'c':  // a crash
       raise(SIGSEGV);
       break;
-    case 'f':  // stops for good
+    case 'f':  // stops again and again
       std::signal(SIGUSR1, SIG_IGN);
       for (;;) {
         raise(SIGUSR1);
@@ -77,7 +78,7 @@ class TracedChildrenTest : public StrategyTest {
     setup.options.spares.min = 2;
     setup.options.pool.workers = 4;
     setup.options.owns_all_children = owns_all_children;
-    setup.handler = DoAsTold;
+    setup.handler = DoAsAsked;
     return StartServer(std::move(setup));
   }
   std::string Tell(const TestServer& server, absl::string_view what) {
@@ -109,8 +110,8 @@ TEST_P(TracedChildrenTest, EndWithTheirOwnStatusesAndKeepNoSlot) {
     const TestServer::Report report = StopAndExpectClean(*server);
     const server::Totals& totals = report.totals;
     EXPECT_EQ(totals.accepted, kRounds * 9u);
-    // A program that was executed ends with SIGCHLD. If the parent ignores that
-    // its status is lost, which is not so here.
+    // An executed program ends with SIGCHLD. Its status would be lost if the
+    // parent ignored SIGCHLD, which it does not.
     EXPECT_EQ(totals.ended_ok, kRounds * 7u);
     EXPECT_EQ(totals.crashed_by[SIGSEGV], uint64_t{kRounds});
     EXPECT_EQ(totals.crashed_by[SIGKILL], uint64_t{kRounds});
@@ -119,7 +120,7 @@ TEST_P(TracedChildrenTest, EndWithTheirOwnStatusesAndKeepNoSlot) {
   }
 }
 
-// While one is stopped, the slots of the others are theirs.
+// While a child is stopped, other children keep their slots.
 TEST_P(TracedChildrenTest, StopsOfManyAtOnceHarmNoOtherClient) {
   const auto server = StartTraced(/*owns_all_children=*/false);
   std::vector<TestClient> clients;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What a child that was taken over can do to the slots of the server and to its
-// table of processes: let another process trace it, and create children of the
-// server's own.
+// table of processes: let another process trace it, and create processes whose
+// parent is the server.
 
 #include <linux/sched.h>
 #include <sys/syscall.h>
@@ -65,14 +65,14 @@ class UnreapableChildrenTest : public StrategyTest {
 INSTANTIATE_TEST_SUITE_P(With, UnreapableChildrenTest, EachStrategy(),
                          StrategyName());
 
-TEST_P(UnreapableChildrenTest, DeadOnesThatAreTracedKeepNoSlot) {
+TEST_P(UnreapableChildrenTest, KeepNoSlotIfTheyAreDeadAndTraced) {
   const auto server = StartServer(SmallSetup());
   const std::unique_ptr<Tracer> tracer = FillWithHeld(*server);
   for (int i = 0; i < 2 * kCap; ++i) {
     EXPECT_THAT(ConnectTo(*server).Echo("hello"), IsOk()) << i;
   }
   EXPECT_THAT(server->AwaitEvent("held-by-tracer"), IsOk());
-  // What the tracer lets go is reaped.
+  // The children are reaped when the tracer releases them.
   tracer->LetGo();
   EXPECT_TRUE(Await([&] { return server->zombies().empty(); }));
   const TestServer::Report report = StopAndExpectClean(*server);
@@ -80,7 +80,7 @@ TEST_P(UnreapableChildrenTest, DeadOnesThatAreTracedKeepNoSlot) {
   EXPECT_EQ(report.totals.ended_ok, 2u * kCap);
 }
 
-TEST_P(UnreapableChildrenTest, DeadOnesThatAreTracedKeepItFromNoStop) {
+TEST_P(UnreapableChildrenTest, DelayNoStopIfTheyAreDeadAndTraced) {
   TestServer::Setup setup = SmallSetup();
   setup.may_leave_traces = true;
   const auto server = StartServer(std::move(setup));
@@ -95,8 +95,8 @@ TEST_P(UnreapableChildrenTest, DeadOnesThatAreTracedKeepItFromNoStop) {
               ::testing::Not(::testing::IsEmpty()));
 }
 
-// Children of the server that it does not know.
-TEST_P(UnreapableChildrenTest, ThoseThatAHandlerCreatesAreReaped) {
+// The server does not know these children.
+TEST_P(UnreapableChildrenTest, AreReapedIfAHandlerCreatedThem) {
   constexpr int kSiblings = 200;
   for (const bool owns_all_children : {false, true}) {
     SCOPED_TRACE(owns_all_children);
@@ -113,7 +113,7 @@ TEST_P(UnreapableChildrenTest, ThoseThatAHandlerCreatesAreReaped) {
     };
     const auto server = StartServer(std::move(setup));
     EXPECT_THAT(ConnectTo(*server).ReadUntilEof(), IsOkAndHolds("done"));
-    // When the last one has ended, which may take a while.
+    // Waits until the last child has ended, which may take a while.
     ExpectRest(*server);
     EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 1u);
   }

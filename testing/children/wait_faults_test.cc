@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// When wait fails: every connection still has exactly one fate, its slot is
+// When wait fails: every connection still has exactly one outcome, its slot is
 // free for the next one, and nothing of the server is left behind.
 
 #include <sys/wait.h>
@@ -32,8 +32,8 @@ namespace {
 
 using ::testing::SizeIs;
 
-// Both kinds of process: one whose other children are none of the server's
-// business, and one that has no others. They wait in different ways.
+// Whether the server owns all children of its process. It waits in a different
+// way in each case.
 enum class Owns { kItsOwn, kEveryChild };
 
 void PrintTo(Owns owns, std::ostream* os) {
@@ -45,14 +45,14 @@ class WaitFaultsTest : public ServerTest,
  protected:
   static constexpr int kWait = FaultInjector::kWait;
 
-  // With room for two, so that a slot that is lost is missed at once.
+  // Starts a server with two slots, so that a lost slot is noticed at once.
   std::unique_ptr<TestServer> StartFaulty() {
     TestServer::Setup setup;
     setup.options.max_connections = 2;
     setup.options.owns_all_children = GetParam() == Owns::kEveryChild;
     setup.before = [this] { faults_.Install(); };
-    // Those that the server was told do not exist, though they do. waitid is
-    // not wait4, and is not failed.
+    // Reaps children that a failed wait reported as missing. waitid is not
+    // failed, as it is not wait4.
     setup.after = [this] {
       siginfo_t ended;
       while (waitid(P_ALL, 0, &ended, WEXITED | __WALL) == 0) ++*left_over_;
@@ -66,14 +66,14 @@ class WaitFaultsTest : public ServerTest,
     }
   }
 
-  // Zombies, and in the end the children that lived on, that it gave up.
+  // Returns how many children the server did not reap.
   int left_over() const { return *left_over_; }
 
   FaultInjector faults_{{kWait}};
   const Shared<std::atomic<int>> left_over_;
 };
 
-TEST_P(WaitFaultsTest, AnInterruptedWaitIsMadeAgain) {
+TEST_P(WaitFaultsTest, RepeatsAnInterruptedWait) {
   const auto server = StartFaulty();
   faults_.Fail(kWait, EINTR);
   ServeOneByOne(*server, 20);
@@ -83,7 +83,7 @@ TEST_P(WaitFaultsTest, AnInterruptedWaitIsMadeAgain) {
   EXPECT_EQ(left_over(), 0);
 }
 
-TEST_P(WaitFaultsTest, AWaitThatIsInterruptedAThousandTimesIsMadeAgain) {
+TEST_P(WaitFaultsTest, RepeatsAWaitThatIsInterruptedAThousandTimes) {
   const auto server = StartFaulty();
   faults_.Fail(kWait, EINTR, /*first=*/1, /*count=*/1000);
   ServeOneByOne(*server, 20);
@@ -93,7 +93,7 @@ TEST_P(WaitFaultsTest, AWaitThatIsInterruptedAThousandTimesIsMadeAgain) {
   EXPECT_EQ(left_over(), 0);
 }
 
-TEST_P(WaitFaultsTest, InterruptedForEverItGoesOnWhenThatIsOver) {
+TEST_P(WaitFaultsTest, GoesOnAfterEveryWaitWasInterruptedForAWhile) {
   const auto server = StartFaulty();
   faults_.FailAlways(kWait, EINTR);
   ServeOneByOne(*server, 1);
@@ -105,9 +105,10 @@ TEST_P(WaitFaultsTest, InterruptedForEverItGoesOnWhenThatIsOver) {
   EXPECT_EQ(left_over(), 0);
 }
 
-// What a server with every child takes for one that somebody else reaped may
-// have been a question about all of them.
-TEST_P(WaitFaultsTest, AChildThatSomebodyElseReapedHasAnUnknownFate) {
+// ECHILD means that another wait has reaped the child. For a server that owns
+// all children, the failed wait may have been one for any child: then no
+// outcome is unknown.
+TEST_P(WaitFaultsTest, RecordsAnUnknownOutcomeIfAWaitFindsNoChild) {
   const auto server = StartFaulty();
   faults_.Fail(kWait, ECHILD);
   ServeOneByOne(*server, 20);
@@ -116,11 +117,12 @@ TEST_P(WaitFaultsTest, AChildThatSomebodyElseReapedHasAnUnknownFate) {
   EXPECT_EQ(report.totals.accepted, 20u);
   EXPECT_EQ(report.totals.ended_ok + report.totals.unknown, 20u);
   EXPECT_LE(report.totals.unknown, 1u);
-  // A sweep finds it later, and reaps it as a child that it does not know.
+  // A server that owns all children reaps it in a later sweep, as unknown
+  // child.
   EXPECT_LE(left_over(), static_cast<int>(report.totals.unknown));
 }
 
-TEST_P(WaitFaultsTest, IfNoChildIsEverFoundEverySlotIsFreedAllTheSame) {
+TEST_P(WaitFaultsTest, FreesEverySlotThoughNoWaitFindsAChild) {
   const auto server = StartFaulty();
   const std::vector<int> descriptors = [&] {
     AwaitIdle(server->pid());

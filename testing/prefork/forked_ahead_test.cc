@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What spares and a pool promise beyond a fork for each connection: a process
-// that dies while it waits is nobody's loss, and one that serves again is as
-// good as new.
+// What spares and a pool promise beyond a fork for each connection: no client
+// is lost when a waiting process ends, and a process that serves again is like
+// a new one.
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -62,8 +62,8 @@ class ForkedAheadTest : public ServerTest {
     setup.options.pool.workers = workers;
     return setup;
   }
-  // A handler that says who it is, after it did something to its process.
-  static server::Handler TellPidAfter(std::function<void()> deed) {
+  // Returns a handler that calls `deed`, and then sends its pid.
+  static server::Handler SendPidAfter(std::function<void()> deed) {
     return [deed = std::move(deed)](net::Connection& connection) {
       deed();
       return net::WriteFull(connection.socket(), absl::StrCat(getpid())).ok()
@@ -91,11 +91,11 @@ class ForkedAheadTest : public ServerTest {
   }
 };
 
-TEST_F(ForkedAheadTest, SparesThatAreKilledAreNoClientsLoss) {
+TEST_F(ForkedAheadTest, LosesNoClientWhenSparesAreKilled) {
   constexpr int kConnections = 2000 / kCostOfFork;
   TestServer::Setup setup = SparesSetup();
   setup.options.log.level = server::LogLevel::kError;
-  // Who is a spare no more: its handler has begun.
+  // The processes that are no spares any more: their handlers have begun.
   Shared<std::array<std::atomic<pid_t>, 1 << 12>> begun;
   setup.handler =
       [&, echo = server::EchoHandler(1024)](net::Connection& connection) {
@@ -113,9 +113,9 @@ TEST_F(ForkedAheadTest, SparesThatAreKilledAreNoClientsLoss) {
       const std::vector<pid_t> children = server->children();
       if (children.empty()) continue;
       const pid_t pid = children[random() % children.size()];
-      // One that sleeps at its queue, and not one that was forked for a
-      // connection because there was none. Then it is stopped, for what it is
-      // must not change any more.
+      // Chooses a process that sleeps at its queue: others were forked for a
+      // connection because there was no spare. Stops it before it looks whether
+      // the process is still a spare, so that this cannot change.
       const std::string sleeps_in =
           ReadProcFile(absl::StrCat("/proc/", pid, "/wchan"));
       if (!absl::StrContains(sleeps_in, "skb_wait")) continue;
@@ -141,7 +141,7 @@ TEST_F(ForkedAheadTest, SparesThatAreKilledAreNoClientsLoss) {
   killer.join();
   const TestServer::Report report = StopAndExpectClean(*server);
   // A spare may be killed in the few instructions between its acknowledgement
-  // and its handler: then the account says so.
+  // and its handler. Then the connection is counted as crashed.
   EXPECT_LE(failed, report.totals.crashed);
   EXPECT_LE(failed, 2u);
   EXPECT_EQ(report.totals.accepted, static_cast<uint64_t>(kConnections));
@@ -150,11 +150,11 @@ TEST_F(ForkedAheadTest, SparesThatAreKilledAreNoClientsLoss) {
   RecordProperty("clients lost", static_cast<int>(failed));
 }
 
-TEST_F(ForkedAheadTest, AConnectionOfAProcessThatDiedInItsSleepGoesToAnother) {
+TEST_F(ForkedAheadTest, GivesTheConnectionOfAKilledProcessToAnother) {
   for (TestServer::Setup setup : {SparesSetup(), PoolSetup(4)}) {
     const auto server = StartServer(std::move(setup));
     AwaitChildren(*server, 4);
-    // Whoever gets the connection is in no state to take it.
+    // The processes that get the connections cannot accept them.
     const std::vector<pid_t> stopped = server->children();
     for (const pid_t pid : stopped) Freeze(pid);
     std::vector<TestClient> clients;
@@ -172,7 +172,7 @@ TEST_F(ForkedAheadTest, AConnectionOfAProcessThatDiedInItsSleepGoesToAnother) {
   }
 }
 
-TEST_F(ForkedAheadTest, SparesThatAreKilledAreReplaced) {
+TEST_F(ForkedAheadTest, ReplacesKilledSpares) {
   const auto server = StartServer(SparesSetup());
   for (int round = 0; round < 5; ++round) {
     AwaitChildren(*server, 4);
@@ -191,7 +191,7 @@ TEST_F(ForkedAheadTest, SparesThatAreKilledAreReplaced) {
   StopAndExpectClean(*server);
 }
 
-TEST_F(ForkedAheadTest, ABurstMakesMoreSparesAndPeaceFewer) {
+TEST_F(ForkedAheadTest, ForksMoreSparesInABurstAndFewerAfterIt) {
   TestServer::Setup setup = SparesSetup();
   setup.options.spares.max = 8;
   const auto server = StartServer(std::move(setup));
@@ -207,20 +207,20 @@ TEST_F(ForkedAheadTest, ABurstMakesMoreSparesAndPeaceFewer) {
   StopAndExpectClean(*server);
 }
 
-TEST_F(ForkedAheadTest, SparesThatDieAtTheirStartAreNotForkedOverAndOver) {
+TEST_F(ForkedAheadTest, BacksOffWhenSparesFailToStart) {
   TestServer::Setup setup = SparesSetup();
-  Shared<std::atomic<int>> births;
-  Shared<std::atomic<bool>> cured;
+  Shared<std::atomic<int>> starts;
+  Shared<std::atomic<bool>> fixed;
   setup.options.prepare_child = [&]() -> absl::Status {
-    ++*births;
-    if (*cured) return absl::OkStatus();
-    return absl::InternalError("not today");
+    ++*starts;
+    if (*fixed) return absl::OkStatus();
+    return absl::InternalError("not yet");
   };
   const auto server = StartServer(std::move(setup));
   LetPass(absl::Seconds(2));
-  EXPECT_LE(*births, 6);
-  EXPECT_GE(*births, 3);
-  *cured = true;
+  EXPECT_LE(*starts, 6);
+  EXPECT_GE(*starts, 3);
+  *fixed = true;
   const net::Instant start = net::Now();
   AwaitChildren(*server, 4);
   EXPECT_LE(absl::FromChrono(net::Now() - start), absl::Seconds(3));
@@ -230,9 +230,9 @@ TEST_F(ForkedAheadTest, SparesThatDieAtTheirStartAreNotForkedOverAndOver) {
   StopAndExpectClean(*server);
 }
 
-TEST_F(ForkedAheadTest, AWorkerServesOneConnectionAfterTheOther) {
+TEST_F(ForkedAheadTest, ServesOneConnectionAfterTheOtherByAWorker) {
   TestServer::Setup setup = PoolSetup(1);
-  setup.handler = TellPidAfter([] {});
+  setup.handler = SendPidAfter([] {});
   const auto server = StartServer(std::move(setup));
   AwaitChildren(*server, 1);
   const pid_t worker = server->children()[0];
@@ -240,15 +240,15 @@ TEST_F(ForkedAheadTest, AWorkerServesOneConnectionAfterTheOther) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 100u);
 }
 
-TEST_F(ForkedAheadTest, AWorkerIsReplacedAfterAboutSoManyConnections) {
+TEST_F(ForkedAheadTest, ReplacesAWorkerAfterAboutItsMaxConnections) {
   TestServer::Setup setup = PoolSetup(1);
   setup.options.pool.max_connections = 20;
-  setup.handler = TellPidAfter([] {});
+  setup.handler = SendPidAfter([] {});
   const auto server = StartServer(std::move(setup));
   std::map<pid_t, int> served;
   for (int i = 0; i < 200; ++i) ++served[PidThatServes(*server)];
-  // A connection that comes while the next worker is being made has a process
-  // of its own; and the last worker is not done yet.
+  // A connection that arrives while the next worker is created has a process of
+  // its own. The last worker has not reached its number yet.
   int workers = 0, unfinished = 0;
   for (const auto& [pid, connections] : served) {
     EXPECT_LE(connections, 25) << pid;
@@ -263,7 +263,7 @@ TEST_F(ForkedAheadTest, AWorkerIsReplacedAfterAboutSoManyConnections) {
   StopAndExpectClean(*server);
 }
 
-TEST_F(ForkedAheadTest, AWorkerThatWasLeftDirtyIsCleanOrGoneForTheNext) {
+TEST_F(ForkedAheadTest, LeavesNoChangeOfAHandlerToTheNextConnection) {
   struct Deed {
     const char* name;
     std::function<void()> deed;
@@ -282,7 +282,7 @@ TEST_F(ForkedAheadTest, AWorkerThatWasLeftDirtyIsCleanOrGoneForTheNext) {
     Shared<std::atomic<int>> calls;
     TestServer::Setup setup = PoolSetup(1);
     setup.handler = [&](net::Connection& connection) {
-      // What the second one finds.
+      // The second connection reports what it finds.
       const std::string found =
           absl::StrCat(fcntl(STDOUT_FILENO, F_GETFD) < 0, HasOpen("memfd:dirt"),
                        getenv("DIRTY") != nullptr, umask(022), alarm(0),
@@ -308,7 +308,7 @@ TEST_F(ForkedAheadTest, AWorkerThatWasLeftDirtyIsCleanOrGoneForTheNext) {
   }
 }
 
-TEST_F(ForkedAheadTest, AConnectionThatEndsAWorkerIsTheOnlyOneToEnd) {
+TEST_F(ForkedAheadTest, EndsOnlyTheConnectionWhoseWorkerEnds) {
   TestServer::Setup setup = PoolSetup(4);
   setup.handler = [](net::Connection& connection) {
     char kind;

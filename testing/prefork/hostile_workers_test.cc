@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What a worker of a pool can do that its client has taken over: it costs that
-// worker, and the connection that it serves.
+// A worker of a pool that was taken over by its client: whatever it does, only
+// that worker and its connection end.
 
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -63,8 +63,8 @@ void SetOption(int option, int value) {
   setsockopt(OwnQueue(), SOL_SOCKET, option, &value, sizeof(value));
 }
 
-// Sends the report that the connection `serial` is finished, with nonsense in
-// it.
+// Sends the report that the connection `serial` is finished, with impossible
+// numbers.
 void Report(uint32_t serial) {
   WorkerReport lie = {};
   lie.mark = WorkerReport::kMark;
@@ -112,14 +112,15 @@ const Attack kAttacks[] = {
     {"ReportsWhatItDoesNotServe", [](auto&) { Report(4711); }},
 };
 
-// How the worker goes on after that.
+// What the worker does after the attack.
 enum Then { kReturn, kExit, kDie };
 
 class HostileWorkersTest
     : public ServerTest,
       public ::testing::WithParamInterface<std::tuple<Attack, Then>> {
  protected:
-  // A server of four workers, which attack when a client says so.
+  // Returns the setup of a server with four workers, which attack when a client
+  // sends "a".
   static TestServer::Setup Pool() {
     TestServer::Setup setup;
     setup.options.strategy = server::StrategyKind::kPool;
@@ -142,7 +143,7 @@ class HostileWorkersTest
   }
 };
 
-// A1 to A5: each worker does it twice.
+// A1 to A5: each worker makes the attack twice.
 TEST_P(HostileWorkersTest, HarmNoOtherClientAndDoNotKeepTheParentBusy) {
   const auto server = StartServer(Pool());
   for (int i = 0; i < 2 * kWorkers; ++i) {
@@ -180,14 +181,14 @@ INSTANTIATE_TEST_SUITE_P(With, HostileWorkersTest,
 
 class HostileWorkerTest : public ServerTest {};
 
-// F6: a worker that cannot report ends with what it had to report.
+// F6: a worker that cannot report exits with the code that it had to report.
 TEST_F(HostileWorkerTest, IsRecordedWithItsExitCodeIfItClosesEverything) {
   TestServer::Setup setup;
   setup.options.strategy = server::StrategyKind::kPool;
   setup.options.pool.workers = 2;
   setup.handler = [](net::Connection& connection) {
     CloseAllBut(connection);
-    // A file that has the number of the queue now must not get the report.
+    // The file that now has the number of the queue must not get the report.
     for (int i = 0; i < 20; ++i) dup(connection.fd());
     return static_cast<ExitCode>(7);
   };
@@ -199,33 +200,33 @@ TEST_F(HostileWorkerTest, IsRecordedWithItsExitCodeIfItClosesEverything) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_error, 4u);
 }
 
-struct Told {
+struct FirstReport {
   int count = 0;
   absl::Duration to_child, duration, used;
   int64_t memory = 0;
 };
 
-// A13, A15: it says that it has finished, and keeps the connection. What it
-// says besides is bounded.
+// A13, A15: the worker reports that it has finished, and keeps the connection.
+// The other values of its report are bounded.
 TEST_F(HostileWorkerTest, IsEndedByTheDeadlineOfAConnectionItHasNotFinished) {
-  Shared<Told> told;
+  Shared<FirstReport> first;
   TestServer::Setup setup;
   setup.options.strategy = server::StrategyKind::kPool;
   setup.options.pool.workers = kWorkers;
   setup.options.deadlines.connection = absl::Milliseconds(500);
   setup.options.on_connection_end = [&](const server::ConnectionReport& end) {
-    if (told->count++ > 0) return;
-    told->to_child = end.accept_to_child;
-    told->duration = end.duration;
-    told->used = absl::DurationFromTimeval(end.status.usage().ru_utime);
-    told->memory = end.status.usage().ru_maxrss;
+    if (first->count++ > 0) return;
+    first->to_child = end.accept_to_child;
+    first->duration = end.duration;
+    first->used = absl::DurationFromTimeval(end.status.usage().ru_utime);
+    first->memory = end.status.usage().ru_maxrss;
   };
   setup.handler = [](net::Connection& connection) {
     char kind;
     if (!net::ReadFull(connection.socket(), absl::MakeSpan(&kind, 1)).ok()) {
       return ExitCode::kProtocolError;
     }
-    // The set counts the connections that it gives to workers from 1.
+    // The serial numbers of connections begin with 1.
     if (kind != 'e') Report(static_cast<uint32_t>(kind));
     while (kind != 'e') pause();
     return ExitCode::kServed;
@@ -243,10 +244,10 @@ TEST_F(HostileWorkerTest, IsEndedByTheDeadlineOfAConnectionItHasNotFinished) {
   EXPECT_THAT(client.Send("e"), IsOk());
   EXPECT_THAT(client.ExpectEof(), IsOk());
   StopAndExpectClean(*server);
-  EXPECT_GE(told->duration, told->to_child);
-  EXPECT_LT(told->duration, absl::Seconds(10));
-  EXPECT_GE(told->used, absl::ZeroDuration());
-  EXPECT_GE(told->memory, 0);
+  EXPECT_GE(first->duration, first->to_child);
+  EXPECT_LT(first->duration, absl::Seconds(10));
+  EXPECT_GE(first->used, absl::ZeroDuration());
+  EXPECT_GE(first->memory, 0);
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A child of the same user can take any descriptor of its parent
-// (pidfd_getfd(2)), and does the worst to those by which the parent talks to
-// its processes: it shuts and floods both ends. The parent is not busy for it.
+// A child of the same user can copy any descriptor of its parent
+// (pidfd_getfd(2)). It shuts down and floods both ends of the queues between
+// the parent and its processes. The parent must not be kept busy by that.
 
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -27,7 +27,7 @@ namespace {
 class ParentDescriptorsTest : public StrategyTest {
  protected:
   // Returns copies of the sockets of `pid` that keep the boundaries of
-  // messages: its queues and channels. None if this process may not have them.
+  // messages: its queues and channels. Empty if this process may not copy them.
   static std::vector<net::UniqueFd> QueuesOf(pid_t pid) {
     std::vector<net::UniqueFd> queues;
     const net::UniqueFd process =
@@ -52,7 +52,7 @@ void Flood(int fd) {
   }
 }
 
-TEST_P(ParentDescriptorsTest, KeepNoParentBusyWhateverIsDoneToThem) {
+TEST_P(ParentDescriptorsTest, KeepNoParentBusyThoughAChildShutsAndFloodsThem) {
   for (const bool floods : {true, false}) {
     TestServer::Setup setup;
     setup.options.pool.workers = 4;
@@ -65,7 +65,7 @@ TEST_P(ParentDescriptorsTest, KeepNoParentBusyWhateverIsDoneToThem) {
     const absl::Duration busy_before = CpuTimeOf(server->pid());
     LetPass(absl::Milliseconds(600));  // the claim is about a length of time
     EXPECT_LT(CpuTimeOf(server->pid()) - busy_before, absl::Milliseconds(30));
-    // A zygote has one queue, and what was in it is lost with it.
+    // A zygote has one queue, whose messages are lost with it.
     for (int i = 0; i < (row().forks_itself ? 10 : 0); ++i) {
       TestClient client = ConnectTo(*server);
       EXPECT_THAT(client.Echo("hello"), IsOk());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A zygote that does nothing any more, or whose queue another process has got
-// hold of: clients are served, and a stop ends.
+// A zygote that is stopped, or of whose queue another process has a copy:
+// clients are served, and a stop ends.
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -35,7 +35,7 @@ class StalledZygoteTest : public ServerTest {
     return setup;
   }
 
-  // Returns when both processes are there, and stops them.
+  // Waits until the zygote and its standby exist, and stops them.
   static void FreezeBoth(const TestServer& server) {
     ASSERT_TRUE(Await([&] { return server.children().size() == 2; }));
     for (const pid_t child : server.children()) Freeze(child);
@@ -63,7 +63,7 @@ TEST_F(StalledZygoteTest, IsReplacedByItsStandbyAndLosesNoClient) {
   EXPECT_EQ(report.totals.ended_ok, 10u);
 }
 
-TEST_F(StalledZygoteTest, IsReplacedIfItsStandbyDoesNothingEither) {
+TEST_F(StalledZygoteTest, IsReplacedThoughItsStandbyIsStoppedToo) {
   const auto server = StartServer(ZygoteSetup());
   FreezeBoth(*server);
   ExpectServed(*server);
@@ -123,7 +123,7 @@ net::UniqueFd StealQueue(pid_t pid) {
   return net::UniqueFd();
 }
 
-TEST_F(StalledZygoteTest, LosesTheMessageThatWasRemovedFromItsQueueAlone) {
+TEST_F(StalledZygoteTest, LosesOnlyTheMessageThatWasRemovedFromItsQueue) {
   const auto server = StartServer(ZygoteSetup());
   const absl::StatusOr<pid_t> zygote = AwaitZygote(*server);
   ASSERT_THAT(zygote, IsOk());
@@ -147,7 +147,7 @@ TEST_F(StalledZygoteTest, LosesTheMessageThatWasRemovedFromItsQueueAlone) {
   EXPECT_EQ(report.totals.ended_ok, 102u);
 }
 
-// Nothing comes after it that could show it.
+// No later message shows that this one is missing.
 TEST_F(StalledZygoteTest, IsReplacedWhenTheLastMessageWasRemoved) {
   const auto server = StartServer(ZygoteSetup());
   const absl::StatusOr<pid_t> zygote = AwaitZygote(*server);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The processes that a strategy keeps beside those of connections: how many
-// there are, and that none of them is anybody's single point of failure.
+// The processes that a strategy has beside those of connections: how many there
+// are, and that clients are served whichever of them is killed.
 
 #include "brood/testing/strategies.h"
 
@@ -54,7 +54,7 @@ class StrategiesTest : public StrategyTest {
   }
 };
 
-TEST_P(StrategiesTest, AServerAtRestHasTheProcessesOfItsRow) {
+TEST_P(StrategiesTest, HasTheProcessesOfItsRowWhenIdle) {
   const auto server = StartServer();
   ExpectRest(*server);
   {
@@ -66,7 +66,7 @@ TEST_P(StrategiesTest, AServerAtRestHasTheProcessesOfItsRow) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 1u);
 }
 
-TEST_P(StrategiesTest, AServerAtRestDoesNothing) {
+TEST_P(StrategiesTest, UsesNoProcessorWhenIdle) {
   const auto server = StartServer();
   ExpectServed(*server);
   ExpectRest(*server);
@@ -76,14 +76,15 @@ TEST_P(StrategiesTest, AServerAtRestDoesNothing) {
   StopAndExpectClean(*server);
 }
 
-TEST_P(StrategiesTest, ThoseWhoWaitDoNotKeepAServerFromStopping) {
+TEST_P(StrategiesTest, StopsAtOnceThoughProcessesWait) {
   for (int requests : {1, 2}) {
     TestServer::Setup setup;
     setup.options.drain_grace = absl::Minutes(1);
     const auto server = StartServer(std::move(setup));
     ExpectRest(*server);
     const net::Instant start = net::Now();
-    // Both at once: it may have stopped before it could be sent the second.
+    // Sends both requests while the server is stopped: it might have ended
+    // before the second.
     Freeze(server->pid());
     for (int i = 0; i < requests; ++i) server->Signal(SIGTERM);
     server->Signal(SIGCONT);
@@ -92,7 +93,7 @@ TEST_P(StrategiesTest, ThoseWhoWaitDoNotKeepAServerFromStopping) {
   }
 }
 
-TEST_P(StrategiesTest, OneWhoWaitsAndIsKilledIsReplaced) {
+TEST_P(StrategiesTest, ReplacesAWaitingProcessThatIsKilled) {
   const auto server = StartServer();
   ExpectRest(*server);
   const size_t waiting = ChildrenAtRest(*server);
@@ -106,13 +107,13 @@ TEST_P(StrategiesTest, OneWhoWaitsAndIsKilledIsReplaced) {
   EXPECT_EQ(report.totals.ended_ok, report.totals.accepted);
 }
 
-TEST_P(StrategiesTest, AllWhoWaitAndAreKilledAtOnceAreReplaced) {
+TEST_P(StrategiesTest, ReplacesWaitingProcessesThatAreKilledAtOnce) {
   const auto server = StartServer();
   for (int round = 0; round < 5; ++round) {
     ExpectRest(*server);
     for (pid_t child : server->children()) kill(child, SIGKILL);
     ExpectServed(*server);
-    // Its process is none of those that are killed next.
+    // The process of the connection must not be among those killed next.
     EXPECT_THAT(server->AwaitEvent("ended", {{"brood.exit.code", 0}}), IsOk());
   }
   ExpectRest(*server);
@@ -120,7 +121,7 @@ TEST_P(StrategiesTest, AllWhoWaitAndAreKilledAtOnceAreReplaced) {
   EXPECT_EQ(report.totals.ended_ok, 5u);
 }
 
-TEST_P(StrategiesTest, ThoseWhoServeOutliveThoseWhoWait) {
+TEST_P(StrategiesTest, ServesOnWhenWaitingProcessesAreKilled) {
   const auto server = StartServer();
   std::vector<TestClient> clients;
   for (int i = 0; i < 4; ++i) {
@@ -142,8 +143,9 @@ TEST_P(StrategiesTest, ThoseWhoServeOutliveThoseWhoWait) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 5u);
 }
 
-// Kills at random, whoever it hits.
-TEST_P(StrategiesTest, WhoeverIsKilledWheneverEachConnectionHasOneFate) {
+// Kills children at random, serving or waiting.
+TEST_P(StrategiesTest,
+       RecordsOneOutcomeForEachConnectionThoughProcessesAreKilled) {
   TestServer::Setup setup;
   setup.options.log.level = server::LogLevel::kOff;
   constexpr int kClients = 200 / kCostOfFork;
@@ -168,7 +170,7 @@ TEST_P(StrategiesTest, WhoeverIsKilledWheneverEachConnectionHasOneFate) {
             uint64_t{kClients + 1});
 }
 
-TEST_P(StrategiesTest, ThoseWhoWaitGoWhenTheServerProcessIsKilled) {
+TEST_P(StrategiesTest, EndsWaitingProcessesWhenTheServerProcessIsKilled) {
   const auto server = StartServer();
   ExpectServed(*server);
   ExpectRest(*server);
@@ -179,8 +181,8 @@ TEST_P(StrategiesTest, ThoseWhoWaitGoWhenTheServerProcessIsKilled) {
   }
 }
 
-// The pause between two doubles, up to 1.6 s; so in ten seconds there are 12.
-TEST_P(StrategiesTest, ChildrenThatCanNotStartAreNotForkedAllTheTime) {
+// The pause between two starts doubles, up to 1.6 s: 12 starts in ten seconds.
+TEST_P(StrategiesTest, BacksOffWhenChildrenFailToStart) {
   TestServer::Setup setup;
   setup.options.prepare_child = [] {
     return absl::UnavailableError("no entropy");
@@ -197,22 +199,22 @@ TEST_P(StrategiesTest, ChildrenThatCanNotStartAreNotForkedAllTheTime) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_error, 1u);
 }
 
-TEST_P(StrategiesTest, AServerThatIsDestroyedMakesNoProcessToKill) {
-  Shared<std::atomic<int>> births;
+TEST_P(StrategiesTest, CreatesNoProcessInTheDestructor) {
+  Shared<std::atomic<int>> starts;
   TestServer::Setup setup;
   setup.options.prepare_child = [&] {
-    ++*births;
+    ++*starts;
     return absl::OkStatus();
   };
   setup.run = [](server::TcpServer& /*server*/) { return absl::OkStatus(); };
   const auto server = StartServer(std::move(setup));
   const TestServer::Report report = server->AwaitExit();
   ExpectClean(report);
-  EXPECT_EQ(*births, 0);
+  EXPECT_EQ(*starts, 0);
   EXPECT_THAT(EventsOf(report.log, "prefork-failed"), IsEmpty());
 }
 
-TEST_P(StrategiesTest, AConnectionIsServedByTheGenerationOfItsTime) {
+TEST_P(StrategiesTest, ServesEachConnectionByTheGenerationOfItsAccept) {
   static int generation;
   generation = 0;
   Shared<std::atomic<int>> wanted, begun;
@@ -245,7 +247,7 @@ TEST_P(StrategiesTest, AConnectionIsServedByTheGenerationOfItsTime) {
     *wanted = i;
     ASSERT_TRUE(Await([&] { return *begun == i; }));
     TestClient client = ConnectTo(*server);
-    // A zygote is what the program was when the server was created.
+    // A zygote has the state that the program had at Create().
     EXPECT_THAT(
         client.ExpectReply(row().forks_itself ? absl::StrCat(i, "\n") : "0\n"),
         IsOk());
@@ -260,7 +262,7 @@ INSTANTIATE_TEST_SUITE_P(With, StrategiesTest, EachStrategy(), StrategyName());
 
 using AutoTest = ServerTest;
 
-TEST_F(AutoTest, AProgramThatHasGrownIsNotForked) {
+TEST_F(AutoTest, UsesAZygoteForAProgramThatHasGrown) {
   TestServer::Setup setup;
   setup.options.strategy = server::StrategyKind::kAuto;
   setup.run = [](server::TcpServer& server) {

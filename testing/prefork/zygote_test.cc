@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // What a zygote promises beyond the other strategies: it can be killed at any
-// moment, and its program may have threads and memory that no fork could copy.
+// moment, and its program may have threads, and more memory than fork could
+// copy in time.
 
 #include <sys/types.h>
 #include <unistd.h>
@@ -56,7 +57,7 @@ class ZygoteTest : public ServerTest {
   }
 };
 
-TEST_F(ZygoteTest, KilledFiftyTimesItLosesNobodyAndNoStatus) {
+TEST_F(ZygoteTest, LosesNoClientAndNoStatusWhenKilledFiftyTimes) {
   const auto server = StartServer(ZygoteSetup());
   LoadClients load(server->endpoint(), /*clients=*/4);
   for (int kills = 0; kills < 50; ++kills) {
@@ -71,16 +72,16 @@ TEST_F(ZygoteTest, KilledFiftyTimesItLosesNobodyAndNoStatus) {
   load.Stop();
   const TestServer::Report report = StopAndExpectClean(*server);
   EXPECT_EQ(load.failed(), 0) << load.first_failure();
-  // Each of them, and no status was lost.
+  // Every client was served, and no status was lost.
   EXPECT_EQ(report.totals.ended_ok, static_cast<uint64_t>(load.served()));
   EXPECT_EQ(report.totals.accepted, report.totals.ended_ok);
 }
 
-TEST_F(ZygoteTest, KilledAsSoonAsItServesItLosesNobody) {
+TEST_F(ZygoteTest, LosesNoClientWhenKilledAsSoonAsItServes) {
   const auto server = StartServer(ZygoteSetup());
   LoadClients load(server->endpoint(), /*clients=*/4);
-  // Its standby had no time to be born, often enough: the supervisor makes
-  // both.
+  // Often the zygote had no time to fork its standby. Then the supervisor
+  // creates both.
   for (int kills = 0; kills < 30; ++kills) {
     const pid_t zygote = ExpectZygote(*server);
     ASSERT_NE(zygote, 0);
@@ -94,7 +95,7 @@ TEST_F(ZygoteTest, KilledAsSoonAsItServesItLosesNobody) {
   EXPECT_EQ(report.totals.ended_ok, report.totals.accepted);
 }
 
-TEST_F(ZygoteTest, ChildrenOfAKilledZygoteLiveOnAndAreReaped) {
+TEST_F(ZygoteTest, LeavesItsChildrenServingAndReapedWhenKilled) {
   const auto server = StartServer(ZygoteSetup());
   const pid_t zygote = ExpectZygote(*server);
   TestClient client = ConnectTo(*server);
@@ -107,7 +108,7 @@ TEST_F(ZygoteTest, ChildrenOfAKilledZygoteLiveOnAndAreReaped) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 1u);
 }
 
-TEST_F(ZygoteTest, AKilledHeirIsReplaced) {
+TEST_F(ZygoteTest, HasAnotherStandbyWhenTheStandbyIsKilled) {
   const auto server = StartServer(ZygoteSetup());
   pid_t zygote = ExpectZygote(*server);
   for (int round = 0; round < 5; ++round) {
@@ -118,7 +119,7 @@ TEST_F(ZygoteTest, AKilledHeirIsReplaced) {
     TestClient client = ConnectTo(*server);
     EXPECT_THAT(client.Echo("hello"), IsOk());
   }
-  // Also when both go at once.
+  // Now both are killed at once.
   for (const pid_t child : server->children()) kill(child, SIGKILL);
   EXPECT_NE(ExpectZygote(*server), 0);
   TestClient client = ConnectTo(*server);
@@ -127,12 +128,12 @@ TEST_F(ZygoteTest, AKilledHeirIsReplaced) {
   StopAndExpectClean(*server);
 }
 
-TEST_F(ZygoteTest, AConnectionWaitsForAStoppedZygoteAndGoesToItsHeir) {
+TEST_F(ZygoteTest, LeavesItsQueueToTheStandbyWhenStoppedAndKilled) {
   const auto server = StartServer(ZygoteSetup());
   const pid_t zygote = ExpectZygote(*server);
   Freeze(zygote);
   std::vector<TestClient> clients;
-  // More than there is room for in the zygote's queue.
+  // More clients than the zygote's queue has room for.
   for (int i = 0; i < 100; ++i) {
     clients.push_back(ConnectTo(*server));
     ASSERT_THAT(clients.back().Send("x"), IsOk());
@@ -146,7 +147,7 @@ TEST_F(ZygoteTest, AConnectionWaitsForAStoppedZygoteAndGoesToItsHeir) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 100u);
 }
 
-// Threads that do what a fork in their midst would break.
+// Threads that hold locks of the C library most of the time.
 class BusyThreads {
  public:
   explicit BusyThreads(int count) {
@@ -170,7 +171,7 @@ class BusyThreads {
   std::vector<std::thread> threads_;
 };
 
-TEST_F(ZygoteTest, AProgramWithThreadsIsServedAndNoHandlerFindsALockHeld) {
+TEST_F(ZygoteTest, ServesAProgramWithThreadsAndLeavesNoLockHeldInHandlers) {
   for (const auto strategy :
        {server::StrategyKind::kZygote, server::StrategyKind::kAuto}) {
     TestServer::Setup setup;
@@ -197,7 +198,7 @@ TEST_F(ZygoteTest, AProgramWithThreadsIsServedAndNoHandlerFindsALockHeld) {
   }
 }
 
-TEST_F(ZygoteTest, TheOtherStrategiesRefuseAProgramWithThreads) {
+TEST_F(ZygoteTest, IsRequiredForAProgramWithThreads) {
   for (const auto strategy :
        {server::StrategyKind::kFork, server::StrategyKind::kSpares,
         server::StrategyKind::kPool}) {
@@ -217,7 +218,7 @@ TEST_F(ZygoteTest, TheOtherStrategiesRefuseAProgramWithThreads) {
   }
 }
 
-TEST_F(ZygoteTest, CreateRefusesAProgramThatHasThreadsAlready) {
+TEST_F(ZygoteTest, IsRefusedByCreateIfTheProgramHasThreads) {
   TestServer::Setup setup = ZygoteSetup();
   BusyThreads* threads = nullptr;
   setup.before = [&] { threads = new BusyThreads(1); };
@@ -228,7 +229,7 @@ TEST_F(ZygoteTest, CreateRefusesAProgramThatHasThreadsAlready) {
                              ::testing::HasSubstr("before the threads"))));
 }
 
-TEST_F(ZygoteTest, HandlersSeeTheProgramAsItWasWhenTheServerWasCreated) {
+TEST_F(ZygoteTest, ServesByTheProgramAsItWasAtCreate) {
   static int state = 0;
   state = 7;
   TestServer::Setup setup = ZygoteSetup();
@@ -250,8 +251,8 @@ TEST_F(ZygoteTest, HandlersSeeTheProgramAsItWasWhenTheServerWasCreated) {
   StopAndExpectClean(*server);
 }
 
-// The parent, which hears of it later, is stopped in between.
-TEST_F(ZygoteTest, ABirthIsReportedWithTheTimeAtWhichItHappened) {
+// The parent is stopped, and notices the new child later.
+TEST_F(ZygoteTest, ReportsTheTimeAtWhichAChildWasCreated) {
   constexpr absl::Duration kStopped = absl::Milliseconds(300);
   Shared<std::atomic<int64_t>> waited_ns;
   TestServer::Setup setup = ZygoteSetup();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// How a server stops: it serves who waits, lets children finish, then insists;
-// and how it is asked to.
+// How a server stops: it serves clients in the queue, lets children finish, and
+// then terminates and kills them; and how a stop is requested.
 
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -43,7 +43,7 @@ using ::testing::SizeIs;
 
 class LifecycleTest : public StrategyTest {
  protected:
-  // Clients whose children live.
+  // Connects clients, and waits until each has its child.
   std::vector<TestClient> Hold(const TestServer& server, int count) {
     std::vector<TestClient> clients;
     for (int i = 0; i < count; ++i) {
@@ -91,24 +91,24 @@ void LifecycleTest::DrainsTheKernelsQueue(size_t listeners, int cap) {
   EXPECT_EQ(report.totals.ended_ok, kClients);
 }
 
-TEST_P(LifecycleTest, WhoeverIsInTheKernelsQueueIsServedWhenItDrains) {
+TEST_P(LifecycleTest, ServesTheKernelsQueueWhenItDrains) {
   DrainsTheKernelsQueue(/*listeners=*/1, /*cap=*/1000);
 }
 
-TEST_P(LifecycleTest, WhoeverIsInOneOfItsQueuesIsServedWhenItDrains) {
+TEST_P(LifecycleTest, ServesTheQueueOfEachListenerWhenItDrains) {
   DrainsTheKernelsQueue(/*listeners=*/2, /*cap=*/1000);
 }
 
-TEST_P(LifecycleTest, WhoeverIsInAQueueLongerThanTheCapIsServedWhenItDrains) {
+TEST_P(LifecycleTest, ServesAQueueLongerThanTheCapWhenItDrains) {
   DrainsTheKernelsQueue(/*listeners=*/1, /*cap=*/8);
   DrainsTheKernelsQueue(/*listeners=*/2, /*cap=*/8);
 }
 
-// The promise is grace to grace + 200 ms; what is over that is for a busy
-// machine.
+// The promise is an end between the grace and the grace + 200 ms. This is added
+// for a busy machine.
 constexpr absl::Duration kSlack = absl::Seconds(kCostOfFork);
 
-TEST_P(LifecycleTest, ChildrenThatWillNotEndAreKilledAfterTheGrace) {
+TEST_P(LifecycleTest, KillsChildrenThatDoNotEndAfterTheGrace) {
   TestServer::Setup setup;
   setup.options.drain_grace = absl::Seconds(1);
   setup.handler = [](net::Connection& connection) {
@@ -138,7 +138,7 @@ TEST_P(LifecycleTest, ChildrenThatWillNotEndAreKilledAfterTheGrace) {
               SizeIs(1));
 }
 
-TEST_P(LifecycleTest, StoppedChildrenAreNoObstacle) {
+TEST_P(LifecycleTest, TerminatesStoppedChildren) {
   TestServer::Setup setup;
   setup.options.drain_grace = absl::Milliseconds(200);
   const auto server = StartServer(std::move(setup));
@@ -150,7 +150,7 @@ TEST_P(LifecycleTest, StoppedChildrenAreNoObstacle) {
   EXPECT_LE(taken, absl::Milliseconds(400) + kSlack);
   RecordDuration("stopped_after", taken);
   EXPECT_EQ(report.totals.killed, 10u);
-  // They were continued to hear of the request, and not killed out of hand.
+  // They were continued so that SIGTERM reached them, and not killed at once.
   EXPECT_THAT(EventsOf(report.log, "ended", {{"brood.exit.signal", SIGTERM}}),
               Not(IsEmpty()));
 }
@@ -165,7 +165,7 @@ void LifecycleTest::HeedsTheSecondRequest(int signal) {
   for (TestClient& client : clients) {
     EXPECT_THAT(client.Echo("still served"), IsOk());
   }
-  clients.pop_back();  // in peace
+  clients.pop_back();  // its child ends in order
   EXPECT_THAT(server->AwaitEvent("ended", {{"brood.exit.code", 0}}), IsOk());
   const Instant start = net::Now();
   server->Signal(signal);
@@ -177,17 +177,17 @@ void LifecycleTest::HeedsTheSecondRequest(int signal) {
   EXPECT_EQ(report.totals.killed, 7u);
 }
 
-TEST_P(LifecycleTest, OneSigtermWaitsForTheLivingAndTheSecondDoesNot) {
+TEST_P(LifecycleTest, LetsConnectionsFinishAtSigtermAndEndsThemAtTheSecond) {
   HeedsTheSecondRequest(SIGTERM);
 }
 
-TEST_P(LifecycleTest, OneSigintWaitsForTheLivingAndTheSecondDoesNot) {
+TEST_P(LifecycleTest, LetsConnectionsFinishAtSigintAndEndsThemAtTheSecond) {
   HeedsTheSecondRequest(SIGINT);
 }
 
 server::TcpServer* to_drain = nullptr;
 
-TEST_P(LifecycleTest, AnEmbeddersSignalHandlerMayRequestTheDrain) {
+TEST_P(LifecycleTest, DrainsAtARequestFromASignalHandler) {
   TestServer::Setup setup;
   setup.options.take_signals = false;
   setup.run = [](server::TcpServer& server) {
@@ -211,7 +211,7 @@ TEST_P(LifecycleTest, AnEmbeddersSignalHandlerMayRequestTheDrain) {
   EXPECT_EQ(report.totals.ended_ok, 3u);
 }
 
-TEST_P(LifecycleTest, AnEmbeddersLoopMayRequestTheDrain) {
+TEST_P(LifecycleTest, DrainsAtARequestFromTheLoopOfTheEmbedder) {
   TestServer::Setup setup;
   setup.options.take_signals = false;
   setup.run = [](server::TcpServer& server) {
@@ -234,7 +234,7 @@ TEST_P(LifecycleTest, AnEmbeddersLoopMayRequestTheDrain) {
   EXPECT_EQ(report.totals.ended_ok, 3u);
 }
 
-TEST_P(LifecycleTest, TwoRequestsToDrainInOneTurnAreTwo) {
+TEST_P(LifecycleTest, CountsTwoRequestsInOneTurnAsTwo) {
   TestServer::Setup setup;
   setup.options.take_signals = false;
   setup.options.drain_grace = absl::Hours(1);
@@ -257,7 +257,8 @@ TEST_P(LifecycleTest, TwoRequestsToDrainInOneTurnAreTwo) {
   EXPECT_EQ(report.totals.killed, 3u);
 }
 
-// Clients who come again as soon as they are served, until they are refused.
+// Clients that connect again as soon as they are served, until they are
+// refused.
 class Flood {
  public:
   Flood(const net::Endpoint& server, int clients) {
@@ -276,7 +277,7 @@ class Flood {
     for (;;) {
       absl::StatusOr<TestClient> client = TestClient::Connect(server);
       if (!client.ok()) return;
-      // One who came when the queue was being closed may be reset.
+      // A client that connects while the queue is closed may be reset.
       if (client->Echo("again").ok()) ++served_;
     }
   }
@@ -285,12 +286,13 @@ class Flood {
   std::vector<std::thread> threads_;
 };
 
-// With a cap below the crowd the kernel's queue is never empty by itself.
+// If `cap` is smaller than the number of clients, the kernel's queue is never
+// empty by itself.
 void LifecycleTest::StopsInAFlood(int cap) {
   TestServer::Setup setup;
   setup.options.max_connections = cap;
   setup.options.log.level = server::LogLevel::kWarning;
-  // For so long it would accept, if it waited for the end of the flood.
+  // If the server waited for the end of the flood, it would accept for 30 s.
   setup.options.drain_grace = absl::Seconds(30);
   const auto server = StartServer(std::move(setup));
   const net::Endpoint endpoint = server->endpoint();
@@ -310,16 +312,16 @@ void LifecycleTest::StopsInAFlood(int cap) {
   ExpectClean(server->AwaitExit());
 }
 
-TEST_P(LifecycleTest, ClientsWhoKeepComingDoNotKeepItFromStopping) {
+TEST_P(LifecycleTest, StopsThoughClientsKeepConnecting) {
   StopsInAFlood(/*cap=*/1000);
 }
 
-TEST_P(LifecycleTest, MoreClientsThanTheCapWhoKeepComingDoNotEither) {
+TEST_P(LifecycleTest, StopsThoughMoreClientsThanTheCapKeepConnecting) {
   StopsInAFlood(/*cap=*/2);
 }
 
 // The server ends each connection first, so that its side stays in TIME_WAIT.
-TEST_P(LifecycleTest, ARestartTakesItsPortBackAtOnce) {
+TEST_P(LifecycleTest, TakesItsPortAgainAtOnceAfterARestart) {
   TestServer::Setup setup;
   setup.handler = [](net::Connection& connection) {
     return net::WriteFull(connection.socket(), "bye").ok()

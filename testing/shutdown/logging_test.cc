@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The log can never stop the service: not when its reader stalls, goes away,
-// has no room, or was never there.
+// The log can never stop the service: not when its reader stalls or closes the
+// pipe, when the disk is full, or without any standard error.
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -29,8 +29,8 @@ using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 
 constexpr int kClients = 200 / kCostOfFork;
-// Three lines for each connection, and for the server: listening, draining,
-// stopped.
+// Three lines for each connection, and three for the server: listening,
+// draining, stopped.
 constexpr uint64_t kEveryLine = 3 * kClients + 3;
 
 class LoggingTest : public StrategyTest {
@@ -42,7 +42,8 @@ class LoggingTest : public StrategyTest {
     }
   }
 
-  // A server whose standard error is `log`, and what became of its lines.
+  // Serves clients by a server whose standard error is `log`. Returns its
+  // report.
   TestServer::Report ServeWithLog(int log) {
     TestServer::Setup setup;
     setup.stderr_fd = log;
@@ -62,7 +63,7 @@ struct Pipe {
     writer = net::Socket::Adopt(ends[1]);
   }
 
-  // Until there is no room for another byte.
+  // Writes until the pipe has no room for another byte.
   void Fill() {
     fcntl(writer.fd(), F_SETPIPE_SZ, 4096);
     fcntl(writer.fd(), F_SETFL, O_NONBLOCK);
@@ -71,7 +72,7 @@ struct Pipe {
     fcntl(writer.fd(), F_SETFL, 0);
   }
 
-  // What is in it now.
+  // Reads and returns what is in the pipe.
   std::string Drain() {
     fcntl(reader.fd(), F_SETFL, O_NONBLOCK);
     std::string text;
@@ -83,10 +84,10 @@ struct Pipe {
     return text;
   }
 
-  net::Socket reader, writer;  // descriptors, for all their type
+  net::Socket reader, writer;  // own the descriptors, which are no sockets
 };
 
-TEST_P(LoggingTest, AReaderThatStallsCostsLinesAndNothingElse) {
+TEST_P(LoggingTest, DropsOnlyLinesIfTheReaderStalls) {
   Pipe pipe;
   pipe.Fill();
   TestServer::Setup setup;
@@ -95,8 +96,8 @@ TEST_P(LoggingTest, AReaderThatStallsCostsLinesAndNothingElse) {
   const auto server = StartServer(std::move(setup));
   Visit(*server, kClients);
 
-  // It reads again, and is told how much it has missed, before what comes next.
-  ExpectRest(*server);  // or this would be told while the pipe is emptied
+  // The reader reads again. The next line reports how many lines were dropped.
+  ExpectRest(*server);  // or this line might come while the pipe is emptied
   pipe.Drain();
   Visit(*server, 1);
   const TestServer::Report report = StopAndExpectClean(*server);
@@ -111,23 +112,23 @@ TEST_P(LoggingTest, AReaderThatStallsCostsLinesAndNothingElse) {
                               std::to_string(report.log_lines_dropped)));
 }
 
-TEST_P(LoggingTest, AReaderThatIsGoneKillsNobody) {
+TEST_P(LoggingTest, DropsOnlyLinesIfTheReaderHasGone) {
   Pipe pipe;
   pipe.reader.Close();
   EXPECT_EQ(ServeWithLog(pipe.writer.fd()).log_lines_dropped,
             kEveryLine + row().own_lines);
 }
 
-TEST_P(LoggingTest, AFullDiskCostsLinesAndNothingElse) {
+TEST_P(LoggingTest, DropsOnlyLinesIfTheDiskIsFull) {
   const auto full = net::Socket::Adopt(open("/dev/full", O_WRONLY | O_CLOEXEC));
   ASSERT_TRUE(full.valid());
   EXPECT_EQ(ServeWithLog(full.fd()).log_lines_dropped,
             kEveryLine + row().own_lines);
 }
 
-// The numbers from `first` on are free, then: what the framework opens must not
-// get the lines.
-TEST_P(LoggingTest, AServerWithoutStandardDescriptorsServes) {
+// The numbers from `first` on are free then. Files that the server opens must
+// not get log lines.
+TEST_P(LoggingTest, ServesWithoutStandardDescriptors) {
   for (int first : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     SCOPED_TRACE("from " + std::to_string(first));
     TestServer::Setup setup;
@@ -142,8 +143,8 @@ TEST_P(LoggingTest, AServerWithoutStandardDescriptorsServes) {
   }
 }
 
-// Closed when the server was already made: the next client gets the number.
-TEST_P(LoggingTest, AClientIsNeverSentTheLog) {
+// Closes the descriptors after Create(), so that clients get their numbers.
+TEST_P(LoggingTest, NeverSendsTheLogToAClient) {
   for (int first : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     SCOPED_TRACE("from " + std::to_string(first));
     TestServer::Setup setup;

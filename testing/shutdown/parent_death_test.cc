@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What becomes of children when the server's process is killed: with "finish"
-// whoever has a connection serves it, with "die" nobody is left.
+// What children do when the server process is killed: with "finish" a child
+// with a connection serves it and ends, with "die" every child is killed.
 //
-// The test process adopts those whom the server leaves behind, so it sees each
-// of them end. All of them hold the server's standard error, and when that ends
-// nobody is left.
+// The test process adopts the children of a killed server, so it sees each of
+// them end. All of them have the server's standard error open: when the pipe
+// ends, no process is left.
 //
 // The storm kills 10 servers for each strategy and policy, or as many as
-// BROOD_PARENT_KILLS says; BROOD_SEED makes it the same as one that failed.
+// BROOD_PARENT_KILLS; BROOD_SEED repeats a storm that failed.
 
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -62,7 +62,7 @@ using ::testing::Not;
 
 constexpr size_t kTransfer = 64 << 10;
 
-// Says that it has begun, and sends the rest when it is told to.
+// Sends "b", and the rest when the client asks for it.
 ExitCode Transfer(net::Connection& connection) {
   char go;
   const bool done =
@@ -72,7 +72,7 @@ ExitCode Transfer(net::Connection& connection) {
   return done ? ExitCode::kServed : ExitCode::kPeerLost;
 }
 
-// Of a client that has read the "b".
+// Expects the rest, for a client that has read the "b".
 void ExpectTransfer(TestClient& client) {
   EXPECT_THAT(client.Send("g"), IsOk());
   const absl::StatusOr<std::string> rest = client.ReadUntilEof();
@@ -95,19 +95,19 @@ class ParentDeathTest : public StrategyTest {
     server.Signal(SIGKILL);
     EXPECT_TRUE(server.AwaitExit().exit_status.killed());
   }
-  // Waits until nobody is left of a server whose process has ended: the wait
-  // statuses of those who outlived it.
-  static std::vector<int> AwaitNobody(TestServer& server) {
-    // Each of them could write to the log: it ends with the last one.
+  // Waits until every child of a server has ended whose own process has ended.
+  // Returns the wait statuses of the children that outlived it.
+  static std::vector<int> AwaitNoProcess(TestServer& server) {
+    // Each process can write to the log, so it ends with the last process.
     const absl::Status end = server.AwaitEvent("no-such-event").status();
     if (!absl::IsUnavailable(end)) {
-      ADD_FAILURE() << "somebody is left: " << end;
+      ADD_FAILURE() << "a process is left: " << end;
       for (const pid_t pid : DescendantsOf(getpid())) {
         ADD_FAILURE() << DescribeProcess(pid);
         kill(pid, SIGKILL);
       }
     }
-    // Those whose descriptors are closed are about to end.
+    // Processes whose descriptors are closed are about to end.
     std::vector<int> ends;
     int status;
     while (TEMP_FAILURE_RETRY(waitpid(-1, &status, 0)) > 0) {
@@ -137,12 +137,12 @@ TEST_P(ParentDeathTest, EndsEveryChildThatIsToDie) {
     EXPECT_THAT(client.ExpectReply("b"), IsOk());
   }
   KillParent(*server);
-  const std::vector<int> ends = AwaitNobody(*server);
+  const std::vector<int> ends = AwaitNoProcess(*server);
   EXPECT_GE(std::count(ends.begin(), ends.end(), SIGKILL), 3);
   for (TestClient& client : clients) EXPECT_THAT(client.ExpectEof(), IsOk());
 }
 
-TEST_P(ParentDeathTest, LetsChildrenFinishAndSendsTheOthersHome) {
+TEST_P(ParentDeathTest, LetsChildrenFinishAndEndsWaitingProcesses) {
   const auto server = StartServer(SetupFor(OnParentDeath::kFinish));
   std::vector<TestClient> clients;
   for (int i = 0; i < 3; ++i) clients.push_back(ConnectTo(*server));
@@ -151,10 +151,10 @@ TEST_P(ParentDeathTest, LetsChildrenFinishAndSendsTheOthersHome) {
   }
   KillParent(*server);
   for (TestClient& client : clients) ExpectTransfer(client);
-  EXPECT_THAT(AwaitNobody(*server), Each(0));
+  EXPECT_THAT(AwaitNoProcess(*server), Each(0));
 }
 
-// Nor does it matter that nobody has looked at the connection yet.
+// The connections are served although no process has taken them yet.
 TEST_P(ParentDeathTest, LetsChildrenFinishWhatWaitsInTheirQueues) {
   if (row().made_after_accept && row().forks_itself) {
     GTEST_SKIP() << row().name() << " has no queue";
@@ -167,7 +167,7 @@ TEST_P(ParentDeathTest, LetsChildrenFinishWhatWaitsInTheirQueues) {
   for (const pid_t pid : waiting) Freeze(pid);
   std::vector<TestClient> clients;
   for (int i = 0; i < 2; ++i) clients.push_back(ConnectTo(*server));
-  // Both are in the queue when nobody is left in that of the listener.
+  // An idle server has moved both from the queue of the listener to its own.
   AwaitIdle(server->pid());
   KillParent(*server);
   for (const pid_t pid : waiting) kill(pid, SIGCONT);
@@ -175,7 +175,7 @@ TEST_P(ParentDeathTest, LetsChildrenFinishWhatWaitsInTheirQueues) {
     EXPECT_THAT(client.ExpectReply("b"), IsOk());
     ExpectTransfer(client);
   }
-  EXPECT_THAT(AwaitNobody(*server), Each(0));
+  EXPECT_THAT(AwaitNoProcess(*server), Each(0));
 }
 
 TEST_P(ParentDeathTest, LeavesThePortFreeWhileChildrenFinish) {
@@ -185,7 +185,7 @@ TEST_P(ParentDeathTest, LeavesThePortFreeWhileChildrenFinish) {
   KillParent(*killed);
   TestServer::Setup setup;
   setup.options.listen = {killed->endpoint().ToString()};
-  // A child that was born at that moment has the listener too, until it runs.
+  // A child that has just been created has the listener too, until it runs.
   std::unique_ptr<TestServer> next;
   EXPECT_TRUE(Await([&] {
     absl::StatusOr<std::unique_ptr<TestServer>> started =
@@ -198,11 +198,11 @@ TEST_P(ParentDeathTest, LeavesThePortFreeWhileChildrenFinish) {
   other.Close();
   ExpectTransfer(client);
   StopAndExpectClean(*next);
-  AwaitNobody(*killed);
+  AwaitNoProcess(*killed);
 }
 
-// A change of user makes the kernel forget, as this does.
-TEST_P(ParentDeathTest, EndsChildrenWhoseKernelForgotWhenTheyPrepared) {
+// The handler resets the signal, as the kernel does after a change of user.
+TEST_P(ParentDeathTest, EndsChildrenThatResetTheirDeathSignalInPrepareChild) {
   TestServer::Setup setup = SetupFor(OnParentDeath::kDie);
   setup.options.prepare_child = [] {
     prctl(PR_SET_PDEATHSIG, 0);
@@ -212,10 +212,10 @@ TEST_P(ParentDeathTest, EndsChildrenWhoseKernelForgotWhenTheyPrepared) {
   TestClient client = ConnectTo(*server);
   EXPECT_THAT(client.ExpectReply("b"), IsOk());
   KillParent(*server);
-  EXPECT_THAT(AwaitNobody(*server), Not(IsEmpty()));
+  EXPECT_THAT(AwaitNoProcess(*server), Not(IsEmpty()));
 }
 
-TEST_P(ParentDeathTest, EndsChildrenThatAreNobodys) {
+TEST_P(ParentDeathTest, EndsChildrenThatChangedTheirUser) {
   constexpr uid_t kNobody = 65534;
   const pid_t tries = fork();
   if (tries == 0) _exit(setresuid(kNobody, kNobody, kNobody) == 0 ? 0 : 1);
@@ -232,7 +232,7 @@ TEST_P(ParentDeathTest, EndsChildrenThatAreNobodys) {
   TestClient client = ConnectTo(*server);
   EXPECT_THAT(client.ExpectReply("b"), IsOk());
   KillParent(*server);
-  EXPECT_THAT(AwaitNobody(*server), Not(IsEmpty()));
+  EXPECT_THAT(AwaitNoProcess(*server), Not(IsEmpty()));
 }
 
 TEST_P(ParentDeathTest, EndsChildrenThatHangInTheirPreparation) {
@@ -246,7 +246,7 @@ TEST_P(ParentDeathTest, EndsChildrenThatHangInTheirPreparation) {
   const TestClient client = ConnectTo(*server);
   EXPECT_TRUE(Await([&] { return *hanging > 0; }));
   KillParent(*server);
-  EXPECT_THAT(AwaitNobody(*server), Not(IsEmpty()));
+  EXPECT_THAT(AwaitNoProcess(*server), Not(IsEmpty()));
 }
 
 uint32_t FromEnvironment(const char* name, uint32_t otherwise) {
@@ -256,7 +256,7 @@ uint32_t FromEnvironment(const char* name, uint32_t otherwise) {
                                                             : otherwise;
 }
 
-// Servers that are killed 0 to 5 ms after the last of some clients connected.
+// Servers that are killed 0 to 5 ms after the last of three clients connected.
 class ParentDeathStormTest : public ParentDeathTest {
  protected:
   static constexpr int kClients = 3;
@@ -268,7 +268,7 @@ class ParentDeathStormTest : public ParentDeathTest {
     std::cout << "BROOD_SEED=" << seed_ << std::endl;
   }
 
-  // Starts one, connects, and kills it.
+  // Starts a server, connects clients, and kills the server.
   std::unique_ptr<TestServer> StartAndKill(OnParentDeath policy,
                                            std::vector<TestClient>& clients) {
     TestServer::Setup setup = SetupFor(policy);
@@ -297,13 +297,13 @@ TEST_P(ParentDeathStormTest, HasNoSurvivorsIfTheyAreToDie) {
   for (uint32_t i = 0; i < kills_; ++i) {
     std::vector<TestClient> clients;
     const auto server = StartAndKill(OnParentDeath::kDie, clients);
-    AwaitNobody(*server);
+    AwaitNoProcess(*server);
     const absl::Duration took = net::TimeUntil(net::Now(), killed_at_);
     longest = std::max(longest, took);
     if (took > absl::Milliseconds(500)) ++late;
   }
   std::cout << row() << ", die: " << kills_ << " kills, " << *begun_
-            << " transfers begun, nobody left after at most "
+            << " transfers begun, no process left after at most "
             << absl::FormatDuration(longest) << std::endl;
   EXPECT_EQ(late, 0) << "had survivors at 500 ms; BROOD_SEED=" << seed_;
 }
@@ -315,13 +315,13 @@ TEST_P(ParentDeathStormTest, CutsNoTransferShortIfTheyAreToFinish) {
     const auto server = StartAndKill(OnParentDeath::kFinish, clients);
     for (TestClient& client : clients) {
       const absl::StatusOr<std::string> first = client.ReadExactly(1);
-      // One whose connection had no process yet gets nothing at all.
+      // A client whose connection had no process yet gets nothing.
       EXPECT_FALSE(absl::IsDeadlineExceeded(first.status()));
       if (!first.ok()) continue;
       ++served;
       ExpectTransfer(client);
     }
-    AwaitNobody(*server);
+    AwaitNoProcess(*server);
   }
   std::cout << row() << ", finish: " << kills_ << " kills, " << *begun_
             << " transfers begun, " << served << " completed" << std::endl;
@@ -332,8 +332,8 @@ INSTANTIATE_TEST_SUITE_P(With, ParentDeathTest, EachStrategy(), StrategyName());
 INSTANTIATE_TEST_SUITE_P(With, ParentDeathStormTest, EachStrategy(),
                          StrategyName());
 
-// Where "die" and threads meet: to the kernel, the children of a zygote are
-// those of the thread that created the server.
+// "die" and threads: the kernel treats the thread that created the server as
+// the parent of a zygote's children.
 class CreatingThreadTest : public ServerTest {};
 
 TEST_F(CreatingThreadTest, MustNotEndBeforeChildrenThatDieWithIt) {
@@ -347,7 +347,7 @@ TEST_F(CreatingThreadTest, MustNotEndBeforeChildrenThatDieWithIt) {
     std::thread([&] { _exit(server.Run().ok() ? 0 : 111); }).detach();
     char byte;
     if (read(end_thread[0], &byte, 1) < 0) std::abort();
-    syscall(SYS_exit, 0);  // of this thread alone, which created the server
+    syscall(SYS_exit, 0);  // ends only this thread, which created the server
     std::abort();
   };
   const auto server = StartServer(std::move(setup));
@@ -360,7 +360,7 @@ TEST_F(CreatingThreadTest, MustNotEndBeforeChildrenThatDieWithIt) {
   EXPECT_THAT(server->AwaitEvent("ended", {{"brood.exit.signal", SIGKILL}}),
               IsOk());
   EXPECT_THAT(first.ExpectEof(), IsOk());
-  // The server itself lives on, and so does its zygote.
+  // The server itself and its zygote go on.
   TestClient second = ConnectTo(*server);
   EXPECT_THAT(second.ExpectReply("b"), IsOk());
   ExpectTransfer(second);

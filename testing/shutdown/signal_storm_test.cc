@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Whatever number of signals comes, of whatever kind: everybody is served,
-// every death is known, and the one that says stop is heeded.
+// Whatever number of signals arrives, of whatever kind: every client is served,
+// every end of a child is noticed, and a request to stop is obeyed.
 
 #include <sys/resource.h>
 #include <sys/types.h>
@@ -69,9 +69,9 @@ class SignalStormTest : public StrategyTest {
   }
 };
 
-// What the server claims (forged: any process of its user may send it), what it
-// leaves alone, and what the embedder handles.
-TEST_P(SignalStormTest, AHundredThousandSignalsAreNobodysLoss) {
+// Signals that the server uses (forged: any process of its user may send them),
+// that it leaves alone, and that the embedder handles.
+TEST_P(SignalStormTest, ServesEachClientDuringAHundredThousandSignals) {
   constexpr int kSignals = 100'000;
   static Shared<std::atomic<int>>* handled;
   Shared<std::atomic<int>> runs;
@@ -83,7 +83,7 @@ TEST_P(SignalStormTest, AHundredThousandSignalsAreNobodysLoss) {
     for (int signal : {SIGUSR1, SIGHUP, SIGUSR2}) {
       sigaction(signal, &action, nullptr);
     }
-    // Those that are claimed leave no room for the true ones.
+    // Forged signals leave no room in the queue for the true ones.
     const rlimit few = {16, 16};
     setrlimit(RLIMIT_SIGPENDING, &few);
   };
@@ -93,7 +93,7 @@ TEST_P(SignalStormTest, AHundredThousandSignalsAreNobodysLoss) {
   std::atomic<int> sent{0};
   std::thread storm([&] {
     for (; sent < kSignals; ++sent) {
-      // One that does not fit into the queue has been sent all the same.
+      // A signal that does not fit into the queue counts as sent.
       sigval value = {};
       sigqueue(server->pid(),
                signals[static_cast<size_t>(sent) % signals.size()], value);
@@ -113,16 +113,16 @@ TEST_P(SignalStormTest, AHundredThousandSignalsAreNobodysLoss) {
   EXPECT_GT(*runs, 0);
 }
 
-// A signal that came between a look at what there is and the sleep after it
-// would be one that nobody takes until the next one.
-TEST_P(SignalStormTest, TheOneThatSaysStopIsNeverOverlooked) {
+// A signal between the loop's check for work and its sleep must wake it.
+// Otherwise the loop would not see it before another signal comes.
+TEST_P(SignalStormTest, NeverOverlooksARequestToStop) {
   constexpr int kRuns = 200 / kCostOfFork;
   constexpr int kSignals = 50;
   std::minstd_rand random(16);
   absl::Duration slowest = absl::ZeroDuration();
   for (int run = 0; run < kRuns && !HasFailure(); ++run) {
     TestServer::Setup setup = StormSetup();
-    setup.options.upgrade.command = {"/bin/false"};  // so SIGHUP is taken
+    setup.options.upgrade.command = {"/bin/false"};  // so SIGHUP is used
     setup.options.log.level = server::LogLevel::kOff;
     const auto server = StartServer(std::move(setup));
     TestClient client = ConnectTo(*server);
@@ -136,7 +136,7 @@ TEST_P(SignalStormTest, TheOneThatSaysStopIsNeverOverlooked) {
     StopAndExpectClean(*server);
     slowest = std::max(slowest, absl::FromChrono(net::Now() - start));
   }
-  // 100 ms, but for load. One that was overlooked would never be heeded.
+  // 100 ms, but for load. An overlooked request would never be obeyed.
   EXPECT_LT(slowest, absl::Seconds(1));
   RecordProperty("slowest_stop_us",
                  static_cast<int>(absl::ToInt64Microseconds(slowest)));

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a stop means for clients: those that have connected are served, those
-// that come later are refused, and no client is reset that could have been
-// refused. The listening itself ends, whichever process holds a copy of the
-// listener.
+// What a stop means for clients: clients that have connected are served, later
+// ones are refused, and no client is reset that could have been refused. The
+// socket stops listening, whichever process has a copy of the listener.
 
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -52,8 +51,8 @@ class StopClientsTest : public StrategyTest {
 
 INSTANTIATE_TEST_SUITE_P(With, StopClientsTest, EachStrategy(), StrategyName());
 
-// Clients that connect, send a byte and await it, again and again until they
-// are refused.
+// Clients that connect, send a byte and wait for the reply, again and again
+// until they are refused.
 struct Clients {
   std::atomic<int> served{0};
   std::atomic<int> lost{0};
@@ -83,7 +82,7 @@ void StopUnderLoad(TestServer& server) {
   EXPECT_EQ(clients.lost, 0);
 }
 
-TEST_P(StopClientsTest, NoClientOfABusyServerIsReset) {
+TEST_P(StopClientsTest, ResetsNoClientOfABusyServer) {
   for (int run = 0; run < 10 / kCostOfFork + 1; ++run) {
     const auto server = StartServer(EightSlotsSetup());
     StopUnderLoad(*server);
@@ -91,7 +90,7 @@ TEST_P(StopClientsTest, NoClientOfABusyServerIsReset) {
   }
 }
 
-TEST_P(StopClientsTest, NoClientOfABusyServerOnAUnixSocketIsReset) {
+TEST_P(StopClientsTest, ResetsNoClientOfABusyServerOnAUnixSocket) {
   const ShortDir dir;
   for (int run = 0; run < 10 / kCostOfFork + 1; ++run) {
     TestServer::Setup setup = EightSlotsSetup();
@@ -102,8 +101,8 @@ TEST_P(StopClientsTest, NoClientOfABusyServerOnAUnixSocketIsReset) {
   }
 }
 
-// As a program does that the embedder has forked and forgotten.
-TEST_P(StopClientsTest, TheListeningEndsThoughAForkOfTheEmbedderHasACopy) {
+// The copy is that of a process that the embedder forked and does not manage.
+TEST_P(StopClientsTest, EndsListeningThoughAForkOfTheEmbedderHasACopy) {
   TestServer::Setup setup = QuietSetup();
   setup.run = [](server::TcpServer& server) {
     const pid_t pid = fork();
@@ -128,7 +127,7 @@ TEST_P(StopClientsTest, TheListeningEndsThoughAForkOfTheEmbedderHasACopy) {
   StopAndExpectClean(*server);
 }
 
-TEST_P(StopClientsTest, AnInheritedListenerGoesOnListening) {
+TEST_P(StopClientsTest, LeavesAnInheritedListenerListening) {
   absl::StatusOr<net::Listener> kept =
       net::Listener::Listen(*net::Endpoint::Parse("127.0.0.1:0"), 16);
   ASSERT_THAT(kept, IsOk());

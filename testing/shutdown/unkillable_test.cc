@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Children that the server may not signal, because it has given up being root
-// since it created them: a stop leaves them behind, in time, and says so.
+// Children that the server may not signal, because it has given up root since
+// it created them: a stop leaves them behind, in time, and logs that.
 
 #include <unistd.h>
 
@@ -68,7 +68,7 @@ class UnkillableTest : public StrategyTest {
 
 INSTANTIATE_TEST_SUITE_P(With, UnkillableTest, EachStrategy(), StrategyName());
 
-TEST_P(UnkillableTest, ChildrenOfAnotherUserAreLeftBehindInTime) {
+TEST_P(UnkillableTest, LeavesChildrenOfAnotherUserBehindInTime) {
   if (geteuid() != 0) GTEST_SKIP() << "only root can give up being root";
   for (const bool in_destructor : {false, true}) {
     SCOPED_TRACE(in_destructor);
@@ -84,7 +84,7 @@ TEST_P(UnkillableTest, ChildrenOfAnotherUserAreLeftBehindInTime) {
     RecordProperty(
         in_destructor ? "milliseconds_of_destructor" : "milliseconds_of_stop",
         static_cast<int>(absl::ToInt64Milliseconds(took)));
-    // Within 200 ms after the grace; more on a machine that is busy.
+    // 200 ms after the grace is promised; the rest is for a busy machine.
     EXPECT_LT(took, kGrace + absl::Seconds(1));
     EXPECT_TRUE(report.exit_status.exited()) << report.exit_status.ToString();
     EXPECT_EQ(report.run_status, "OK");
@@ -96,7 +96,7 @@ TEST_P(UnkillableTest, ChildrenOfAnotherUserAreLeftBehindInTime) {
       EXPECT_EQ(report.totals.unknown, 2u);
     }
     EXPECT_LT(report.log.size(), 10000u);
-    // They go on, and end when their clients do.
+    // The children go on, and end when their clients close.
     EXPECT_THAT(first.Echo("hello"), IsOk());
     EXPECT_THAT(second.Echo("hello"), IsOk());
   }

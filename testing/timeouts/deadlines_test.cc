@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Deadlines: a client that is slow, silent or gone costs its own child and
-// nobody else's time, whatever that child does with its signals.
+// Deadlines: the child of a client that is slow, silent or gone is killed,
+// whatever that child does with its signals, and no other client is delayed.
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -46,7 +46,7 @@ class DeadlinesTest : public ServerTest,
                             KillReason reason) {
     return report.totals.killed_for[static_cast<size_t>(reason)];
   }
-  // How long until `client` has lost its connection.
+  // Waits until `client` has lost its connection, and returns how long.
   static absl::Duration TimeToLose(TestClient& client) {
     const net::Instant start = net::Now();
     const absl::Status end = client.ExpectEof();
@@ -55,7 +55,7 @@ class DeadlinesTest : public ServerTest,
   }
 };
 
-TEST_P(DeadlinesTest, ChildrenThatMaskAllSignalsAndSpinAreGoneInTime) {
+TEST_P(DeadlinesTest, KillsChildrenThatSpinWithAllSignalsBlockedInTime) {
   constexpr int kClients = 16;
   constexpr absl::Duration kLimit = absl::Milliseconds(500);
   TestServer::Setup setup = SetupWith();
@@ -76,7 +76,7 @@ TEST_P(DeadlinesTest, ChildrenThatMaskAllSignalsAndSpinAreGoneInTime) {
   EXPECT_GE(all_gone, kLimit);
   RecordProperty("all gone after ms",
                  static_cast<int>(absl::ToInt64Milliseconds(all_gone)));
-  // Slack for a machine that has sixteen spinning processes to run, and more.
+  // Allows for a machine that must run sixteen spinning processes, and more.
   EXPECT_LE(all_gone, 10 * kLimit);
   const TestServer::Report report = StopAndExpectClean(*server);
   EXPECT_EQ(report.totals.killed, static_cast<uint64_t>(kClients));
@@ -84,7 +84,7 @@ TEST_P(DeadlinesTest, ChildrenThatMaskAllSignalsAndSpinAreGoneInTime) {
             static_cast<uint64_t>(kClients));
 }
 
-TEST_P(DeadlinesTest, AStoppedChildIsGoneInTime) {
+TEST_P(DeadlinesTest, KillsAStoppedChildInTime) {
   TestServer::Setup setup = SetupWith();
   setup.options.deadlines.connection = absl::Milliseconds(300);
   setup.handler = [](net::Connection& /*connection*/) {
@@ -97,7 +97,7 @@ TEST_P(DeadlinesTest, AStoppedChildIsGoneInTime) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.killed, 1u);
 }
 
-TEST_P(DeadlinesTest, SilentClientsMakeRoomForOneThatSpeaks) {
+TEST_P(DeadlinesTest, KillsSilentClientsSoThatAnotherIsServed) {
   constexpr int kCap = 8;
   TestServer::Setup setup = SetupWith();
   setup.options.max_connections = kCap;
@@ -111,7 +111,7 @@ TEST_P(DeadlinesTest, SilentClientsMakeRoomForOneThatSpeaks) {
   TestClient speaks = ConnectTo(*server);
   EXPECT_THAT(speaks.Echo("hello"), IsOk());
   EXPECT_LE(absl::FromChrono(net::Now() - start), absl::Seconds(5));
-  // Who has spoken may be silent for as long as he likes.
+  // After its first byte a client may be silent without a limit.
   LetPass(absl::Milliseconds(600));
   EXPECT_THAT(speaks.Echo("still here"), IsOk());
   speaks.Close();
@@ -121,7 +121,7 @@ TEST_P(DeadlinesTest, SilentClientsMakeRoomForOneThatSpeaks) {
   EXPECT_EQ(report.totals.ended_ok, 1u);
 }
 
-TEST_P(DeadlinesTest, WhoeverKeepsTalkingIsNotIdle) {
+TEST_P(DeadlinesTest, KeepsAClientThatKeepsSending) {
   TestServer::Setup setup = SetupWith();
   setup.options.deadlines.idle = absl::Milliseconds(400);
   const auto server = StartServer(std::move(setup));
@@ -140,7 +140,7 @@ TEST_P(DeadlinesTest, WhoeverKeepsTalkingIsNotIdle) {
   EXPECT_EQ(report.totals.ended_ok, 1u);
 }
 
-TEST_P(DeadlinesTest, AHandlerThatSendsIsNotIdle) {
+TEST_P(DeadlinesTest, KeepsAHandlerThatKeepsSending) {
   TestServer::Setup setup = SetupWith();
   setup.options.deadlines.idle = absl::Milliseconds(400);
   setup.handler = [](net::Connection& connection) {
@@ -159,7 +159,7 @@ TEST_P(DeadlinesTest, AHandlerThatSendsIsNotIdle) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 1u);
 }
 
-TEST_P(DeadlinesTest, ShortConnectionsAreNotKilled) {
+TEST_P(DeadlinesTest, KillsNoShortConnection) {
   TestServer::Setup setup = SetupWith();
   setup.options.deadlines.first_byte = absl::Seconds(5);
   setup.options.deadlines.idle = absl::Seconds(5);
@@ -172,9 +172,9 @@ TEST_P(DeadlinesTest, ShortConnectionsAreNotKilled) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 200u);
 }
 
-// To the kernel, one who takes nothing is as good as gone. If it is slower to
-// say so than it should be, the parent does.
-TEST_P(DeadlinesTest, AClientThatTakesNothingIsLostAfterThePeerTimeout) {
+// The kernel ends the connection of a peer that acknowledges no data. If it
+// does so too late, the parent kills the child.
+TEST_P(DeadlinesTest, EndsAConnectionWhosePeerReadsNothing) {
   TestServer::Setup setup = SetupWith();
   setup.options.deadlines.peer = absl::Seconds(1);
   setup.handler = [](net::Connection& connection) {
@@ -192,9 +192,10 @@ TEST_P(DeadlinesTest, AClientThatTakesNothingIsLostAfterThePeerTimeout) {
             1u);
 }
 
-// Its child undoes what the kernel was told, so it is the parent's deadline
-// that ends the one; the other, who takes a little every now and then, stays.
-TEST_P(DeadlinesTest, WhoTakesNothingIsLostThoughItsChildForgoesTheTimeout) {
+// The handler resets TCP_USER_TIMEOUT, so the parent's deadline ends the first
+// connection. The client of the second one reads a little from time to time,
+// and its connection stays.
+TEST_P(DeadlinesTest, KillsAChildWhosePeerReadsNothingThoughItResetTheTimeout) {
   TestServer::Setup setup = SetupWith();
   setup.options.deadlines.peer = absl::Seconds(1);
   setup.handler = [](net::Connection& connection) {
@@ -221,7 +222,7 @@ TEST_P(DeadlinesTest, WhoTakesNothingIsLostThoughItsChildForgoesTheTimeout) {
             .status();
   }
   EXPECT_THAT(one_is_lost, IsOk());
-  // Not before it has happened: a connection that ends would be first.
+  // Waits for the event before the client closes, which would end it too.
   EXPECT_THAT(server->AwaitEvent("ended", {{"client.port", lost},
                                            {"brood.exit.signal", SIGKILL}}),
               IsOk());

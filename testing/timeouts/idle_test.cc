@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What "idle" means for Options::Deadlines::idle: no byte comes or goes, and
-// the process does not compute.
+// What "idle" means for Options::Deadlines::idle: no byte is received or sent,
+// and the process uses no processor.
 
 #include <unistd.h>
 
@@ -32,7 +32,7 @@ using server::KillReason;
 
 constexpr absl::Duration kIdle = absl::Milliseconds(400);
 
-// Uses a processor for `length`, as far as others leave it one.
+// Uses a processor for `length` of time.
 void Compute(absl::Duration length) {
   const net::Instant end = net::After(net::Now(), length);
   while (net::Now() < end) {
@@ -52,8 +52,8 @@ class IdleTest : public StrategyTest {
     return setup;
   }
 
-  // Expects that the one client of `server` loses its child for being idle.
-  // Returns after what time.
+  // Expects that the child of the only client of `server` is killed for being
+  // idle. Returns after what time.
   absl::Duration ExpectExpired(TestServer& server) {
     const net::Instant start = net::Now();
     TestClient client = ConnectTo(server);
@@ -97,8 +97,9 @@ TEST_P(IdleTest, AHandlerThatSleepsAfterItHasComputedIsIdle) {
   EXPECT_GE(ExpectExpired(*server), 2 * kIdle + kIdle / 2);
 }
 
-// F8. What is sent again, at 0.2, 0.6, 1.4 and 3 s, is no new byte. By the
-// clocks of the kernel this child was idle after 2.4 s.
+// F8. Bytes that TCP sends again, after 0.2, 0.6, 1.4 and 3 s, are no new
+// bytes. By the timestamps of the kernel this child would be idle only
+// after 2.4 s.
 TEST_P(IdleTest, WhatIsSentAgainToAClientWithoutPowerIsNoNewByte) {
   TestServer::Setup setup = IdleSetup([](net::Connection& connection) {
     char byte;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// O24. With default options the kernel finds out that a client has lost its
+// O24. With default options the kernel notices that a client has lost its
 // power: keepalive is on for each accepted TCP connection.
 
 #include <netinet/in.h>
@@ -28,8 +28,9 @@ using server::ExitCode;
 
 class KeepaliveTest : public StrategyTest {
  protected:
-  // Returns a setup whose handler fails unless its connection has keepalive
-  // if it is TCP, and `silence` seconds until it is asked if that is not 0.
+  // Returns a setup whose handler fails unless keepalive is on for its
+  // connection, if it is TCP, with the first probe after `silence` seconds, if
+  // that is not 0.
   static TestServer::Setup SetupWith(int silence) {
     TestServer::Setup setup;
     setup.handler = [silence](net::Connection& connection) {
@@ -44,7 +45,7 @@ class KeepaliveTest : public StrategyTest {
     return setup;
   }
 
-  // Expects that a client of each listener finds the handler content.
+  // Expects that the handler succeeds for a client of each listener.
   void ExpectRight(TestServer::Setup setup) {
     const size_t listeners = setup.options.listen.size();
     const auto server = StartServer(std::move(setup));
@@ -61,7 +62,7 @@ class KeepaliveTest : public StrategyTest {
 
 INSTANTIATE_TEST_SUITE_P(With, KeepaliveTest, EachStrategy(), StrategyName());
 
-// On each kind of listener of its own.
+// On each kind of listener that the server opens itself.
 TEST_P(KeepaliveTest, IsOnWithDefaultOptions) {
   TestServer::Setup setup = SetupWith(/*silence=*/0);
   setup.options.listen = {"127.0.0.1:0", "[::1]:0", ":0",
@@ -69,7 +70,7 @@ TEST_P(KeepaliveTest, IsOnWithDefaultOptions) {
   ExpectRight(std::move(setup));
 }
 
-// Whoever opened the listener may have turned it off.
+// The program that opened the listener may have turned keepalive off.
 TEST_P(KeepaliveTest, IsOnForAnInheritedListener) {
   const net::Socket listener =
       net::Socket::Adopt(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));

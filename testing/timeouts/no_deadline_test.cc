@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A server that clients of other machines can keep busy for good says so when
-// it starts.
+// A server whose connections clients on other machines can keep without a limit
+// logs that when it starts.
 
 #include <string>
 #include <utility>
@@ -50,7 +50,7 @@ TEST_F(NoDeadlineTest, IsAWarningForEachListenerThatIsOpenToOtherMachines) {
             (std::vector<std::string>{"0.0.0.0", "[::]", ""}));
 }
 
-// That of the peer ends no client that is there and silent.
+// The peer deadline does not end a client that is reachable and silent.
 TEST_F(NoDeadlineTest, IsNoneIfADeadlineEndsASilentClient) {
   server::Options options;
   options.listen = {"0.0.0.0:0"};

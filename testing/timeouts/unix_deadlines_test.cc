@@ -25,8 +25,8 @@ using ::testing::HasSubstr;
 
 class UnixDeadlinesTest : public StrategyTest {
  protected:
-  // Returns a setup with each deadline, of which the one of the connection is
-  // by far the longest but for that of the peer.
+  // Returns a setup with each deadline. That of the peer is the longest, then
+  // that of the connection.
   TestServer::Setup SetupWithEachDeadline() const {
     TestServer::Setup setup;
     setup.options.listen = {"127.0.0.1:0", dir_.Socket("s").ToString()};

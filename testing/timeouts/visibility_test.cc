@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Deadlines where the kernel does not answer for a connection as it usually
-// does: it is kept, or it is refused by name.
+// Deadlines where the kernel does not report on a connection as it usually
+// does: each is kept, or refused by name.
 
 #include <linux/netlink.h>
 #include <netinet/in.h>
@@ -63,7 +63,7 @@ constexpr Asking kAsking[] = {
     {"deadlines.idle=", "idle", &server::Options::Deadlines::idle},
 };
 
-// Long enough for a busy machine, and short enough to be waited for.
+// A deadline that is long enough for a busy machine, and soon over.
 constexpr absl::Duration kShort = absl::Milliseconds(300);
 
 class VisibilityTest : public StrategyTest {
@@ -73,14 +73,15 @@ class VisibilityTest : public StrategyTest {
     return report.totals.killed_for[static_cast<size_t>(reason)];
   }
 
-  // Returns what Create() says to `setup`, with the strategy of the row.
+  // Returns the error of Create() for `setup`, with the strategy of the row.
   static absl::Status Refusal(TestServer::Setup setup) {
     setup.options.strategy = row().strategy;
     return TestServer::Start(std::move(setup)).status();
   }
 
-  // Expects that a silent client of each deadline of kAsking is lost, of a
-  // server that inherits the listener `fd` of `connect`.
+  // Expects that a silent client loses its connection by each deadline of
+  // kAsking, in a server that inherits the listener `fd`. `connect` connects to
+  // that listener.
   template <typename Connect>
   void ExpectKept(int fd, const Connect& connect) {
     for (const Asking& asking : kAsking) {
@@ -103,7 +104,7 @@ class VisibilityTest : public StrategyTest {
 
 INSTANTIATE_TEST_SUITE_P(With, VisibilityTest, EachStrategy(), StrategyName());
 
-// O12. Besides: a connection that the handler binds itself.
+// O12. The test after this one: a connection that the handler binds itself.
 TEST_P(VisibilityTest, DeadlinesAreKeptOnAListenerThatIsBoundToAnInterface) {
   const net::Socket listener =
       net::Socket::Adopt(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -141,7 +142,7 @@ TEST_P(VisibilityTest, AHandlerThatBindsItsConnectionEscapesNoDeadline) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.killed, 1u);
 }
 
-// O11, for a server that may enter the network of the listener. Besides: one
+// O11, for a server that may enter the network of the listener. Also with one
 // listener there and one here.
 TEST_P(VisibilityTest, DeadlinesAreKeptInAnotherNetworkWhereThatIsAllowed) {
   auto other = OtherNetwork::Create(/*count=*/4);
@@ -170,8 +171,9 @@ TEST_P(VisibilityTest, DeadlinesAreKeptInAnotherNetworkWhereThatIsAllowed) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.killed, 2u);
 }
 
-// O11, for a server that may not: it is refused for each deadline that needs
-// an answer, however it is forbidden. Deadlines that need none are kept.
+// O11, for a server that may not enter that network: each deadline for which
+// the kernel must report on connections is refused, in whatever way entering is
+// forbidden. Other deadlines are kept.
 TEST_P(VisibilityTest, DeadlinesAreRefusedByNameInAnotherNetwork) {
   auto other = OtherNetwork::Create(/*count=*/1);
   if (!other.ok()) GTEST_SKIP() << other.status();
@@ -207,10 +209,10 @@ TEST_P(VisibilityTest, DeadlinesAreRefusedByNameInAnotherNetwork) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.killed, 1u);
 }
 
-// O13. The handler closes its connection and works on; the listener then
-// answers for its addresses, with the length of its queue as what waits. With
-// every deadline that asks, with clients in the queue; and with bytes that the
-// client does not take.
+// O13. The handler closes its connection and works on. A query by addresses
+// then finds the listener, and the length of its queue in place of unread
+// bytes. With each deadline that queries the kernel, with clients in the queue,
+// and with bytes that the client does not read.
 TEST_P(VisibilityTest, AHandlerThatClosesAndWorksOnIsNotKilled) {
   for (const bool leaves_bytes : {false, true}) {
     TestServer::Setup setup;
@@ -318,8 +320,8 @@ TEST_P(VisibilityTest, WithoutNetlinkTheConnectionTimeoutIsKeptInSilence) {
   EXPECT_THAT(EventsOf(report.log, "peer-timeout-left-to-kernel"), IsEmpty());
 }
 
-// A policy that begins later: nothing is known of a connection meanwhile, which
-// is logged, and its deadline is kept as soon as something is.
+// A policy that begins later: the kernel does not report on connections for a
+// while, which is logged, and the deadline is kept as soon as it reports again.
 TEST_P(VisibilityTest, ADeadlineIsKeptAsSoonAsTheKernelAnswersAgain) {
   if (!FaultInjector::Supported().ok()) GTEST_SKIP();
   FaultInjector faults({SYS_sendto});
