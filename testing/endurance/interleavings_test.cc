@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Rare interleavings, made ordinary: at each sync point of a server's life two
-// things happen at once that usually happen somewhere else. Whatever they are,
-// it ends with a balanced account, leaves nothing behind, and no client fails
-// whose child was not killed.
+// Rare interleavings: at each sync point of a server two events happen at once
+// that usually happen elsewhere. Whichever events: the server ends with
+// balanced totals and leaves nothing behind, and only clients of killed
+// children fail.
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -118,7 +118,7 @@ constexpr Place kPlaces[] = {
 
 constexpr absl::Duration kTimeout = absl::Milliseconds(60);
 
-// What the hook of the server and of its children goes by.
+// What the hook does, in the server process and in its children.
 struct Plan {
   const char* point;
   Pair events;
@@ -127,7 +127,8 @@ struct Plan {
 };
 Plan* plan = nullptr;
 
-// The one that was born last; but if that may be the next program, the first.
+// Returns the newest child of `pid`, or the oldest one if the newest may be the
+// next program; 0 if there is none.
 pid_t AChildOf(pid_t pid) {
   const std::vector<pid_t> children = ChildrenOf(absl::StrCat(pid));
   if (children.empty()) return 0;
@@ -163,7 +164,7 @@ void AtSyncPoint(const char* name) {
   if (std::strcmp(name, plan->point) != 0 || !plan->armed.exchange(false)) {
     return;
   }
-  // A child can't do anything more once it is dead, or has had its time.
+  // A child makes the event last that ends it.
   const bool ends_a_child = plan->events.first == Event::kChildDies ||
                             plan->events.first == Event::kDeadline;
   const bool swap = ends_a_child && getpid() != plan->server;
@@ -177,7 +178,7 @@ class InterleavingsTest : public ServerTest,
   static bool Has(const Pair& events, Event event) {
     return events.first == event || events.second == event;
   }
-  // Whether the point is one that only this event leads to.
+  // Reports whether the name of the point contains `text`.
   static bool PointIs(const char* text) {
     return absl::StrContains(GetParam().point, text);
   }
@@ -185,7 +186,7 @@ class InterleavingsTest : public ServerTest,
   TestServer::Setup SetupFor(const Pair& events);
   void BeAClient(TestServer& server);
   void Live(const Pair& events);
-  void BurySuccessors(const TestServer::Report& report);
+  void EndSuccessors(const TestServer::Report& report);
 
   int failed_ = 0;
   absl::Status first_failure_;
@@ -207,7 +208,8 @@ TestServer::Setup InterleavingsTest::SetupFor(const Pair& events) {
   setup.options.pool.workers = 3;
   setup.options.drain_grace =
       absl::Milliseconds(PointIs("terminate") ? 10 : 5000);
-  // At the end of the grace it is a stall, and no child has to be left by then.
+  // No deadline if the point is the end of the grace: the event kDeadline is
+  // only a delay then, and a child must be left.
   if ((Has(events, Event::kDeadline) || PointIs("deadline")) &&
       !PointIs("terminate")) {
     setup.options.deadlines.connection = kTimeout;
@@ -216,7 +218,7 @@ TestServer::Setup InterleavingsTest::SetupFor(const Pair& events) {
                                    "--listen=127.0.0.1:0",
                                    "--log_level=warning", "--log_format=json"};
   setup.before = [] {
-    // As a program does.
+    // As main() does.
     EXPECT_THAT(server::RequestSignals::BlockAlone(), IsOk());
     plan->server = getpid();
     proc::SetSyncPointHook(AtSyncPoint);
@@ -244,7 +246,8 @@ void InterleavingsTest::Live(const Pair& events) {
   plan->armed = true;
 
   const auto server = StartServer(SetupFor(events));
-  // Those that are made ahead are there, unless it is all over before.
+  // Waits until the processes that are created ahead exist, or the events have
+  // happened.
   const std::string strategy = GetParam().strategy;
   const size_t ahead = strategy == "spares" ? 2 : strategy == "pool" ? 3 : 0;
   EXPECT_TRUE(Await(
@@ -259,8 +262,8 @@ void InterleavingsTest::Live(const Pair& events) {
       if (held.ok()) held->ReadUntilEof().IgnoreError();
     }
   }
-  // The upgrade that was asked for is over, one way or the other. (Some points
-  // come only when the server stops.)
+  // Waits until the upgrade has succeeded or failed. (Some points are reached
+  // only when the server stops.)
   if ((Has(events, Event::kUpgrade) && !plan->armed) || PointIs("upgrade")) {
     EXPECT_TRUE(Await([&] {
       const std::string log = server->log();
@@ -272,15 +275,15 @@ void InterleavingsTest::Live(const Pair& events) {
   }
   kill(server->pid(), SIGTERM);
   const TestServer::Report report = server->AwaitExit();
-  EXPECT_FALSE(plan->armed) << "nobody came to the point:\n" << report.log;
+  EXPECT_FALSE(plan->armed) << "no process reached the point:\n" << report.log;
 
-  BurySuccessors(report);
+  EndSuccessors(report);
   ExpectClean(report);
   const server::Totals& totals = report.totals;
   const bool was_stopped =
       Has(events, Event::kStop) || PointIs("terminate") || PointIs("deadline");
-  // A successor that is killed while it proves itself may have had one client
-  // in its hands: the others wait at the listeners, or have a child.
+  // A new program that is killed just after it was ready may have accepted one
+  // client that has no child yet. Others wait in the queue, or have a child.
   bool successor_killed = false;
   for (const LoggedEvent& ready : EventsOf(report.log, "upgrade-ready")) {
     const int64_t pid = ready.Number("brood.child.pid");
@@ -297,8 +300,8 @@ void InterleavingsTest::Live(const Pair& events) {
   EXPECT_EQ(totals.unknown + totals.fork_failed, 0u) << report.log;
 }
 
-// They were orphaned, and are ours by now.
-void InterleavingsTest::BurySuccessors(const TestServer::Report& report) {
+// Ends the new programs: they are orphans, which this process has adopted.
+void InterleavingsTest::EndSuccessors(const TestServer::Report& report) {
   for (const LoggedEvent& started : EventsOf(report.log, "upgrade-started")) {
     kill(static_cast<pid_t>(started.Number("brood.child.pid")), SIGTERM);
   }
@@ -306,7 +309,7 @@ void InterleavingsTest::BurySuccessors(const TestServer::Report& report) {
   }
 }
 
-TEST_P(InterleavingsTest, EveryPairOfEventsIsSurvived) {
+TEST_P(InterleavingsTest, ServesOnAfterEachPairOfEvents) {
   if (!proc::kSyncPoints) GTEST_SKIP() << "an optimized build has no points";
   for (const Pair& events : kPairs) Live(events);
 }

@@ -3,12 +3,12 @@
 #
 # testing/endurance/memcheck.sh
 #
-# The server's program under valgrind, in each strategy: every generation, its children,
-# its zygotes. Through storms and upgrades under load for what touches memory that it
-# must not; and through storms for what the parents lose. (A child ends by _exit() on a
-# stack of its own, and what its parent's stack holds is then lost to valgrind's eye.)
-# Prints the reports, if there are any, and how many processes were watched. Takes eight
-# minutes, and needs valgrind.
+# Runs the server program under valgrind, in each strategy: every generation, its children
+# and zygotes. In storms and upgrades under load, valgrind looks for wrong accesses; in
+# storms, for leaks of the parents. (Not for leaks of children: a child ends by _exit() on a
+# stack of its own, so valgrind does not find what the parent's stack refers to.) Prints
+# the reports, if there are any, and how many processes were watched. Takes eight minutes,
+# and needs valgrind.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -21,9 +21,9 @@ fi
 logs="$(mktemp -d "${TMPDIR:-/var/tmp}/brood-memcheck.XXXXXX")"
 trap 'rm -rf "${logs}"' EXIT
 
-# watch NAME OPTIONS BAZEL'S...: tests, with their server under valgrind. A program that
-# is linked statically has an allocator that valgrind can't see; and without a sandbox
-# each process has a number of its own, after which its reports are named.
+# watch NAME OPTIONS BAZEL_ARGUMENT...: runs tests with their server under valgrind. Not
+# the static program, because valgrind does not see its allocator. Without a sandbox, so
+# that each process has another pid, by which its reports are named.
 watch() {
   local name="$1" reports watched verdict=0
   local valgrind=(
@@ -36,7 +36,7 @@ watch() {
     --test_env=UPGRADES=10 --test_env=STORM_SECONDS=20 \
     --test_env=SERVER_UNDER="${valgrind[*]}" "${@:3}" || verdict=1
   watched="$(find "${logs}/${name}" -type f | wc -l)"
-  # (What valgrind says of its own file is no report: it then says the rest on the log.)
+  # (A message about valgrind's own log file is no report.)
   reports="$(find "${logs}/${name}" -type f -size +0 \
     -exec grep -v 'Valgrind: failed to move log file' /dev/null {} +)" || true
   if [[ -n ${reports} || ${watched} == 0 ]]; then
@@ -49,5 +49,5 @@ watch() {
 }
 
 watch errors '--leak-check=no --error-exitcode=99' //testing/endurance:storm_test //testing/upgrades:upgrade_test \
-  --test_filter='*StormTest.*:*NobodyIsLostWhileProgramsAreExchanged*'
+  --test_filter='*StormTest.*:*LosesNoClientDuringUpgrades*'
 watch leaks '--leak-check=full --show-leak-kinds=definite --child-silent-after-fork=yes' //testing/endurance:storm_test

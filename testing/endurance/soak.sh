@@ -3,9 +3,9 @@
 #
 # testing/endurance/soak.sh [CONNECTIONS [STRATEGY]]
 #
-# The server as it ships serves a million connections, or so many, and must be as
-# good as new in the end: no failed client, the same descriptors, at most 64 KiB more
-# memory after the first tenth. Prints a table. Takes minutes for each 100 000.
+# The server as it ships serves CONNECTIONS connections, a million by default. No client
+# may fail, and after the first tenth the server must have the same descriptors and at most
+# 64 KiB more memory. Prints a table. Takes minutes for each 100 000.
 
 set -euo pipefail
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A long life: the server's process has the same descriptors and the same
-// memory after a million connections as after a hundred thousand, has failed
-// nobody, and its account is balanced. testing/endurance/soak.sh runs it.
+// A soak: after a million connections the server process has the same
+// descriptors and the same memory as after a hundred thousand, no client has
+// failed, and the totals are balanced. testing/endurance/soak.sh runs it.
 //
-//   SOAK_CONNECTIONS=50000  so many, instead of a million
-//   SOAK_STRATEGY=pool      served in this way, instead of fork
+//   SOAK_CONNECTIONS=50000  the number of connections, instead of a million
+//   SOAK_STRATEGY=pool      the strategy, instead of fork
 
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -55,10 +55,11 @@ constexpr int kStages = 20;
 constexpr size_t kWarmStages = kStages / 10;  // the first tenth
 constexpr int64_t kGrowthKib = 64;
 constexpr int kClients = 4;
-constexpr int kPatienceSeconds = 10;
+constexpr int kTimeoutSeconds = 10;
 
-// Every connection that was closed keeps its port for a minute, and an address
-// has some 28 thousand of them; but all of 127.0.0.0/8 is this machine.
+// Returns the address of the client `number`. A closed connection keeps its
+// port for a minute, and an address has some 28 thousand ports, so clients use
+// many addresses of 127.0.0.0/8.
 net::Endpoint Source(int64_t number) {
   return net::Endpoint::Parse(absl::StrCat("127.1.", number / 250 % 250, ".",
                                            1 + number % 250, ":0"))
@@ -70,10 +71,10 @@ absl::StatusOr<TestClient> ConnectFrom(const net::Endpoint& source,
   net::Socket socket =
       net::Socket::Adopt(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!socket.valid()) return absl::ErrnoToStatus(errno, "socket");
-  const timeval patience = {kPatienceSeconds, 0};
-  setsockopt(socket.fd(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-  // The port is chosen when the other end is known: so one that waits for the
-  // end of an old connection to somebody else is free.
+  const timeval timeout = {kTimeoutSeconds, 0};
+  setsockopt(socket.fd(), SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
+  // The kernel chooses the port in connect(), when it knows the server: then it
+  // can use a port that an old connection to another address still has.
   const int on = 1;
   setsockopt(socket.fd(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
   if (bind(socket.fd(), source.address(), source.address_length()) < 0) {
@@ -90,7 +91,7 @@ absl::StatusOr<TestClient> ConnectFrom(const net::Endpoint& source,
 absl::Status BeServed(int64_t number, const net::Endpoint& server) {
   absl::StatusOr<TestClient> client = ConnectFrom(Source(number), server);
   if (!client.ok()) return client.status();
-  // In this order, which a braced list guarantees.
+  // The calls happen in this order, which a braced list guarantees.
   for (const absl::Status& step :
        {client->Echo("hello"), client->ShutdownWrite(), client->ExpectEof()}) {
     if (!step.ok()) return step;
@@ -98,12 +99,12 @@ absl::Status BeServed(int64_t number, const net::Endpoint& server) {
   return absl::OkStatus();
 }
 
-// Numbered clients, some at a time.
+// Numbered clients, of which kClients are served at a time.
 class Crowd {
  public:
   explicit Crowd(const net::Endpoint& server) : server_(server) {}
 
-  // Returns when all below `end` were served, or not.
+  // Serves the clients below `end`, and returns when each was served or failed.
   void Serve(int64_t end) {
     std::vector<std::thread> threads;
     for (int i = 0; i < kClients; ++i) {
@@ -132,7 +133,7 @@ class Crowd {
   absl::Status first_failure_;
 };
 
-// A number of KiB in a file of /proc.
+// Returns the number of KiB after `field` in a file of /proc.
 int64_t Kib(pid_t pid, absl::string_view file, absl::string_view field) {
   const std::string text = ReadProcFile(absl::StrCat("/proc/", pid, "/", file));
   for (absl::string_view line : absl::StrSplit(text, '\n')) {
@@ -146,13 +147,14 @@ int64_t Kib(pid_t pid, absl::string_view file, absl::string_view field) {
 }
 
 struct Sample {
-  // Counted page by page: the kernel's running count (VmRSS) is off by some
+  // Counted page by page: the kernel's running count (VmRSS) differs by some
   // dozens of pages for each processor.
   int64_t resident_kib;
   size_t descriptors;
 };
 
-const char* Asked(const char* variable, const char* usual) {
+// Returns an environment variable, or `usual` if it is not set.
+const char* FromEnvironment(const char* variable, const char* usual) {
   const char* const text = std::getenv(variable);
   return text == nullptr || *text == '\0' ? usual : text;
 }
@@ -161,12 +163,12 @@ class SoakTest : public LeakCheck {
  protected:
   static const StrategyRow& Row() {
     for (const StrategyRow& row : Strategies()) {
-      if (row.name() == Asked("SOAK_STRATEGY", "fork")) return row;
+      if (row.name() == FromEnvironment("SOAK_STRATEGY", "fork")) return row;
     }
     throw std::runtime_error("SOAK_STRATEGY is no strategy");
   }
 
-  // When nobody is served any more, and everybody who ended is buried.
+  // Takes a sample when no client is served and every ended child is reaped.
   static Sample TakeAtRest(pid_t pid) {
     server::Options options;
     options.strategy = Row().strategy;
@@ -179,8 +181,9 @@ class SoakTest : public LeakCheck {
   }
 };
 
-TEST_F(SoakTest, IsAsGoodAsNewInTheEnd) {
-  const int64_t connections = std::atoll(Asked("SOAK_CONNECTIONS", "1000000"));
+TEST_F(SoakTest, KeepsDescriptorsAndMemory) {
+  const int64_t connections =
+      std::atoll(FromEnvironment("SOAK_CONNECTIONS", "1000000"));
   ASSERT_GE(connections, kStages);
   auto server = ServerProgram::Start({ServerProgram::Path(),
                                       absl::StrCat("--strategy=", Row().name()),

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Storms: processes of a busy server are killed, stopped and continued, and the
-// program is exchanged, at random, from a seed that is printed and replays.
+// program is upgraded, at random. The test prints the seed, which repeats a
+// storm.
 //
-//   STORM_SEED=17    this one, or the first of several, instead of 1
-//   STORM_SEEDS=20   so many seeds, one after the other, for each strategy
-//   STORM_SECONDS=4  how long each lasts
+//   STORM_SEED=17    the first seed, instead of 1
+//   STORM_SEEDS=20   how many seeds, one after the other, for each strategy
+//   STORM_SECONDS=4  how long each storm lasts
 //
-// Whatever happens: every generation of the program ends with exit code 0 and a
-// balanced account, and no client fails but those whose process was killed.
+// In each storm every generation of the program ends with exit code 0 and
+// balanced totals, and only clients whose process was killed fail.
 
 #include <unistd.h>
 
@@ -43,23 +44,24 @@
 namespace brood::testing {
 namespace {
 
-// A number from the environment, or what is usual.
-int64_t Asked(const char* variable, int64_t usual) {
+// Returns the number in an environment variable, or `usual` if it is not set.
+int64_t NumberFromEnvironment(const char* variable, int64_t usual) {
   const char* const text = std::getenv(variable);
   return text == nullptr ? usual : std::atoll(text);
 }
 
-// How many connections had this fate, as all generations tell.
-int64_t SumOf(const char* fate, const std::string& log) {
+// Returns how many connections had this outcome in all generations together.
+int64_t SumOf(const char* outcome, const std::string& log) {
   int64_t sum = 0;
   for (const LoggedEvent& stopped : EventsOf(log, "stopped")) {
-    sum += stopped.Number(absl::StrCat("brood.", fate));
+    sum += stopped.Number(absl::StrCat("brood.", outcome));
   }
   return sum;
 }
 
 // One storm over one server. The seed decides what is done, in which order and
-// at what intervals; which process it then meets is the machine's part.
+// at what intervals. Which process is hit also depends on which processes
+// exist.
 class Storm {
  public:
   Storm(uint64_t seed, ServerProgram* server)
@@ -98,14 +100,15 @@ class Storm {
       LetPass(absl::Milliseconds(Random(20)));
       server_->Signal(SIGCONT);
     } else if (what < 94) {
-      server_->Signal(SIGCHLD);  // for nothing
+      server_->Signal(SIGCHLD);  // without any child that has ended
     }
   }
 
-  // A child of the generation that serves: one with a connection, a spare, a
-  // worker, the zygote or its standby. Not the next generation.
+  // Returns a child of the generation that serves: one with a connection, a
+  // spare, a worker, the zygote or its standby. Never the next generation.
   absl::optional<pid_t> Victim(int64_t whom) {
-    // In this order: one that was born since is not among them.
+    // Lists the children before it reads the log, so that the log has every new
+    // generation among them.
     const std::vector<pid_t> children =
         ChildrenOf(absl::StrCat(server_->pid()));
     server_->FollowLog();
@@ -152,11 +155,12 @@ class StormTest : public LeakCheck,
   }
 };
 
-TEST_P(StormTest, EndsWithBalancedAccountsAndNoFailureButOfKilledProcesses) {
-  const auto length = absl::Seconds(Asked("STORM_SECONDS", 4));
+TEST_P(StormTest, EndsWithBalancedTotalsAndFailsOnlyClientsOfKilledProcesses) {
+  const auto length = absl::Seconds(NumberFromEnvironment("STORM_SECONDS", 4));
   const auto first_seed =
-      static_cast<uint64_t>(Asked("STORM_SEED", /*usual=*/1));
-  const auto seeds = static_cast<uint64_t>(Asked("STORM_SEEDS", 1));
+      static_cast<uint64_t>(NumberFromEnvironment("STORM_SEED", /*usual=*/1));
+  const auto seeds =
+      static_cast<uint64_t>(NumberFromEnvironment("STORM_SEEDS", 1));
   for (uint64_t seed = first_seed; seed < first_seed + seeds; ++seed) {
     SCOPED_TRACE(absl::StrCat("STORM_SEED=", seed));
     const auto server = Start();

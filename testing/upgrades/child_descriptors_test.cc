@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A child has the standard descriptors and its connection: nothing of the
-// program's own, and nothing that a program which it replaced has given it.
+// A child has the standard descriptors and its connection: none of the
+// program's own descriptors, and none that an older generation has passed on.
 
 #include <unistd.h>
 
@@ -36,7 +36,7 @@ using ::testing::SizeIs;
 class ChildDescriptorsTest : public LeakCheck,
                              public ::testing::WithParamInterface<StrategyRow> {
  protected:
-  // With all that makes a server have descriptors of its own.
+  // Starts a server with every option that makes it open descriptors.
   std::unique_ptr<ServerProgram> Start() {
     std::vector<std::string> command = {
         ServerProgram::Path(),
@@ -54,8 +54,8 @@ class ChildDescriptorsTest : public LeakCheck,
     return *std::move(server);
   }
 
-  // Returns what the descriptors above the standard ones are, of the process
-  // that serves a new client.
+  // Connects a client, and returns what the descriptors above 2 of its process
+  // refer to.
   static std::vector<std::string> DescriptorsOfAChild(ServerProgram& server) {
     absl::StatusOr<TestClient> client = TestClient::Connect(server.endpoint());
     EXPECT_THAT(client, IsOk());

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The flags of the program that takes over: it reads each flagfile again. What
-// is wrong in one leaves the old program where it is, and what cannot be read
-// again is repeated. With the real program.
+// The flags of the program that takes over: it reads each flagfile again. If a
+// file is wrong, the old program stays. Flags that cannot be read again are
+// repeated. With the real program.
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -80,9 +80,10 @@ class FlagfileUpgradeTest : public LeakCheck {
   std::string directory_;
 };
 
-// Each of these was a configuration of defaults once: the service moved to
-// 127.0.0.1:7000, and the old port was dead.
-TEST_F(FlagfileUpgradeTest, AFileThatIsBrokenLeavesTheOldProgram) {
+// In an earlier version the new program took each of these as an empty
+// configuration: it listened at the default 127.0.0.1:7000, and the old port
+// was closed.
+TEST_F(FlagfileUpgradeTest, LeavesTheOldProgramIfAFileIsWrong) {
   const struct {
     absl::string_view contents;
     const char* error;
@@ -124,9 +125,9 @@ TEST_F(FlagfileUpgradeTest, AFileThatIsBrokenLeavesTheOldProgram) {
   EXPECT_THAT(server->generations(), SizeIs(2));
 }
 
-// A shell's <(...), a here-document, and a file that has the number of a
-// descriptor: a new program would find nothing there, or another file.
-TEST_F(FlagfileUpgradeTest, FlagsThatCannotBeReadAgainAreRepeated) {
+// <(...) of a shell, a here-document, and /dev/fd/N: there a new program would
+// find nothing, or another file.
+TEST_F(FlagfileUpgradeTest, RepeatsFlagsThatCannotBeReadAgain) {
   Write("flags", "# a\n--max_connections=7\n");
   Write("more", "");
   for (const std::string command :
@@ -147,8 +148,8 @@ TEST_F(FlagfileUpgradeTest, FlagsThatCannotBeReadAgainAreRepeated) {
   }
 }
 
-// The pipe is not read again, and the file that it names is.
-TEST_F(FlagfileUpgradeTest, AFileThatAPipeNamesIsReadAgain) {
+// A flagfile that a pipe names is read again, the pipe itself is not.
+TEST_F(FlagfileUpgradeTest, ReadsAFileAgainThatAPipeNames) {
   Write("flags", "--max_connections=7\n");
   const auto server = StartBy(absl::StrCat(
       "exec \"${SERVER[@]}\" --flagfile=<(echo --flagfile=", Path("flags"),

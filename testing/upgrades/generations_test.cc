@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The process that was started is the one to stop and to wait for, however many
-// upgrades there were, and no upgrade ends a connection (O4, O6). With the real
-// program, for each strategy.
+// However many upgrades there were, the process that was started first is the
+// one to stop and to wait for, and no upgrade ends a connection (O4, O6). With
+// the real program, for each strategy.
 //
-// Other members of the kind that are tried here: a signal to any generation,
+// Related cases that are tried here: a signal to any generation,
 // and to all processes of the group; a newest generation that crashes; a main
 // process that is killed; a supervisor in Bash and one in Python, which starts
 // the service again when it ends; and the main process as PID 1 of its
@@ -80,7 +80,7 @@ class GenerationsTest : public LeakCheck,
     ASSERT_THAT(server.AwaitSuccessor(), IsOk());
   }
 
-  // Makes an executable file of the lines of Bash `text`. Returns its path.
+  // Writes the Bash script `text` to an executable file. Returns its path.
   static std::string Script(const std::string& name, const std::string& text) {
     std::string path =
         absl::StrCat(::testing::TempDir(), "/", name, GetParam().name());
@@ -89,16 +89,16 @@ class GenerationsTest : public LeakCheck,
     return path;
   }
 
-  // Returns whether `pid` is a process, or a child that was not waited for.
+  // Returns whether the process `pid` exists, if only as a zombie.
   static bool Exists(pid_t pid) { return kill(pid, 0) == 0; }
 };
 
-TEST_P(GenerationsTest, TheProcessThatWasStartedIsTheOneToStop) {
+TEST_P(GenerationsTest, StopByTheProcessThatWasStarted) {
   const auto server = Start();
   for (int i = 0; i < 3; ++i) UpgradeBy(*server, server->main_pid());
   EXPECT_THAT(server->generations(), SizeIs(4));
   EXPECT_THAT(Connect(*server).Echo("to the fourth"), IsOk());
-  // Those in between have no connections, and have ended.
+  // The generations in between have no connections, and have ended.
   for (size_t i = 1; i < 3; ++i) {
     const pid_t old = server->generations()[i];
     EXPECT_TRUE(Await([&] { return !Exists(old); }, kTimeout)) << i;
@@ -108,7 +108,7 @@ TEST_P(GenerationsTest, TheProcessThatWasStartedIsTheOneToStop) {
   EXPECT_THAT(server->AwaitExit(), IsOk());
 }
 
-TEST_P(GenerationsTest, ASignalToAnyGenerationIsForTheServer) {
+TEST_P(GenerationsTest, StopAtASignalToAnyGeneration) {
   const auto server = Start();
   TestClient first = Connect(*server);
   UpgradeBy(*server, server->main_pid());
@@ -127,9 +127,9 @@ TEST_P(GenerationsTest, ASignalToAnyGenerationIsForTheServer) {
   EXPECT_THAT(server->AwaitExit(), IsOk());
 }
 
-// Ctrl-C reaches each process of the terminal's foreground group, and pkill
-// each of the name: that is one request to stop, and not several.
-TEST_P(GenerationsTest, ASignalToAllOfThemIsOneRequest) {
+// Ctrl-C signals each process of the terminal's foreground group, and pkill
+// each process of the name. That is one request to stop, not several.
+TEST_P(GenerationsTest, TreatASignalToAllOfThemAsOneRequest) {
   const auto server = Start();
   TestClient first = Connect(*server);
   UpgradeBy(*server, server->main_pid());
@@ -146,8 +146,8 @@ TEST_P(GenerationsTest, ASignalToAllOfThemIsOneRequest) {
   EXPECT_THAT(server->AwaitExit(), IsOk());
 }
 
-// O4: the grace is for a stop alone.
-TEST_P(GenerationsTest, ConnectionsLiveThroughUpgrades) {
+// O4: an upgrade has no grace; only a stop has one.
+TEST_P(GenerationsTest, KeepConnectionsThroughUpgrades) {
   const auto server = Start({"--drain_grace=0s"});
   std::vector<TestClient> clients;
   for (int i = 0; i < 4; ++i) {
@@ -162,7 +162,7 @@ TEST_P(GenerationsTest, ConnectionsLiveThroughUpgrades) {
   EXPECT_THAT(server->AwaitExit(), IsOk()) << "they are ended by the stop";
 }
 
-TEST_P(GenerationsTest, TheNinthOldOneIsRefused) {
+TEST_P(GenerationsTest, RefuseAnUpgradeWithEightOldOnes) {
   const auto server = Start();
   std::vector<TestClient> clients;
   UpgradeBy(*server, server->main_pid());
@@ -184,7 +184,7 @@ TEST_P(GenerationsTest, TheNinthOldOneIsRefused) {
   EXPECT_THAT(server->Stop(), IsOk());
 }
 
-TEST_P(GenerationsTest, ItEndsAsTheLastGenerationDid) {
+TEST_P(GenerationsTest, EndWithTheStatusOfTheLastOne) {
   const auto server = Start();
   UpgradeBy(*server, server->main_pid());
   ASSERT_EQ(kill(server->pid(), SIGKILL), 0);
@@ -198,7 +198,7 @@ TEST_P(GenerationsTest, ItEndsAsTheLastGenerationDid) {
       IsOk());
 }
 
-TEST_P(GenerationsTest, NothingIsLeftOfOneThatWasKilledIfChildrenAreToDie) {
+TEST_P(GenerationsTest, LeaveNoProcessIfKilledAndChildrenAreToDie) {
   const auto server = Start({"--on_parent_death=die"});
   TestClient first = Connect(*server);
   UpgradeBy(*server, server->main_pid());
@@ -213,7 +213,7 @@ TEST_P(GenerationsTest, NothingIsLeftOfOneThatWasKilledIfChildrenAreToDie) {
   EXPECT_FALSE(absl::StrContains(ended.message(), "some did not end")) << ended;
 }
 
-TEST_P(GenerationsTest, ThePortIsFreeAtOnceWhenItWasKilled) {
+TEST_P(GenerationsTest, LeaveThePortFreeIfKilled) {
   const auto server = Start();
   UpgradeBy(*server, server->main_pid());
   TestClient client = Connect(*server);
@@ -234,7 +234,7 @@ TEST_P(GenerationsTest, ThePortIsFreeAtOnceWhenItWasKilled) {
 
 // A supervisor of some lines, in Bash and in Python: it starts the server,
 // waits for its end, passes SIGTERM on, and would start it again.
-TEST_P(GenerationsTest, ASupervisorSeesNoEnd) {
+TEST_P(GenerationsTest, ShowASupervisorNoEnd) {
   const std::string in_bash =
       Script("bash_", absl::StrCat("trap 'kill -TERM $child' TERM\n",
                                    ServerProgram::Path(),
@@ -264,13 +264,13 @@ TEST_P(GenerationsTest, ASupervisorSeesNoEnd) {
     ASSERT_EQ(kill(server->main_pid(), SIGTERM), 0);
     EXPECT_THAT(server->log().Await("it ended with 0", kTimeout), IsOk())
         << supervisor;
-    server->AwaitExit().IgnoreError();  // the supervisor has no account
+    server->AwaitExit().IgnoreError();  // the supervisor logs no totals
   }
 }
 
 // PID 1 cannot be ended by a signal that it does not handle, and its end is
 // that of its namespace.
-TEST_P(GenerationsTest, ItIsUpgradedAsPid1) {
+TEST_P(GenerationsTest, AreUpgradedAsPid1) {
   if (std::system("unshare --user --map-root-user --pid --fork true") != 0) {
     GTEST_SKIP() << "no namespaces here";
   }

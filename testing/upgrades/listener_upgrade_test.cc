@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Listeners over an upgrade of the whole program: their settings (O7), which
-// addresses and paths are theirs (O8, O9), and a file that was removed (O10).
-// The variants are in server/listening/*_test.cc.
+// Listeners during an upgrade of the whole program: their settings (O7), which
+// addresses and paths they match (O8, O9), and a file that was removed (O10).
+// For the variants see server/listening/*_test.cc.
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -50,7 +50,7 @@ class ListenerUpgradeTest : public ServerTest {
     if (!server.ok()) throw std::runtime_error(server.status().ToString());
     return *std::move(server);
   }
-  // Starts it as a service manager does that has opened `listener`.
+  // Starts the program as a service manager does, with `listener`.
   std::unique_ptr<ServerProgram> StartActivated(const net::Listener& listener) {
     const net::Socket inheritable = net::Socket::Adopt(dup(listener.fd()));
     const std::string path = dir_.File("manager");
@@ -105,7 +105,7 @@ TEST_F(ListenerUpgradeTest, AppliesTheSettingsOfTheNewProgram) {
   EXPECT_THAT(server->Stop(), IsOk());
 }
 
-// What a new program has changed before it failed is as before.
+// A new program has changed settings before it failed; they are restored.
 TEST_F(ListenerUpgradeTest, RestoresTheSettingsWhenTheNewProgramFails) {
   TestServer::Setup setup;
   setup.options.listen = {unix_.ToString()};
@@ -120,7 +120,8 @@ TEST_F(ListenerUpgradeTest, RestoresTheSettingsWhenTheNewProgramFails) {
   StopAndExpectClean(*server);
 }
 
-// O8: the service manager's wildcard serves both entries, in each program.
+// O8: the wildcard listener of the service manager serves both entries, in each
+// program.
 TEST_F(ListenerUpgradeTest, ServesTheEntriesThatAWildcardCovers) {
   const net::Listener manager =
       *net::Listener::Listen(*net::Endpoint::Parse(":0"), 64);
@@ -156,9 +157,9 @@ TEST_F(ListenerUpgradeTest, ServesAPathThroughALink) {
   EXPECT_THAT(server->Stop(), IsOk());
 }
 
-// O10: the file was removed, or is that of a server that was killed. Who is
-// connected, or waits, stays with the old program.
-TEST_F(ListenerUpgradeTest, BindsASocketAgainWhoseFileIsGone) {
+// O10: the file was removed, or belongs to a server that was killed. Clients
+// that are connected, or wait in the queue, stay with the old program.
+TEST_F(ListenerUpgradeTest, BindsASocketAgainIfItsFileWasRemoved) {
   WriteFlags({"--listen=" + unix_.ToString()});
   const auto server = Start();
   for (const bool is_replaced : {false, true}) {
@@ -179,7 +180,8 @@ TEST_F(ListenerUpgradeTest, BindsASocketAgainWhoseFileIsGone) {
   EXPECT_THAT(server->Stop(), IsOk());
 }
 
-// O10: another server has taken the path. The upgrade fails by name.
+// O10: another server has taken the path. The upgrade fails, and names the
+// path.
 TEST_F(ListenerUpgradeTest, RefusesAPathThatAnotherServerHasTaken) {
   WriteFlags({"--listen=" + unix_.ToString()});
   const auto server = Start();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A new program of whose end the kernel keeps no status, because this program
-// ignores SIGCHLD: the upgrade has failed, and the next one may begin.
+// The kernel keeps no status of a new program that ends while this program
+// ignores SIGCHLD. The upgrade has failed then, and the next one may begin.
 
 #include <csignal>
 #include <memory>

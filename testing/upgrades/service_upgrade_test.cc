@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A service that is upgraded: its manager hears who is in charge, and the
-// listeners that are no TCP endpoints go along, too.
+// The upgrade of a service: its manager is notified of the main process, and
+// listeners that are no TCP endpoints are passed on too.
 
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -38,7 +38,7 @@ using ::testing::StartsWith;
 
 class ServiceUpgradeTest : public ServerTest {
  protected:
-  // A server whose next program is the real one, with the same `listen`.
+  // Starts a server whose next program is the real one, with the same `listen`.
   std::unique_ptr<TestServer> StartWithSuccessor(
       const std::string& listen, std::vector<int> inherited = {}) {
     TestServer::Setup setup;
@@ -67,14 +67,14 @@ class ServiceUpgradeTest : public ServerTest {
   const Subreaper subreaper_;
 };
 
-TEST_F(ServiceUpgradeTest, TheManagerHearsWhoIsTheMainProcess) {
+TEST_F(ServiceUpgradeTest, NotifiesTheManagerOfTheMainProcess) {
   const net::Endpoint endpoint = dir_.Socket("s");
   const auto server = StartWithSuccessor(endpoint.ToString());
   EXPECT_EQ(manager_.NextWord(), "READY=1");
   server->Signal(SIGHUP);
   EXPECT_THAT(manager_.NextWord(),
               ContainsRegex("^RELOADING=1\nMONOTONIC_USEC=[0-9]+"));
-  EXPECT_EQ(manager_.NextWord(), "READY=1") << "by the new one, of its own";
+  EXPECT_EQ(manager_.NextWord(), "READY=1") << "sent by the new program";
   const std::string word = manager_.NextWord();
   EXPECT_THAT(word, StartsWith("MAINPID="));
   EXPECT_THAT(word, HasSubstr("\nREADY=1"));
@@ -93,8 +93,9 @@ TEST_F(ServiceUpgradeTest, TheManagerHearsWhoIsTheMainProcess) {
   EXPECT_EQ(manager_.NextWord(), "STOPPING=1");
 }
 
-// A manager may ask the main process alone, and kill what is left after it.
-TEST_F(ServiceUpgradeTest, TheNewOneStopsTheOldOneAndWaitsForIt) {
+// A manager may send SIGTERM to the main process only, and kill the processes
+// that are left when it has ended.
+TEST_F(ServiceUpgradeTest, StopsTheOldProgramByTheNewOne) {
   const net::Endpoint endpoint = dir_.Socket("s");
   const auto server = StartWithSuccessor(endpoint.ToString());
   auto client = TestClient::Connect(endpoint);
@@ -108,9 +109,9 @@ TEST_F(ServiceUpgradeTest, TheNewOneStopsTheOldOneAndWaitsForIt) {
   ASSERT_EQ(kill(new_program, SIGTERM), 0);
   ASSERT_THAT(server->AwaitEvent("draining", {{"brood.grace", 5'000'000'000}}),
               IsOk())
-      << "the old one has a grace now";
+      << "the old program must have a grace now";
   EXPECT_THAT(client->Echo("in the grace"), IsOk());
-  EXPECT_EQ(kill(new_program, 0), 0) << "it waits";
+  EXPECT_EQ(kill(new_program, 0), 0) << "it must wait";
   client->Close();
   ExpectClean(server->AwaitExit());
   int status = -1;
@@ -118,7 +119,7 @@ TEST_F(ServiceUpgradeTest, TheNewOneStopsTheOldOneAndWaitsForIt) {
   EXPECT_EQ(status, 0);
 }
 
-TEST_F(ServiceUpgradeTest, TheManagerHearsThatTheOldOneStays) {
+TEST_F(ServiceUpgradeTest, NotifiesTheManagerThatTheOldProgramStays) {
   TestServer::Setup setup;
   setup.options.notify_socket = std::string(notify_.path());
   setup.options.upgrade.command = {"/no/such/program"};
@@ -131,8 +132,8 @@ TEST_F(ServiceUpgradeTest, TheManagerHearsThatTheOldOneStays) {
   StopAndExpectClean(*server);
 }
 
-// Numbers that the old program had mean nothing in the new one.
-TEST_F(ServiceUpgradeTest, ADescriptorThatWasNamedByNumberGoesAlong) {
+// In the new program the descriptor has another number.
+TEST_F(ServiceUpgradeTest, PassesOnADescriptorThatIsListedByItsNumber) {
   const int listener = socket(AF_INET, SOCK_STREAM, 0);
   ASSERT_EQ(listen(listener, 64), 0);
   std::unique_ptr<TestServer> server;

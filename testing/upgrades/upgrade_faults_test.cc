@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What a new program can do wrong, while clients come and go: nobody notices,
-// and the old one serves on.
+// What a new program can do wrong, while clients connect and close: no client
+// notices, and the old program serves on.
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -41,15 +41,15 @@ LoggedEvent::Fields Because(const std::string& why) {
 
 class UpgradeFaultsTest : public StrategyTest {
  protected:
-  // A server whose new program will be `script`, run by the shell.
+  // Starts a server whose new program will be `script`, run by the shell.
   std::unique_ptr<TestServer> StartServerWith(const std::string& script,
                                               TestServer::Setup setup = {}) {
     setup.options.upgrade.command = {"/bin/sh", "-c", script};
     return StartServer(std::move(setup));
   }
 
-  // Serves one client after the other until the upgrade has failed; returns
-  // the event of it.
+  // Serves one client after the other until the upgrade has failed, and returns
+  // that event.
   absl::StatusOr<LoggedEvent> ServeUntilItFailed(TestServer& server) {
     absl::StatusOr<LoggedEvent> failed = absl::UnknownError("");
     Await([&] {
@@ -60,8 +60,8 @@ class UpgradeFaultsTest : public StrategyTest {
     return failed;
   }
 
-  // Asks `server` to upgrade while a client is being served; expects that this
-  // one, and others, are served on.
+  // Requests an upgrade of `server` while it serves a client. Expects that the
+  // upgrade fails because of `why`, and that this client and others are served.
   void ExpectFailure(TestServer& server, const std::string& why) {
     TestClient held = ConnectTo(server);
     EXPECT_THAT(held.Echo("before"), IsOk());
@@ -75,19 +75,19 @@ class UpgradeFaultsTest : public StrategyTest {
     held.Close();
     const TestServer::Report report = StopAndExpectClean(server);
     EXPECT_EQ(report.totals.crashed + report.totals.killed, 0u)
-        << "a child of the old program was touched:\n"
+        << "a child of the old program was killed or crashed:\n"
         << report.log;
   }
 };
 
-TEST_P(UpgradeFaultsTest, AProgramThatIsMissing) {
+TEST_P(UpgradeFaultsTest, ServesOnIfTheProgramIsMissing) {
   TestServer::Setup setup;
   setup.options.upgrade.command = {"/no/such/program"};
   const auto server = StartServer(std::move(setup));
   ExpectFailure(*server, "posix_spawn /no/such/program: No such file");
 }
 
-TEST_P(UpgradeFaultsTest, AFileThatCannotBeExecuted) {
+TEST_P(UpgradeFaultsTest, ServesOnIfTheFileCannotBeExecuted) {
   const std::string path = ::testing::TempDir() + "/not_executable";
   close(open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
   TestServer::Setup setup;
@@ -96,17 +96,17 @@ TEST_P(UpgradeFaultsTest, AFileThatCannotBeExecuted) {
   ExpectFailure(*server, "not_executable: Permission denied");
 }
 
-TEST_P(UpgradeFaultsTest, AProgramThatEndsWithAnError) {
+TEST_P(UpgradeFaultsTest, ServesOnIfTheProgramExitsWithAnError) {
   const auto server = StartServerWith("exit 1");
   ExpectFailure(*server, "exited with code 1 before it was ready");
 }
 
-TEST_P(UpgradeFaultsTest, AProgramThatEndsAsIfAllWereWell) {
+TEST_P(UpgradeFaultsTest, ServesOnIfTheProgramExitsWithZero) {
   const auto server = StartServerWith("exit 0");
   ExpectFailure(*server, "exited with code 0 before it was ready");
 }
 
-TEST_P(UpgradeFaultsTest, AProgramThatHangs) {
+TEST_P(UpgradeFaultsTest, ServesOnIfTheProgramHangs) {
   TestServer::Setup setup;
   setup.options.upgrade.timeout = absl::Milliseconds(100);
   const auto server =
@@ -114,22 +114,22 @@ TEST_P(UpgradeFaultsTest, AProgramThatHangs) {
   ExpectFailure(*server, "was not ready within 100ms (upgrade.timeout)");
 }
 
-TEST_P(UpgradeFaultsTest, AProgramThatCrashesAtOnce) {
+TEST_P(UpgradeFaultsTest, ServesOnIfTheProgramCrashesAtOnce) {
   const auto server = StartServerWith("kill -SEGV $$");
   ExpectFailure(*server, "SIGSEGV (Segmentation fault) before it was ready");
 }
 
-// 01 00 00 00 00 00 00 00: the word that it is ready.
-constexpr char kSayReady[] =
+// Writes 01 00 00 00 00 00 00 00: the notification that the program is ready.
+constexpr char kNotifyReady[] =
     "printf '\\001\\000\\000\\000\\000\\000\\000\\000' >&3; ";
 
-TEST_P(UpgradeFaultsTest, AProgramThatCrashesJustAfterItWasReady) {
+TEST_P(UpgradeFaultsTest, ServesOnIfTheProgramCrashesJustAfterItWasReady) {
   const auto server =
-      StartServerWith(absl::StrCat(kSayReady, "sleep 0.05; kill -SEGV $$"));
+      StartServerWith(absl::StrCat(kNotifyReady, "sleep 0.05; kill -SEGV $$"));
   ExpectFailure(*server, "SIGSEGV (Segmentation fault) just after it was");
 }
 
-TEST_P(UpgradeFaultsTest, AProgramThatTalksNonsenseInsteadOfBeingReady) {
+TEST_P(UpgradeFaultsTest, ServesOnIfTheProgramSendsAWrongNotification) {
   TestServer::Setup setup;
   setup.options.upgrade.timeout = absl::Milliseconds(100);
   const auto server =
@@ -137,10 +137,10 @@ TEST_P(UpgradeFaultsTest, AProgramThatTalksNonsenseInsteadOfBeingReady) {
   ExpectFailure(*server, "was not ready within 100ms");
 }
 
-// The listeners stay open, so its clients wait in the queue and lose nothing.
-TEST_P(UpgradeFaultsTest, WhoeverCameMeanwhileIsServedByTheOldOne) {
+// The listeners stay open, so clients of the new program wait in their queues.
+TEST_P(UpgradeFaultsTest, ServesClientsThatConnectedWhileTheProgramFailed) {
   const auto server =
-      StartServerWith(absl::StrCat(kSayReady, "sleep 0.1; exit 3"));
+      StartServerWith(absl::StrCat(kNotifyReady, "sleep 0.1; exit 3"));
   server->Signal(SIGUSR2);
   ASSERT_THAT(server->AwaitEvent("upgrade-ready"), IsOk());
   TestClient client = ConnectTo(*server);
@@ -154,7 +154,7 @@ TEST_P(UpgradeFaultsTest, WhoeverCameMeanwhileIsServedByTheOldOne) {
   StopAndExpectClean(*server);
 }
 
-TEST_P(UpgradeFaultsTest, EachFailureIsCounted) {
+TEST_P(UpgradeFaultsTest, CountsEachFailure) {
   Shared<uint64_t> failures;
   TestServer::Setup setup;
   setup.options.upgrade.command = {"/no/such/program"};
@@ -174,7 +174,7 @@ TEST_P(UpgradeFaultsTest, EachFailureIsCounted) {
   EXPECT_EQ(*failures, 6u);
 }
 
-TEST_P(UpgradeFaultsTest, OneAtATimeIsInFlight) {
+TEST_P(UpgradeFaultsTest, AllowsOneUpgradeAtATime) {
   const auto server = StartServerWith("sleep 1000 & wait");
   server->Signal(SIGUSR2);
   ASSERT_THAT(server->AwaitEvent("upgrade-started"), IsOk());
@@ -191,7 +191,7 @@ TEST_P(UpgradeFaultsTest, OneAtATimeIsInFlight) {
   EXPECT_THAT(EventsOf(report.log, "upgrade-started"), SizeIs(1));
 }
 
-TEST_P(UpgradeFaultsTest, AServerThatStopsStartsNone) {
+TEST_P(UpgradeFaultsTest, StartsNoProgramWhileItStops) {
   const auto server = StartServerWith("exit 1");
   TestClient held = ConnectTo(*server);
   EXPECT_THAT(held.Echo("hello"), IsOk());
@@ -207,10 +207,10 @@ TEST_P(UpgradeFaultsTest, AServerThatStopsStartsNone) {
   EXPECT_THAT(EventsOf(report.log, "upgrade-started"), IsEmpty());
 }
 
-TEST_P(UpgradeFaultsTest, AServerWithoutACommandSaysSo) {
+TEST_P(UpgradeFaultsTest, LogsThatItHasNoUpgradeCommand) {
   TestServer::Setup setup;
   setup.run = [](server::TcpServer& server) {
-    // The signals are not the server's.
+    // The server does not use these signals.
     for (int signal : {SIGHUP, SIGUSR2}) {
       EXPECT_EQ(std::signal(signal, SIG_DFL), SIG_DFL);
     }

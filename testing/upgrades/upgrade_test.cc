@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// One program takes over from another of its kind: nobody who connects, or is
-// connected, notices. With the real program, for each strategy.
+// One program takes over from another: no client notices, whether it connects
+// before or after. With the real program, for each strategy.
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -67,7 +67,7 @@ class UpgradeTest : public LeakCheck,
     ASSERT_THAT(server.AwaitSuccessor(), IsOk());
   }
 
-  // A directory of this test's, in which programs may be exchanged.
+  // Returns a directory of this test, in which it may replace programs.
   static std::string OwnDirectory() {
     std::string path = absl::StrCat(::testing::TempDir(), "/XXXXXX");
     EXPECT_NE(mkdtemp(path.data()), nullptr);
@@ -77,7 +77,7 @@ class UpgradeTest : public LeakCheck,
   std::string program_;
 };
 
-TEST_P(UpgradeTest, TheNewProgramServesWithTheSameListener) {
+TEST_P(UpgradeTest, ServesByTheSameListenerAfterAnUpgrade) {
   const auto server = Start();
   EXPECT_THAT(ConnectTo(*server).Echo("the old one"), IsOk());
   Upgrade(*server);
@@ -86,7 +86,7 @@ TEST_P(UpgradeTest, TheNewProgramServesWithTheSameListener) {
   EXPECT_THAT(server->Stop(), IsOk());
 }
 
-TEST_P(UpgradeTest, AConnectionOfTheOldProgramStaysWithIt) {
+TEST_P(UpgradeTest, LeavesConnectionsWithTheOldProgram) {
   const auto server = Start();
   TestClient held = ConnectTo(*server);
   EXPECT_THAT(held.Echo("before"), IsOk());
@@ -97,20 +97,20 @@ TEST_P(UpgradeTest, AConnectionOfTheOldProgramStaysWithIt) {
   EXPECT_THAT(server->Stop(), IsOk());
 }
 
-// The row R43. Shorter here than the 30 s and 50 upgrades of the figure, which
-// the environment variable UPGRADES asks for.
-TEST_P(UpgradeTest, NobodyIsLostWhileProgramsAreExchanged) {
-  const char* const asked = std::getenv("UPGRADES");
-  const int upgrades = asked != nullptr ? std::atoi(asked) : 5;
+// The row R43. The environment variable UPGRADES sets the number of upgrades,
+// such as 50 in 30 s for the figure of the row.
+TEST_P(UpgradeTest, LosesNoClientDuringUpgrades) {
+  const char* const number = std::getenv("UPGRADES");
+  const int upgrades = number != nullptr ? std::atoi(number) : 5;
   const auto server = Start({"--log_level=info", "--max_connections=100"});
   const net::Instant start = net::Now();
   LoadClients clients(server->endpoint(), /*clients=*/8);
   for (int i = 1; i <= upgrades; ++i) {
     Upgrade(*server);
     if (HasFatalFailure()) break;
-    // 50 in 30 s, if they are to be seen at work between.
+    // If the number is given, each generation serves for 600 ms: 50 in 30 s.
     const net::Instant next = net::After(start, i * absl::Milliseconds(600));
-    if (asked != nullptr) {
+    if (number != nullptr) {
       LetPass(std::max(absl::ZeroDuration(), net::TimeUntil(next, net::Now())));
     }
   }
@@ -120,7 +120,7 @@ TEST_P(UpgradeTest, NobodyIsLostWhileProgramsAreExchanged) {
   for (pid_t pid : server->generations()) {
     EXPECT_THAT(EventsOf(server->log().All(), "ended", {{"process.pid", pid}}),
                 Not(IsEmpty()))
-        << "a generation that served nobody";
+        << "a generation that served no client";
   }
   EXPECT_THAT(server->generations(), SizeIs(upgrades + 1));
   std::printf(
@@ -129,16 +129,16 @@ TEST_P(UpgradeTest, NobodyIsLostWhileProgramsAreExchanged) {
       absl::FormatDuration(absl::FromChrono(net::Now() - start)).c_str());
 }
 
-// A second USR2 while an upgrade is in flight is ignored, one after that is for
-// the newest program, and a TERM ends all.
-TEST_P(UpgradeTest, ManyRequestsMakeOneGenerationAfterTheOther) {
+// SIGUSR2 during an upgrade is ignored. After the upgrade it is for the newest
+// program. SIGTERM ends all programs.
+TEST_P(UpgradeTest, StartsOneGenerationAfterTheOtherAtManyRequests) {
   const auto server = Start();
   {
     LoadClients clients(server->endpoint(), /*clients=*/8);
     for (int i = 0; i < 100; ++i) {
       server->Signal(SIGUSR2);
       LetPass(absl::Milliseconds(10));
-      // Or the pipe would be full, and events would be lost.
+      // Empties the pipe, because events are lost when it is full.
       server->log().Read();
     }
     clients.Stop();
@@ -152,8 +152,8 @@ TEST_P(UpgradeTest, ManyRequestsMakeOneGenerationAfterTheOther) {
          "the stop came first";
 }
 
-// Who stops a server means all of it.
-TEST_P(UpgradeTest, AProgramThatHasNotTakenOverYetStopsWithTheOldOne) {
+// A request to stop is for both programs.
+TEST_P(UpgradeTest, StopsAProgramThatHasNotTakenOverYet) {
   const auto server = Start();
   server->Signal(SIGUSR2);
   ASSERT_THAT(server->log().AwaitEvent("upgrade-ready", absl::Seconds(10)),
@@ -170,13 +170,13 @@ TEST_P(UpgradeTest, AProgramThatHasNotTakenOverYetStopsWithTheOldOne) {
   EXPECT_THAT(server->generations(), SizeIs(1));
 }
 
-TEST_P(UpgradeTest, TheProgramAtThePathIsTheOneThatTakesOver) {
+TEST_P(UpgradeTest, StartsTheProgramThatIsAtThePath) {
   const std::string directory = OwnDirectory();
   const std::string current = directory + "/current";
   ASSERT_EQ(symlink(program_.c_str(), current.c_str()), 0);
   const std::string original = std::exchange(program_, current);
   const auto server = Start();
-  // The new version says who it is before it becomes the server.
+  // The new version writes its number before it becomes the server.
   const std::string next = directory + "/next";
   std::ofstream(next) << "#!/bin/sh\necho 'version 2' >&2\nexec " << original
                       << " \"$@\"\n";
@@ -188,7 +188,7 @@ TEST_P(UpgradeTest, TheProgramAtThePathIsTheOneThatTakesOver) {
   EXPECT_THAT(server->Stop(), IsOk());
 }
 
-TEST_P(UpgradeTest, AServerWhoseProgramWasRemovedServesOnAndSaysWhatIsMissing) {
+TEST_P(UpgradeTest, ServesOnIfItsProgramWasRemovedAndLogsItsPath) {
   const std::string directory = OwnDirectory();
   const std::string current = directory + "/current";
   ASSERT_EQ(symlink(program_.c_str(), current.c_str()), 0);
@@ -207,8 +207,8 @@ TEST_P(UpgradeTest, AServerWhoseProgramWasRemovedServesOnAndSaysWhatIsMissing) {
   EXPECT_THAT(server->Stop(), IsOk());
 }
 
-// The flags that the program finds in its file by then are the ones that count.
-TEST_P(UpgradeTest, ReadsTheFlagfileAnew) {
+// The new program uses the flags that the file has at the upgrade.
+TEST_P(UpgradeTest, ReadsTheFlagfileAgain) {
   const std::string flagfile = OwnDirectory() + "/flags";
   std::ofstream(flagfile) << "--max_connections=1000\n";
   const auto server = Start({"--flagfile=" + flagfile});
@@ -227,7 +227,7 @@ TEST_P(UpgradeTest, ReadsTheFlagfileAnew) {
 }
 
 // The row R59.
-TEST_P(UpgradeTest, ABrokenConfigurationLeavesTheOldOne) {
+TEST_P(UpgradeTest, ServesOnIfTheNewConfigurationIsWrong) {
   const std::vector<std::string> broken = {
       "--max_connections=0", "--max_connections=many",
       "--no_such_flag",      "--listen=nonsense",
