@@ -214,13 +214,13 @@ TEST_F(HandlerConformanceCanFailTest,
 ExitCode ReplyToOpenStreamsOnly(Connection& connection) {
   char request[5];
   if (!ReadPing(connection, request)) return ExitCode::kPeerLost;
-  WriteFull(connection.socket(), "he").IgnoreError();
+  WriteFull(connection.socket(), "hel").IgnoreError();
   const net::Instant deadline = net::After(net::Now(), absl::Milliseconds(500));
   pollfd half_closed = {connection.fd(), POLLRDHUP, 0};
   while (net::Now() < deadline) {
     if (poll(&half_closed, 1, 0) != 0) return ExitCode::kServed;
   }
-  WriteFull(connection.socket(), "llo").IgnoreError();
+  WriteFull(connection.socket(), "lo").IgnoreError();
   char byte;
   recv(connection.fd(), &byte, 1, 0);  // until the client is done
   return ExitCode::kServed;
@@ -229,7 +229,7 @@ ExitCode ReplyToOpenStreamsOnly(Connection& connection) {
 TEST_F(HandlerConformanceCanFailTest,
        FailsAHandlerThatRepliesInPartAfterAHalfClose) {
   EXPECT_THAT(CheckHalfCloses(Faulty(ReplyToOpenStreamsOnly)),
-              FailsWith("the reply was \"he\" (2 bytes), not \"hello\""));
+              FailsWith("the reply was \"hel\" (3 bytes), not \"hello\""));
 }
 
 TEST_F(HandlerConformanceCanFailTest,
@@ -238,7 +238,7 @@ TEST_F(HandlerConformanceCanFailTest,
   faulty.reply.reset();
   faulty.timeout = TestClient::kTimeout;
   EXPECT_THAT(CheckHalfCloses(faulty),
-              FailsWith("the reply was \"he\" (2 bytes), not \"hello\""));
+              FailsWith("the reply was \"hel\" (3 bytes), not \"hello\""));
 }
 
 TEST_F(HandlerConformanceCanFailTest,

@@ -165,7 +165,7 @@ TEST_P(EmbeddingApiTest, ReportsThatItKilledAConnection) {
 }
 
 // A sweep, every 50 ms, would notice it too, but later.
-TEST_P(EmbeddingApiTest, NoticesANewChildWithoutASweep) {
+TEST_P(EmbeddingApiTest, NoticesNewChildrenWithoutASweep) {
   Shared<StoredReports> reports;
   TestServer::Setup setup = FewProcessesSetup();
   setup.options.log.level = server::LogLevel::kInfo;

@@ -37,15 +37,16 @@ namespace {
 
 using server::ExitCode;
 
-// What a client sends first: whether its child is to obey, or to echo.
+// The first byte of a client: whether its child obeys it, or echoes.
 constexpr char kObey = 'o';
 constexpr char kEcho = 'e';
 constexpr char kQuestion[] = "question";
 
-// A client that is served is served within milliseconds.
+// A client that is not served within this time fails. Serving takes
+// milliseconds.
 constexpr absl::Duration kTimeout = absl::Seconds(4);
 
-// Promised are 200 ms beyond the grace; the rest is for a busy machine.
+// 200 ms beyond the grace are promised; the rest is for a busy machine.
 constexpr absl::Duration kStopMargin = absl::Milliseconds(200);
 constexpr absl::Duration kBusyMachine = absl::Milliseconds(800);
 
@@ -87,12 +88,12 @@ void AttackTest::BecomeUnprivileged() {
   const uid_t user = UnusedUser();
   if (setgroups(0, nullptr) != 0 || setresgid(user, user, user) != 0 ||
       setresuid(user, user, user) != 0) {
-    // The test is not root, or in a namespace that has one user only.
+    // The test is not root, or its user namespace has only one user.
     __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
     __user_cap_data_struct none[2] = {};
     EXPECT_EQ(syscall(SYS_capset, &header, none), 0);
   }
-  // A change of the user turns both off.
+  // A change of the user turns both settings off.
   prctl(PR_SET_DUMPABLE, 1);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
 }
@@ -199,7 +200,7 @@ void AttackTest::ExpectNotBusy(const TestServer& server) {
   const absl::optional<absl::Duration> after = TryCpuTimeOf(server.pid());
   is_measured_ = true;
   busy_percent_ = 0;
-  // A server that has ended fails the test later.
+  // If the server has ended, the test fails later.
   if (!before || !after) return;
   busy_percent_ = 100 * absl::FDivDuration(*after - *before,
                                            absl::FromChrono(net::Now() - from));
@@ -233,8 +234,8 @@ TestServer::Report AttackTest::ExpectHarmless(TestServer& server, int count) {
 }
 
 void AttackTest::EndOrphans() {
-  // All are killed before one is awaited: a zombie may have a tracer among
-  // them.
+  // Kills all processes before it waits for one: a zombie may be traced by
+  // another of them.
   for (;;) {
     for (const pid_t pid : DescendantsOf(getpid())) kill(pid, SIGKILL);
     const std::vector<pid_t> children =

@@ -24,13 +24,13 @@
 
 namespace brood::testing {
 
-// AttackTest is the fixture of the attacks on a server by a child that its
-// client has taken over. Each test attacks a server and then calls
-// ExpectHarmless(), which claims what holds after every attack: all other
+// AttackTest is the fixture of attacks on a server by a child that was taken
+// over by its client. Each test attacks a server and then calls
+// ExpectHarmless(), which expects what holds after every attack: all other
 // clients are served, the parent is not busy, a stop ends in time, and nothing
 // is left behind. It prints the figures of the attack in one line.
 //
-// The server runs with the rights of one user who is not root, whatever the
+// The server runs with the rights of one user other than root, whatever the
 // user of the test is; SetupAsRoot() is for attacks that only root can make.
 // Processes that an attack leaves behind become children of the test, which
 // ends them. Lives in the test process; errors fail the test.
@@ -61,48 +61,50 @@ class AttackTest : public StrategyTest {
   static TestServer::Setup SetupAsRoot();
   // Handles a connection of either kind.
   static server::ExitCode ObeyOrEcho(net::Connection& connection);
-  // Makes this process one without any right that another user has not, and
-  // dumpable, as a program is that such a user has started.
+  // Gives up all rights that only root has, and makes this process dumpable, as
+  // a program is that another user has started.
   static void BecomeUnprivileged();
 
-  // Starts a server. `attack` names the attack in what
-  // is printed, by its row of docs/threat_model.md.
+  // Starts a server. `attack` is the name of the attack in the printed line:
+  // its row of docs/threat_model.md and a few words.
   std::unique_ptr<TestServer> StartVictim(
       const std::string& attack, TestServer::Setup setup = AttackSetup());
   // Connects a client and takes its child over.
   TakenOverChild TakeOver(const TestServer& server);
-  // Takes the child of `client` over, which has connected and sent nothing.
+  // Takes over the child of `client`, which has sent nothing yet.
   static TakenOverChild TakeOver(TestClient client);
-  // Does so `count` times, at the same time.
+  // Takes over `count` children, which then exist at the same time.
   std::vector<TakenOverChild> TakeOverMany(const TestServer& server, int count);
-  // Connects a client that is served, and stays. `pid` is its process.
+  // Connects a client, has it served, and returns it. Stores its process in
+  // `pid`.
   TestClient ConnectHonest(const TestServer& server, pid_t* pid);
-  // Has `client`, which has sent nothing, served. Returns the pid of the
-  // process that has served it, or 0 if none has.
+  // Sends a request by `client`, which has sent nothing yet. Returns the pid of
+  // the process that replied, or 0 if no reply came.
   static pid_t Serve(TestClient& client);
-  // Has all workers of a pool, or as many children, do `attack` and exit.
+  // Lets every worker of a pool, or as many children, run `attack` and exit.
   void AttackByAll(const TestServer& server,
                    absl::FunctionRef<void(TakenOverChild&)> attack);
 
-  // Connects clients one after the other, each of which sends and expects a
-  // reply. Returns how many were served. Gives up after three that were not.
+  // Connects `count` clients one after the other, each of which sends a request
+  // and expects a reply. Returns how many were served. Gives up after three
+  // that were not.
   int ServeClients(const TestServer& server, int count = kClients);
-  // Returns the processes that have served them.
+  // Returns the processes that served the clients of ServeClients().
   const std::set<pid_t>& processes() const { return processes_; }
-  // Leaves the parent without clients for half a second, and expects that it
-  // uses less than 5 % of a processor: what clients cost is not the attack's.
+  // Expects that the parent uses less than 5 % of a processor during half a
+  // second without clients. (The work for clients is no effect of the attack.)
   void ExpectNotBusy(const TestServer& server);
-  // Stops the server, and expects that this takes the grace and 200 ms.
+  // Stops the server, and expects that this takes at most the grace and 200 ms.
   TestServer::Report StopInTime(TestServer& server);
-  // Does all of it, and expects that `count` clients are served, half of them
-  // before the parent is measured, that the server ends in order, and that
+  // Expects that `count` clients are served, half of them before
+  // ExpectNotBusy(), that the server stops in time and in order, and that
   // nothing is left behind.
   TestServer::Report ExpectHarmless(TestServer& server, int count = kClients);
-  // Allows the server of this test to leave zombies behind, which another
-  // process traces: the kernel keeps them among its children.
+  // Allows the server of this test to leave zombies behind that another process
+  // traces: the kernel keeps them among its children.
   void AllowTracedZombies() { may_leave_zombies_ = true; }
-  // Kills and reaps all descendants of the test: what was left behind, when
-  // there is no server any more.
+  // Kills and reaps all descendants of the test process. Called when the server
+  // has ended, these are the processes that the attack left behind.
   void EndOrphans();
 
  private:
@@ -115,8 +117,8 @@ class AttackTest : public StrategyTest {
   bool may_leave_zombies_ = false;
 };
 
-// Returns the rows of the strategies that attacks are run for: "auto" comes to
-// one of the others.
+// Returns the rows of the strategies that attacks are run for: all but "auto",
+// which chooses one of the others.
 std::vector<StrategyRow> AttackedStrategies();
 
 }  // namespace brood::testing

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Attacks on what a worker reports with: rows A1, A5 and A12. A child does to
-// each of its sockets what a process may do to a socket; no other client and
-// no other process notices.
+// Attacks on the channel by which a worker reports: rows A1, A5 and A12. A
+// child does to each of its sockets what a process may do to a socket; no other
+// client and no other process is disturbed.
 
 #include <fcntl.h>
 #include <sys/ioctl.h>
@@ -31,8 +31,8 @@ class ChannelAttacksTest : public AttackTest {
  protected:
   using Attack = std::function<void(TakenOverChild&, int fd)>;
 
-  // Has children do `attack` to each of their sockets. One of them then stays,
-  // one returns from its handler, and one exits.
+  // Lets children run `attack` on each of their sockets. One of them then
+  // stays, one returns from its handler, and one exits.
   void AttackEachSocket(const std::string& name, const Attack& attack);
 };
 
@@ -100,7 +100,7 @@ TEST_P(ChannelAttacksTest, SendsDescriptors) {
                    });
 }
 
-// Those of one child are shared with others, if any socket is.
+// If a child shares sockets with other children, the sockets of any child do.
 TEST_P(ChannelAttacksTest, FloodsItsSocketsWhichDoNotBlock) {
   for (const size_t size : {size_t{1}, size_t{168}}) {
     for (const bool blocks : {true, false}) {
@@ -123,7 +123,7 @@ TEST_P(ChannelAttacksTest, FloodsItsSocketsWhichDoNotBlock) {
   }
 }
 
-// The kernel says who sends a message, but allows root to say another process.
+// The kernel adds the pid of the sender to a message, but root may add another.
 TEST_P(ChannelAttacksTest, ReportsInTheNameOfASiblingAsRoot) {
   if (geteuid() != 0) GTEST_SKIP() << "the test is not root";
   const auto server = StartVictim("A12 forged sender, as root", SetupAsRoot());

@@ -9,31 +9,31 @@
 
 namespace brood::testing {
 
-// ForgedReport is the report of a pool's worker, as a child sends it that was
-// taken over.
+// ForgedReport is a report of a pool's worker, sent by a child that was taken
+// over.
 //
-// A value. It has the two forms that reports have had: `first` is the number of
-// the worker, when all workers reported by one socket, or kMark. What does not
-// have the form that the server expects is no report.
+// A value. Reports have had two forms: `first` was the number of the worker,
+// when all workers reported by one socket, and is kMark now. The server ignores
+// reports of another form than the one that it expects.
 //
 // Example:
 //   ForgedReport report = {ForgedReport::kMark, serial, 0, 0, 0, {}};
 //   child.Syscall(SYS_sendto, fd, child.PutValue(report), sizeof(report), 0);
 struct ForgedReport {
-  // Is "done".
+  // The mark of a report: "done" in ASCII.
   static constexpr uint32_t kMark = 0x646f6e65;
 
-  // Is the worker's number, as it claims, or kMark.
+  // The number that the worker claims to have, or kMark.
   uint32_t first;
-  // Is the number of the connection: the first one of a server has 1.
+  // The serial number of the connection: 1 for the first one of a server.
   uint32_t serial;
-  // Is the exit code that is reported.
+  // The reported exit code.
   int32_t exit_code;
-  // Is 1 if the worker exits.
+  // 1 if the worker exits.
   uint32_t leaves;
-  // Is when the connection ended, in nanoseconds of the monotonic clock.
+  // When the connection ended, in nanoseconds of the monotonic clock.
   int64_t done_at;
-  // Is what the connection used.
+  // The resources that the connection used.
   rusage usage;
 };
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a child leaves to the next client of its process, or reports of itself:
-// rows A14 and A15. With a pool, what a handler leaves changed is put back, or
-// the worker is replaced, or docs/threat_model.md names it.
+// Settings that a handler leaves changed for the next client of its process,
+// and false reports: rows A14 and A15. With a pool, a changed setting is
+// restored, or the worker is replaced, or docs/threat_model.md lists the
+// setting.
 
 #include <fcntl.h>
 #include <linux/ioprio.h>
@@ -49,15 +50,15 @@ INSTANTIATE_TEST_SUITE_P(With, LeftoversTest,
                          ::testing::ValuesIn(AttackedStrategies()),
                          StrategyName());
 
-// Leftover is something that a handler can leave changed.
+// Leftover is a setting that a handler can leave changed.
 struct Leftover {
-  // Is the name in docs/threat_model.md.
+  // The name in docs/threat_model.md.
   std::string name;
-  // Changes it.
+  // Changes the setting.
   std::function<void(TakenOverChild&)> change;
-  // Returns what a later client sees of it.
+  // Returns the setting as a later client sees it.
   std::function<int64_t(TakenOverChild&)> look;
-  // Says whether it belongs to an open file, which all processes share.
+  // Whether the setting belongs to an open file, which all processes share.
   bool is_of_a_file = false;
 };
 
@@ -82,7 +83,7 @@ Leftover ByPrctl(const std::string& name, int set, uint64_t value, int get) {
           }};
 }
 
-// Returns one whose value the second call stores at an address.
+// Returns a Leftover whose value the second call stores at an address.
 Leftover ByPrctlAt(const std::string& name, int set, uint64_t value, int get) {
   Leftover leftover = ByPrctl(name, set, value, get);
   leftover.look = [=](TakenOverChild& child) {
@@ -283,7 +284,7 @@ std::vector<Leftover> Leftovers() {
   return all;
 }
 
-// Returns docs/threat_model.md.
+// Returns the text of docs/threat_model.md.
 std::string ThreatModel() {
   std::ifstream file("docs/threat_model.md");
   return std::string(std::istreambuf_iterator<char>(file), {});
@@ -327,7 +328,7 @@ TEST_P(LeftoversTest, AreNotSeenByALaterClientButForThoseInTheTable) {
             << " leftovers are seen by the next client: " << names << "\n";
 }
 
-// A child reports what it has used, and its exit code.
+// A child reports what it has used and its exit code, both false.
 TEST_P(LeftoversTest, ReportsAreClamped) {
   for (const uint32_t first : {0u, ForgedReport::kMark}) {
     TestServer::Setup setup = AttackSetup();

@@ -2,7 +2,7 @@
 //
 // Attacks on the log: rows A9 and A10. Whatever a child does to its standard
 // error, or to the limits of the server, the server serves, does not wait, and
-// its own lines go on.
+// goes on writing its own lines.
 
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -55,14 +55,15 @@ class LogAttacksTest : public AttackTest {
     setup.stderr_fd = fd;
     return setup;
   }
-  // Does `attack` with the log in a file that is opened with `flags`, and
-  // expects that the ends of connections after it are logged.
+  // Runs `attack` on a server whose log is a file that was opened with `flags`,
+  // and expects that later ends of connections are logged.
   void AttackFile(const std::string& name, int flags, const Attack& attack);
-  // Does so with a log that the test reads from `read_end` of a pipe or socket.
+  // Does the same with a log that the test reads from `read_end` of a pipe or
+  // socket.
   void AttackStream(const std::string& name, UniqueFd read_end,
                     UniqueFd write_end, const Attack& attack);
-  // Expects that at least half of `kLogged` connections are in `lines`: the log
-  // is not silent.
+  // Expects that at least half of `kLogged` connections are in `lines`, so that
+  // the log is not silenced.
   static void ExpectEndsIn(const std::string& name, const std::string& lines,
                            bool may_have_holes = false);
 
@@ -73,7 +74,7 @@ INSTANTIATE_TEST_SUITE_P(With, LogAttacksTest,
                          ::testing::ValuesIn(AttackedStrategies()),
                          StrategyName());
 
-// Reads what is there, without waiting.
+// Reads all that can be read without waiting.
 std::string ReadAll(int fd) {
   std::string text;
   char bytes[4096];
@@ -114,20 +115,20 @@ void LogAttacksTest::AttackFile(const std::string& name, int flags,
   child.Exit(0);
   EXPECT_FALSE(child.Syscall(SYS_getpid).ok());
   AwaitIdle(server->pid());
-  // Not by lseek(), which would move the server's position as well.
+  // Not by lseek(), which would change the server's position as well.
   struct stat before = {};
   EXPECT_EQ(fstat(log.fd(), &before), 0);
   EXPECT_EQ(ServeClients(*server, kLogged), kLogged);
   ExpectHarmless(*server);
-  // One that the child has emptied has nothing else.
+  // If the child has truncated the file, it contains nothing else.
   std::string lines(1 << 20, ' ');
-  // Not by `log`, whose flags the child may have changed.
+  // Not by `log`, because the child may have changed its flags.
   const UniqueFd reader =
       UniqueFd::Adopt(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   const ssize_t length =
       pread(reader.fd(), lines.data(), lines.size(), before.st_size);
   lines.resize(static_cast<size_t>(std::max<ssize_t>(length, 0)));
-  // The server's position is its own, where it does not append.
+  // Without O_APPEND the server writes at a position of its own.
   ExpectEndsIn(name, lines, (flags & O_APPEND) == 0);
   unlink(path.c_str());
 }
@@ -249,7 +250,7 @@ TEST_P(LogAttacksTest, ChangeTheSocket) {
   }
 }
 
-// Binds a new socket to `path`, which is any user's to connect to. Returns it.
+// Binds a new socket to `path`, to which any user may connect. Returns it.
 UniqueFd BindTo(const std::string& path, int type, sockaddr_un* name) {
   *name = {};
   name->sun_family = AF_UNIX;
@@ -263,8 +264,9 @@ UniqueFd BindTo(const std::string& path, int type, sockaddr_un* name) {
   return bound;
 }
 
-// The server can connect a socket for datagrams again. A stream, unless it is
-// that of systemd's journal, can be silenced; the server serves all the same.
+// The server can connect a datagram socket again. A stream socket can be
+// silenced, unless it is that of systemd's journal; the server serves all the
+// same.
 TEST_P(LogAttacksTest, ShutTheSocketDown) {
   for (const int type : {SOCK_DGRAM, SOCK_STREAM}) {
     const ShortDir directory;
@@ -328,8 +330,8 @@ void ReadSlowly(int fd) {
   _exit(0);
 }
 
-// The server cannot open the pipe for itself, as if it were another user's.
-// What is free in it is filled at once by children that wait for that.
+// The server cannot open the pipe again, as if it belonged to another user.
+// Children that wait for room in the pipe fill it at once.
 TEST_P(LogAttacksTest, FillThePipeThatIsReadSlowly) {
   constexpr int kWriters = 20;
   Ends ends = Pipe();
@@ -344,8 +346,8 @@ TEST_P(LogAttacksTest, FillThePipeThatIsReadSlowly) {
     writer.Flood(SYS_write, STDERR_FILENO, bytes, 4096);
   }
   ReadSlowly(ends.read_end.fd());
-  // Its children log as well, and a client may wait for its own. So this looks
-  // at the parent: at each of its clients there are lines to write.
+  // A client may wait for its child, which logs as well. So this test observes
+  // the parent, which has lines to write for each client.
   const net::Instant from = net::Now();
   net::Instant writes_since = from;
   absl::Duration longest;
@@ -358,8 +360,7 @@ TEST_P(LogAttacksTest, FillThePipeThatIsReadSlowly) {
   }
   std::cout << "A10 slow reader, " << row().name()
             << ": the parent waited for the log for " << longest << "\n";
-  // Promised is no time at all; a busy machine may keep the parent from
-  // running.
+  // The parent must not wait at all; the rest is for a busy machine.
   EXPECT_LT(longest, absl::Milliseconds(90));
   writers.clear();
   ExpectClean(StopInTime(*server));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a child learns from its memory, and whom a lack of memory ends: rows A6
-// and A11.
+// What a child learns from its memory, and which process a lack of memory ends:
+// rows A6 and A11.
 
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -48,8 +48,8 @@ int ScoreOf(pid_t pid) {
 
 // The kernel ends the process with the highest score. A child that fills files
 // in memory or buffers of sockets has no more memory of its own than the
-// server, so its score must be higher by itself. Where a child is made when its
-// connection has come, that costs too much, and is an option.
+// server, so its score must be raised. If children are created after accept,
+// that takes too long, so it is an option.
 TEST_P(MemoryAttacksTest, AreEndedBeforeTheServerIs) {
   if (row().made_after_accept && row().forks_itself) {
     GTEST_SKIP() << "an option, which is off";
@@ -130,7 +130,7 @@ TEST_P(MemoryAttacksTest, DoNotFindTheAddressOfTheClientBefore) {
   }
   EXPECT_EQ(found_bytes, 0u);
   EXPECT_EQ(found_text, 0u);
-  // What is looked for is found where it may be.
+  // The search works: it finds the address of the own client.
   EXPECT_EQ(found_own, kTries);
   std::cout << "A11 " << row().name() << ": address as bytes in " << found_bytes
             << " of " << kTries << ", as text in " << found_text << "\n";

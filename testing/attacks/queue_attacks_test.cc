@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Attacks on the queue by which a worker gets its connections: rows A2, A3, A4
-// and A13. What a worker does to its queue ends with that worker, and it cannot
-// keep more clients than its share.
+// and A13. The effects of what a worker does to its queue end with that worker,
+// and it cannot keep more clients than its share.
 
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -37,10 +37,10 @@ class QueueAttacksTest : public AttackTest {
  protected:
   using Attack = std::function<void(TakenOverChild&, int fd)>;
 
-  // Has every worker do `attack` to each of its sockets, and exit.
+  // Lets every worker run `attack` on each of its sockets, and exit.
   void PoisonAndExit(const std::string& name, const Attack& attack);
-  // Has one worker do so, and return from its handler as an honest one does.
-  // Such a worker may still take one connection, which it does not serve.
+  // Lets one worker run `attack`, and return from its handler as an honest
+  // worker does. It may then get one more connection, which it does not serve.
   void PoisonAndReturn(const std::string& name, const Attack& attack);
 };
 
@@ -55,7 +55,7 @@ void QueueAttacksTest::PoisonAndExit(const std::string& name,
     for (const int fd : child.UnixSockets()) attack(child, fd);
   });
   ExpectHarmless(*server);
-  // The pool serves: its workers are replaced, and not bypassed.
+  // The pool itself serves the clients: its workers were replaced.
   if (!row().one_each) {
     EXPECT_LE(processes().size(), kClients / 2u);
   }
@@ -69,8 +69,8 @@ void QueueAttacksTest::PoisonAndReturn(const std::string& name,
     for (const int fd : child.UnixSockets()) attack(child, fd);
     child.Return();
   }
-  // A pool's worker that was taken over owns its later clients, one of which it
-  // may leave without an answer; then it is busy, and gets no other.
+  // A worker that was taken over has power over its later clients. It may leave
+  // one of them without a reply; then it is busy, and gets no other.
   EXPECT_GE(ServeClients(*server), kClients - 1);
   if (!row().one_each) {
     EXPECT_LE(processes().size(), kClients / 2u);
@@ -89,7 +89,7 @@ void SetPeekOffset(TakenOverChild& child, int fd) {
   Set(child, fd, SO_PEEK_OFF, int{1 << 20});
 }
 
-// Has the socket drop every message.
+// Makes the socket drop every message.
 void DropAll(TakenOverChild& child, int fd) {
   const sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
   const uint64_t code = child.PutValue(drop);
@@ -148,7 +148,7 @@ TEST_P(QueueAttacksTest, ShutsItForReading) {
   PoisonAndReturn("A4 shutdown for reading", shut);
 }
 
-// Messages of its own, which the next one would find.
+// A worker leaves messages in its queue, for the next worker.
 TEST_P(QueueAttacksTest, LeavesMessagesInIt) {
   PoisonAndExit("A4 messages left", [](TakenOverChild& child, int fd) {
     const uint64_t bytes = child.Put(std::string(88, '\x01'));
@@ -157,8 +157,8 @@ TEST_P(QueueAttacksTest, LeavesMessagesInIt) {
   });
 }
 
-// Takes connections from its own queue and answers none, which a pool's worker
-// can: the next client is offered to it once it has reported.
+// A worker of a pool that takes connections from its own queue and replies to
+// none: it gets the next connection as soon as it has reported.
 class GreedyWorkerTest : public AttackTest {
  protected:
   static constexpr int kShare = 4;
@@ -169,8 +169,8 @@ class GreedyWorkerTest : public AttackTest {
     setup.options.deadlines.connection = absl::Seconds(1);
     return setup;
   }
-  // Has one child report again and again that it is done, with each of `firsts`
-  // at the beginning of a report.
+  // Lets one child report again and again that it has finished, with each of
+  // `firsts` as ForgedReport::first.
   void ReportAtOnce(const std::string& name,
                     const std::vector<uint32_t>& firsts);
 };
@@ -179,28 +179,28 @@ INSTANTIATE_TEST_SUITE_P(With, GreedyWorkerTest,
                          ::testing::ValuesIn(AttackedStrategies()),
                          StrategyName());
 
-// Returns how long it takes until no process holds the connection of `client`:
-// the kernel then answers what it sends with a reset.
+// Returns how long it takes until no process has the connection of `client` any
+// more: the kernel then answers the bytes of the client with a reset.
 absl::Duration TimeToEnd(TestClient& client) {
   const net::Instant from = net::Now();
   EXPECT_TRUE(Await([&] { return !client.Send("x").ok(); }, absl::Seconds(5)));
   return absl::FromChrono(net::Now() - from);
 }
 
-// A message in a socket that the child has anyway holds the connection.
+// Keeps the connection open by a message in another socket of the child.
 void SendToItself(TakenOverChild& child, int connection) {
   for (const int fd : child.UnixSockets()) {
     child.SendDescriptor(fd, connection, std::string(168, '\0'));
   }
 }
 
-// A mapping holds it, and is no descriptor.
+// Keeps the connection open by a mapping, without a descriptor.
 void MapIt(TakenOverChild& child, int connection) {
   child.Syscall(SYS_mmap, 0, 4096, PROT_READ, MAP_SHARED, connection, 0);
 }
 
-// The child returns from its handler as an honest one does, and the connection
-// is still open.
+// The child returns from its handler as an honest child does, and the
+// connection stays open.
 TEST_P(GreedyWorkerTest, KeepsItsConnectionNoLongerThanTheDeadline) {
   for (const auto& [name, keep] :
        {std::pair{"A13 kept in a message", &SendToItself},
@@ -220,8 +220,9 @@ TEST_P(GreedyWorkerTest, KeepsItsConnectionNoLongerThanTheDeadline) {
   }
 }
 
-// The child reports that it is done, in one of the forms that reports have had,
-// and does not take what it is then given. The serial numbers begin with 1.
+// The child reports that it has finished, in one of the two forms of reports,
+// and does not take the next connections from its queue. Serial numbers begin
+// with 1.
 void GreedyWorkerTest::ReportAtOnce(const std::string& name,
                                     const std::vector<uint32_t>& firsts) {
   constexpr int kTries = 4 * kShare;
@@ -247,7 +248,7 @@ void GreedyWorkerTest::ReportAtOnce(const std::string& name,
   EXPECT_LE(unanswered, kShare + kShare / 4);
   std::cout << name << " " << row().name() << ": " << unanswered << " of "
             << kTries << " later clients taken by one child\n";
-  // Nor for longer than the deadline.
+  // And it keeps none for longer than the deadline.
   for (TestClient& held : clients) {
     EXPECT_TRUE(Await([&] { return !held.Send("x").ok(); }));
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Children that make thousands of calls at random, on the descriptors that they
-// have and on themselves: others are served, and nothing is left behind.
+// Children that make thousands of random calls, on their descriptors and on
+// themselves: other clients are served, and nothing is left behind.
 
 #include <fcntl.h>
 #include <sys/ioctl.h>
@@ -35,7 +35,7 @@ INSTANTIATE_TEST_SUITE_P(With, RandomCallsTest,
                          ::testing::ValuesIn(AttackedStrategies()),
                          StrategyName());
 
-// Chooses calls. It is seeded, so each run of a strategy makes the same ones.
+// Chooses calls. The seed makes each run of a strategy choose the same calls.
 class CallChooser {
  public:
   explicit CallChooser(uint32_t seed) : random_(seed) {}
@@ -48,14 +48,14 @@ class CallChooser {
   T OneOf(const T (&choices)[kSize]) {
     return choices[random_() % kSize];
   }
-  // One of its descriptors, mostly. Descriptors 0 to 2 are those of the test.
+  // Returns a descriptor of the child, mostly. 0 to 2 belong to the test.
   int64_t Fd() { return static_cast<int64_t>(3 + random_() % 8); }
-  // A number that may be a flag, a length, or nothing that makes sense.
+  // Returns a number that may be a flag, a length, or meaningless.
   int64_t Number() {
     return OneOf<int64_t>({0, 1, -1, 2, 24, 168, 4096, 1 << 20, INT32_MAX,
                            INT64_MIN, static_cast<int64_t>(random_())});
   }
-  // An address of the child, or none.
+  // Returns an address of the child, or an invalid one.
   uint64_t Address(TakenOverChild& child) {
     if (random_() % 8 == 0) return random_();
     std::string bytes(64 + random_() % 200, '\0');
@@ -119,7 +119,7 @@ bool CallChooser::Call(TakenOverChild& child) {
           random_() % 3, 0, 0, 0);
       break;
     case 10:
-      // Only once it can no longer be asked is the child of no more use.
+      // Rarely, because the child does not obey after this call.
       result = random_() % 20 == 0
                    ? child.Syscall(SYS_ptrace, PTRACE_TRACEME, 0, 0, 0)
                    : child.Syscall(SYS_ptrace, random_() % 40, child.pid(),
@@ -153,11 +153,11 @@ TEST_P(RandomCallsTest, HarmNoOtherClient) {
     TestClient client = ConnectTo(*server, absl::Seconds(2));
     TakenOverChild child = TakeOver(std::move(client));
     for (int n = 0; n < kCallsEach && chooser.Call(child); ++n) ++made;
-    // A pool's worker that goes on would own its later clients.
+    // A worker that goes on would have power over its later clients.
     if (!row().one_each || i % 2 == 0) child.Kill();
     child.client().Close();
     served += ServeClients(*server, 1);
-    // Enough was seen if it serves none.
+    // Stops early if clients are not served: the test has failed then.
     if (served + 3 < static_cast<int>(i)) break;
   }
   std::cout << "random calls, " << row().name() << ": " << made << " calls by "

@@ -31,12 +31,12 @@ int64_t Call(const ProxyCommand& command) {
 
 ProxyAnswer AnswerOf(int64_t value) { return {value, value == -1 ? errno : 0}; }
 
-// As fork() does, but with any flags, and without the C library's part in it.
+// Does the same as fork(), but with any flags and without the C library.
 int64_t Clone(const ProxyCommand& command) {
   return syscall(SYS_clone, command.number, 0, 0, 0, 0);
 }
 
-[[noreturn]] void WaitForEver() {
+[[noreturn]] void WaitUntilKilled() {
   for (;;) pause();
 }
 
@@ -47,7 +47,7 @@ ProxyAnswer Repeat(const ProxyCommand& command) {
   return {static_cast<int64_t>(command.size), 0};
 }
 
-// The child's exit code is the errno of the call.
+// Makes the call in a new process, which exits with the errno of the call.
 ProxyAnswer CallInChild(const ProxyCommand& command) {
   const int64_t pid = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
   if (pid < 0) return AnswerOf(pid);
@@ -59,7 +59,7 @@ ProxyAnswer CallInChild(const ProxyCommand& command) {
   return {error == 0 ? 0 : -1, error};
 }
 
-// The kernel copies, so that a wrong address is an error and not a crash.
+// Copies by the kernel, so that a wrong address is an error and not a crash.
 int64_t Copy(bool to_address, uint64_t address, absl::Span<char> bytes) {
   const iovec here = {bytes.data(), bytes.size()};
   const iovec there = {reinterpret_cast<void*>(address), bytes.size()};
@@ -109,11 +109,11 @@ bool CloneAndExit(const net::Connection& connection,
 bool CloneAndWait(const net::Connection& connection,
                   const ProxyCommand& command) {
   const int64_t pid = Clone(command);
-  if (pid == 0) WaitForEver();
+  if (pid == 0) WaitUntilKilled();
   return Send(connection, AnswerOf(pid));
 }
 
-// Obeys one command. Returns the exit code once there is nothing more to do.
+// Obeys one command. Returns the exit code if it was the last one.
 absl::optional<ExitCode> Obey(const net::Connection& connection,
                               const ProxyCommand& command) {
   using Kind = ProxyCommand::Kind;

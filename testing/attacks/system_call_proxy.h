@@ -11,20 +11,22 @@
 
 namespace brood::testing {
 
-// ProxyCommand is what a client asks of SystemCallProxy(). It travels as it is,
-// because both ends are processes of one program. `size` bytes follow it.
+// ProxyCommand is a command of a client to SystemCallProxy(). It is sent as its
+// bytes in memory, because both ends are processes of one program. `size` bytes
+// follow it.
 struct ProxyCommand {
-  // Kind is what the process does. Each is answered by a ProxyAnswer, except
-  // where the comment says otherwise.
+  // Kind is what the process does. It sends a ProxyAnswer for each command,
+  // unless the comment says that there is no answer.
   enum class Kind : uint32_t {
     // Calls `number` with `arguments`.
     kCall,
-    // Calls it until it has failed or was called `size` times, with no bytes
-    // after the command. The answer has the number of calls that succeeded.
+    // Calls `number` until it fails, `size` times at most. No bytes follow the
+    // command. The answer has the number of calls that succeeded.
     kRepeat,
-    // Calls it for good. There is no answer.
+    // Calls `number` without end. There is no answer.
     kFlood,
-    // Calls it in a child of this process. The answer is that of the call.
+    // Calls `number` in a child of this process. The answer is that of the
+    // call.
     kCallInChild,
     // Answers with the `arguments[1]` bytes at the address `arguments[0]`.
     kRead,
@@ -34,10 +36,14 @@ struct ProxyCommand {
     // The new process exits at once. `arguments[0]` is how often. The answer
     // has the pid of the last one.
     kCloneAndExit,
-    // Clones it in the same way, once, and the new process waits for good.
+    // Clones the process in the same way, once. The new process waits until it
+    // is
+    // killed.
     kCloneAndWait,
-    // Clones it in the same way. The new process obeys the client from now on,
-    // and answers; the old one exits with the code `arguments[0]`, without a
+    // Clones the process in the same way. The new process obeys the client from
+    // now
+    // on, and answers. The old one exits with the code `arguments[0]`, without
+    // a
     // return to the server's code.
     kCloneAndObey,
     // Returns from the handler with the exit code `arguments[0]`. No answer.
@@ -61,8 +67,8 @@ struct ProxyAnswer {
 // Obeys the client of `connection`: executes any system call and reads or
 // writes any memory, as code of an attacker in this process could. Runs in the
 // child, as a handler or as a part of one, and returns when the client asks for
-// that or is gone. The address that a command reads or writes may be invalid,
-// which is an error of the command. Errors of the connection end it.
+// that or has closed. A command with an invalid address fails. Errors of the
+// connection end it.
 //
 // Example:
 //   setup.handler = SystemCallProxy;

@@ -25,13 +25,13 @@ using Kind = ProxyCommand::Kind;
 // Where Put() stores bytes. They are overwritten when it is full.
 constexpr uint64_t kScratch = uint64_t{1} << 20;
 
-// The descriptors that are looked at.
+// The number of descriptors that are inspected.
 constexpr int kMostDescriptors = 64;
 
 }  // namespace
 
-bool TakenOverChild::Tell(const ProxyCommand& command,
-                          absl::string_view bytes) {
+bool TakenOverChild::SendCommand(const ProxyCommand& command,
+                                 absl::string_view bytes) {
   std::string message(reinterpret_cast<const char*>(&command), sizeof(command));
   message.append(bytes.data(), bytes.size());
   return client_.Send(message).ok();
@@ -39,7 +39,7 @@ bool TakenOverChild::Tell(const ProxyCommand& command,
 
 TakenOverChild::Result TakenOverChild::Ask(const ProxyCommand& command,
                                            absl::string_view bytes) {
-  if (!Tell(command, bytes)) return {};
+  if (!SendCommand(command, bytes)) return {};
   const absl::StatusOr<std::string> reply =
       client_.ReadExactly(sizeof(ProxyAnswer));
   if (!reply.ok()) return {};
@@ -71,7 +71,7 @@ uint64_t TakenOverChild::Put(absl::string_view bytes) {
   if (used_ + size > kScratch) used_ = 0;
   const uint64_t address = scratch_ + used_;
   used_ += size;
-  // With a zero at its end, for a path.
+  // A path ends with a zero.
   Write(address, std::string(bytes) + '\0');
   return address;
 }
@@ -220,11 +220,11 @@ TakenOverChild::Result TakenOverChild::ForkAndExit(int code) {
 }
 
 void TakenOverChild::Return(server::ExitCode code) {
-  Tell(MakeCommand(Kind::kReturn, 0, static_cast<int64_t>(code)));
+  SendCommand(MakeCommand(Kind::kReturn, 0, static_cast<int64_t>(code)));
 }
 
 void TakenOverChild::Exit(int code) {
-  Tell(MakeCommand(Kind::kCall, SYS_exit_group, code));
+  SendCommand(MakeCommand(Kind::kCall, SYS_exit_group, code));
 }
 
 }  // namespace brood::testing

@@ -18,16 +18,16 @@
 
 namespace brood::testing {
 
-// TakenOverChild is a child of a server that its client has taken over: it
+// TakenOverChild is a child of a server that was taken over by its client: it
 // executes any system call and any memory access that a test asks for.
 //
 // Lives in the test process and owns the client of a connection that
-// SystemCallProxy() handles; the child is ended by the server, or ends when the
+// SystemCallProxy() handles. The child ends when the server ends it or the
 // object is destroyed. Moved, never copied. Addresses are those of the child.
 //
-// Errors: each verb returns what the call returned in the child. If the child
-// is gone or does not answer within the timeout of the client, the value is -1
-// and the error is kGone.
+// Errors: each function returns what the call returned in the child. If the
+// child has ended or does not answer within the timeout of the client, the
+// value is -1 and the error is kGone.
 //
 // Example:
 //   TakenOverChild child(ConnectTo(*server));
@@ -37,7 +37,7 @@ namespace brood::testing {
 //   child.Exit(0);
 class TakenOverChild {
  public:
-  // kGone is the error of a verb whose child has not answered.
+  // kGone is the error of a function whose child has not answered.
   static constexpr int kGone = -1;
 
   // Result is what a system call returned in the child.
@@ -58,8 +58,8 @@ class TakenOverChild {
   Result Syscall(long number, Arguments... arguments) {
     return Ask(MakeCommand(ProxyCommand::Kind::kCall, number, arguments...));
   }
-  // Calls it until it fails, `count` times at most. The value is the number of
-  // calls that succeeded.
+  // Calls `number` until it fails, `count` times at most. The value is the
+  // number of calls that succeeded.
   template <typename... Arguments>
   Result Repeat(uint64_t count, long number, Arguments... arguments) {
     ProxyCommand command =
@@ -67,12 +67,12 @@ class TakenOverChild {
     command.size = count;
     return Ask(command);
   }
-  // Begins to call it for good, and returns at once.
+  // Makes the child call `number` without end, and returns at once.
   template <typename... Arguments>
   void Flood(long number, Arguments... arguments) {
-    Tell(MakeCommand(ProxyCommand::Kind::kFlood, number, arguments...));
+    SendCommand(MakeCommand(ProxyCommand::Kind::kFlood, number, arguments...));
   }
-  // Calls it in a child of the child, which then exits.
+  // Calls `number` in a child of the child, which then exits.
   template <typename... Arguments>
   Result SyscallInChild(long number, Arguments... arguments) {
     return Ask(
@@ -99,7 +99,7 @@ class TakenOverChild {
     if (bytes.size() == sizeof(value)) bytes.copy(Bytes(&value), sizeof(value));
     return value;
   }
-  // Writes `bytes` to `address`, wherever that is.
+  // Writes `bytes` to `address`, which need not be valid.
   Result Write(uint64_t address, absl::string_view bytes);
   // Returns the content of a file that the child can read, such as
   // "/proc/self/maps"; empty if it cannot.
@@ -112,7 +112,7 @@ class TakenOverChild {
 
   // Returns the descriptors above 2 that the child has, without the connection.
   std::vector<int> Descriptors();
-  // Returns those of them that are unix sockets.
+  // Returns the descriptors among Descriptors() that are unix sockets.
   std::vector<int> UnixSockets();
   // Returns the descriptor of the connection, or -1.
   int Connection();
@@ -128,21 +128,21 @@ class TakenOverChild {
   // Clones the child `count` times with `flags` of clone(2), among which is the
   // exit signal. The new processes exit at once.
   Result CloneAndExit(uint64_t flags, uint64_t count);
-  // Clones the child once. The new process waits for good.
+  // Clones the child once. The new process waits until it is killed.
   Result CloneAndWait(uint64_t flags);
   // Forks the child. The new process obeys from now on, and the old one exits
   // with `code` and leaves it an orphan. The value is the pid of the new one.
   Result ForkAndExit(int code);
 
-  // Sends SIGKILL to the process that obeys, from the test. Does nothing if its
-  // pid is not known: kill() takes -1 for every process of the machine.
+  // Sends SIGKILL from the test process to the process that obeys. Does nothing
+  // if its pid is not known: for kill() -1 means every process of the machine.
   void Kill();
   // Returns from the handler with `code`.
   void Return(server::ExitCode code = server::ExitCode::kServed);
   // Exits at once, without a return to the server's code.
   void Exit(int code);
 
-  // Lends the client.
+  // Returns the client, which this object owns.
   TestClient& client() { return client_; }
 
  private:
@@ -168,7 +168,7 @@ class TakenOverChild {
   // Sends `bytes` with the ancillary data `data` of the type `type`.
   Result SendMessage(int fd, absl::string_view bytes, int type,
                      absl::string_view data);
-  bool Tell(const ProxyCommand& command, absl::string_view bytes = "");
+  bool SendCommand(const ProxyCommand& command, absl::string_view bytes = "");
   Result Ask(const ProxyCommand& command, absl::string_view bytes = "");
 
   TestClient client_;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The table of docs/threat_model.md: what a child that was taken over can do to
-// its parent, to a sibling and to processes that wait, by strategy. Each cell
-// is measured and printed as "k of n succeed", and what the page promises is
-// claimed.
+// its parent, to a sibling and to processes that wait, by strategy. The test
+// measures each cell, prints it as "k of n succeed", and expects what the page
+// promises.
 
 #include <fcntl.h>
 #include <grp.h>
@@ -44,8 +44,8 @@ namespace {
 
 constexpr int kAttackers = 3;
 
-// A variable that each process of the server has at this address. A child that
-// was taken over sets it.
+// Each process of the server has this variable at the same address. A child
+// that was taken over sets it.
 volatile int taken_over = 0;
 
 // How the processes of the server are separated.
@@ -70,11 +70,11 @@ const char* NameOf(Level level) {
   return "";
 }
 
-// Verb is something that a child does to the process `pid`. It returns whether
-// it could, and changes nothing.
+// Verb is something that a child tries to do to the process `pid`. It returns
+// whether it succeeded, and changes nothing.
 struct Verb {
   std::string name;
-  // Says which levels prevent it.
+  // The levels that prevent it.
   bool not_dumpable_prevents, own_user_prevents;
   std::function<bool(TakenOverChild& child, pid_t pid)> succeeds;
 };
@@ -97,13 +97,14 @@ bool OpensForWriting(TakenOverChild& child, pid_t pid, const char* name) {
   return file.ok();
 }
 
-// The tracer ends at once, which leaves the other process as it was.
+// Returns whether the process can be traced. The tracer ends at once, so that
+// the process is not changed.
 bool Traces(TakenOverChild& child, pid_t pid) {
   return child.SyscallInChild(SYS_ptrace, PTRACE_SEIZE, pid, 0, 0).ok();
 }
 
-// Returns whether a descriptor of the process can be copied, of which `wanted`
-// holds.
+// Returns whether a descriptor of the process for which `wanted` returns true
+// can be copied.
 bool Steals(TakenOverChild& child, pid_t pid,
             const std::function<bool(int fd)>& wanted) {
   const TakenOverChild::Result pidfd = child.Syscall(SYS_pidfd_open, pid, 0);
@@ -135,7 +136,8 @@ bool StealsAQueue(TakenOverChild& child, pid_t pid) {
   });
 }
 
-// The signal is one that is ignored where nothing else is arranged.
+// Returns whether the process can be signalled. The signal is one whose default
+// is to be ignored.
 bool Signals(TakenOverChild& child, pid_t pid) {
   return child.Syscall(SYS_kill, pid, SIGURG).ok();
 }
@@ -163,7 +165,7 @@ bool SetsPriority(TakenOverChild& child, pid_t pid) {
              .ok();
 }
 
-// Returns whether this test may give processes users of their own.
+// Returns whether this test may change the user of a process.
 bool MayChangeUsers() {
   const pid_t pid = fork();
   if (pid == 0) {
@@ -187,7 +189,7 @@ const std::vector<Verb>& Verbs() {
       {"steal a descriptor (pidfd_getfd)", true, true, StealsSomething},
       {"steal a listener", true, true, StealsAListener},
       {"steal a queue", true, true, StealsAQueue},
-      // The file then belongs to root, who may be the only user there is.
+      // The file then belongs to root, which may be the only user.
       {"set oom_score_adj", MayChangeUsers(), true,
        [](TakenOverChild& child, pid_t pid) {
          return OpensForWriting(child, pid, "/oom_score_adj");
@@ -202,7 +204,7 @@ const std::vector<Verb>& Verbs() {
 
 class ThreatTableTest : public AttackTest {
  protected:
-  // Target is the processes of one kind that children attack.
+  // Target is all processes of one kind that children attack.
   struct Target {
     std::string name;
     std::vector<pid_t> pids;
@@ -307,7 +309,7 @@ TEST_P(ThreatTableTest, VerbsOnOtherProcesses) {
               << (are_closed ? "not" : "so") << "\n";
     TryEach(level, attackers, {{"parent", {server->pid()}}}, is_closed);
     TryEach(level, attackers, {sibling, waiting}, are_closed);
-    // A pool has a worker for others then.
+    // In a pool a worker is free for other clients then.
     client.Close();
     ExpectHarmless(*server);
   }
@@ -351,7 +353,7 @@ TEST_P(ThreatTableTest, VerbsOnOtherClientsOfTheProcess) {
   const auto server = StartVictim("table, clients", std::move(setup));
   int earlier = 0, later = 0;
   for (int i = 0; i < kAttackers; ++i) {
-    // Not a constant, which would be in the program.
+    // Not a constant, because the memory of the program contains constants.
     const std::string secret = absl::StrCat("<", 990 - i, "*", 7 + i, ">");
     TestClient client = ConnectTo(*server);
     EXPECT_TRUE(client.Send(absl::StrCat("e", secret, "!")).ok());
@@ -374,7 +376,7 @@ TEST_P(ThreatTableTest, VerbsOnOtherClientsOfTheProcess) {
     EXPECT_TRUE(after.Send("equestion").ok());
     later += after.ReadExactly(8).value_or("") == "cheated!";
     after.Close();
-    // A worker that is as new.
+    // Ends the worker of a pool, so that the next round has a new one.
     for (const pid_t pid : server->children()) {
       if (!row().one_each) kill(pid, SIGKILL);
     }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A server that may open few descriptors (O21): accept always has some, nothing
-// spins, and children have the limit that the program was started with.
+// A server that may open few descriptors (O21): accept always has enough of
+// them, no process spins, and children have the limit that the program was
+// started with.
 //
-// Other members of the kind that are tried here: a limit that is too low from
+// Related cases that are tried here: a limit that is too low from
 // the start, that is lowered by prlimit() while the server runs, or that the
 // embedder reaches by opening descriptors after Create(); spares that multiply
 // beyond it; PollableFd(), whose descriptors are opened late; a hard limit that
@@ -51,8 +52,8 @@ void Limit(rlim_t soft, rlim_t hard) {
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
 }
 
-// Returns how many descriptors are open here, if each number up to the highest
-// is taken: the limit that leaves no other.
+// Returns the lowest free descriptor of this process. With this limit it can
+// open no other.
 int LowestFree() {
   const int lowest = dup(STDERR_FILENO);
   close(lowest);
@@ -61,8 +62,8 @@ int LowestFree() {
 
 class DescriptorsTest : public StrategyTest {
  protected:
-  // Returns a setup that wants far more processes ahead than a small limit has
-  // room for.
+  // Returns a setup with far more waiting processes than a small limit has room
+  // for.
   static TestServer::Setup Greedy() {
     TestServer::Setup setup;
     setup.options.max_connections = 200;
@@ -78,8 +79,8 @@ class DescriptorsTest : public StrategyTest {
            row().strategy == server::StrategyKind::kSpares;
   }
 
-  // Expects that more clients at once than there are workers are served, and
-  // that a server at rest does nothing.
+  // Expects that `clients` clients at once are served, more than there are
+  // workers, and that the idle server uses no processor.
   void ExpectServes(TestServer& server, int clients) {
     std::vector<TestClient> held = ConnectMany(server, clients);
     for (TestClient& client : held) {
@@ -128,7 +129,7 @@ TEST_P(DescriptorsTest, NeedsNoMoreThanItsBudget) {
     const size_t budget =
         server::DescriptorBudget::For(options, server::CountOpenDescriptors())
             .total();
-    // What the budget counts is what is open; the numbers may have holes.
+    // The budget counts open descriptors, and some numbers below may be free.
     const auto above = static_cast<rlim_t>(DescriptorsOf("self").back() + 1) -
                        server::CountOpenDescriptors();
     Limit(budget + above, budget + above);
@@ -145,7 +146,7 @@ TEST_P(DescriptorsTest, NeedsNoMoreThanItsBudget) {
   EXPECT_THAT(EventsOf(report.log, "accept-paused"), IsEmpty());
 }
 
-TEST_P(DescriptorsTest, GivesDescriptorsBackWhenTheEmbedderTakesTheRest) {
+TEST_P(DescriptorsTest, ReleasesDescriptorsWhenTheEmbedderTakesTheRest) {
 #ifdef ABSL_HAVE_ADDRESS_SANITIZER
   GTEST_SKIP() << "the sanitizer needs descriptors to look at memory";
 #endif
@@ -154,7 +155,7 @@ TEST_P(DescriptorsTest, GivesDescriptorsBackWhenTheEmbedderTakesTheRest) {
   setup.options.spares.min = 10;
   std::vector<int> taken;
   setup.run = [&taken](server::TcpServer& server) {
-    // All workers are there before the embedder takes what is left.
+    // All workers exist before the embedder takes the other descriptors.
     while (server.totals().accepted == 0) {
       const auto goes_on = server.Step(absl::Milliseconds(100));
       if (!goes_on.ok() || !*goes_on) return goes_on.status();
@@ -164,7 +165,8 @@ TEST_P(DescriptorsTest, GivesDescriptorsBackWhenTheEmbedderTakesTheRest) {
     while ((fd = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0) {
       taken.push_back(fd);
     }
-    // Without workers to give up, one that is given back must be enough.
+    // A strategy without workers has none to give up: here the embedder closes
+    // one descriptor, which must be enough.
     if (row().strategy != server::StrategyKind::kPool &&
         row().strategy != server::StrategyKind::kSpares && !taken.empty()) {
       close(taken.back());
@@ -194,7 +196,7 @@ TEST_P(DescriptorsTest, ServesWhenTheLimitIsLoweredWhileItRuns) {
   const auto server = StartServer(std::move(setup));
   ExpectRest(*server);
   if (!HasWorkers()) {
-    // One is needed, and there is none to give up.
+    // A strategy without workers needs one descriptor, and can release none.
     const auto limit = static_cast<rlim_t>(
         DescriptorsOf(std::to_string(server->pid())).back() + 2);
     const rlimit tight = {limit, limit};
@@ -239,7 +241,7 @@ ExitCode ReplyWithLimits(net::Connection& connection) {
   return Reply(connection, absl::StrCat(limit.rlim_cur, " ", limit.rlim_max));
 }
 
-TEST_P(DescriptorsTest, ChildrenHaveTheLimitBeforeItWasRaised) {
+TEST_P(DescriptorsTest, GivesChildrenTheLimitBeforeItWasRaised) {
   TestServer::Setup setup;
   setup.options.pool.workers = 2;
   setup.handler = ReplyWithLimits;
@@ -262,7 +264,7 @@ TEST_P(DescriptorsTest, ChildrenHaveTheLimitBeforeItWasRaised) {
   StopAndExpectClean(*server);
 }
 
-TEST_P(DescriptorsTest, AnEmbeddersLimitIsLeftAlone) {
+TEST_P(DescriptorsTest, LeavesTheLimitOfAnEmbedderAlone) {
   TestServer::Setup setup;
   setup.handler = ReplyWithLimits;
   setup.before = [] { Limit(100, 1000); };

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The program is started in odd processes (O14), with each strategy: it serves,
-// can be stopped, and says in one line what it changed.
+// The program is started in unusual processes (O14), with each strategy: it
+// serves, can be stopped, and logs in one line what it changed.
 //
-// Members of the kind that are tried here: every signal blocked; all real-time
+// Cases that are tried here: every signal blocked; all real-time
 // signals ignored; every signal ignored that can be; both; without descriptors
 // 0, 1 or 2; a soft limit of descriptors below the hard one; low hard limits; a
 // working directory that is gone; variables of a service manager that are for
-// another process. An upgrade passes the limit on that the first program had.
+// another process. An upgrade passes on the limit that the first program had.
 
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -97,7 +97,7 @@ class InheritanceTest : public LeakCheck,
     }
   }
 
-  // Stops the program, which ends with 0.
+  // Stops the program and expects that it exits with 0.
   void Stop() {
     ASSERT_EQ(kill(pid_, SIGTERM), 0);
     int status = -1;
@@ -108,8 +108,8 @@ class InheritanceTest : public LeakCheck,
     EXPECT_PRED1(::testing::ExitedWithCode(0), status) << log_.All();
   }
 
-  // Serves and stops. Returns what the one line says, or nothing if there is
-  // none.
+  // Serves and stops. Returns the text of the line, or an empty text if there
+  // is no such line.
   std::string RunAndTakeReport(const std::function<void()>& spoil) {
     Start(spoil);
     if (HasFatalFailure()) return "";
@@ -241,7 +241,7 @@ TEST_P(InheritanceTest, AnUpgradePassesOnTheLimitOfTheFirstProgram) {
   Stop();
 }
 
-// Where its log was, and where others expect it.
+// The program starts without descriptor 2, to which it would write its log.
 TEST_P(InheritanceTest, WithoutStandardError) {
   int lines[2];
   ASSERT_EQ(pipe(lines), 0);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// O19: the program says at start that the variables of a service manager have
-// nothing for it, and why. net/listen_fds_test.cc has more variants; variables
-// that are malformed end the program (testing/program).
+// O19: the program warns at its start if the variables of a service manager
+// have no listener for it, with the reason. net/listen_fds_test.cc has more
+// variants; malformed variables end the program (testing/program).
 
 #include <sys/stat.h>
 
@@ -45,7 +45,7 @@ class ListenFdsTest : public LeakCheck {
   const ShortDir dir_;
 };
 
-TEST_F(ListenFdsTest, WarnsThatNothingIsForThisProcess) {
+TEST_F(ListenFdsTest, WarnsThatNoListenerIsForThisProcess) {
   const std::pair<std::string, std::string> kIgnored[] = {
       {"LISTEN_PID=1 LISTEN_FDS=1", "LISTEN_PID=1 is not this process"},
       {"LISTEN_PID=$PPID LISTEN_FDS=2 LISTEN_FDNAMES=a:b",
@@ -66,7 +66,7 @@ TEST_F(ListenFdsTest, WarnsThatNothingIsForThisProcess) {
   }
 }
 
-TEST_F(ListenFdsTest, SaysItOnceAndNotOfThePlainStart) {
+TEST_F(ListenFdsTest, WarnsOnceAndNotOfANormalStart) {
   auto server = StartBelow("LISTEN_PID=1 LISTEN_FDS=1");
   ASSERT_THAT(server, IsOk());
   (*server)->Signal(SIGUSR2);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A server in a terminal that is closed, and what nohup means (O1, O2). With
-// the real program on a pseudo terminal, under a shell that is pretended: the
-// leader of the session, which passes SIGHUP on to its job, as shells do.
+// A server in a terminal that is closed, and nohup (O1, O2). With the real
+// program on a pseudo terminal. A process of the test takes the place of the
+// shell: it leads the session and passes SIGHUP on to its job, as shells do.
 //
-// Other members of the kind that are tried here: a job in the foreground and in
+// Related cases that are tried here: a job in the foreground and in
 // the background, a shell that is killed before it passes anything on, SIGHUP
 // by an operator while the terminal is open, a server in a session of its own,
 // and a server without any terminal.
@@ -124,8 +124,8 @@ class TerminalTest : public LeakCheck {
   net::Endpoint endpoint_;
 
  private:
-  // The exit code of a shell that has lost its terminal. Otherwise it ends with
-  // that of its job.
+  // The exit code of the shell when it has lost its terminal. Otherwise it
+  // exits with the code of its job.
   static constexpr int kHungUp = 77;
 
   // Runs in the process of the shell.
@@ -172,7 +172,7 @@ class TerminalTest : public LeakCheck {
   pid_t shell_ = 0;
 };
 
-TEST_F(TerminalTest, AJobInTheForegroundEndsWithTheTerminal) {
+TEST_F(TerminalTest, EndsAJobInTheForegroundWithTheTerminal) {
   Start({.foreground = true});
   auto client = TestClient::Connect(endpoint_);
   ASSERT_THAT(client, IsOk());
@@ -191,7 +191,7 @@ TEST_F(TerminalTest, AJobInTheForegroundEndsWithTheTerminal) {
       << "the shell's and the kernel's are one request";
 }
 
-TEST_F(TerminalTest, AJobInTheBackgroundDoesSoToo) {
+TEST_F(TerminalTest, EndsAJobInTheBackgroundWithTheTerminal) {
   Start({.foreground = false});
   ExpectServes();
   CloseTerminal();
@@ -200,14 +200,14 @@ TEST_F(TerminalTest, AJobInTheBackgroundDoesSoToo) {
   EXPECT_THAT(EventsOf(log_.All(), "upgrade-started"), ::testing::IsEmpty());
 }
 
-TEST_F(TerminalTest, TheKernelAloneIsEnough) {
+TEST_F(TerminalTest, EndsAJobWhoseShellIsKilled) {
   Start({.foreground = true, .passes_hangup = false});
   ExpectServes();
   CloseTerminal();
   EXPECT_EQ(AwaitServer(), 0);
 }
 
-TEST_F(TerminalTest, AnOperatorUpgradesInATerminal) {
+TEST_F(TerminalTest, UpgradesAtSighupWhileTheTerminalIsOpen) {
   Start({.foreground = true});
   ASSERT_EQ(kill(server_, SIGHUP), 0);
   ASSERT_THAT(log_.AwaitEvent("upgrade-completed", kTimeout), IsOk());
@@ -217,7 +217,7 @@ TEST_F(TerminalTest, AnOperatorUpgradesInATerminal) {
   ExpectPortIsFree();
 }
 
-TEST_F(TerminalTest, NohupHasItOutliveTheTerminal) {
+TEST_F(TerminalTest, OutlivesTheTerminalUnderNohup) {
   Start({.foreground = true, .ignored = {SIGHUP}});
   CloseTerminal();
   ASSERT_EQ(kill(server_, SIGHUP), 0) << "is ignored, too";
@@ -233,8 +233,9 @@ TEST_F(TerminalTest, NohupHasItOutliveTheTerminal) {
   EXPECT_THAT(EventsOf(log_.All(), "upgrade-started"), ::testing::SizeIs(1));
 }
 
-// As a shell without job control starts a job in the background.
-TEST_F(TerminalTest, AnIgnoredInterruptStaysIgnored) {
+// The signals are ignored as by a shell without job control for a background
+// job.
+TEST_F(TerminalTest, KeepsAnIgnoredInterruptIgnored) {
   Start({.ignored = {SIGINT, SIGQUIT}});
   ASSERT_EQ(kill(server_, SIGINT), 0);
   ASSERT_EQ(kill(server_, SIGQUIT), 0);
@@ -243,7 +244,7 @@ TEST_F(TerminalTest, AnIgnoredInterruptStaysIgnored) {
   EXPECT_EQ(AwaitServer(), 0);
 }
 
-TEST_F(TerminalTest, ASessionOfItsOwnHasNoTerminalToLose) {
+TEST_F(TerminalTest, OutlivesTheTerminalInASessionOfItsOwn) {
   Start({.passes_hangup = false, .own_session = true});
   CloseTerminal();
   ExpectServes();

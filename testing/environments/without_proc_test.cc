@@ -2,7 +2,7 @@
 
 // O17: a server in a chroot without /proc that listens on a unix socket whose
 // mode the umask would limit, and a server whose start fails after it has
-// listened. net/unix_file/without_proc_test.cc has the variants.
+// listened. For the variants see net/unix_file/without_proc_test.cc.
 
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -63,7 +63,7 @@ class WithoutProcTest : public StrategyTest {
   const ShortDir dir_;
 };
 
-TEST_P(WithoutProcTest, TheFileOfASocketHasItsMode) {
+TEST_P(WithoutProcTest, GivesTheSocketFileItsMode) {
   InProcess([this] {
     if (chroot(dir_.path().c_str()) < 0 || chdir("/") < 0) _exit(kCannotRun);
     umask(077);
@@ -77,8 +77,8 @@ TEST_P(WithoutProcTest, TheFileOfASocketHasItsMode) {
   });
 }
 
-// Whatever the step that fails after the socket was bound.
-TEST_P(WithoutProcTest, AStartThatFailsLeavesNoFile) {
+// Tries each step that can fail after the socket was bound.
+TEST_P(WithoutProcTest, LeavesNoFileIfTheStartFails) {
   for (const int call : {SYS_eventfd2, SYS_socketpair, SYS_timerfd_create,
                          SYS_chmod, SYS_listen, SYS_signalfd4}) {
     InProcess([this, call] {

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# The examples of --help, run as they are written there: the server has the name "server",
-# and paths and ports are those of the test.
+# Runs the examples that --help prints. The test changes only paths and ports; the server
+# has the name "server".
 #
 #     examples_test.sh SERVER DOCS
 
@@ -24,14 +24,14 @@ mkdir "$scratch/bin" "$scratch/git" "$scratch/sock"
 ln -s "$PWD/$server" "$scratch/bin/server"
 PATH=$scratch/bin:$PATH
 
-# Programs of the examples that a machine may lack. Each says how it was called.
+# Stand-ins for programs that a machine may lack. Each prints its arguments.
 for name in git sshd; do
   printf '#!/bin/sh\necho "%s $*"\n' "$name" >"$scratch/bin/$name"
   chmod +x "$scratch/bin/$name"
 done
 
-# Sets $replies to what a client of the example $1 gets that sends $2 and ends its side. A
-# program that ends before it has read everything resets the connection.
+# Sets $replies to the reply that a client of the example $1 gets when it sends $2 and ends
+# its side. A program that ends before it has read everything resets the connection.
 replies_of() {
   local line example=$1
   export sent=$2
@@ -82,7 +82,7 @@ done <<<"$examples"
 ((held == 5)) || fail "$held examples were run"
 echo "5 examples of --help work as they are written"
 
-# docs/programs.md has the same ones.
+# docs/programs.md has the same examples.
 indented() {
   sed -n "/$1/,/$2/p" "$3" | sed '1d;$d' | sed 's/^ *//;/^$/d'
 }

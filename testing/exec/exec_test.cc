@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Programs that the server executes: what they find, and how they end.
+// Programs that the server executes: their environment, and how they end.
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -78,11 +78,11 @@ class ExecTest : public LeakCheck {
   }
 };
 
-// What the probe finds, line by line, for one style and kind of address.
+// The lines that the probe prints, for one style and kind of address.
 struct Golden {
   std::string style;
   std::string listen;
-  // Where the client connects, if it is not the endpoint of the server.
+  // The address that the client connects to, if not the endpoint of the server.
   std::string connect;
   std::string variables;
   std::string descriptors;
@@ -102,8 +102,8 @@ std::string TcpVariables(const std::string& address,
 
 class ExecGoldenTest : public ExecTest {
  protected:
-  // Variables of the server that would be about another connection, or that
-  // are no business of a program.
+  // Sets variables that describe another connection or that are meant for the
+  // server itself, which programs must not get.
   ExecGoldenTest() {
     setenv("TCPREMOTEIP", "192.0.2.99", 1);
     setenv("TCPREMOTEHOST", "stale", 1);
@@ -222,7 +222,8 @@ TEST_F(ExecTest, CountsTheConnectionsOfTheSameAddress) {
   }
 }
 
-// As nohup has it. Others, such as SIGHUP of the server's own, are default.
+// A signal that was ignored at the start, as by nohup, stays ignored. A signal
+// that the server itself ignores in children is default again.
 TEST_F(ExecTest, KeepsTheSignalsThatWereIgnoredAtTheStart) {
   std::signal(SIGHUP, SIG_IGN);
   std::signal(SIGINT, SIG_IGN);
@@ -281,9 +282,9 @@ TEST_F(ExecTest, ReportsEachSignalThatEndsAProgram) {
   }
 }
 
-// The file is found at the start, and gone later. What went wrong is told to
-// the log, and not to the client, who has descriptor 2 in the style inetd.
-TEST_F(ExecTest, EndsAChildWhoseProgramIsGone) {
+// The file exists at the start and is removed later. The error goes to the log,
+// and not to the client, which has descriptor 2 in the style inetd.
+TEST_F(ExecTest, EndsAChildWhoseProgramWasRemoved) {
   const ShortDir dir;
   const std::string path(dir.Socket("program").path());
   for (const char* const style : {"ucspi", "inetd", "systemd"}) {
@@ -304,8 +305,8 @@ TEST_F(ExecTest, EndsAChildWhoseProgramIsGone) {
   }
 }
 
-// A process of the program's group holds the connection, too.
-TEST_F(ExecTest, ADeadlineEndsTheWholeGroup) {
+// Another process in the group of the program has the connection too.
+TEST_F(ExecTest, EndsTheWholeGroupAtADeadline) {
   for (const char* const style : {"ucspi", "inetd"}) {
     for (const char* const mode : {"pair", "deaf"}) {
       SCOPED_TRACE(absl::StrCat(style, " ", mode));
@@ -324,7 +325,7 @@ TEST_F(ExecTest, ADeadlineEndsTheWholeGroup) {
   }
 }
 
-TEST_F(ExecTest, AStopEndsTheWholeGroupAfterTheGrace) {
+TEST_F(ExecTest, EndsTheWholeGroupAfterTheGraceOfAStop) {
   for (const char* const mode : {"pair", "deaf"}) {
     SCOPED_TRACE(mode);
     const auto server = Start({"--drain_grace=100ms"}, {kProbe, mode});
@@ -336,9 +337,9 @@ TEST_F(ExecTest, AStopEndsTheWholeGroupAfterTheGrace) {
   }
 }
 
-// The connection ends with its last descriptor; the process goes on until its
-// deadline, and keeps its slot.
-TEST_F(ExecTest, AProgramThatClosesEverythingIsStillAChild) {
+// The connection ends when its last descriptor is closed. The process goes on
+// until its deadline, and keeps its slot.
+TEST_F(ExecTest, KeepsTheSlotOfAProgramThatClosesEverything) {
   const auto server = Start({"--connection_timeout=300ms"}, {kProbe, "closed"});
   ASSERT_NE(server, nullptr);
   EXPECT_THAT(Connect(server->endpoint()).ExpectEof(), IsOk());
@@ -348,7 +349,7 @@ TEST_F(ExecTest, AProgramThatClosesEverythingIsStillAChild) {
   EXPECT_THAT(server->Stop(), IsOk());
 }
 
-TEST_F(ExecTest, AnUpgradeLeavesRunningProgramsAlone) {
+TEST_F(ExecTest, LeavesRunningProgramsAloneInAnUpgrade) {
   for (const char* const strategy : kStrategies) {
     SCOPED_TRACE(strategy);
     const auto server =

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A program that a server executes: it tells its client what it finds, or
-// behaves as badly as its first argument says.
+// A program that a server executes: it prints its environment to its client, or
+// misbehaves as its first argument says.
 //
-//   probe facts ...      prints what it was given, then ends
-//   probe signal N       dies by the signal N
+//   probe facts ...      prints its arguments, variables and descriptors, then ends
+//   probe signal N       is killed by the signal N
 //   probe exit N         exits with N
 //   probe closed         closes every descriptor, then waits
 //   probe deaf           ignores SIGTERM, prints "ready", then waits
 //   probe pair           leaves a process that waits, prints "ready", waits too
-//   probe reply          gives back one line after another, as "PID: LINE"
+//   probe reply          replies to each line with "PID: LINE"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -62,7 +62,7 @@ std::vector<int> OpenDescriptors() {
   return open;
 }
 
-// Variables that depend on the machine are left out, unless they are ours.
+// Leaves out variables that depend on the machine, unless the server sets them.
 void PrintVariables() {
   std::vector<std::string> variables;
   for (char** each = environ; *each != nullptr; ++each) {
@@ -89,7 +89,7 @@ void PrintSignals() {
 }
 
 void PrintFacts(int argc, char** argv) {
-  // Before anything else is opened.
+  // Lists descriptors before this program opens any.
   const std::vector<int> open = OpenDescriptors();
   for (int i = 0; i < argc; ++i) std::cout << "argument " << argv[i] << "\n";
   PrintVariables();

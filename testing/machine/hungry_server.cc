@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A server whose children take all the memory there is when they are told to:
-// for testing/machine/memory.sh, which gives them little.
+// A server whose children use all memory when their clients ask for it: for
+// testing/machine/memory.sh, which limits the memory.
 //
 //   hungry_server STRATEGY
 //
-// A client's "m" makes its child take memory until it is killed, and "f" makes
-// it fill a file in memory, which does not count as memory of the child. Any
-// other byte comes back.
+// The byte "m" of a client makes its child use memory until it is killed; "f"
+// makes it fill a file in memory, which does not count as memory of the child;
+// any other byte is echoed.
 
 #include <sys/mman.h>
 #include <unistd.h>

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# When a child takes all the memory that there is, the kernel kills that child, 20 times
-# of 20, and neither the server nor a sibling (R36).
+# When a child uses all memory, the kernel kills that child, 20 times of 20, and neither
+# the server nor a sibling (R36).
 #
 # When it fills a file in memory instead, the kernel does not know whose memory that is. It
 # kills children, which have a higher oom_score_adj, until the file is gone: perhaps
@@ -12,7 +12,7 @@ set -uo pipefail
 # shellcheck source=testing/machine/server.sh
 source "$(dirname "${BASH_SOURCE[0]}")/server.sh"
 
-# How many processes were killed for want of memory in $group, as its kernel says.
+# Prints how many processes of $group the kernel has killed because memory ran out.
 killed() {
   cat "${group}"/memory.events "${group}"/memory.oom_control 2>/dev/null | sed -n 's/^oom_kill //p'
 }
@@ -34,7 +34,7 @@ for strategy in fork spares pool zygote auto; do
   stop_server
   after="$(killed)"
   ((after - before == 20)) || fail "the kernel has killed $((after - before)), not 20"
-  [[ ${line} == *'crashed 20 '* ]] || fail "its account: ${line}"
+  [[ ${line} == *'crashed 20 '* ]] || fail "its totals: ${line}"
   echo "${strategy}: 20 of 20 killed, the server and a sibling none; ${line#*stopped: }"
 done
 

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Over a network that loses, delays, reorders and doubles packets (netem), or loses those
-# for which it is too narrow (tbf, where the kernel has no netem), each client gets the
-# same bytes back, and each connection is accounted for (R52).
+# Over a network that loses, delays, reorders and duplicates packets (netem), or that drops
+# packets beyond its rate (tbf, if the kernel has no netem), each client gets the same bytes
+# back, and each connection is counted (R52).
 
 set -uo pipefail
 # shellcheck source=testing/machine/server.sh
@@ -27,7 +27,7 @@ lost() {
     sed -n 's/.*dropped \([0-9]*\),.*/\1/p' | awk '{ sum += $1 } END { print sum + 0 }'
 }
 
-folder="$(mktemp -d)" || fail 'there is no folder to be had'
+folder="$(mktemp -d)" || fail 'no folder can be created'
 at_exit "rm -r '${folder}'"
 head -c 256K /dev/urandom >"${folder}/sent"
 for strategy in fork spares pool zygote auto; do
@@ -51,5 +51,5 @@ for strategy in fork spares pool zygote auto; do
   echo "${strategy}: ${clients} of ${clients} clients got their bytes back; ${line#*stopped: }"
 done
 packets="$(lost)"
-((packets > 0)) || fail 'it was a good network: no packet was lost'
+((packets > 0)) || fail 'no packet was lost'
 echo "${packets} packets were lost"

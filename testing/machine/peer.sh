@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# A client that has lost its power or its cable, as it seems to the server, loses its
-# child within the peer timeout and a second (R35), whether nothing or much was under way.
+# The child of a client that has lost its power or its cable ends within the peer timeout
+# and a second (R35), whether no data or much data was in flight. The test sets the interface
+# of the client down.
 
 set -uo pipefail
 # shellcheck source=testing/machine/server.sh
@@ -10,8 +11,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/server.sh"
 
 make_link
 
-# connect KIND: such a client, which has had an echo, and 16 MiB of them if it is busy. It
-# lives in its namespace until it is killed, with all of its group.
+# connect KIND: connects a client, "silent" or "busy", which gets an echo, and 16 MiB of
+# echoes if it is busy. It lives in its namespace until it is killed, with all of its group.
 connect() {
   local reply='' peer
   # shellcheck disable=SC2016  # for that bash to expand

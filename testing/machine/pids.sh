@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# A server that may have 20 processes and gets 40 clients counts each of them, and serves
-# at once a client that connects when processes can be created again (R12).
+# A server that may have 20 processes and gets 40 clients counts each client. When processes
+# can be created again, it serves a new client at once (R12).
 
 set -uo pipefail
 # shellcheck source=testing/machine/server.sh
@@ -18,14 +18,15 @@ for strategy in fork spares pool zygote auto; do
     exec {client}<>"/dev/tcp/127.0.0.1/${server_port}" || fail 'it does not listen'
     clients+=("${client}")
   done
-  # Told by the first lines of the shortage, whichever way processes are made.
+  # The first line about the shortage has this text, with every strategy.
   await_line 'Resource temporarily unavailable'
-  (($(<"${group}/pids.current") <= 20)) || fail 'the limit is none'
+  (($(<"${group}/pids.current") <= 20)) || fail 'the limit has no effect'
   for client in "${clients[@]}"; do
     exec {client}>&-
   done
 
-  # A client that connects in a pause after a failed fork waits for its end: 150 ms.
+  # A client that connects in the pause after a failed fork waits until the pause ends,
+  # 150 ms at most.
   started="${EPOCHREALTIME/./}"
   exec {client}<>"/dev/tcp/127.0.0.1/${server_port}"
   served=false

@@ -5,14 +5,15 @@
 #
 #   skip TEXT                 ends with 69, because of what this machine lacks
 #   fail TEXT                 ends with 1, and shows what the server logged
-#   at_exit COMMAND...        is run at the end, the last one first
-#   make_group CONTROLLER     a control group: its folder in $group
-#   make_link                 two network namespaces, $ours and $theirs, and a link of
-#                             brood0 in the one to brood1 in the other, which is down
-#   start_server COMMAND...   waits until it listens: $server_pid, $server_port
-#   await_line TEXT           the next line of its log that has TEXT, in $line
-#   echoes FD                 what is written there comes back
-#   stop_server               SIGTERM; exit code 0, and the account is balanced
+#   at_exit COMMAND...        runs COMMAND at the end, the last one first
+#   make_group CONTROLLER     makes a control group, whose folder is $group
+#   make_link                 makes two network namespaces, $ours and $theirs, and a link
+#                             from brood0 in $ours to brood1 in $theirs, which is down
+#   start_server COMMAND...   starts a server and waits until it listens: $server_pid,
+#                             $server_port
+#   await_line TEXT           waits for the next line of its log with TEXT: $line
+#   echoes FD                 returns whether the server echoes what is sent to FD
+#   stop_server               sends SIGTERM; expects exit code 0 and balanced totals
 #
 # No wait is longer than $wait_limit seconds.
 
@@ -42,14 +43,14 @@ make_group() {
   if [[ ! -d ${root} ]]; then
     root=/sys/fs/cgroup
     grep -qsw "$1" "${root}/cgroup.subtree_control" ||
-      skip "there is no controller of $1 to be had"
+      skip "no controller $1 is available"
   fi
   group="${root}/brood_test_$$"
-  mkdir "${group}" || skip "there is no control group to be made in ${root}"
+  mkdir "${group}" || skip "no control group can be made in ${root}"
   at_exit "rmdir '${group}'"
 }
 
-# limit VALUE FILE...: the first of these files that this kind of group has.
+# limit VALUE FILE...: writes VALUE to the first of these files that the group has.
 limit() {
   local file
   for file in "${@:2}"; do
@@ -61,18 +62,18 @@ limit() {
 make_link() {
   ((EUID == 0)) || skip 'only root makes network namespaces'
   command -v ip >/dev/null || skip 'there is no ip (iproute2)'
-  ip netns add "${ours}" 2>/dev/null || skip 'there is no network namespace to be had'
+  ip netns add "${ours}" 2>/dev/null || skip 'no network namespace can be made'
   at_exit "ip netns del ${ours}"
-  ip netns add "${theirs}" || skip 'there is no second network namespace to be had'
+  ip netns add "${theirs}" || skip 'no second network namespace can be made'
   at_exit "ip netns del ${theirs}"
   ip -n "${ours}" link add brood0 type veth peer name brood1 netns "${theirs}" ||
-    skip 'there is no pair of interfaces to be had'
+    skip 'no pair of interfaces can be made'
   ip -n "${ours}" address add "${our_address}/30" dev brood0
   ip -n "${theirs}" address add 192.0.2.2/30 dev brood1
   ip -n "${ours}" link set brood0 up
 }
 
-# In $group, if there is one.
+# Runs the server in $group, if there is one.
 start_server() {
   log=''
   exec {server_log}< <(
@@ -102,9 +103,9 @@ echoes() {
 
 stop_server() {
   local code
-  kill -TERM "${server_pid}" || fail 'it is not there to be stopped'
+  kill -TERM "${server_pid}" || fail 'it had ended before SIGTERM'
   await_line ' stopped'
-  [[ ${line} != *UNBALANCED* && ${line} == *'= running 0 '* ]] || fail "its account: ${line}"
+  [[ ${line} != *UNBALANCED* && ${line} == *'= running 0 '* ]] || fail "its totals: ${line}"
   wait "${server_pid}"
   code=$?
   ((code == 0)) || fail "its exit code is ${code}"

@@ -4,9 +4,9 @@
 //
 //     java Client.java PORT CONTRACT [DEADLINE_SECONDS]
 //
-// contract.txt says what its lines mean. Exit code: 0 when every conversation
-// went as written, 1 when one did not (it is named, with its line and the bytes),
-// 2 when the contract itself cannot be read.
+// contract.txt describes its lines. Exit code: 0 if every conversation went as
+// written, 1 if one did not (the client prints its name, line and bytes), 2 if the
+// contract itself cannot be read.
 
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
@@ -44,7 +44,7 @@ public final class Client {
     }
   }
 
-  /** The contract says something that this client does not understand. */
+  /** The contract has a line that this client does not understand. */
   private static final class Unreadable extends RuntimeException {
     Unreadable(String what) {
       super(what);
@@ -61,7 +61,7 @@ public final class Client {
     this.deadlineSeconds = deadlineSeconds;
   }
 
-  /** Holds every conversation of the contract with the server. */
+  /** Runs every conversation of the contract with the server. */
   private void replay() throws IOException {
     List<String> lines = Files.readAllLines(Path.of(contract), StandardCharsets.UTF_8);
     Conversation conversation = null;
@@ -103,7 +103,7 @@ public final class Client {
     System.exit(exitCode);
   }
 
-  /** What one client says and hears: some connections, and how the next send is cut up. */
+  /** What one client sends and receives: its connections, and the chunk of the next send. */
   private final class Conversation {
     final String name;
     private final Map<String, Connection> connections = new HashMap<>();
@@ -149,7 +149,7 @@ public final class Client {
       }
     }
 
-    /** The connection that the steps are for, opened when it is needed first. */
+    /** Returns the current connection, and opens it if this is its first step. */
     private Connection connection() throws IOException {
       if (!connections.containsKey(current)) {
         connections.put(current, new Connection());
@@ -164,15 +164,15 @@ public final class Client {
     }
   }
 
-  /** One connection. It reads while it writes, and no wait outlasts the deadline. */
+  /** One connection. It reads while it writes, and no wait is longer than the deadline. */
   private final class Connection {
     private final SocketChannel channel = SocketChannel.open();
     private final Selector selector = Selector.open();
     private final SelectionKey key;
     private final ByteBuffer arriving = ByteBuffer.allocate(65536);
-    /** What has arrived and no step has expected yet. */
+    /** The bytes that have arrived and that no step has expected yet. */
     private final ByteArrayOutputStream received = new ByteArrayOutputStream();
-    /** The server has closed. */
+    /** Whether the server has closed. */
     private boolean ended;
 
     Connection() throws IOException {
@@ -253,8 +253,8 @@ public final class Client {
     }
 
     /**
-     * Waits until bytes or the end arrive or, for OP_WRITE, some can leave. Takes what arrived.
-     * False: it is too late.
+     * Waits until bytes or the end arrive or, for OP_WRITE, bytes can be written. Stores what
+     * arrived. Returns false after the deadline.
      */
     private boolean await(long until, int writing) throws IOException {
       key.interestOps(writing | (ended ? 0 : SelectionKey.OP_READ));
@@ -270,7 +270,7 @@ public final class Client {
       return true;
     }
 
-    /** Takes the first bytes of what has arrived, as many as asked for or as there are. */
+    /** Removes and returns the first bytes that have arrived, up to the given number. */
     private byte[] takeReceived(int count) {
       byte[] all = received.toByteArray();
       int taken = Math.min(count, all.length);

@@ -4,9 +4,9 @@
 #
 #     client.pl PORT CONTRACT [DEADLINE_SECONDS]
 #
-# contract.txt says what its lines mean. Exit code: 0 when every conversation
-# went as written, 1 when one did not (it is named, with its line and the bytes),
-# 2 when the contract itself cannot be read.
+# contract.txt describes its lines. Exit code: 0 if every conversation went as
+# written, 1 if one did not (the client prints its name, line and bytes), 2 if the
+# contract itself cannot be read.
 
 use strict;
 use warnings;
@@ -24,7 +24,7 @@ my ($port, $contract, $deadline_seconds) = (@ARGV, 20);
 
 my $conversation;   # the name of the one being held
 my %connections;    # by name; each has a socket, what it received and no step has
-                    # expected yet, and whether the server has ended it
+                    # expected yet, and whether the server has closed it
 my $current;        # the name of the connection that the next steps are for
 my $chunk_bytes;    # how the next sends are cut up; undefined: not at all
 my $step;           # the one being done, as it is written
@@ -32,7 +32,7 @@ my $step;           # the one being done, as it is written
 $SIG{PIPE} = 'IGNORE';    # a server that hangs up is an error to report
 replay();
 
-# Holds every conversation of the contract with the server.
+# Runs every conversation of the contract with the server.
 sub replay {
   my ($conversations, $steps) = (0, 0);
   open my $lines, '<:raw', $contract or unreadable($!);
@@ -78,7 +78,7 @@ sub take {
   else { unreadable("$step: no such step") }
 }
 
-# The connection that the steps are for, opened when it is needed first.
+# Returns the current connection, and opens it if this is its first step.
 sub connection { return $connections{$current} //= open_connection() }
 
 # ----------------------------------------------------------------- Connections.
@@ -154,8 +154,8 @@ sub expect_eof {
        . '  got      ' . excerpt($surplus, 0));
 }
 
-# Waits until bytes or the end arrive or, for 'writing', some can leave. Takes
-# what arrived. False: it is too late.
+# Waits until bytes or the end arrive or, for 'writing', bytes can be written. Stores
+# what arrived. Returns false after the deadline.
 sub wait_on {
   my ($connection, $until, $writing) = @_;
   my $bit = '';
@@ -198,14 +198,14 @@ sub count_from {
   return $word =~ /^[1-9]\d*$/ ? $word : unreadable("$step: not a number of bytes: $word");
 }
 
-# Where two streams part: the number of bytes that they have in common.
+# Returns the first difference of two streams: how many bytes they have in common.
 sub first_difference {
   my ($got, $wanted) = @_;
   my $common = $got ^ substr $wanted, 0, length $got;
   return $common =~ /[^\0]/ ? $-[0] : length $got;
 }
 
-# The bytes near a place, in hex.
+# Returns the bytes near a place, in hex.
 sub excerpt {
   my ($bytes, $around) = @_;
   my $begin = max(0, $around - EXCERPT_BYTES / 2);
@@ -215,14 +215,14 @@ sub excerpt {
 
 # --------------------------------------------------------------------- Failing.
 
-# The server did not keep to the contract.
+# Ends the client with 1: the server has broken the contract.
 sub broken {
   my ($how) = @_;
   print STDERR "client.pl: conversation $conversation, $step\n  $how\n";
   exit 1;
 }
 
-# The contract says something that this client does not understand.
+# The contract has a line that this client does not understand.
 sub unreadable {
   my ($what) = @_;
   print STDERR "client.pl: $contract $what\n";

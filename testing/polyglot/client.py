@@ -5,9 +5,9 @@
 
     client.py PORT CONTRACT [DEADLINE_SECONDS]
 
-contract.txt says what its lines mean. Exit code: 0 when every conversation went
-as written, 1 when one did not (it is named, with its line and the bytes), 2 when
-the contract itself cannot be read.
+contract.txt describes its lines. Exit code: 0 if every conversation went as
+written, 1 if one did not (the client prints its name, line and bytes), 2 if the
+contract itself cannot be read.
 """
 
 import select
@@ -23,7 +23,7 @@ class Broken(Exception):
 
 
 class Unreadable(Exception):
-  """The contract says something that this client does not understand."""
+  """The contract has a line that this client does not understand."""
 
 
 def bytes_from(spec):

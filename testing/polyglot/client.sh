@@ -4,22 +4,22 @@
 #
 #     client.sh PORT CONTRACT [DEADLINE_SECONDS]
 #
-# contract.txt says what its lines mean. Exit code: 0 when every conversation
-# went as written, 1 when one did not (it is named, with its line and the bytes),
-# 2 when the contract itself cannot be read.
+# contract.txt describes its lines. Exit code: 0 if every conversation went as
+# written, 1 if one did not (the client prints its name, line and bytes), 2 if the
+# contract itself cannot be read.
 #
-# One netcat is one connection, and this script never blocks in writing to it: a
-# `send` is an order, a line in a pipe to a deliverer, who writes the bytes to
-# netcat's standard input one order after the other. So the client can read what
-# netcat prints while the rest is still on its way, and closing the pipe of orders
-# becomes, once all is delivered, the half-close:
+# One netcat is one connection, and this script never blocks when it writes to it: a
+# `send` writes an order, which is a line, to a pipe. The process `deliver` reads the
+# orders and writes their bytes to the standard input of netcat, one after the other.
+# So the client can read what netcat prints while bytes are still being sent. When the
+# script closes the pipe of orders, and all bytes are delivered, netcat half-closes:
 #
 #     send ──orders──▶ deliver ──bytes──▶ nc -N ◀──TCP──▶ server
 #                                           └──bytes──▶ expect
 #
 # Shell variables cannot hold NUL bytes, so bytes live in files and pipes only.
-# A netcat that meets a reset ends as if it had met the end, so here a reset can
-# be seen only by the bytes that it cost; the other languages see it as itself.
+# A netcat ends in the same way after a reset and after the end of the stream, so here a
+# reset shows only by missing bytes. Clients in other languages see the reset itself.
 
 set -o nounset -o pipefail
 export LC_ALL=C  # bytes, not characters
@@ -41,7 +41,7 @@ chunk=''                  # how the next sends are cut up; empty: not at all
 step=''                   # the one being done, as it is written
 made='' made_bytes=0      # the file with the bytes of that step
 
-# Holds every conversation of the contract with the server.
+# Runs every conversation of the contract with the server.
 replay() {
   local line number=0 conversations=0 steps=0
   while IFS= read -r -u 3 line; do
@@ -112,8 +112,8 @@ connect() {
   orders[$current]=$to_deliverer
 }
 
-# A connection's processes must not hold the orders of other connections open:
-# their half-close would never come.
+# Closes the pipes of other connections in the processes of this one: as long as a
+# process has such a pipe open, the other connection is not half-closed.
 let_go_of_the_others() {
   local other
   for other in "${orders[@]}"; do
@@ -121,8 +121,8 @@ let_go_of_the_others() {
   done
 }
 
-# Writes the bytes of each order, "CHUNK FILE", to netcat. Ends with the orders or
-# with netcat.
+# Writes the bytes of each order, "CHUNK FILE", to netcat. Ends when the orders end or
+# netcat has ended.
 deliver() {
   local chunk file
   while read -r chunk file; do
@@ -178,13 +178,13 @@ expect_eof() {
   forget
 }
 
-# Ends the current connection, whatever is still under way.
+# Ends the current connection at once.
 hang_up() {
   kill -KILL "${netcat[$current]}" 2>/dev/null  # unless the server has hung up first
   forget
 }
 
-# Lets go of the current connection, whose netcat has ended or is about to.
+# Closes the pipes of the current connection, whose netcat has ended or is ending.
 forget() {
   local from_netcat=${replies[$current]}
   [[ -z ${orders[$current]-} ]] || half_close
@@ -195,8 +195,8 @@ forget() {
 
 # ----------------------------------------------------------------------- Bytes.
 
-# Sees to it that the bytes of a BYTES word are in the file $made, $made_bytes of
-# them. Each word's are made once.
+# Writes the bytes of a BYTES word to a file, and sets $made to its path and $made_bytes to
+# its size. Does this once for each word.
 make_bytes() {
   local spec=$1
   local kind=${spec%%:*} rest=${spec#*:}
@@ -233,7 +233,7 @@ is_count() {
   [[ $1 =~ ^[1-9][0-9]*$ ]] || unreadable "$step: not a number of bytes: $1"
 }
 
-# Where two streams part: the number of bytes that they have in common.
+# Prints the first difference of two files: how many bytes they have in common.
 first_difference() {
   local verdict
   # "A B differ: char 5, line 1" counts from 1; otherwise A is just too short.
@@ -245,7 +245,7 @@ first_difference() {
   fi
 }
 
-# The bytes near a place, in hex.
+# Prints the bytes near a place, in hex.
 excerpt() {
   local file=$1 begin=$(($2 < excerpt_bytes / 2 ? 0 : $2 - excerpt_bytes / 2)) shown
   shown=$(tail -c "+$((begin + 1))" "$file" | head -c "$excerpt_bytes" | od -A n -v -t x1)
@@ -254,14 +254,14 @@ excerpt() {
 
 # --------------------------------------------------------------------- Failing.
 
-# The server did not keep to the contract.
+# Ends the client with 1: the server has broken the contract.
 broken() {
   echo "client.sh: conversation $conversation, $step" >&2
   printf '  %s\n' "$@" >&2
   exit 1
 }
 
-# The contract says something that this client does not understand.
+# The contract has a line that this client does not understand.
 unreadable() {
   echo "client.sh: $contract $1" >&2
   exit 2

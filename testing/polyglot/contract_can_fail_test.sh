@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The contract can fail: one client meets servers with one fault each, and names
-# the conversation that the fault must break, its line, and the bytes.
+# The contract can fail: the client is run against servers with one fault each, and must
+# report the conversation that the fault breaks, its line, and the bytes.
 #
 #     contract_can_fail_test.sh LANGUAGE
 
@@ -15,14 +15,14 @@ language=$1
 contract=$(dirname "$0")/contract.txt
 wrong_server=$(dirname "$0")/wrong_server.py
 
-# The contract from the conversation $1 on. What comes before is blanked out, to
-# save time; line numbers stay.
+# Prints the contract from the conversation $1 on, with empty lines in place of the lines
+# before it: that saves time and keeps the line numbers.
 contract_from() {
   awk -v name="$1" '/^conversation / && $2 == name { here = 1 } { print here ? $0 : "" }' "$contract"
 }
 
-# breaks FAULT NAME WORDS: against a server with this fault the client fails at
-# the conversation NAME and says, among others, WORDS.
+# breaks FAULT NAME WORDS: with this fault of the server the client must fail at the
+# conversation NAME and print WORDS.
 breaks() {
   local fault=$1 name=$2 words=$3 heard line
   contract_from "$name" >"$scratch/contract"
@@ -38,7 +38,7 @@ breaks() {
   echo "$heard"
 }
 
-# The client refuses a contract that ends with the line $1, and names the line.
+# refuses LINE: the client must refuse a contract that ends with LINE, and name the line.
 refuses() {
   local heard
   { contract_from the_last_word && echo "$1"; } >"$scratch/contract"
@@ -51,7 +51,7 @@ refuses() {
   echo "$heard"
 }
 
-# Without a fault the same server passes, so it is the fault that breaks.
+# The same server without a fault must pass, so a failure shows the fault.
 keeps_the_contract_without_a_fault() {
   start_server "$wrong_server"
   run_client "$language" "$server_port" "$contract" 20 || fail "it has no fault, the client found one"

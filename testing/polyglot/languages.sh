@@ -4,8 +4,8 @@
 # languages.sh: how the client in each language is run. To be sourced by a test
 # that has defined `fail`.
 #
-#   require LANGUAGE           fails, naming the package, if it is not here
-#   compile LANGUAGE FOLDER    once, for a test that runs the client often
+#   require LANGUAGE           fails, and names the package, if it is not installed
+#   compile LANGUAGE FOLDER    compiles the client, for a test that runs it often
 #   run_client LANGUAGE PORT CONTRACT DEADLINE_SECONDS
 #
 # LANGUAGE is bash, python, perl or java.
@@ -14,8 +14,8 @@ clients=$(dirname "${BASH_SOURCE[0]}")
 java_client=("$clients/Client.java")  # as its source, until it is compiled
 java_home=${JAVA_HOME:+$JAVA_HOME/bin/}
 
-# Quick to start; and no file in /tmp named by the pid: sandboxes share that folder
-# and have the same pids, and a JVM that finds the file taken says so on stdout.
+# Fast to start, and without a file in /tmp that is named by the pid: sandboxes share that
+# folder and have the same pids, and a JVM that finds the file taken prints that on stdout.
 java_flags=(-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData)
 
 require() {

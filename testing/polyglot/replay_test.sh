@@ -1,17 +1,16 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# One language replays the whole contract against the real server, once under
-# each of the contract's `server` lines.
+# The client in one language replays the whole contract against the real server, once for
+# each `server` line of the contract.
 #
 #     replay_test.sh SERVER LANGUAGE [PROGRAM]
 #
-# With PROGRAM the server executes it for each connection, under each line but those that
-# ask for a pool, which cannot.
+# With PROGRAM the server executes it for each connection. Lines with a pool are left out
+# then, because a pool cannot execute programs.
 #
-# What one replay proves: every conversation was held and went as written (the
-# client says how many, and the contract itself says how many there are), then
-# the server reaped all its children, and SIGTERM ended it with exit code 0, and
-# no process was left.
+# After one replay: every conversation went as written (the client prints how many there
+# were, and the test compares this with the contract), the server has reaped all its
+# children, SIGTERM ended it with exit code 0, and no process is left.
 
 set -o nounset -o pipefail
 # shellcheck source=server_under_test.sh

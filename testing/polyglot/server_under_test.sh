@@ -4,18 +4,19 @@
 # server_under_test.sh: one real server for a shell test, from its first line to
 # the census after its end. To be sourced.
 #
-#   start_server SERVER FLAG...   starts it on a free port, waits for its line
-#   await_no_children             no client is served any more, every child is reaped
-#   stop_server                   SIGTERM; exit code 0; no process is left, each connection has one outcome
-#   processes_of parent|session   "PID STATE" of its children, or of all its descendants
-#   fail TEXT                     ends the test, shows what the server logged
+#   start_server SERVER FLAG...   starts a server on a free port, and waits until it listens
+#   await_no_children             waits until every child is reaped
+#   stop_server                   sends SIGTERM; expects exit code 0, that no process is left,
+#                                 and that each connection has one outcome
+#   processes_of parent|session   prints "PID STATE" of its children, or of all descendants
+#   fail TEXT                     ends the test, and shows what the server logged
 #
-# A test has one server at a time: $server_pid, at $server_port. Files in the
-# folder $scratch go when the test ends, and so does the server. No wait is
-# longer than $wait_limit seconds.
+# A test has one server at a time: $server_pid, at $server_port. The files in the
+# folder $scratch and the server are removed when the test ends. No wait is longer
+# than $wait_limit seconds.
 #
 # The server leads a session of its own, so every process of that session descends
-# from it, however many parents have died since.
+# from it, even if its parent has ended.
 
 wait_limit=30
 scratch=$(mktemp -d "${TEST_TMPDIR:-/tmp}/XXXXXX")
@@ -31,7 +32,7 @@ start_server() {
     exec setsid "$program" --listen=127.0.0.1:0 --log_level=warning "$@" 2>"$scratch/log"
   )
   server_pid=$!
-  read -r -t "$wait_limit" -u "$server_output" line || fail "it said nothing on its standard output"
+  read -r -t "$wait_limit" -u "$server_output" line || fail "nothing came on its standard output"
   [[ $line =~ ^listening\ 127\.0\.0\.1:([0-9]+)$ ]] ||
     fail "its first line is not 'listening 127.0.0.1:PORT' but '$line'"
   # shellcheck disable=SC2034  # for the test
@@ -44,15 +45,15 @@ await_no_children() {
   local until=$((SECONDS + wait_limit)) children
   while children=$(processes_of parent) && [[ -n $children ]]; do
     ((SECONDS < until)) ||
-      fail "its clients are gone, these children are not (Z is a zombie): ${children//$'\n'/, }"
+      fail "its clients have closed, but these children are left (Z is a zombie): ${children//$'\n'/, }"
     read -r -t 0.01 -u "$server_output"
   done
 }
 
-# The event is the end of the server's standard output: no process holds it now.
+# Waits for the end of the server's standard output: then no process has it open.
 stop_server() {
   local exit_code left
-  kill -TERM "$server_pid" || fail "it had ended before it was asked to"
+  kill -TERM "$server_pid" || fail "it had ended before SIGTERM"
   timeout "$wait_limit" cat <&"$server_output" >/dev/null ||
     fail "it has not ended, $wait_limit s after SIGTERM"
   wait "$server_pid"

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 
-"""An echo server with a fault to order, so that a test can see the contract fail.
+"""An echo server with a chosen fault, so that a test can see the contract fail.
 
     wrong_server.py [--fault=NAME] [FLAG...]
 
-It starts and stops as the real server does and ignores its other flags. Without
-a fault it keeps the contract. It is one process with a thread per connection: a
-fault may mix connections up, which Brood's processes could not.
+It starts and stops as the real server does and ignores other flags. Without a
+fault it keeps the contract. It is one process with a thread for each connection,
+so a fault can mix up connections, which Brood's processes cannot.
 """
 
 import signal
@@ -24,7 +24,7 @@ def swap_the_last_two(data):
   return data[:-2] + data[:-3:-1] if len(data) > 1000 else data
 
 
-# What becomes of the bytes of one read.
+# Faults that change the bytes of one read.
 CHANGES = {
     "drops_the_last_byte_of_a_full_read": lambda data: data[: MAX_SIZE - 1],
     "swaps_two_bytes_of_a_long_read": swap_the_last_two,
@@ -33,7 +33,7 @@ CHANGES = {
     "believes_in_utf8": lambda data: data.decode("utf-8", "replace").encode("utf-8"),
 }
 
-# What else it does wrong.
+# Other faults.
 HABITS = {
     "greets",
     "never_closes",
@@ -45,7 +45,7 @@ HABITS = {
 
 
 def serve(connection, fault):
-  """Echoes what one client says, in its faulty way, until the client half-closes."""
+  """Echoes what one client sends, with the fault, until the client half-closes."""
   change = CHANGES.get(fault, lambda data: data)
   held_back = b""
   answering = True

@@ -1,17 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# command_line_test.sh SERVER: what the standalone server refuses and in which
-# words, what it prints, and how it ends.
+# command_line_test.sh SERVER: what the standalone server refuses, what it prints and logs,
+# and its exit codes.
 #
-# Each claim_... below is a test. No wait is longer than $patience seconds.
+# Each claim_... below is a test. No wait is longer than $timeout seconds.
 set -uo pipefail
 
 server=$1
-patience=30
+timeout=30
 scratch=$(mktemp -d "${TEST_TMPDIR:-/tmp}/XXXXXX")
 out='' pid='' port='' claim=''
-
 clean_up() {
   [[ -z ${pid} ]] || kill -KILL "${pid}" 2>/dev/null
   rm -rf "${scratch}"
@@ -29,8 +28,8 @@ fail() {
   exit 1
 }
 
-# start FLAG...: until its first line, which tells its $port. Some shells start
-# a process substitution with SIGINT and SIGQUIT ignored.
+# start FLAG...: starts the server, and reads its $port from its first line. Some shells
+# start a process substitution with SIGINT and SIGQUIT ignored.
 start() {
   local line
   exec {out}< <(exec env --default-signal=INT,QUIT setsid "${server}" --listen=127.0.0.1:0 "$@" 2>"${scratch}/log")
@@ -39,15 +38,15 @@ start() {
 }
 
 await_port() {
-  read -r -t "${patience}" -u "${out}" line || fail "it said nothing on its standard output"
+  read -r -t "${timeout}" -u "${out}" line || fail "nothing came on its standard output"
   [[ ${line} =~ ^listening\ 127\.0\.0\.[0-9]+:([0-9]+)$ ]] ||
-    fail "it did not say 'listening ADDRESS:PORT' but '${line}'"
+    fail "its line is not 'listening ADDRESS:PORT' but '${line}'"
   port=${BASH_REMATCH[1]}
 }
 
-# await_end CODE: of the server.
+# await_end CODE: waits for the end of the server, and expects the exit code CODE.
 await_end() {
-  timeout "${patience}" tail -s 0.02 -f /dev/null --pid="${pid}" || fail "it did not end"
+  timeout "${timeout}" tail -s 0.02 -f /dev/null --pid="${pid}" || fail "it did not end"
   wait "${pid}"
   local code=$?
   pid=''
@@ -57,22 +56,22 @@ await_end() {
 }
 
 stop() {
-  kill -TERM "${pid}" || fail "it had ended before it was asked to"
+  kill -TERM "${pid}" || fail "it had ended before SIGTERM"
   await_end 0
 }
 
-# echo_with PORT [ADDRESS]: one client, served.
+# echo_with PORT [ADDRESS]: connects a client, which must be served.
 echo_with() {
   local client reply
   { exec {client}<>"/dev/tcp/${2:-127.0.0.1}/$1"; } 2>/dev/null || return
   echo hello >&"${client}"
-  read -r -t "${patience}" -u "${client}" reply || fail "a client got no reply"
+  read -r -t "${timeout}" -u "${client}" reply || fail "a client got no reply"
   exec {client}>&-
   [[ ${reply} == hello ]] || fail "a client got '${reply}' for 'hello'"
 }
 
-# refused CODE TEXT... -- COMMAND...: it ends with CODE, says nothing on standard
-# output, and one line on standard error, in which each TEXT is found.
+# refused CODE TEXT... -- COMMAND...: COMMAND must end with CODE, print nothing on standard
+# output, and one line on standard error, which contains each TEXT.
 refused() {
   local code=$1 texts=() text actual
   shift
@@ -81,22 +80,22 @@ refused() {
     shift
   done
   shift
-  timeout "${patience}" "$@" >"${scratch}/out" 2>"${scratch}/log"
+  timeout "${timeout}" "$@" >"${scratch}/out" 2>"${scratch}/log"
   actual=$?
   ((actual == code)) || fail "$*: exit code ${actual}, not ${code}"
-  [[ ! -s ${scratch}/out ]] || fail "$*: it spoke on its standard output"
+  [[ ! -s ${scratch}/out ]] || fail "$*: it printed on its standard output"
   [[ $(wc -l <"${scratch}/log") == 1 ]] || fail "$*: not one line"
   for text in "${texts[@]}"; do
     [[ $(<"${scratch}/log") == *"${text}"* ]] || fail "$*: the line has no '${text}'"
   done
 }
 
-# wrong FLAG VALUE WHAT_IS_ALLOWED
+# wrong FLAG VALUE WHAT_IS_ALLOWED: the server must refuse --FLAG=VALUE.
 wrong() {
   refused 100 "$1" "$2" "$3" -- "${server}" --listen=127.0.0.1:0 "--$1=$2"
 }
 
-claim_a_wrong_value_is_told_with_its_flag_and_what_is_allowed() {
+claim_a_wrong_value_is_refused_with_its_flag_and_what_is_allowed() {
   wrong listen '' 'a port'
   wrong listen 7000 'needs a port, as in 127.0.0.1:7000'
   wrong listen 127.0.0.1:70000 '0 to 65535'
@@ -133,16 +132,16 @@ claim_a_wrong_value_is_told_with_its_flag_and_what_is_allowed() {
   wrong huge_text perhaps 'true or false'
 }
 
-claim_what_is_no_flag_is_told() {
+claim_an_argument_that_is_no_flag_is_refused() {
   refused 100 no_such_flag '--help' -- "${server}" --no_such_flag
   refused 100 no_such_flag '--help' -- "${server}" --no_such_flag=1
   refused 100 '"7000" is not a flag' '--help' -- "${server}" 7000
 }
 
-claim_help_lists_our_flags_in_groups_and_nobody_elses() {
+claim_help_lists_our_flags_in_groups_and_no_others() {
   local name help
-  help=$(timeout "${patience}" "${server}" --help 2>"${scratch}/log") || fail "exit code $?"
-  [[ ! -s ${scratch}/log ]] || fail "it spoke on its standard error"
+  help=$(timeout "${timeout}" "${server}" --help 2>"${scratch}/log") || fail "exit code $?"
+  [[ ! -s ${scratch}/log ]] || fail "it printed on its standard error"
   for name in listen backlog unix_mode strategy max_connections max_size min_spares max_spares workers \
     max_connections_per_worker init huge_text drain_grace first_byte_timeout idle_timeout \
     connection_timeout peer_timeout on_parent_death log_level; do
@@ -160,14 +159,14 @@ claim_a_port_in_use_is_refused_by_name() {
   start
   refused 111 "127.0.0.1:${port}" 'Address already in use' -- \
     "${server}" "--listen=127.0.0.1:${port}" --log_level=off
-  # All or none: the endpoint that was free is not served either.
+  # If one endpoint is refused, the other one is not served either.
   refused 111 "127.0.0.1:${port}" -- \
     "${server}" "--listen=127.0.0.1:0,127.0.0.1:${port}" --log_level=off
   echo_with "${port}" || fail "the first server was disturbed"
   stop
 }
 
-claim_an_address_of_others_is_refused_by_name() {
+claim_an_address_of_another_machine_is_refused_by_name() {
   refused 111 192.0.2.1:7000 'Cannot assign requested address' -- \
     "${server}" --listen=192.0.2.1:7000 --log_level=off
 }
@@ -192,16 +191,16 @@ claim_each_of_several_endpoints_is_announced_in_order_and_served() {
   pid=$!
   for address in 127.0.0.1 127.0.0.2 127.0.0.1; do
     await_port
-    [[ ${line} == "listening ${address}:"* ]] || fail "'${line}' is not of ${address}"
+    [[ ${line} == "listening ${address}:"* ]] || fail "'${line}' has not ${address}"
     ports+=("${port}")
-    # At once, for it was said that it listens.
+    # The server must serve at once, because it has printed that it listens.
     echo_with "${port}" "${address}" || fail "${address}:${port} does not listen"
   done
   [[ ${ports[0]} != "${ports[2]}" ]] || fail "two endpoints have one port"
   stop
 }
 
-claim_the_log_says_what_happens_to_a_connection() {
+claim_the_log_has_the_events_of_a_connection() {
   local lines expected child peer
   start --max_connections=7
   echo_with "${port}" || fail "it does not listen"
@@ -222,9 +221,9 @@ claim_the_log_says_what_happens_to_a_connection() {
   [[ $(<"${scratch}/log") =~ forked\ pid\ ([0-9]+)\ to\ handle\ ([0-9.:]+) ]]
   child=${BASH_REMATCH[1]} peer=${BASH_REMATCH[2]}
   grep -qE "^${time} brood\[${child}\] info: serving ${peer}$" "${scratch}/log" ||
-    fail "the child does not say so"
+    fail "the child does not log that it serves"
   grep -qE "^${us} pid ${child} handling ${peer} exited with code 0 \(served\) after [0-9]+\.[0-9]+ s \(0 of 7\)$" \
-    "${scratch}/log" || fail "its end is not told"
+    "${scratch}/log" || fail "its end is not logged"
   ((${#lines[@]} == 6)) || fail "there are ${#lines[@]} lines, not six"
 }
 
@@ -232,19 +231,19 @@ claim_with_log_level_off_it_is_silent() {
   start --log_level=off
   echo_with "${port}" || fail "it does not listen"
   stop
-  [[ ! -s ${scratch}/log ]] || fail "it spoke"
+  [[ ! -s ${scratch}/log ]] || fail "it logs"
 }
 
-# serve_started_by COMMAND...: which starts a server that can't tell its port.
+# serve_started_by COMMAND...: serves a client by a server that COMMAND starts on $port.
 serve_started_by() {
-  local until=$((SECONDS + patience))
+  local until=$((SECONDS + timeout))
   start --log_level=off
   stop  # the port is free now, and known
   "$@" &
   pid=$!
   until echo_with "${port}"; do
     ((SECONDS < until)) || fail "it does not serve"
-    read -r -t 0.01 <> <(:)  # nobody tells: look again in a hundredth of a second
+    read -r -t 0.01 <> <(:)  # no event shows that it listens: try every 10 ms
   done
   stop
 }
@@ -262,7 +261,7 @@ claim_it_serves_without_a_standard_output() {
   grep -q 'exited with code 0' "${scratch}/log" || fail "it does not log"
 }
 
-# Whatever its starter left to it.
+# A program that starts the server with signals ignored and blocked.
 ignoring_and_blocking() {
   exec python3 -c '
 import os, signal, sys
@@ -276,17 +275,17 @@ claim_it_serves_and_stops_if_its_signals_were_ignored_and_blocked() {
   grep -q 'exited with code 0' "${scratch}/log" || fail "it does not reap"
 }
 
-# O20. The log may have 1024 bytes.
+# O20. The log file may grow to 1024 bytes.
 with_short_files() {
   ulimit -f 1
   exec "${server}" "--listen=127.0.0.1:${port}" --log_format=json 2>"${scratch}/log"
 }
-claim_a_log_that_may_not_grow_stops_nothing() {
+claim_it_serves_though_its_log_may_not_grow() {
   serve_started_by with_short_files
   (($(stat -c %s "${scratch}/log") == 1024)) || fail "the log is not full"
 }
 
-claim_a_reader_of_its_output_that_is_gone_is_no_matter() {
+claim_it_serves_though_the_reader_of_its_output_has_gone() {
   start
   exec {out}<&-
   out=''
@@ -294,14 +293,14 @@ claim_a_reader_of_its_output_that_is_gone_is_no_matter() {
   stop
 }
 
-# Ctrl-C is a SIGINT to each process of the terminal's group.
+# Ctrl-C sends SIGINT to each process of the terminal's foreground group.
 claim_an_interrupt_from_the_terminal_leaves_no_process_behind() {
   local client reply clients=()
   start --drain_grace=1s
   for _ in {1..10}; do
     exec {client}<>"/dev/tcp/127.0.0.1/${port}"
     echo hello >&"${client}"
-    read -r -t "${patience}" -u "${client}" reply || fail "a client got no reply"
+    read -r -t "${timeout}" -u "${client}" reply || fail "a client got no reply"
     clients+=("${client}")
   done
   local group=${pid}
@@ -322,8 +321,8 @@ claim_each_stop_signal_ends_it_with_0() {
   done
 }
 
-# started_by_manager COUNT FDS FLAG...: by a program that listens at COUNT ports,
-# and says that these are FDS descriptors.
+# started_by_manager COUNT FDS FLAG...: starts the server as a service manager does that
+# listens at COUNT ports, with LISTEN_FDS=FDS.
 started_by_manager() {
   exec python3 -c '
 import os, socket, sys
@@ -341,7 +340,7 @@ os.execv(sys.argv[3], sys.argv[3:])' "$1" "$2" "${server}" "${@:3}"
 export -f started_by_manager
 export server
 
-claim_what_the_service_manager_opened_is_served() {
+claim_listeners_of_the_service_manager_are_served() {
   exec {out}< <(started_by_manager 2 2 2>"${scratch}/log")
   pid=$!
   await_port
@@ -351,17 +350,17 @@ claim_what_the_service_manager_opened_is_served() {
   stop
 }
 
-claim_what_the_flag_does_not_name_is_closed() {
+claim_a_listener_that_the_flag_does_not_name_is_closed() {
   exec {out}< <(started_by_manager 2 2 --listen=fd:4 2>"${scratch}/log")
   pid=$!
   await_port
   echo_with "${port}" || fail "it is not served"
   local closed='inherited descriptor 3 is closed: it listens on 127\.0\.0\.1:[0-9]+, which no entry of listen= names'
-  grep -qE "warning: ${closed}\$" "${scratch}/log" || fail "it does not say so"
+  grep -qE "warning: ${closed}\$" "${scratch}/log" || fail "it does not log that"
   stop
 }
 
-claim_a_wrong_word_of_the_service_manager_is_told() {
+claim_a_wrong_variable_of_the_service_manager_is_refused() {
   refused 100 LISTEN_FDS=3 'descriptor 4 is not open' -- \
     bash -c 'started_by_manager 1 3'
   refused 100 LISTEN_FDS=many 'a number of descriptors' -- \
@@ -375,14 +374,14 @@ claim_a_wrong_word_of_the_service_manager_is_told() {
     env NOTIFY_SOCKET=/nowhere/at/all "${server}" --listen=127.0.0.1:0 --log_level=off
 }
 
-claim_a_unix_socket_is_served_with_the_mode_that_was_asked_for() {
+claim_a_unix_socket_has_the_mode_of_the_flag() {
   local place line
   place=$(mktemp -d /tmp/brood.XXXXXX)
   exec {out}< <(exec setsid "${server}" "--listen=unix:${place}/s" --unix_mode=0660 --log_level=off \
     2>"${scratch}/log")
   pid=$!
-  read -r -t "${patience}" -u "${out}" line || fail "it said nothing"
-  [[ ${line} == "listening unix:${place}/s" ]] || fail "it said '${line}'"
+  read -r -t "${timeout}" -u "${out}" line || fail "nothing came on its standard output"
+  [[ ${line} == "listening unix:${place}/s" ]] || fail "its line is '${line}'"
   [[ $(stat -c %a "${place}/s") == 660 ]] || fail "the mode is $(stat -c %a "${place}/s")"
   [[ $(nc -N -U "${place}/s" <<<hello) == hello ]] || fail "it does not echo"
   refused 111 'Address already in use' -- \

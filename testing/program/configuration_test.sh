@@ -10,9 +10,9 @@ set -uo pipefail
 
 server=$(realpath "$1")
 version=$(sed -n 's/^ *version = "\(.*\)",$/\1/p' MODULE.bazel | head -n 1)
-# A command that takes longer hangs.
+# A command that takes longer, in seconds, hangs.
 readonly server version timeout=30
-# Short enough for the name of a unix socket.
+# A short path, because the path of a unix socket is limited.
 scratch=$(mktemp -d /tmp/brood.XXXXXX)
 claim='' pid='' port='' output=''
 
@@ -106,13 +106,13 @@ claim_help_has_80_columns_and_the_commands() {
   done
 }
 
-# As with sshd -V and haproxy -v.
+# sshd -V and haproxy -v do the same.
 claim_help_and_version_end_the_reading() {
   prints "brood ${version}" --listen=nonsense --version --no_such_flag --flagfile=/no/such
   prints "brood ${version}" --check_config --max_connections=0 --version --help
   run --help --version --no_such_flag
   ((code == 0)) || fail "--help --version --no_such_flag: exit code ${code}"
-  grep -q '^usage: ' "${scratch}/out" || fail "--help is not the first"
+  grep -q '^usage: ' "${scratch}/out" || fail "--help has no effect before --version"
   refuses "--no_such_flag is not a flag${lists}" --no_such_flag --version
   refuses '--flagfile=/no/such: cannot be opened: No such file or directory' \
     --flagfile=/no/such --help
@@ -123,21 +123,21 @@ claim_an_output_that_is_full_is_an_error() {
   local code=$?
   ((code == 111)) || fail "exit code ${code}"
   holds "${scratch}/error" 'brood: standard output: No space left on device' ||
-    fail "it does not say why"
+    fail "the error is not reported"
 }
 
 claim_check_config_binds_nothing() {
   start
   prints "${valid}" --check_config "--listen=127.0.0.1:${port}"
   prints "${valid}" "--listen=127.0.0.1:${port}" -check-config
-  # An address of nobody, a port of the superuser, a directory that is missing.
+  # An address of another machine, a port for root only, a missing directory.
   prints "${valid}" --check_config --listen=192.0.2.1:1,unix:/no/such/socket
   prints "${valid}" --check_config "--listen=unix:${scratch}/socket"
   [[ ! -e ${scratch}/socket ]] || fail "there is a socket file"
   stop
 }
 
-# As systemd passes one, for the process that it names.
+# The listener is passed as systemd does, with LISTEN_PID.
 claim_check_config_leaves_inherited_descriptors_alone() {
   prints "${valid}" --check_config --listen=fd:3,inherited
   timeout "${timeout}" python3 -c '
@@ -161,7 +161,7 @@ with socket.create_connection(listener.getsockname(), 5) as client:
     listener.accept()[0].close()
     assert client.recv(1) == b""
 ' "${server}" "${scratch}/notify" >"${scratch}/out" 2>"${scratch}/error" || fail "exit code $?"
-  holds "${scratch}/out" "${valid}" || fail "it is not said to be valid"
+  holds "${scratch}/out" "${valid}" || fail "it is not reported to be valid"
 }
 
 claim_check_config_refuses_what_a_start_refuses() {
@@ -189,20 +189,19 @@ claim_check_config_warns_of_limits() {
     prints "${valid}" --check_config --max_connections=100
     run --check_config --max_connections=101
     ((code == 0)) || fail "exit code ${code}"
-    holds "${scratch}/out" "${valid}" || fail "it is not said to be valid"
+    holds "${scratch}/out" "${valid}" || fail "it is not reported to be valid"
     grep -qE '^brood: warning: .*ulimit -Hi 100.* 101 children' "${scratch}/error" ||
       fail "there is no warning"
   ) || exit 1
 }
 
-# The row O5, with what else editors and other formats leave in a file.
 claim_check_config_warns_of_too_few_descriptors() {
   (
     ulimit -n 100
     prints "${valid}" --check_config
     run --check_config --strategy=pool --workers=100
     ((code == 0)) || fail "exit code ${code}"
-    holds "${scratch}/out" "${valid}" || fail "it is not said to be valid"
+    holds "${scratch}/out" "${valid}" || fail "it is not reported to be valid"
     grep -qE '^brood: warning: .*ulimit -Hn 100.* \(200 for workers, ' "${scratch}/error" ||
       fail "it does not warn"
   ) || exit 1
@@ -212,6 +211,7 @@ claim_check_config_warns_of_too_few_descriptors() {
   ) || exit 1
 }
 
+# The row O5, and other lines that editors and other formats leave in a file.
 claim_a_line_that_is_not_a_flag_is_refused_with_file_and_line() {
   refuses_file '\xef\xbb\xbf--max_connections=5\n' \
     '1: the file begins with a byte order mark; save it as UTF-8 without one'
@@ -261,11 +261,11 @@ claim_flags_are_read_from_a_pipe() {
   [[ ! -s ${scratch}/error ]] || fail "it logs"
 }
 
-claim_what_waits_for_the_writer_of_a_pipe_can_be_interrupted() {
+claim_a_server_that_waits_for_the_writer_of_a_pipe_can_be_interrupted() {
   mkfifo "${scratch}/fifo"
   "${server}" "--flagfile=${scratch}/fifo" >"${scratch}/out" 2>"${scratch}/error" &
   pid=$!
-  # The opening returns when the server has opened the other end.
+  # This open() returns when the server has opened the other end.
   exec {output}>"${scratch}/fifo"
   kill -TERM "${pid}"
   wait "${pid}"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// O22. The program where AF_NETLINK is forbidden, as by
-// RestrictAddressFamilies= of systemd.
+// O22. The program on a machine that forbids AF_NETLINK, as
+// RestrictAddressFamilies= of systemd does.
 
 #include <fcntl.h>
 #include <linux/netlink.h>
@@ -25,7 +25,7 @@ using ::testing::HasSubstr;
 
 // Runs the program with `flag` until it ends. Returns its exit code and stores
 // what it wrote to standard error.
-int RunProgram(const std::string& flag, std::string* said) {
+int RunProgram(const std::string& flag, std::string* error) {
   int fds[2];
   EXPECT_EQ(pipe2(fds, O_CLOEXEC), 0);
   const pid_t pid = fork();
@@ -39,7 +39,7 @@ int RunProgram(const std::string& flag, std::string* said) {
   close(fds[1]);
   char bytes[1024];
   for (ssize_t got; (got = read(fds[0], bytes, sizeof(bytes))) > 0;) {
-    said->append(bytes, static_cast<size_t>(got));
+    error->append(bytes, static_cast<size_t>(got));
   }
   close(fds[0]);
   int status = 0;
@@ -47,13 +47,13 @@ int RunProgram(const std::string& flag, std::string* said) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-TEST(ForbiddenNetlinkTest, TheProgramNamesTheFlagAndTheRemedy) {
+TEST(ForbiddenNetlinkTest, NamesTheFlagAndTheRemedy) {
   for (const char* flag : {"--idle_timeout=5s", "--first_byte_timeout=5s"}) {
-    std::string said;
-    EXPECT_EQ(RunProgram(flag, &said), 111);
-    EXPECT_THAT(said, AllOf(HasSubstr(flag), HasSubstr("--connection_timeout"),
-                            HasSubstr("AF_NETLINK (systemd: "
-                                      "RestrictAddressFamilies=)")));
+    std::string error;
+    EXPECT_EQ(RunProgram(flag, &error), 111);
+    EXPECT_THAT(error, AllOf(HasSubstr(flag), HasSubstr("--connection_timeout"),
+                             HasSubstr("AF_NETLINK (systemd: "
+                                       "RestrictAddressFamilies=)")));
   }
 }
 

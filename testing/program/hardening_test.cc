@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// That the server program gives an attacker as little to work with as it can:
-// read from its ELF file, as the kernel will read it.
+// The protections of the server program, read from its ELF file, as the kernel
+// reads it.
 //
-// Stack protectors and fortified calls are in every static program, since
-// the C library has its own; that our code has them is told by its machine
-// code and by the compiler's macros. A sanitizer's build is not shipped, and
-// not looked at.
+// Every static program has stack protectors and fortified calls, because the C
+// library has them. Whether our code has them is seen in its machine code and
+// in the compiler's macros. A build with a sanitizer is not shipped, and not
+// tested.
 
 #include <elf.h>
 
@@ -32,7 +32,7 @@ constexpr bool kShipped = false;
 constexpr bool kShipped = true;
 #endif
 
-// The file of //server, and what stands where in it.
+// Reads the program file of //server.
 class HardeningTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -66,7 +66,8 @@ class HardeningTest : public ::testing::Test {
     return found;
   }
 
-  // The values of an entry of the dynamic section, all of them joined.
+  // Returns the values of an entry of the dynamic section, combined by bitwise
+  // or.
   uint64_t Dynamic(int64_t tag) const {
     uint64_t value = 0;
     for (const Elf64_Phdr& segment : Segments(PT_DYNAMIC)) {
@@ -87,8 +88,8 @@ class HardeningTest : public ::testing::Test {
     return sections;
   }
 
-  // The machine code of a function, by how its name in the symbol table begins:
-  // a compiler may put the parts that are seldom run elsewhere.
+  // Returns the machine code of the symbols that begin with `name`: a compiler
+  // may put parts of a function that seldom run elsewhere.
   std::string Code(absl::string_view name) const {
     std::string code;
     const std::vector<Elf64_Shdr> sections = Sections();
@@ -117,7 +118,7 @@ TEST_F(HardeningTest, IsPositionIndependent) {
   EXPECT_TRUE(Dynamic(DT_FLAGS_1) & DF_1_PIE);
 }
 
-TEST_F(HardeningTest, IsRelocatedAtOnceAndReadOnlyFromThenOn) {
+TEST_F(HardeningTest, IsRelocatedAtOnceAndThenReadOnly) {
   EXPECT_EQ(Segments(PT_GNU_RELRO).size(), 1u);
   EXPECT_TRUE((Dynamic(DT_FLAGS) & DF_BIND_NOW) ||
               (Dynamic(DT_FLAGS_1) & DF_1_NOW));
@@ -142,9 +143,9 @@ TEST_F(HardeningTest, NeedsNoInterpreterAndNoLibrary) {
   EXPECT_EQ(Dynamic(DT_NEEDED), 0u);
 }
 
-// What needs the optimizer, or is left to it, has --config=opt alone, which
-// tools/release runs this test with. Flags are the same for all of our code,
-// this file included.
+// The following protections need the optimizer, so only --config=opt has them,
+// with which tools/release runs this test. All our code, this file too, has the
+// same flags.
 #ifdef __OPTIMIZE__
 TEST_F(HardeningTest, OurOwnCodeIsFortified) {
   EXPECT_GE(__USE_FORTIFY_LEVEL, 2);
@@ -157,7 +158,7 @@ TEST_F(HardeningTest, ContainersCheckTheirIndices) {
 }
 
 #ifdef __x86_64__
-// What reads the text of addresses compares the guard, which is at %fs:0x28.
+// The parser of addresses compares the stack guard, which is at %fs:0x28.
 TEST_F(HardeningTest, OurOwnCodeHasStackProtectors) {
   const std::string code = Code("_ZN5brood3net8Endpoint5ParseE");
   ASSERT_NE(code, "") << "no symbol of Endpoint::Parse";
@@ -172,7 +173,7 @@ TEST_F(HardeningTest, OurOwnFunctionsBeginWithALandingPad) {
       << "Endpoint::Parse() does not begin with endbr64";
 }
 
-// What has a buffer of a page, and so could step over a guard page.
+// WriteJson has a buffer of a page, and could step over a guard page.
 TEST_F(HardeningTest, LargeFramesTouchEachOfTheirPages) {
   const std::string code = Code("_ZN5brood6server12_GLOBAL__N_19WriteJsonE");
   ASSERT_NE(code, "") << "no symbol of WriteJson";

@@ -19,7 +19,7 @@ help="$("${server}" --help)"
 readarray -t flags < <(sed -nE 's/^  (--[a-z_]+).*/\1/p' <<<"${help}")
 ((${#flags[@]} >= 20)) || complain "--help has only ${#flags[@]} flags"
 
-# The page: what is between its two comments is what the script makes of the help.
+# The page: between its two comments it has what the script makes of the help.
 tables="$(awk -v form=tables -f "${from_help}" <<<"${help}")"
 generated="$(awk '/<!-- end of what is generated/ { on = 0 } on; /<!-- generated/ { on = 1 }' "${flags_page}")"
 if ! diff <(echo "${tables}") <(sed -e '${/^$/d}' <<<"${generated}") >&2; then
@@ -27,8 +27,8 @@ if ! diff <(echo "${tables}") <(sed -e '${/^$/d}' <<<"${generated}") >&2; then
 fi
 ((${#flags[@]} == $(grep -c '^| `--' <<<"${tables}"))) || complain 'the script has lost a flag'
 
-# The man page: an item for each flag, and no line that roff would take for something
-# else than text or one of the requests that the script writes.
+# The man page: an item for each flag, and no line that roff would treat as a request,
+# except those that the script writes.
 made="$(awk -v form=man -v version="$("${server}" --version | cut -d' ' -f2)" -f "${from_help}" <<<"${help}")"
 [[ ${made} == "$(<"${man_page}")" ]] || complain "${man_page} is not what the script makes"
 for flag in "${flags[@]}"; do
@@ -40,7 +40,7 @@ for section in NAME SYNOPSIS DESCRIPTION OPTIONS SIGNALS 'EXIT STATUS'; do
   grep -qx ".SH ${section}" "${man_page}" || complain "the man page has no ${section}"
 done
 
-# The script can fail: a flag without a text, and a help that has no flags.
+# The script must refuse a flag without a text, and a help without flags.
 for broken in 'usage: x
 
 Listening

@@ -18,7 +18,7 @@ class GreetFaultsTest : public brood::testing::ServerTest {};
 TEST_F(GreetFaultsTest, TriesAForkThatFailedAgain) {
   if (!FaultInjector::Supported().ok()) GTEST_SKIP();
   FaultInjector faults({FaultInjector::kFork});
-  // The first process serves no client: it shows that there can be some.
+  // The first process that a server creates serves no client.
   faults.Fail(FaultInjector::kFork, EAGAIN, /*first=*/2);
   TestServer::Setup setup;
   setup.before = [&] { faults.Install(); };
