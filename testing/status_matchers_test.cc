@@ -77,7 +77,7 @@ TEST(StatusIsTest, WantsExactlyThatCode) {
   EXPECT_THAT(absl::OkStatus(), StatusIs(absl::StatusCode::kOk));
 }
 
-TEST(StatusIsTest, WantsAMessageThatMatches) {
+TEST(StatusIsTest, MatchesTheMessage) {
   EXPECT_THAT(kLost, StatusIs(absl::StatusCode::kNotFound, "no child 4711"));
   EXPECT_THAT(kLost, StatusIs(absl::StatusCode::kNotFound, HasSubstr("4711")));
   EXPECT_THAT(kLost,

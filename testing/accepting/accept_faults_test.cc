@@ -240,7 +240,7 @@ TEST_P(AcceptFaultsTest, ServesTheNextClientAfterANetworkErrorOfOneClient) {
   const size_t events = EventsOf(report.log, "accept-failed").size();
   EXPECT_GE(events, 1u);
   EXPECT_LE(events, 1 + static_cast<size_t>(seconds))
-      << "more than one a second";
+      << "more than one line a second";
 }
 
 TEST_P(AcceptFaultsTest, ClosesADeadListenerAndServesTheOthers) {

@@ -231,7 +231,7 @@ class Dictionary {
   int asked_ = 0;
 };
 
-TEST_P(NeighboursTest, CallsAHandlerWithTheStateThatItWasMadeWith) {
+TEST_P(NeighboursTest, CallsTheHandlerWithItsOriginalState) {
   TestServer::Setup setup = SilentSetup();
   setup.handler = Dictionary(500);
   const auto server = StartServer(std::move(setup));

@@ -196,7 +196,7 @@ TEST_P(HandlerReportsTest, AreEmptyWhereTheOptionIsOff) {
     EXPECT_FALSE(ended.Has("brood.annotation")) << ended;
   }
   EXPECT_THAT(EventsOf(report.log, "handler-threw"), SizeIs(1))
-      << "the child's own line has it all the same";
+      << "the child logs the exception itself";
 }
 
 TEST_P(HandlerReportsTest, ArriveFromAProcessThatIsKilled) {

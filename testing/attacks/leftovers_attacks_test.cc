@@ -322,7 +322,7 @@ TEST_P(LeftoversTest, AreNotSeenByALaterClientButForThoseInTheTable) {
     absl::StrAppend(&names, names.empty() ? "" : ", ", leftover.name);
     EXPECT_TRUE(!row().one_each || leftover.is_of_a_file);
     EXPECT_TRUE(absl::StrContains(page, absl::StrCat("`", leftover.name, "`")))
-        << "a later client sees it, and docs/threat_model.md does not say so";
+        << "a later client sees it, and docs/threat_model.md does not list it";
   }
   std::cout << "A14 " << row().name() << ": " << seen << " of " << changed
             << " leftovers are seen by the next client: " << names << "\n";

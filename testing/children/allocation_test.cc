@@ -156,7 +156,7 @@ TEST_P(AllocationTest, ParentGoesOnWhenEveryAllocationFails) {
     server.RequestUpgrade();
     ServeUntil(server, 3 * kWarmUp);
     all_fail_in = 0;
-    EXPECT_EQ(server.upgrades_failed(), 0u) << "it was not even begun";
+    EXPECT_EQ(server.upgrades_failed(), 0u) << "the upgrade must not begin";
     const absl::Status ran = server.Run();
     EXPECT_EQ(reports, server.totals().accepted);
     return ran;

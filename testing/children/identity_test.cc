@@ -145,8 +145,8 @@ TEST_P(IdentityTest, IsThatOfTheProgramInEachStep) {
 }
 
 // A program with threads cannot create processes that have its rights.
-TEST_P(IdentityTest, OfAProgramWithThreadsIsThatOfItsServer) {
-  if (row().refuses_threads) GTEST_SKIP() << "it has no threads";
+TEST_P(IdentityTest, IsRefusedIfTheProgramHasThreadsAndFewerRights) {
+  if (row().refuses_threads) GTEST_SKIP() << "the strategy allows no threads";
   TestServer::Setup setup = RightsSetup();
   setup.run = [](server::TcpServer& server) {
     GiveUpRights();

@@ -68,7 +68,7 @@ struct GroupRow {
   bool own_session;
 };
 
-TEST_P(ProcessGroupsTest, AreAsTheOptionSays) {
+TEST_P(ProcessGroupsTest, AreThoseOfTheOption) {
   for (const GroupRow& expected :
        {GroupRow{ChildGroup::kOwn, true, false},
         GroupRow{ChildGroup::kSession, true, true},
@@ -90,7 +90,7 @@ TEST_P(ProcessGroupsTest, AreAsTheOptionSays) {
 }
 
 // As Ctrl-C in a terminal does.
-TEST_P(ProcessGroupsTest, ASignalForTheGroupOfTheServerLetsChildrenFinish) {
+TEST_P(ProcessGroupsTest, LetChildrenFinishAtASignalForTheGroupOfTheServer) {
   for (const int signal : {SIGINT, SIGTERM}) {
     const auto server = StartServer(GroupSetup());
     TestClient client = ConnectTo(*server);
@@ -108,7 +108,7 @@ TEST_P(ProcessGroupsTest, ASignalForTheGroupOfTheServerLetsChildrenFinish) {
   }
 }
 
-TEST_P(ProcessGroupsTest, AHandlerThatSignalsItsGroupEndsItselfAlone) {
+TEST_P(ProcessGroupsTest, EndOnlyTheChildThatSignalsItsGroup) {
   TestServer::Setup setup = GroupSetup();
   setup.handler = [](net::Connection& connection) {
     kill(0, SIGTERM);
@@ -147,7 +147,7 @@ class StartsAProgram {
 
 bool HasEnded(pid_t pid) { return kill(pid, 0) < 0 && errno == ESRCH; }
 
-TEST_P(ProcessGroupsTest, ADeadlineEndsWhatTheChildStarted) {
+TEST_P(ProcessGroupsTest, EndTogetherAtADeadline) {
   Shared<std::atomic<pid_t>> started;
   TestServer::Setup setup = GroupSetup();
   setup.options.deadlines.connection = absl::Milliseconds(200);
@@ -159,7 +159,7 @@ TEST_P(ProcessGroupsTest, ADeadlineEndsWhatTheChildStarted) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.killed, 1u);
 }
 
-TEST_P(ProcessGroupsTest, AStopEndsWhatTheChildStarted) {
+TEST_P(ProcessGroupsTest, EndTogetherAtAStop) {
   Shared<std::atomic<pid_t>> started;
   TestServer::Setup setup = GroupSetup();
   setup.options.drain_grace = absl::ZeroDuration();
@@ -172,7 +172,7 @@ TEST_P(ProcessGroupsTest, AStopEndsWhatTheChildStarted) {
   EXPECT_TRUE(Await([&] { return HasEnded(*started); }));
 }
 
-TEST_P(ProcessGroupsTest, ASignalThatRequestsAnUpgradeDoesNotEndChildren) {
+TEST_P(ProcessGroupsTest, SurviveASignalThatRequestsAnUpgrade) {
   const auto server = StartServer(GroupSetup());
   TestClient client = ConnectTo(*server);
   ASSERT_THAT(client.Echo("before"), IsOk());
@@ -184,7 +184,7 @@ TEST_P(ProcessGroupsTest, ASignalThatRequestsAnUpgradeDoesNotEndChildren) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 1u);
 }
 
-TEST_P(ProcessGroupsTest, ASignalThatTheStarterIgnoresStaysIgnored) {
+TEST_P(ProcessGroupsTest, KeepASignalIgnoredThatWasIgnoredAtTheStart) {
   TestServer::Setup setup = GroupSetup();
   setup.before = [] { std::signal(SIGINT, SIG_IGN); };
   setup.after = [] { EXPECT_EQ(std::signal(SIGINT, SIG_IGN), SIG_IGN); };

@@ -175,7 +175,7 @@ TEST_P(SpawnFallbacksTest, ServesAndLogsHowItCreatesChildren) {
   }
 }
 
-TEST_P(SpawnFallbacksTest, AZygoteThatCannotWorkIsRefusedByName) {
+TEST_P(SpawnFallbacksTest, RefusesAZygoteThatCannotWorkByName) {
   if (row().strategy != StrategyKind::kZygote) return;
   for (const Machine& machine : Machines()) {
     if (machine.has_siblings) continue;
@@ -223,7 +223,7 @@ TEST_P(SpawnFallbacksTest, ServesInSpiteOfAShortageAtItsStart) {
   }
 }
 
-TEST_P(SpawnFallbacksTest, TheFirstChildHasEndedWhenTheServerIsReady) {
+TEST_P(SpawnFallbacksTest, HasReapedTheFirstChildWhenItIsReady) {
   Shared<std::atomic<int>> prepared;
   TestServer::Setup setup = SetupOn(Machines()[0]);
   setup.options.prepare_child = [&] {

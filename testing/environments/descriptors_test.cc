@@ -89,7 +89,7 @@ class DescriptorsTest : public StrategyTest {
     const absl::Duration busy = CpuTimeOf(server.pid());
     LetPass(absl::Seconds(1));
     EXPECT_LT(CpuTimeOf(server.pid()) - busy, absl::Milliseconds(50))
-        << "it spins";
+        << "the server spins";
   }
 };
 

@@ -196,7 +196,7 @@ TEST_P(InheritanceTest, LowHardLimits) {
   EXPECT_THAT(EventsOf(log_.All(), "signal-queue-too-small"), SizeIs(1));
 }
 
-TEST_P(InheritanceTest, ADirectoryThatIsGone) {
+TEST_P(InheritanceTest, ARemovedDirectory) {
   std::string path = ::testing::TempDir() + "/gone.XXXXXX";
   ASSERT_NE(mkdtemp(path.data()), nullptr);
   EXPECT_THAT(RunAndTakeReport([&] {
@@ -217,7 +217,7 @@ TEST_P(InheritanceTest, VariablesForAnotherProcess) {
               HasSubstr("LISTEN_PID, LISTEN_FDS"));
 }
 
-TEST_P(InheritanceTest, AnUpgradePassesOnTheLimitOfTheFirstProgram) {
+TEST_P(InheritanceTest, PassesOnTheLimitOfTheFirstProgramInAnUpgrade) {
   Start([] {
     const rlimit limit = {50, 300};
     setrlimit(RLIMIT_NOFILE, &limit);

@@ -179,16 +179,16 @@ TEST_F(TerminalTest, EndsAJobInTheForegroundWithTheTerminal) {
   EXPECT_THAT(client->Echo("hello"), IsOk());
   CloseTerminal();
   ASSERT_THAT(log_.AwaitEvent("draining", kTimeout), IsOk());
-  ASSERT_EQ(kill(server_, SIGHUP), 0) << "as the shell's, if that comes later";
+  ASSERT_EQ(kill(server_, SIGHUP), 0) << "like a late SIGHUP of the shell";
   for (int i = 0; i < 100; ++i) {
     ASSERT_THAT(client->Echo("in the grace"), IsOk());
   }
   client->Close();
-  EXPECT_EQ(AwaitServer(), 0) << "it drains";
+  EXPECT_EQ(AwaitServer(), 0) << "the server drains and exits";
   ExpectPortIsFree();
   EXPECT_THAT(EventsOf(log_.All(), "upgrade-started"), ::testing::IsEmpty());
   EXPECT_THAT(EventsOf(log_.All(), "terminating"), ::testing::IsEmpty())
-      << "the shell's and the kernel's are one request";
+      << "SIGHUP of shell and kernel are one request to stop";
 }
 
 TEST_F(TerminalTest, EndsAJobInTheBackgroundWithTheTerminal) {

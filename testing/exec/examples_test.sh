@@ -42,7 +42,7 @@ replies_of() {
   mkfifo "$scratch/out"
   bash -c "exec $example" >"$scratch/out" 2>"$scratch/log" &
   pid=$!
-  read -r -t 30 line <"$scratch/out" || fail "$1: it says nothing"
+  read -r -t 30 line <"$scratch/out" || fail "$1: it prints nothing"
   rm "$scratch/out"
   if [[ $line == "listening unix:"* ]]; then
     replies=$(perl -MIO::Socket::UNIX -e '
@@ -87,4 +87,4 @@ indented() {
   sed -n "/$1/,/$2/p" "$3" | sed '1d;$d' | sed 's/^ *//;/^$/d'
 }
 diff <("$server" --help | indented '^Examples$' '^$' /dev/stdin) \
-  <(indented '^## Examples$' '^## What' "$2") || fail "the examples of $2 are other ones"
+  <(indented '^## Examples$' '^## What' "$2") || fail "$2 has other examples than --help"

@@ -15,7 +15,7 @@ using brood::testing::TestServer;
 
 class GreetFaultsTest : public brood::testing::ServerTest {};
 
-TEST_F(GreetFaultsTest, TriesAForkThatFailedAgain) {
+TEST_F(GreetFaultsTest, RepeatsAForkThatFailed) {
   if (!FaultInjector::Supported().ok()) GTEST_SKIP();
   FaultInjector faults({FaultInjector::kFork});
   // The first process that a server creates serves no client.

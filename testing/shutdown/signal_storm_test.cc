@@ -64,7 +64,7 @@ class SignalStormTest : public StrategyTest {
     for (int signal = SIGRTMIN; signal <= SIGRTMAX; ++signal) {
       if ((exits >> (signal - 1) & 1) != 0) return signal;
     }
-    ADD_FAILURE() << "it blocks no real-time signal that it handles";
+    ADD_FAILURE() << "the server blocks and handles no real-time signal";
     return 0;
   }
 };

@@ -71,7 +71,7 @@ class IdleTest : public StrategyTest {
 
 INSTANTIATE_TEST_SUITE_P(With, IdleTest, EachStrategy(), StrategyName());
 
-TEST_P(IdleTest, AHandlerThatComputesWhileItsClientWaitsIsNotIdle) {
+TEST_P(IdleTest, DoesNotEndAHandlerThatComputes) {
   const auto server = StartServer(IdleSetup([](net::Connection& connection) {
     Compute(4 * kIdle);
     return Reply(connection, "computed");
@@ -82,13 +82,13 @@ TEST_P(IdleTest, AHandlerThatComputesWhileItsClientWaitsIsNotIdle) {
   EXPECT_EQ(StopAndExpectClean(*server).totals.ended_ok, 1u);
 }
 
-TEST_P(IdleTest, AHandlerThatSleepsIsIdle) {
+TEST_P(IdleTest, EndsAHandlerThatSleeps) {
   const auto server = StartServer(IdleSetup(
       [](net::Connection& /*connection*/) -> ExitCode { SleepForever(); }));
   EXPECT_GE(ExpectExpired(*server), kIdle);
 }
 
-TEST_P(IdleTest, AHandlerThatSleepsAfterItHasComputedIsIdle) {
+TEST_P(IdleTest, EndsAHandlerThatSleepsAfterItHasComputed) {
   const auto server =
       StartServer(IdleSetup([](net::Connection& /*connection*/) -> ExitCode {
         Compute(2 * kIdle);
@@ -100,7 +100,7 @@ TEST_P(IdleTest, AHandlerThatSleepsAfterItHasComputedIsIdle) {
 // F8. Bytes that TCP sends again, after 0.2, 0.6, 1.4 and 3 s, are no new
 // bytes. By the timestamps of the kernel this child would be idle only
 // after 2.4 s.
-TEST_P(IdleTest, WhatIsSentAgainToAClientWithoutPowerIsNoNewByte) {
+TEST_P(IdleTest, DoesNotCountBytesThatAreSentAgainToAClientWithoutPower) {
   TestServer::Setup setup = IdleSetup([](net::Connection& connection) {
     char byte;
     const net::Socket& socket = connection.socket();

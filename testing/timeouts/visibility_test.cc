@@ -125,7 +125,7 @@ TEST_P(VisibilityTest, DeadlinesAreKeptOnAListenerThatIsBoundToAnInterface) {
   });
 }
 
-TEST_P(VisibilityTest, AHandlerThatBindsItsConnectionEscapesNoDeadline) {
+TEST_P(VisibilityTest, DeadlinesAreKeptThoughAHandlerBindsItsConnection) {
   TestServer::Setup setup;
   setup.options.deadlines.idle = kShort;
   setup.handler = [](net::Connection& connection) -> ExitCode {
@@ -213,7 +213,7 @@ TEST_P(VisibilityTest, DeadlinesAreRefusedByNameInAnotherNetwork) {
 // then finds the listener, and the length of its queue in place of unread
 // bytes. With each deadline that queries the kernel, with clients in the queue,
 // and with bytes that the client does not read.
-TEST_P(VisibilityTest, AHandlerThatClosesAndWorksOnIsNotKilled) {
+TEST_P(VisibilityTest, DoesNotKillAHandlerThatClosesAndWorksOn) {
   for (const bool leaves_bytes : {false, true}) {
     TestServer::Setup setup;
     setup.options.max_connections = 1;
@@ -282,7 +282,7 @@ TEST_P(VisibilityTest, WithoutNetlinkTheOtherDeadlinesAreRefusedByName) {
   }
 }
 
-TEST_P(VisibilityTest, WithoutNetlinkThePeerTimeoutIsTheKernels) {
+TEST_P(VisibilityTest, WithoutNetlinkTheKernelKeepsThePeerTimeout) {
   for (const int error : kForbidden) {
     TestServer::Setup setup;
     setup.before = [error] { ForbidNetlink(error); };
@@ -304,7 +304,8 @@ TEST_P(VisibilityTest, WithoutNetlinkThePeerTimeoutIsTheKernels) {
   }
 }
 
-TEST_P(VisibilityTest, WithoutNetlinkTheConnectionTimeoutIsKeptInSilence) {
+TEST_P(VisibilityTest,
+       WithoutNetlinkTheConnectionTimeoutIsKeptWithoutAWarning) {
   TestServer::Setup setup;
   setup.before = [] { ForbidNetlink(EAFNOSUPPORT); };
   setup.options.deadlines.connection = kShort;
@@ -322,7 +323,7 @@ TEST_P(VisibilityTest, WithoutNetlinkTheConnectionTimeoutIsKeptInSilence) {
 
 // A policy that begins later: the kernel does not report on connections for a
 // while, which is logged, and the deadline is kept as soon as it reports again.
-TEST_P(VisibilityTest, ADeadlineIsKeptAsSoonAsTheKernelAnswersAgain) {
+TEST_P(VisibilityTest, KeepsADeadlineAsSoonAsTheKernelAnswersAgain) {
   if (!FaultInjector::Supported().ok()) GTEST_SKIP();
   FaultInjector faults({SYS_sendto});
   TestServer::Setup setup;

@@ -115,11 +115,11 @@ TEST_P(GenerationsTest, StopAtASignalToAnyGeneration) {
   TestClient second = Connect(*server);
   UpgradeBy(*server, server->pid(), SIGHUP);
   TestClient third = Connect(*server);
-  UpgradeBy(*server, server->generations()[1]) /* the one in the middle */;
+  UpgradeBy(*server, server->generations()[1]) /* the middle one */;
   EXPECT_THAT(server->generations(), SizeIs(4));
   ASSERT_EQ(kill(server->generations()[1], SIGTERM), 0);
   ASSERT_THAT(server->log().AwaitEvents(4 + 3, "draining", kTimeout), IsOk())
-      << "each of the four, and three when they were replaced";
+      << "four at the stop, and three at the upgrades";
   for (TestClient* client : {&first, &second, &third}) {
     EXPECT_THAT(client->Echo("in the grace"), IsOk());
     client->Close();
@@ -159,7 +159,8 @@ TEST_P(GenerationsTest, KeepConnectionsThroughUpgrades) {
   }
   EXPECT_THAT(EventsOf(server->log().All(), "terminating"), IsEmpty());
   ASSERT_EQ(kill(server->main_pid(), SIGTERM), 0);
-  EXPECT_THAT(server->AwaitExit(), IsOk()) << "they are ended by the stop";
+  EXPECT_THAT(server->AwaitExit(), IsOk())
+      << "the stop must end all generations";
 }
 
 TEST_P(GenerationsTest, RefuseAnUpgradeWithEightOldOnes) {
@@ -297,7 +298,8 @@ TEST_P(GenerationsTest, AreUpgradedAsPid1) {
   if (left.size() != 1) {
     ASSERT_EQ(kill(main_pid, SIGTERM), 0);
   } else {
-    ASSERT_EQ(kill(left.front(), SIGKILL), 0) << "a crash of the newest one";
+    ASSERT_EQ(kill(left.front(), SIGKILL), 0)
+        << "cannot kill the newest generation";
   }
   int status = 0;
   ASSERT_EQ(waitpid(server->main_pid(), &status, 0), server->main_pid());

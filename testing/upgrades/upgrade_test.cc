@@ -148,8 +148,7 @@ TEST_P(UpgradeTest, StartsOneGenerationAfterTheOtherAtManyRequests) {
   EXPECT_THAT(server->Stop(), IsOk());
   EXPECT_THAT(server->generations(), SizeIs(Ge(2u)));
   EXPECT_LE(server->started().size(), server->generations().size())
-      << "each program that was started has taken over, but the last one if "
-         "the stop came first";
+      << "more than one program was started and has not taken over";
 }
 
 // A request to stop is for both programs.
