@@ -186,7 +186,7 @@ class InterleavingsTest : public ServerTest,
   TestServer::Setup SetupFor(const Pair& events);
   void BeAClient(TestServer& server);
   void Live(const Pair& events);
-  void EndSuccessors(const TestServer::Report& report);
+  void EndNewPrograms(const TestServer::Report& report);
 
   int failed_ = 0;
   absl::Status first_failure_;
@@ -208,8 +208,8 @@ TestServer::Setup InterleavingsTest::SetupFor(const Pair& events) {
   setup.options.pool.workers = 3;
   setup.options.drain_grace =
       absl::Milliseconds(PointIs("terminate") ? 10 : 5000);
-  // No deadline if the point is the end of the grace: the event kDeadline is
-  // only a delay then, and a child must be left.
+  // At the end of the grace the event kDeadline is only a delay: no deadline is
+  // set.
   if ((Has(events, Event::kDeadline) || PointIs("deadline")) &&
       !PointIs("terminate")) {
     setup.options.deadlines.connection = kTimeout;
@@ -277,21 +277,21 @@ void InterleavingsTest::Live(const Pair& events) {
   const TestServer::Report report = server->AwaitExit();
   EXPECT_FALSE(plan->armed) << "no process reached the point:\n" << report.log;
 
-  EndSuccessors(report);
+  EndNewPrograms(report);
   ExpectClean(report);
   const server::Totals& totals = report.totals;
   const bool was_stopped =
       Has(events, Event::kStop) || PointIs("terminate") || PointIs("deadline");
   // A new program that is killed just after it was ready may have accepted one
   // client that has no child yet. Others wait in the queue, or have a child.
-  bool successor_killed = false;
+  bool new_program_killed = false;
   for (const LoggedEvent& ready : EventsOf(report.log, "upgrade-ready")) {
     const int64_t pid = ready.Number("brood.child.pid");
-    successor_killed |=
+    new_program_killed |=
         HasEvent(report.log, "upgrade-failed", {{"brood.child.pid", pid}});
   }
   if (!was_stopped) {
-    EXPECT_LE(failed_, totals.crashed + totals.killed + successor_killed)
+    EXPECT_LE(failed_, totals.crashed + totals.killed + new_program_killed)
         << first_failure_ << "\n"
         << report.log;
   }
@@ -301,7 +301,7 @@ void InterleavingsTest::Live(const Pair& events) {
 }
 
 // Ends the new programs: they are orphans, which this process has adopted.
-void InterleavingsTest::EndSuccessors(const TestServer::Report& report) {
+void InterleavingsTest::EndNewPrograms(const TestServer::Report& report) {
   for (const LoggedEvent& started : EventsOf(report.log, "upgrade-started")) {
     kill(static_cast<pid_t>(started.Number("brood.child.pid")), SIGTERM);
   }

@@ -24,37 +24,37 @@ contract_from() {
 # breaks FAULT NAME WORDS: with this fault of the server the client must fail at the
 # conversation NAME and print WORDS.
 breaks() {
-  local fault=$1 name=$2 words=$3 heard line
+  local fault=$1 name=$2 words=$3 output line
   contract_from "$name" >"$scratch/contract"
   start_server "$wrong_server" --fault="$fault"
-  heard=$(run_client "$language" "$server_port" "$scratch/contract" 1 2>&1)
-  (($? == 1)) || fail "the client did not exit with 1, and said: $heard"
-  [[ $heard =~ "conversation $name, line "([0-9]+): ]] || fail "the client does not name $name: $heard"
+  output=$(run_client "$language" "$server_port" "$scratch/contract" 1 2>&1)
+  (($? == 1)) || fail "the client did not exit with 1, and printed: $output"
+  [[ $output =~ "conversation $name, line "([0-9]+): ]] || fail "the client does not name $name: $output"
   line=${BASH_REMATCH[1]}
-  [[ $heard == *"line $line: $(sed -n "${line}s/^  //p" "$contract")"$'\n'* ]] ||
-    fail "line $line says something else: $heard"
-  [[ $heard == *"$words"* ]] || fail "the client does not say '$words': $heard"
+  [[ $output == *"line $line: $(sed -n "${line}s/^  //p" "$contract")"$'\n'* ]] ||
+    fail "line $line is another one: $output"
+  [[ $output == *"$words"* ]] || fail "the client does not print '$words': $output"
   stop_server
-  echo "$heard"
+  echo "$output"
 }
 
 # refuses LINE: the client must refuse a contract that ends with LINE, and name the line.
 refuses() {
-  local heard
+  local output
   { contract_from the_last_word && echo "$1"; } >"$scratch/contract"
   start_server "$wrong_server"
-  heard=$(run_client "$language" "$server_port" "$scratch/contract" 20 2>&1)
-  (($? == 2)) || fail "the client did not exit with 2 at the line '$1', and said: $heard"
-  [[ $heard == *"line $(wc -l <"$scratch/contract")"* ]] ||
-    fail "the client does not name the line '$1': $heard"
+  output=$(run_client "$language" "$server_port" "$scratch/contract" 20 2>&1)
+  (($? == 2)) || fail "the client did not exit with 2 at the line '$1', and printed: $output"
+  [[ $output == *"line $(wc -l <"$scratch/contract")"* ]] ||
+    fail "the client does not name the line '$1': $output"
   stop_server
-  echo "$heard"
+  echo "$output"
 }
 
 # The same server without a fault must pass, so a failure shows the fault.
 keeps_the_contract_without_a_fault() {
   start_server "$wrong_server"
-  run_client "$language" "$server_port" "$contract" 20 || fail "it has no fault, the client found one"
+  run_client "$language" "$server_port" "$contract" 20 || fail "the client finds a fault in a server without one"
   stop_server
 }
 

@@ -39,7 +39,7 @@ using ::testing::StartsWith;
 class ServiceUpgradeTest : public ServerTest {
  protected:
   // Starts a server whose next program is the real one, with the same `listen`.
-  std::unique_ptr<TestServer> StartWithSuccessor(
+  std::unique_ptr<TestServer> StartWithNewProgram(
       const std::string& listen, std::vector<int> inherited = {}) {
     TestServer::Setup setup;
     setup.options.listen = {listen};
@@ -69,27 +69,27 @@ class ServiceUpgradeTest : public ServerTest {
 
 TEST_F(ServiceUpgradeTest, NotifiesTheManagerOfTheMainProcess) {
   const net::Endpoint endpoint = dir_.Socket("s");
-  const auto server = StartWithSuccessor(endpoint.ToString());
+  const auto server = StartWithNewProgram(endpoint.ToString());
   EXPECT_EQ(manager_.NextWord(), "READY=1");
   server->Signal(SIGHUP);
   EXPECT_THAT(manager_.NextWord(),
               ContainsRegex("^RELOADING=1\nMONOTONIC_USEC=[0-9]+"));
   EXPECT_EQ(manager_.NextWord(), "READY=1") << "sent by the new program";
-  const std::string word = manager_.NextWord();
-  EXPECT_THAT(word, StartsWith("MAINPID="));
-  EXPECT_THAT(word, HasSubstr("\nREADY=1"));
+  const std::string notification = manager_.NextWord();
+  EXPECT_THAT(notification, StartsWith("MAINPID="));
+  EXPECT_THAT(notification, HasSubstr("\nREADY=1"));
   ExpectClean(server->AwaitExit());
 
-  pid_t successor = 0;
-  const std::string number = std::string(
-      absl::StripSuffix(absl::StripPrefix(word, "MAINPID="), "\nREADY=1"));
-  ASSERT_TRUE(absl::SimpleAtoi(number, &successor));
+  pid_t new_program = 0;
+  const std::string number = std::string(absl::StripSuffix(
+      absl::StripPrefix(notification, "MAINPID="), "\nREADY=1"));
+  ASSERT_TRUE(absl::SimpleAtoi(number, &new_program));
   {
     auto client = TestClient::Connect(endpoint);
     ASSERT_THAT(client, IsOk());
     EXPECT_THAT(client->Echo("by the same file"), IsOk());
   }
-  StopAndReap(successor);
+  StopAndReap(new_program);
   EXPECT_EQ(manager_.NextWord(), "STOPPING=1");
 }
 
@@ -97,7 +97,7 @@ TEST_F(ServiceUpgradeTest, NotifiesTheManagerOfTheMainProcess) {
 // that are left when it has ended.
 TEST_F(ServiceUpgradeTest, StopsTheOldProgramByTheNewOne) {
   const net::Endpoint endpoint = dir_.Socket("s");
-  const auto server = StartWithSuccessor(endpoint.ToString());
+  const auto server = StartWithNewProgram(endpoint.ToString());
   auto client = TestClient::Connect(endpoint);
   ASSERT_THAT(client, IsOk());
   EXPECT_THAT(client->Echo("by the old one"), IsOk());
@@ -139,7 +139,7 @@ TEST_F(ServiceUpgradeTest, PassesOnADescriptorThatIsListedByItsNumber) {
   std::unique_ptr<TestServer> server;
   {
     const net::Socket ours = net::Socket::Adopt(listener);
-    server = StartWithSuccessor(absl::StrCat("fd:", listener), {listener});
+    server = StartWithNewProgram(absl::StrCat("fd:", listener), {listener});
   }
   EXPECT_THAT(ConnectTo(*server).Echo("the old one"), IsOk());
   server->Signal(SIGUSR2);
