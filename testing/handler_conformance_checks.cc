@@ -45,9 +45,9 @@ constexpr absl::Duration kBusy = absl::Milliseconds(50);
 // server has taken no byte for kStall.
 constexpr size_t kFlood = 8 << 20;
 constexpr absl::Duration kStall = absl::Milliseconds(200);
-// The first kFirstBytes bytes of a request are sent one at a time, each when
-// the handler sleeps again after the byte before, or after kTaken. So are the
-// next ones, without waiting. Bytes after kSingleBytes are sent together.
+// Up to kSingleBytes bytes of a request are sent one at a time; later ones are
+// sent together. After each of the first kFirstBytes bytes the client waits
+// until the handler sleeps again, for kTaken at most.
 constexpr size_t kFirstBytes = 64;
 constexpr size_t kSingleBytes = 4096;
 constexpr absl::Duration kTaken = absl::Milliseconds(20);

@@ -167,9 +167,9 @@ class ChaosTest : public StrategyTest {
     absl::Status end;  // OK if the stream ended in order
   };
 
-  // Returns what a client gets that sends the request. The client then ends its
-  // side, unless the plan is a reset: the server must not mistake the end for
-  // the end of the requests.
+  // Sends the request, and returns what the client gets. The client then ends
+  // its side. It does not if the plan is a reset, because the server would
+  // treat the request as complete.
   static Received Exchange(const TestServer& server, const Protocol& protocol,
                            const ChaosPlan& plan) {
     const absl::StatusOr<std::unique_ptr<ChaosProxy>> proxy =

@@ -321,7 +321,7 @@ bool IsWriting(pid_t pid) {
                           absl::StrCat(SYS_write, " "));
 }
 
-// Reads 4096 bytes of `fd` each 20 ms, in a process of its own, for good.
+// Forks a process that reads 4096 bytes of `fd` every 20 ms, until the end.
 void ReadSlowly(int fd) {
   const pid_t pid = fork();
   if (pid != 0) return;

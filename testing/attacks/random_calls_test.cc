@@ -40,7 +40,7 @@ class CallChooser {
  public:
   explicit CallChooser(uint32_t seed) : random_(seed) {}
 
-  // Makes one call in `child`. Returns false if the child is gone.
+  // Makes one call in `child`. Returns false if the child has ended.
   bool Call(TakenOverChild& child);
 
  private:

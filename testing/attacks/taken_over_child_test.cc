@@ -58,7 +58,7 @@ TEST_P(TakenOverChildTest, ExecutesSystemCallsAndAccessesMemory) {
   EXPECT_THAT(child.ReadFile("/proc/self/status"),
               HasSubstr(absl::StrCat("Pid:\t", child.pid())));
 
-  // The server is not privileged, so nothing of this comes from that.
+  // None of this needs privileges, which the server does not have.
   EXPECT_FALSE(child.Syscall(SYS_chroot, child.Put("/")).ok());
   child.Return();
   ExpectHarmless(*server);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Attacks on the reaping of children: rows A7, A8 and F1. Whether a child is
-// traced, by another process or by the server, and whatever processes it makes
-// children of the server: its slot is free when it has ended, and a stop ends.
+// Attacks on the reaping of children: rows A7, A8 and F1. A child may be traced
+// by another process or by the server, and may create children of the server.
+// Its slot is free when it has ended, and a stop ends.
 
 #include <sched.h>
 #include <sys/prctl.h>
@@ -29,8 +29,8 @@ namespace {
 
 class ZombieAttacksTest : public AttackTest {
  protected:
-  // Fills the cap with children that an orphan traces by `request` of ptrace,
-  // and ends them.
+  // Fills the cap with children, lets an orphan trace them by `request` of
+  // ptrace, and ends them.
   void TraceByAnOrphan(int request, bool owns_all_children);
 };
 
@@ -45,7 +45,7 @@ void ZombieAttacksTest::TraceByAnOrphan(int request, bool owns_all_children) {
   setup.options.max_connections = kCap;
   setup.options.pool.workers = kCap;
   setup.options.owns_all_children = owns_all_children;
-  // A child that was attached to is stopped, and ends by the deadline alone.
+  // PTRACE_ATTACH stops a child, so only the deadline ends it.
   setup.options.deadlines.connection = absl::Seconds(2);
   setup.may_leave_traces = true;
   AllowTracedZombies();
@@ -58,7 +58,8 @@ void ZombieAttacksTest::TraceByAnOrphan(int request, bool owns_all_children) {
   std::vector<TakenOverChild> traced = TakeOverMany(*server, kCap);
   int traces = 0;
   for (TakenOverChild& child : traced) {
-    // They agree to it, so no setting of the server's prevents it.
+    // The child makes itself dumpable, so no setting of the server prevents
+    // this.
     child.Syscall(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
     const pid_t pid = child.pid();
     if (tracer.Syscall(SYS_ptrace, request, pid, 0, 0).ok()) ++traces;
@@ -75,7 +76,7 @@ TEST_P(ZombieAttacksTest, AreTracedByAnOrphan) {
   }
 }
 
-// With fewer than the cap, they are found when the server stops.
+// One traced child does not fill the cap, so the server finds it when it stops.
 TEST_P(ZombieAttacksTest, AreTracedByAnOrphanWhenTheServerStops) {
   TestServer::Setup setup = AttackSetup();
   setup.may_leave_traces = true;
@@ -90,9 +91,10 @@ TEST_P(ZombieAttacksTest, AreTracedByAnOrphanWhenTheServerStops) {
   ExpectHarmless(*server);
 }
 
-// Their parent is the server's process, which did not make them. A sanitizer
-// makes each of them take longer.
+// A sanitizer makes each clone take longer.
 constexpr int kClones = 200 / kCostOfFork;
+
+// A child creates processes whose parent is the server process.
 TEST_P(ZombieAttacksTest, AreUnknownChildrenOfTheServer) {
   for (const bool owns_all_children : {false, true}) {
     for (const uint64_t exit_signal :
@@ -109,7 +111,7 @@ TEST_P(ZombieAttacksTest, AreUnknownChildrenOfTheServer) {
           Await([&] { return server->zombies().empty(); }, absl::Seconds(2)))
           << server->zombies().size() << " zombies";
       child.client().Close();
-      // No child is known any more, but for those that wait.
+      // Now the server knows no child, except those that wait.
       TakenOverChild last = TakeOver(*server);
       EXPECT_TRUE(last.CloneAndExit(CLONE_PARENT | exit_signal, kClones).ok());
       last.Exit(0);
@@ -121,7 +123,7 @@ TEST_P(ZombieAttacksTest, AreUnknownChildrenOfTheServer) {
   }
 }
 
-// The kernel then reports to the parent whatever stops the child.
+// The kernel then reports each stop of the child to the parent.
 TEST_P(ZombieAttacksTest, AskToBeTracedByTheServer) {
   for (const int signal : {SIGUSR1, SIGTRAP, SIGSTOP, SIGTERM, SIGSEGV}) {
     const auto server =
@@ -130,14 +132,14 @@ TEST_P(ZombieAttacksTest, AskToBeTracedByTheServer) {
     for (TakenOverChild& child : children) {
       child.Syscall(SYS_ptrace, PTRACE_TRACEME, 0, 0, 0);
       const pid_t pid = child.pid();
-      // The answer may never come: the child is stopped.
+      // Does not wait for the answer, because the signal may stop the child.
       child.Flood(SYS_kill, pid, signal);
     }
     ExpectHarmless(*server);
   }
 }
 
-// An execution stops a process that is traced.
+// An exec stops a traced process.
 TEST_P(ZombieAttacksTest, AskToBeTracedAndExecute) {
   const auto server = StartVictim("F1 TRACEME, execve");
   TakenOverChild child = TakeOver(*server);

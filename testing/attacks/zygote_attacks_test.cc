@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Attacks on the process that makes the others: row A16. Messages are taken
-// from its queue, and it is stopped or killed; clients are served, and the
-// server stops. With the other strategies the same is done to the processes
-// that wait for a connection.
+// Attacks on the zygote: row A16. Messages are taken from its queue, and it is
+// stopped or killed. Clients are served, and the server stops. With the other
+// strategies the same is done to the processes that wait for a connection.
 
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -40,7 +39,8 @@ std::vector<pid_t> Waiting(const TestServer& server, pid_t except) {
   return waiting;
 }
 
-// Takes every unix socket of the process `pid`. Returns them.
+// Copies every unix socket of the process `pid` into the child. Returns the
+// copies.
 std::vector<int> StealSockets(TakenOverChild& child, pid_t pid) {
   std::vector<int> stolen;
   const TakenOverChild::Result pidfd = child.Syscall(SYS_pidfd_open, pid, 0);
@@ -73,7 +73,7 @@ int TakeMessages(TakenOverChild& child, const std::vector<int>& sockets) {
   return taken;
 }
 
-// While a client's request is in its queue, it is stopped.
+// The process is stopped while the connection of a client is in its queue.
 TEST_P(ZygoteAttacksTest, TakeAMessageFromItsQueue) {
   const auto server = StartVictim("A16 message taken");
   TakenOverChild child = TakeOver(*server);
@@ -91,12 +91,12 @@ TEST_P(ZygoteAttacksTest, TakeAMessageFromItsQueue) {
             << " sockets stolen, " << taken << " messages taken\n";
   victims.clear();
   EXPECT_EQ(ServeClients(*server), kClients);
-  // More than the queue has room for.
+  // More clients than the queue has room for.
   EXPECT_EQ(ServeClients(*server, 80), 80);
   ExpectHarmless(*server);
 }
 
-// The zygote makes no progress, nor does the standby that replaces it.
+// Both the zygote and the standby that replaces it are stopped.
 TEST_P(ZygoteAttacksTest, StopThoseThatWait) {
   if (row().forks_itself && !row().made_after_accept) {
     GTEST_SKIP() << "a connection waits for each of them";
@@ -110,7 +110,7 @@ TEST_P(ZygoteAttacksTest, StopThoseThatWait) {
   ExpectHarmless(*server);
 }
 
-// The request of a client is in the queue of a process that is stopped.
+// The connection of a client is in the queue of a stopped process.
 TEST_P(ZygoteAttacksTest, StopThoseThatWaitWhenTheServerStops) {
   const auto server = StartVictim("A16 SIGSTOP, then a stop");
   TakenOverChild child = TakeOver(*server);

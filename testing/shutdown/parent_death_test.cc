@@ -95,7 +95,7 @@ class ParentDeathTest : public StrategyTest {
     server.Signal(SIGKILL);
     EXPECT_TRUE(server.AwaitExit().exit_status.killed());
   }
-  // Waits until every child of a server has ended whose own process has ended.
+  // Waits until every child has ended of a server whose own process has ended.
   // Returns the wait statuses of the children that outlived it.
   static std::vector<int> AwaitNoProcess(TestServer& server) {
     // Each process can write to the log, so it ends with the last process.
@@ -201,7 +201,8 @@ TEST_P(ParentDeathTest, LeavesThePortFreeWhileChildrenFinish) {
   AwaitNoProcess(*killed);
 }
 
-// The handler resets the signal, as the kernel does after a change of user.
+// prepare_child resets the death signal, as the kernel does after a change of
+// user.
 TEST_P(ParentDeathTest, EndsChildrenThatResetTheirDeathSignalInPrepareChild) {
   TestServer::Setup setup = SetupFor(OnParentDeath::kDie);
   setup.options.prepare_child = [] {
