@@ -64,7 +64,8 @@ class SignalStormTest : public StrategyTest {
     for (int signal = SIGRTMIN; signal <= SIGRTMAX; ++signal) {
       if ((exits >> (signal - 1) & 1) != 0) return signal;
     }
-    ADD_FAILURE() << "the server blocks and handles no real-time signal";
+    ADD_FAILURE()
+        << "the server has no real-time signal that it blocks and handles";
     return 0;
   }
 };
