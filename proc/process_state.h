@@ -68,7 +68,8 @@ class ProcessState {
     int descriptor_flags;
     int status_flags;
     int owner;
-    // Whether this object opened it. Its content shows that it was not replaced.
+    // Whether this object opened it. Its content shows that it was not
+    // replaced.
     bool is_own = false;
   };
   static constexpr size_t kNumbers = 17;

@@ -47,9 +47,9 @@ ABSL_ATTRIBUTE_NOINLINE bool WriteJson(LineWriter& writer, const Event& event,
 struct EventWriter::SharedCounts {
   std::atomic<uint64_t> dropped{0};
   std::atomic<uint64_t> dropped_and_not_reported{0};
-  // Not 0 if children must leave out their info lines, because the parent leaves
-  // out those of the same connections. A number, and not a bool, because a child
-  // may write any value here.
+  // Not 0 if children must leave out their info lines, because the parent
+  // leaves out those of the same connections. A number, and not a bool, because
+  // a child may write any value here.
   std::atomic<uint32_t> children_leave_out{0};
 
   // Allocates the counts. If each child logs, they are in memory that children

@@ -1,37 +1,24 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# class_comments.sh NOT_YET FILE...
+# class_comments.sh FILE...
 #
 # Checks that in each FILE that is a header, each class, struct and enum of a namespace has
 # a comment of at most 20 lines directly above it, where an editor finds it; and that the
-# only comment before the include guard is the licence. NOT_YET lists the headers that are
-# not in this form yet, one path a line; # begins a comment.
+# only comment before the include guard is the licence.
 
 set -euo pipefail
 
-not_yet="$1"
-shift
 headers=()
 for file in "$@"; do
   [[ ${file} != *.h ]] || headers+=("${file}")
 done
 ((${#headers[@]} > 0)) || { echo 'no header was given' >&2; exit 1; }
 
-awk -v not_yet="${not_yet}" -v most=20 '
+awk -v most=20 '
   function complain(what) {
-    if (FILENAME in excused) {
-      waiting[FILENAME] = 1
-    } else {
-      print FILENAME ":" FNR ": " what > "/dev/stderr"
-      failed = 1
-    }
-  }
-  BEGIN {
-    while ((getline path < not_yet) > 0) {
-      sub(/ *#.*/, "", path)
-      if (path != "") excused[path] = 1
-    }
+    print FILENAME ":" FNR ": " what > "/dev/stderr"
+    failed = 1
   }
   FNR == 1 { files++; above = 0; guarded = 0; banner = 0 }
   /^\/\/ SPDX-License-Identifier/ && FNR == 1 { next }
@@ -53,10 +40,6 @@ awk -v not_yet="${not_yet}" -v most=20 '
   }
   { above = 0 }
   END {
-    for (path in waiting) count++
-    for (path in excused) if (!(path in waiting)) needless = needless " " path
-    if (needless != "") print "not needed any more:" needless
-    printf "%d classes in %d headers were read, %d headers are not in this form yet\n",
-      classes, files, count
+    printf "%d classes in %d headers were read\n", classes, files
     exit failed
   }' "${headers[@]}"

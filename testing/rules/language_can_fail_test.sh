@@ -24,14 +24,13 @@ The user of the system with that name is allowed: `user overlord`, `kOverlord`.
 
 Text with overlord | in it | is no row | overlord |
 END
-: >not_yet
 mkdir -p kBad some
 
 # expect VERDICT WORDS TEXT [FILE]: the check passes or fails for TEXT, and prints WORDS.
 expect() {
   local wanted="$1" words="$2" verdict=fails said file="${4-some/file.cc}"
   printf '%b' "$3" >"${file}"
-  if said="$("${check}" glossary.md not_yet "${file}" 2>&1)"; then
+  if said="$("${check}" glossary.md "${file}" 2>&1)"; then
     verdict=passes
   fi
   if [[ ${verdict} != "${wanted}" || ${said} != *"${words}"* ]]; then
@@ -59,18 +58,13 @@ expect fails 'some/overlord.cc:0: "overlord"' 'int x;\n' some/overlord.cc
 expect passes '1 files' 'the user overlord, as in kOverlord and kOverlord\n'
 expect fails '"overlord"' 'the user overlord and an overlord\n'
 expect fails '"overlord"' 'mOverlord\n'
-# An excused file is counted; a file that need not be excused any more is named.
-echo 'some/file.cc  # later' >not_yet
-expect passes '1 of them are not in this form yet, 1 lines' 'overlord\n'
-expect passes 'not needed any more: some/file.cc' 'supervisor\n'
-expect fails '"overlord"' 'overlord\n' some/other.cc
 # The glossary itself has the terms.
-expect passes '0 of them' "$(<glossary.md)" glossary.md
-if "${check}" glossary.md not_yet >/dev/null 2>&1; then
+expect passes '0 files' "$(<glossary.md)" glossary.md
+if "${check}" glossary.md >/dev/null 2>&1; then
   echo 'it passes without a file' >&2
   failed=1
 fi
-if "${check}" not_yet not_yet some/file.cc >/dev/null 2>&1; then
+if "${check}" /dev/null some/file.cc >/dev/null 2>&1; then
   echo 'it passes with a glossary that bans nothing' >&2
   failed=1
 fi
