@@ -378,20 +378,19 @@ TEST_F(WorkerSetRulesTest, KillsAWorkerThatDoesNotLeaveAndOnlyOnceASecond) {
   EXPECT_EQ(set_.next_end(), net::Never());
 }
 
-// Each look is a system call for each worker that is starting.
-TEST_F(WorkerSetRulesTest, LooksLessAndLessOftenWhetherWorkersAreReady) {
+TEST_F(WorkerSetRulesTest, ChecksLessAndLessOftenWhetherWorkersAreReady) {
   WorkerSet set(4, environment(),
                 [](WorkerSet::Index, net::HandoffQueue&) { return 0; });
   const int before = spawner_.count();
-  const net::Instant start = now_;
+  const net::Instant end = net::After(now_, absl::Seconds(1));
   int looks = 0;
-  for (; now_ < net::After(start, absl::Seconds(1)); ++looks) {
+  for (; now_ < end; ++looks) {
     set.ForkUpTo(4, now_);
     now_ = set.next_fork();
   }
   EXPECT_EQ(looks, 20) << "one each 64 ms, after 2, 4, 8, 16 and 32 ms";
-  net::HandoffQueue::AdoptAwaiting(dup(spawner_.kept_fds().back()))
-      .Acknowledge();
+  const int queue = dup(spawner_.kept_fds().back());
+  net::HandoffQueue::AdoptAwaiting(queue).Acknowledge();
   set.ForkUpTo(4, now_);
   EXPECT_GT(spawner_.count(), before + 1);
   EXPECT_LE(set.next_fork(), net::After(now_, absl::Milliseconds(2)));
