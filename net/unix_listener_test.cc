@@ -143,7 +143,7 @@ TEST_F(UnixListenerTest, KeepsFileThatIsNotASocket) {
   const std::string path = dir_.File("s");
   std::ofstream(path) << "dear";
   EXPECT_THAT(Listen(), StatusIs(absl::StatusCode::kAlreadyExists,
-                                 HasSubstr("a file that is not a socket")));
+                                 HasSubstr("the file is not a socket")));
   std::string kept;
   std::ifstream(path) >> kept;
   EXPECT_EQ(kept, "dear");
