@@ -231,8 +231,9 @@ void RequestSignals::Shared::Forward() {
     const bool by_kernel = (bits & BitOf(i, kKernel)) != 0;
     if (signal == SIGHUP &&
         (by_kernel || (by_process && had_terminal_ && !HasTerminal()))) {
-      if (!std::exchange(stops_with_terminal_, true))
+      if (!std::exchange(stops_with_terminal_, true)) {
         RequestOfEach(/*upgrade=*/false);
+      }
     } else if (by_process || by_kernel) {
       RequestOfEach(upgrade);
     }

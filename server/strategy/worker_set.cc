@@ -221,8 +221,8 @@ bool WorkerSet::Assign(Slot slot, const net::Connection& connection,
       Condemn(index, "it shut its queue down", now);
       continue;
     }
-    if (absl::IsUnavailable(offered))
-      continue;  // the queue is full: not ready yet
+    // Its queue is full, because it is not ready yet.
+    if (absl::IsUnavailable(offered)) continue;
     if (!offered.ok()) return false;
     proc::SyncPoint("worker set: offered");
     NoLongerIdle(index);

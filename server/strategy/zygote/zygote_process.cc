@@ -103,8 +103,8 @@ int ZygoteProcess::RunStandby() {
 
 bool ZygoteProcess::HandleNextMessage(const net::HandoffQueue& queue) {
   const absl::StatusOr<net::HandoffQueue::Message> message = queue.Await();
-  if (absl::IsOutOfRange(message.status()))
-    return false;  // the supervisor has ended
+  // The supervisor has ended.
+  if (absl::IsOutOfRange(message.status())) return false;
   if (absl::IsInvalidArgument(message.status())) {
     queue.Acknowledge();
     return true;
