@@ -46,11 +46,13 @@ replies_of() {
   rm "$scratch/out"
   if [[ $line == "listening unix:"* ]]; then
     replies=$(perl -MIO::Socket::UNIX -e '
+      $SIG{PIPE} = "IGNORE";
       my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die $!;
       syswrite $s, $ENV{sent}; shutdown $s, 1; print <$s>' "${line#listening unix:}")
   else
     exec 5<>"/dev/tcp/127.0.0.1/${line##*:}" || fail "$1: it does not accept"
     replies=$(perl -e '
+      $SIG{PIPE} = "IGNORE";
       open my $s, "+<&=", 5; syswrite $s, $ENV{sent}; shutdown $s, 1; print <$s>')
     exec 5>&-
   fi

@@ -88,10 +88,12 @@ class HardeningTest : public ::testing::Test {
     return sections;
   }
 
-  // Returns the machine code of the symbols that begin with `name`: a compiler
-  // may put parts of a function that seldom run elsewhere.
+  // Returns the machine code of the symbols that begin with `name`. A compiler
+  // may put parts of a function that seldom run elsewhere ("name.cold"): the
+  // part with the entry of the function comes first.
   std::string Code(absl::string_view name) const {
-    std::string code;
+    std::string entry;
+    std::string others;
     const std::vector<Elf64_Shdr> sections = Sections();
     for (const Elf64_Shdr& table : sections) {
       if (table.sh_type != SHT_SYMTAB) continue;
@@ -99,14 +101,15 @@ class HardeningTest : public ::testing::Test {
       for (size_t at = 0; at < table.sh_size; at += sizeof(Elf64_Sym)) {
         const auto symbol = At<Elf64_Sym>(table.sh_offset + at);
         if (ELF64_ST_TYPE(symbol.st_info) != STT_FUNC) continue;
-        if (!absl::StartsWith(&bytes_[names.sh_offset + symbol.st_name], name))
-          continue;
+        const absl::string_view whole =
+            &bytes_[names.sh_offset + symbol.st_name];
+        if (!absl::StartsWith(whole, name)) continue;
         const Elf64_Shdr& text = sections[symbol.st_shndx];
-        code += bytes_.substr(symbol.st_value - text.sh_addr + text.sh_offset,
-                              symbol.st_size);
+        (absl::StrContains(whole, '.') ? others : entry) += bytes_.substr(
+            symbol.st_value - text.sh_addr + text.sh_offset, symbol.st_size);
       }
     }
-    return code;
+    return entry + others;
   }
 
   std::string bytes_;
