@@ -21,6 +21,7 @@
 #include <iterator>
 
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "brood/proc/close_range.h"
 
 namespace brood::proc {
@@ -54,6 +55,9 @@ constexpr absl::string_view kWatchedLines[] = {"CapAmb:",
                                                "Uid:",
                                                "VmLck:"};
 
+// The length of /proc/self/status is about 1500 bytes.
+constexpr size_t kStatusSize = 8192;
+
 // The flags that F_SETFL can restore.
 constexpr int kSettableFlags =
     O_APPEND | O_ASYNC | O_DIRECT | O_NOATIME | O_NONBLOCK;
@@ -81,10 +85,14 @@ constexpr int kIoPriorityOfProcess = 1;
 constexpr int kGetKeyringId = 0;
 constexpr int kSessionKeyring = -3;
 
-// Reports whether a filter of system calls is in force, according to `status`,
-// lines of /proc/self/status.
-bool HasFilter(const std::string& status) {
-  return status.find("Seccomp:\t2") != std::string::npos;
+// Reads /proc/self/status from `fd` into `buffer`. Returns its text after a
+// newline, so that each line is between two newlines; empty if it cannot be
+// read.
+absl::string_view ReadStatus(int fd, absl::Span<char> buffer) {
+  buffer[0] = '\n';
+  const ssize_t size = pread(fd, &buffer[1], buffer.size() - 1, 0);
+  if (size <= 0) return {};
+  return {buffer.data(), static_cast<size_t>(size) + 1};
 }
 
 // Returns the number that a prctl stores at the address in its argument.
@@ -116,6 +124,16 @@ bool LeavesZombies() {
   struct sigaction action = {};
   sigaction(SIGCHLD, nullptr, &action);
   return (action.sa_flags & SA_NOCLDWAIT) == 0;
+}
+
+// Reads the limit `which` of this process. The system call of the C library,
+// prlimit(2), takes twice as long, because it looks up a process first.
+bool ReadLimit(size_t which, bool has_filter, rlimit* limit) {
+#ifdef SYS_getrlimit
+  static_assert(sizeof(rlim_t) == sizeof(long), "the kernel's type");
+  if (!has_filter) return syscall(SYS_getrlimit, which, limit) == 0;
+#endif
+  return getrlimit(static_cast<__rlimit_resource_t>(which), limit) == 0;
 }
 
 bool IsRunning(int timer) {
@@ -187,7 +205,8 @@ ProcessState::ProcessState()
   std::sort(descriptors_.begin(), descriptors_.end(),
             [](const OpenFile& a, const OpenFile& b) { return a.fd < b.fd; });
   status_ = Status();
-  has_filter_ = HasFilter(status_);
+  has_filter_ = std::find(status_.begin(), status_.end(), "\nSeccomp:\t2\n") !=
+                status_.end();
   directory_ = FileAt(".");
   root_ = FileAt("/");
   nice_ = getpriority(PRIO_PROCESS, 0);
@@ -203,7 +222,7 @@ ProcessState::ProcessState()
   numbers_ = Numbers();
   next_timer_id_ = NextTimerId();
   for (size_t i = 0; i < limits_.size(); ++i) {
-    getrlimit(static_cast<__rlimit_resource_t>(i), &limits_[i]);
+    ReadLimit(i, has_filter_, &limits_[i]);
   }
 }
 
@@ -224,24 +243,37 @@ bool ProcessState::Restore() {
          FileAt("/") == root_ &&
          (!has_filter_ || getpriority(PRIO_PROCESS, 0) == nice_) &&
          SameEnvironment() && NoTimers() && SameLimits() && !HasChildren() &&
-         LeavesZombies() == leaves_zombies_ && !status_.empty() &&
-         Status() == status_ && Numbers() == numbers_;
+         LeavesZombies() == leaves_zombies_ && SameStatus() &&
+         Numbers() == numbers_;
 }
 
-// Returns the checked lines of /proc/self/status; empty if it cannot be read.
-std::string ProcessState::Status() const {
-  char text[8192];
-  const ssize_t size = pread(status_fd_, text, sizeof(text), 0);
-  std::string watched;
-  if (size <= 0) return watched;
-  absl::string_view rest(text, static_cast<size_t>(size));
-  while (!rest.empty()) {
-    const size_t length = std::min(rest.find('\n'), rest.size() - 1) + 1;
-    const absl::string_view line = rest.substr(0, length);
-    if (IsWatched(line)) watched.append(line.data(), line.size());
-    rest.remove_prefix(length);
+// Returns the checked lines of /proc/self/status, each between two newlines, in
+// the order of the file; none if it cannot be read.
+std::vector<std::string> ProcessState::Status() const {
+  char buffer[kStatusSize];
+  const absl::string_view text = ReadStatus(status_fd_, absl::MakeSpan(buffer));
+  std::vector<std::string> watched;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = text.find('\n', begin + 1);
+    if (end == absl::string_view::npos) break;
+    const absl::string_view line = text.substr(begin, end - begin + 1);
+    if (IsWatched(line.substr(1))) watched.emplace_back(line);
+    begin = end;
   }
   return watched;
+}
+
+// Compares without a copy: this is the most expensive part of a check.
+bool ProcessState::SameStatus() const {
+  char buffer[kStatusSize];
+  absl::string_view rest = ReadStatus(status_fd_, absl::MakeSpan(buffer));
+  for (const std::string& line : status_) {
+    const size_t found = rest.find(line);
+    if (found == absl::string_view::npos) return false;
+    // The second newline is the first one of the next line.
+    rest.remove_prefix(found + line.size() - 1);
+  }
+  return !status_.empty();
 }
 
 // Returns numbers of which each is the result of one system call. For a call
@@ -344,7 +376,7 @@ bool ProcessState::SameLimits() const {
     // They have no effect since Linux 2.4 and 2.6.
     if (i == RLIMIT_LOCKS || i == RLIMIT_RSS) continue;
     rlimit limit;
-    if (getrlimit(static_cast<__rlimit_resource_t>(i), &limit) < 0 ||
+    if (!ReadLimit(i, has_filter_, &limit) ||
         limit.rlim_cur != limits_[i].rlim_cur ||
         limit.rlim_max != limits_[i].rlim_max) {
       return false;

@@ -85,7 +85,8 @@ class ProcessState {
   static bool PutBack(const OpenFile& known);
   bool DescriptorsRestored() const;
   bool SameDescriptors() const;
-  std::string Status() const;
+  std::vector<std::string> Status() const;
+  bool SameStatus() const;
   std::array<int64_t, kNumbers> Numbers() const;
   bool SameEnvironment() const;
   bool NoTimers();
@@ -107,7 +108,8 @@ class ProcessState {
   std::vector<std::string> values_;
   sigset_t mask_;
   bool leaves_zombies_;
-  std::string status_;  // the checked lines of /proc/self/status
+  // The checked lines of /proc/self/status.
+  std::vector<std::string> status_;
   // Whether a filter of system calls was in force when the state was recorded.
   // Then some parts are not checked: the filter may kill the process for the
   // calls that they need.

@@ -82,9 +82,10 @@ int PoolWorker::Run(WorkerSet::Index index, net::HandoffQueue& queue) const {
     // Before the report, so that every file that the handler left open is
     // closed by then.
     const bool leaves = left <= 1 || failed || !pristine.Restore();
-    // A handler may have closed the channel, too. Then this process must end,
-    // which the parent takes as the report.
-    if (!sender.Send({WorkerReport::kMark, message->ticket.serial, code,
+    // A handler may have closed the channel, too; not if the state is restored.
+    // Then this process must end, which the parent takes as the report.
+    if ((leaves && !sender.IsIntact()) ||
+        !sender.Send({WorkerReport::kMark, message->ticket.serial, code,
                       leaves ? 1u : 0u, done_at, Difference(before, after)})) {
       return code;
     }

@@ -57,12 +57,13 @@ ReportSender::ReportSender(int channel) : fd_(channel) {
   inode_ = status.st_ino;
 }
 
-bool ReportSender::Send(const WorkerReport& report) const {
+bool ReportSender::IsIntact() const {
   struct stat status;
-  if (fstat(fd_, &status) < 0 || status.st_dev != device_ ||
-      status.st_ino != inode_) {
-    return false;
-  }
+  return fstat(fd_, &status) == 0 && status.st_dev == device_ &&
+         status.st_ino == inode_;
+}
+
+bool ReportSender::Send(const WorkerReport& report) const {
   while (TEMP_FAILURE_RETRY(send(fd_, &report, sizeof(report), MSG_NOSIGNAL)) <
          0) {
     // A handler has made the channel non-blocking, and filled it. This process

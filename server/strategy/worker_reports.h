@@ -43,9 +43,11 @@ class ReportSender {
   // Makes a sender through `channel`, which is lent.
   explicit ReportSender(int channel);
 
+  // Reports whether the descriptor still stands for the channel.
+  bool IsIntact() const;
   // Sends `report`, and waits while the channel is full. Returns false if the
   // channel is closed: the worker must then exit with the code that it could
-  // not report.
+  // not report. Requires IsIntact().
   bool Send(const WorkerReport& report) const;
 
  private:
