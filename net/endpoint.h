@@ -43,7 +43,7 @@ class Endpoint {
   static constexpr int kTextSize =
       sizeof("unix:") + 4 * sizeof(sockaddr_un::sun_path);
 
-  // The unspecified IPv4 address with port 0.
+  // Makes the unspecified IPv4 address with port 0.
   Endpoint();
 
   // Returns the endpoint that `text` names. Strict, because addresses decide
@@ -151,7 +151,11 @@ class Endpoint {
   }
 
  private:
+  // Returns the endpoint of `host`, in network byte order, and `port`, in the
+  // byte order of this machine.
   static Endpoint Ipv4(const in_addr& host, uint16_t port);
+  // Returns the endpoint of `host` and `port`. With `dual_stack`, for which the
+  // caller passes the unspecified address, it accepts IPv4 clients as well.
   static Endpoint Ipv6(const in6_addr& host, uint16_t port, bool dual_stack);
   // Returns the endpoint of the unix socket `name`, spelled as the kernel does:
   // a path, or a NUL and a name without a file. It has at most 108 bytes.

@@ -48,6 +48,7 @@ class EventFd {
   int fd() const { return fd_.fd(); }
 
  private:
+  // Takes ownership of `fd`, an eventfd, without a change of its flags.
   explicit EventFd(UniqueFd fd) : fd_(std::move(fd)) {}
 
   UniqueFd fd_;

@@ -159,6 +159,8 @@ class HandoffQueue {
   void StopAwaiting() { awaiting_.Close(); }
 
  private:
+  // Takes ownership of both ends. `offering` is not valid in a child, which
+  // only awaits.
   HandoffQueue(Socket offering, Socket awaiting)
       : offering_(std::move(offering)), awaiting_(std::move(awaiting)) {}
 

@@ -164,7 +164,10 @@ class Listener {
     int level, option, value;
   };
 
+  // Takes ownership of `socket`, which listens at `endpoint` already.
   Listener(Socket socket, const Endpoint& endpoint);
+  // Sets each of `settings` on the socket, in their order. Returns the error of
+  // the first call that fails, and does not make the calls after it.
   absl::Status SetOptions(std::initializer_list<Setting> settings) const;
 
   Socket socket_;

@@ -46,7 +46,7 @@ class PeerAddress {
   // The size of the longest text, with its final NUL.
   static constexpr size_t kTextSize = INET6_ADDRSTRLEN + sizeof("[]:65535");
 
-  // The unspecified IPv4 address with port 0.
+  // Makes the unspecified IPv4 address with port 0.
   PeerAddress();
 
   // Returns the address that the kernel wrote. ::ffff:a.b.c.d becomes a.b.c.d;

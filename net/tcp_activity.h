@@ -128,6 +128,7 @@ class TcpActivity {
  private:
   struct Question;
 
+  // Takes ownership of `socket`, a netlink socket for NETLINK_SOCK_DIAG.
   explicit TcpActivity(Socket socket) : socket_(std::move(socket)) {}
 
   // Reads the rest of an answer that was not read to its end. Returns the error

@@ -55,6 +55,7 @@ class UniqueFd {
   void Close();
 
  private:
+  // Takes ownership of `fd`; -1 stands for no descriptor.
   explicit UniqueFd(int fd) : fd_(fd) {}
 
   int fd_ = -1;

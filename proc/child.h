@@ -62,7 +62,10 @@ class Child {
   pid_t Release() && { return std::exchange(pid_, 0); }
 
  private:
+  // Takes ownership of the process `pid`.
   explicit Child(pid_t pid) : pid_(pid) {}
+  // Aborts the program, after printing the pid to standard error, if a child of
+  // this process is owned that was not reaped.
   void AbortIfUnreaped() const;
 
   pid_t pid_ = 0;

@@ -89,6 +89,8 @@ class ExitStatus {
  private:
   enum class Kind { kKnown, kUnknown, kHeld, kGivenUp };
 
+  // Makes a status from its parts. `wait_status` and `usage` are zero unless
+  // `kind` is kKnown.
   ExitStatus(Kind kind, int wait_status, const rusage& usage)
       : kind_(kind), wait_status_(wait_status), usage_(usage) {}
 

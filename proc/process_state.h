@@ -54,6 +54,7 @@ class ProcessState {
     ino_t inode = 0;
     uint64_t mount = 0;  // of a directory
 
+    // Returns the device and the inode of `status`, without the mount.
     static File From(const struct stat& status) {
       return {status.st_dev, status.st_ino, 0};
     }
@@ -83,13 +84,32 @@ class ProcessState {
   // Restores the flags of the descriptor `known`. Returns whether it is in the
   // recorded state then.
   static bool PutBack(const OpenFile& known);
+  // Closes the descriptors that were opened since the state was recorded.
+  // Returns false, and closes none, if SameDescriptors() does, or if the list
+  // of descriptors cannot be read or was replaced.
   bool DescriptorsRestored() const;
+  // Restores the flags of the recorded descriptors, except those of this
+  // object. Returns whether each is in the recorded state then, and stops at
+  // the first one that is not.
   bool SameDescriptors() const;
+  // Returns the checked lines of /proc/self/status, each between two newlines,
+  // in the order of the file; none if it cannot be read.
   std::vector<std::string> Status() const;
+  // Reports whether /proc/self/status has the recorded lines; false if it
+  // cannot be read, now or when the state was recorded.
   bool SameStatus() const;
+  // Returns numbers of which each is the result of one system call. For a call
+  // that the kernel does not have, the number is the same error each time. With
+  // a filter of system calls, reads only the first one.
   std::array<int64_t, kNumbers> Numbers() const;
+  // Reports whether the environment has the recorded variables with the
+  // recorded texts, in the same order and at the same addresses.
   bool SameEnvironment() const;
+  // Reports whether no interval timer runs, and no POSIX timer was created
+  // since the last call, or since the state was recorded.
   bool NoTimers();
+  // Reports whether the resource limits are those that were recorded; false if
+  // one cannot be read.
   bool SameLimits() const;
 
   // /proc/self/status, fd and oom_score_adj; -1 if there is no such file.

@@ -87,31 +87,75 @@ class QueueReaper final : public Reaper, public ParentOnly {
   };
   static constexpr size_t kMostStopped = 16;
 
+  // Takes at most kBatch notices, and reaps the children that they name. Leaves
+  // the other notices in the queue once the batch of ends is full.
   void TakeNotices(Instant now);
+  // Handles a notice whose pid is not in the table. Reaps that process if
+  // IsOurUnknown(), and adds its pid to `unclaimed_` unless the wait found no
+  // end. Makes a sweep of any child due if the kernel sent the notice.
   void TakeUnknown(const siginfo_t& notice, Instant now);
+  // Reports whether this reaper may wait for `pid`, which is not in the table:
+  // always with kEveryChild, and otherwise if it is an ended child whose exit
+  // signal is that of this reaper or is not known.
   bool IsOurUnknown(pid_t pid) const;
+  // Waits for `pid`, or for any child if that is -1, without blocking. Counts a
+  // stop of a child that this process traces; see WaitForEnd().
   WaitResult Wait(pid_t pid);
+  // Counts a stop of `pid`, and returns how often it has stopped because this
+  // process traces it. Returns kMostStops, so that the process is killed, if it
+  // is not in the table and there is no room to count.
   int CountStop(pid_t pid);
+  // Ends the count of the stops of `pid`, a process that is not in the table;
+  // does nothing if there is none.
   void ForgetStops(pid_t pid);
+  // Removes `entry` from the table, gives up the ownership of its child, and
+  // returns the end with `status`. Waits for nothing.
   Ended Remove(Entry* entry, const ExitStatus& status);
+  // Waits for the child of `entry` without blocking, and returns whether it is
+  // gone. If so, removes the entry, and appends the end to `ended_` unless it
+  // was returned before.
   bool AppendIfEnded(Entry* entry);
+  // Appends an end with `status` for a child that is not reaped, and keeps its
+  // entry in the table.
   void ReturnUnreaped(Entry* entry, const ExitStatus& status);
+  // Records in `entry` whether its child got SIGKILL: `sent` is the result of
+  // sending `signal`. Does nothing for other signals.
   void Note(Entry* entry, int signal, const absl::Status& sent);
 
-  // Sweeps: reaper_sweeps.cc.
+  // Runs the sweeps that are due at `now`, until the batch of ends is full.
+  // This function and the next ones are in reaper_sweeps.cc.
   void Sweep(Instant now);
+  // Waits for a bounded number of children of the table, from where the last
+  // call ended, until the batch of ends is full.
   void SweepKnown();
+  // Runs the `waitpid(-1, WNOHANG)` loop, for a process that owns all its
+  // children. Adds those that are not in the table to `unclaimed_`.
   void SweepAny();
+  // Reaps children that a handler created (CLONE_PARENT) and whose notices were
+  // lost, and adds them to `unclaimed_`. Leaves children of the embedder and of
+  // other reapers alone.
   void SweepUnknown();
+  // Returns children that are dead and cannot be reaped because another process
+  // traces them: their slots become free, whenever the tracer lets them go.
+  // Checks ChecksForHeld() children, and then those that were killed.
   void SweepHeld(Instant now);
+  // Checks a bounded number of the children that were killed a second ago, and
+  // returns those that are dead and held.
   void SweepKilled(Instant now);
-  // Returns the child of `entry` if it is dead and held. Returns whether it is.
+  // Returns the child of `entry`, and true, if it is dead and held. Does not if
+  // the table is crowded, or if the child can be reaped by now.
   bool ReturnIfHeld(Entry* entry);
   // Returns how many children to check now for being held.
   size_t ChecksForHeld(Instant now);
+  // Returns `now` in tenths of a second, with the lowest bit set, so that it is
+  // never 0.
   uint32_t TicksAt(Instant now) const;
+  // Returns the children that GiveUp() has found, as far as the batch of ends
+  // has room. The next CleanupChildren() returns the others.
   void ReturnGivenUp();
 
+  // Reports whether the batch of ends is full: later ends are left for the next
+  // CleanupChildren().
   bool full() const { return ended_.size() >= kBatch; }
 
   const Ownership ownership_;

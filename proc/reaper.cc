@@ -106,7 +106,6 @@ absl::Span<const Reaper::Ended> QueueReaper::CleanupChildren(Instant now) {
   return ended_;
 }
 
-// Takes at most kBatch notices, and reaps the children that they name.
 void QueueReaper::TakeNotices(Instant now) {
   for (int taken = 0; taken < kBatch && !full(); ++taken) {
     const absl::optional<siginfo_t> notice = inbox_->TryTake();
@@ -162,8 +161,6 @@ WaitResult QueueReaper::Wait(pid_t pid) {
   return WaitForEnd(pid, [this](pid_t stopped) { return CountStop(stopped); });
 }
 
-// Returns how often `pid` has stopped because this process traces it. A process
-// that is not in the table, and for which there is no room, is killed.
 int QueueReaper::CountStop(pid_t pid) {
   if (Entry* const entry = table_.Find(pid)) {
     if (entry->stops < kMostStops) ++entry->stops;

@@ -60,9 +60,8 @@ void QueueReaper::Sweep(Instant now) {
   found_by_sweep_ += ended_.size() - found_before;
 }
 
-// Waits for the children of the table, one after the other. Finds those whose
-// notice was lost, and those whose status another wait call took, or the kernel
-// did not keep.
+// Finds children whose notice was lost, and those whose status another wait
+// call took, or the kernel did not keep.
 void QueueReaper::SweepKnown() {
   size_t left = std::min(kChildrenPerSweep, table_.size());
   while (left > 0 && !full()) {
@@ -78,8 +77,6 @@ void QueueReaper::SweepKnown() {
   }
 }
 
-// Runs the `waitpid(-1, WNOHANG)` loop, for a process that owns all its
-// children.
 void QueueReaper::SweepAny() {
   for (int waited = 0; waited < kBatch && !full(); ++waited) {
     const WaitResult result = Wait(-1);
@@ -96,10 +93,8 @@ void QueueReaper::SweepAny() {
   }
 }
 
-// Finds children that a handler created (CLONE_PARENT) and whose notices were
-// lost. Children of the embedder and of other reapers are left alone; if the
-// kernel returns one of them first, the others are found after its owner has
-// reaped it.
+// If the kernel returns a child of the embedder or of another reaper first, the
+// others are found after its owner has reaped it.
 void QueueReaper::SweepUnknown() {
   for (int looked = 0; looked < kBatch; ++looked) {
     const pid_t pid = AnyEndedCloneChild();
@@ -114,10 +109,8 @@ void QueueReaper::SweepUnknown() {
   }
 }
 
-// Returns children that are dead and cannot be reaped because another process
-// traces them: their slots become free, whenever the tracer lets them go. The
-// tracer is not signalled, because it may be any process. At least one child is
-// checked in each sweep, so that each child is checked in the end.
+// The tracer is not signalled, because it may be any process. At least one
+// child is checked in each sweep, so that each child is checked in the end.
 void QueueReaper::SweepHeld(Instant now) {
   for (size_t checks = ChecksForHeld(now); checks > 0 && !full(); --checks) {
     held_cursor_ = table_.NextUsed(held_cursor_);
@@ -142,7 +135,6 @@ size_t QueueReaper::ChecksForHeld(Instant now) {
   return std::min({held_left_, kHeldPerSweep, table_.size()});
 }
 
-// Checks the children that were killed a second ago.
 void QueueReaper::SweepKilled(Instant now) {
   size_t looks = kHeldPerSweep;
   const uint32_t ticks = TicksAt(now);
@@ -169,7 +161,6 @@ bool QueueReaper::ReturnIfHeld(Entry* entry) {
   return true;
 }
 
-// Returns `now` in tenths of a second, and never 0.
 uint32_t QueueReaper::TicksAt(Instant now) const {
   const auto tenths = std::chrono::duration_cast<std::chrono::milliseconds>(
                           now.time_since_epoch()) /
@@ -177,8 +168,7 @@ uint32_t QueueReaper::TicksAt(Instant now) const {
   return static_cast<uint32_t>(tenths.count()) | 1;
 }
 
-// Appends an end whose child stays in the table, so that its pid is known when
-// it can be reaped.
+// The child stays in the table so that its pid is known when it can be reaped.
 void QueueReaper::ReturnUnreaped(Entry* entry, const ExitStatus& status) {
   if (entry->was_killed) --killed_;
   entry->is_returned = true;

@@ -49,6 +49,8 @@ class SignalInbox {
   absl::optional<siginfo_t> TryTake() const;
 
  private:
+  // Takes ownership of `fd`, a signalfd for `signals`. The destructor unblocks
+  // `newly_blocked`.
   SignalInbox(const sigset_t& signals, const sigset_t& newly_blocked, int fd)
       : signals_(signals), newly_blocked_(newly_blocked), fd_(fd) {}
 

@@ -240,8 +240,6 @@ absl::StatusOr<pid_t> CloneSpawner::SpawnSibling(
   return pid;
 }
 
-// Creates a process as fork() does, but with `exit_signal_`.
-//
 // Every signal is blocked meanwhile, and until the child has set its
 // dispositions: a signal that arrives in between can neither run a handler of
 // the parent in the child nor end a child that must ignore it.
@@ -263,8 +261,6 @@ pid_t CloneSpawner::Clone(uint64_t flags, pid_t* spawned) const {
   return pid;
 }
 
-// Chooses the next way after one that was refused. Returns false if it was the
-// last one.
 bool CloneSpawner::TryNextWay() const {
   if (chosen_.way == Way::kClone3) {
     chosen_ = {Way::kClone, "clone3", errno};
@@ -306,9 +302,9 @@ pid_t CloneSpawner::CloneByWay(uint64_t flags, pid_t* spawned) const {
   return static_cast<pid_t>(pid);
 }
 
-// Runs in the child from here on. noexcept keeps an exception of the body out
-// of the frames of the parent, which are below this one as a copy: they were
-// entered with another canary, and so was this one.
+// noexcept keeps an exception of the body out of the frames of the parent,
+// which are below this one as a copy: they were entered with another canary,
+// and so was this one.
 BROOD_NO_STACK_PROTECTOR void CloneSpawner::RunChild(
     absl::FunctionRef<int()> body,
     absl::Span<const int> kept_fds) const noexcept {
@@ -330,9 +326,8 @@ BROOD_NO_STACK_PROTECTOR void CloneSpawner::RunChild(
   Leave(body());
 }
 
-// Moves the child to its process group. Neither call can fail in a process that
-// was just created, unless a sandbox refuses it: then the child runs in the
-// group of its parent.
+// Neither call can fail in a process that was just created, unless a sandbox
+// refuses it.
 void CloneSpawner::JoinGroup() const {
   switch (settings_.group) {
     case ProcessGroup::kInherited:
@@ -346,9 +341,9 @@ void CloneSpawner::JoinGroup() const {
   }
 }
 
-// Sets the limit of descriptors, by raw calls as in SetSignals(). If the hard
-// limit has changed since the settings were made, sets the soft limit alone:
-// root would change both, and other users would be refused.
+// Makes raw calls, as SetSignals() does. If the hard limit has changed since
+// the settings were made, sets the soft limit alone: root would change both,
+// and other users would be refused.
 void CloneSpawner::LimitDescriptors() const {
   if (!settings_.descriptors) return;
   rlimit before;

@@ -178,17 +178,33 @@ class CloneSpawner final : public Spawner {
     int error;
   };
 
+  // Stores the arguments. Create() then reads the addresses from the kernel.
   CloneSpawner(int exit_signal, ChildSettings settings)
       : exit_signal_(exit_signal), settings_(std::move(settings)) {}
 
+  // Creates a process as fork() does, but with `exit_signal_` and with `flags`
+  // of clone(2). Returns its pid, or 0 in the new process, where every signal
+  // is blocked; -1 with errno if no process could be created.
   pid_t Clone(uint64_t flags, pid_t* spawned) const;
+  // Does the same by the way in `chosen_` alone, with the signal mask of the
+  // caller.
   pid_t CloneByWay(uint64_t flags, pid_t* spawned) const;
+  // Chooses the next way after one that was refused with errno. Returns false
+  // if it was the last one.
   bool TryNextWay() const;
+  // Brings the new process into its clean state, runs `body`, and exits with
+  // the result. Runs in the child, as all functions below.
   [[noreturn]] BROOD_NO_STACK_PROTECTOR void RunChild(
       absl::FunctionRef<int()> body,
       absl::Span<const int> kept_fds) const noexcept;
+  // Moves the child to its process group. If a sandbox refuses that, the child
+  // runs in the group of its parent.
   void JoinGroup() const;
+  // Sets the limit of descriptors, if the settings have one, and keeps a hard
+  // limit that has changed since the settings were made. Ignores errors.
   void LimitDescriptors() const;
+  // Sets the dispositions of all signals as the settings require, and then
+  // unblocks every signal.
   void SetSignals() const;
 
   int exit_signal_;

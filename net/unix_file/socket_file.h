@@ -71,6 +71,8 @@ class NewSocketFile {
   void Keep() { path_.clear(); }
 
  private:
+  // Removes the file at the path, if it is still the one that the constructor
+  // found there. Ignores errors.
   void Remove();
 
   std::string path_;

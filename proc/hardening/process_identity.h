@@ -56,6 +56,8 @@ class ProcessIdentity {
 
   // Reads all parts except those that only Look() reads.
   void LookAtRights();
+  // Returns the device and the inode of the file at `path`; zeros if it cannot
+  // be read.
   static Place PlaceOf(const char* path);
 
   // Real, effective, saved, and of the file system.

@@ -37,6 +37,7 @@ class ChildPages {
   static absl::StatusOr<std::unique_ptr<ChildPages>> Create(size_t count);
   ChildPages(const ChildPages&) = delete;
   ChildPages& operator=(const ChildPages&) = delete;
+  // Unmaps all pages in this process. Children keep theirs.
   ~ChildPages();
 
   // Returns the address of the page with the number `index`, below the count.
@@ -51,6 +52,8 @@ class ChildPages {
   static absl::Status KeepOnly(void* page);
 
  private:
+  // Takes ownership of the mapping of `bytes` bytes at `begin`, and adds this
+  // object to those that KeepOnly() unmaps.
   ChildPages(char* begin, size_t bytes, size_t page_bytes);
 
   char* const begin_;

@@ -44,6 +44,8 @@ struct ParentOnlyAllocator {
   using value_type = T;
 
   ParentOnlyAllocator() = default;
+  // Makes an allocator from one of another type, as containers do. Allocators
+  // have no state.
   template <typename U>
   ParentOnlyAllocator(const ParentOnlyAllocator<U>& /*other*/) {}
 

@@ -80,7 +80,11 @@ class ChildTable {
  private:
   static constexpr size_t kBits = 64;
 
+  // Returns the cell at which a search for `pid` begins.
   size_t HomeOf(pid_t pid) const { return static_cast<size_t>(pid) & mask_; }
+  // Doubles the number of cells. If there is no memory for that, does nothing,
+  // and throws std::bad_alloc only if one more child would take the last free
+  // cell.
   void Grow();
 
   size_t size_ = 0;

@@ -40,6 +40,8 @@ class ExitSignal {
   void KeepUntilExit() { number_ = 0; }
 
  private:
+  // Owns the claim of the signal `number`, which Claim() has made, and sets the
+  // handler.
   explicit ExitSignal(int number);
 
   // 0 if this object has no claim any more.
