@@ -92,6 +92,7 @@ class ExecHandler {
  private:
   struct Program;
 
+  // Makes a handler for `program`, which its copies share.
   explicit ExecHandler(std::shared_ptr<const Program> program);
 
   // Shared by the copies, which are made before the first fork.

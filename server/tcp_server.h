@@ -141,6 +141,7 @@ class TcpServer final {
  private:
   class Impl;
 
+  // Takes ownership of `impl`, which listens already.
   explicit TcpServer(std::unique_ptr<Impl> impl);
 
   // Returns FailedPrecondition, which names `call`, unless this process created

@@ -52,6 +52,7 @@ class RequestSignals {
 
   // Makes an object that takes no signal.
   RequestSignals() = default;
+  // Takes over the signals of `other`, which then takes none.
   RequestSignals(RequestSignals&& other) noexcept
       : shared_(std::move(other.shared_)),
         requests_(other.requests_),
@@ -62,6 +63,8 @@ class RequestSignals {
     std::swap(use_, other.use_);
     return *this;
   }
+  // Ends the use of the signals by this server. After the last server, the
+  // signals are what they were before.
   ~RequestSignals();
 
   // Returns a descriptor that is readable while a signal waits for Forward(),
@@ -77,6 +80,8 @@ class RequestSignals {
  private:
   class Shared;
 
+  // Owns the membership of `requests` in `shared`, to which Join() has added it
+  // for `use`.
   RequestSignals(std::shared_ptr<Shared> shared, const Requests* requests,
                  Use use);
 

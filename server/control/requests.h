@@ -55,6 +55,7 @@ class Requests {
   Taken Take() const;
 
  private:
+  // Takes ownership of `event`, whose counter is zero.
   explicit Requests(net::EventFd event) : event_(std::move(event)) {}
 
   // Counts both kinds: requests to stop in the lower half of the counter,

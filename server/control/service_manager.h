@@ -58,6 +58,8 @@ class ServiceManager {
   void Status(absl::string_view text);
 
  private:
+  // Takes ownership of `socket`, an unconnected datagram socket, or an invalid
+  // one if nothing is ever sent. `log` outlives this object.
   ServiceManager(const net::Endpoint& address, net::Socket socket,
                  EventLog* log);
   // Sends `lines` as one datagram.

@@ -45,12 +45,15 @@ class ActivitySources {
   const net::TcpActivity* Find(int fd) const;
 
  private:
+  // Source is a TcpActivity, and the network namespace that it asks about.
   struct Source {
     // The cookie of its network namespace; zero if the kernel has none.
     uint64_t network;
     proc::Private<net::TcpActivity> activity;
   };
 
+  // Makes sure that a source answers about connections of the listener `fd`,
+  // and adds one if necessary. Returns what Add() returns.
   absl::Status TryAdd(int fd);
 
   proc::ParentOnlyVector<Source> sources_;

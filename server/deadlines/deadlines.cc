@@ -163,7 +163,6 @@ Deadlines::Verdict Deadlines::Judge(Watched& watched,
   return JudgeActivity(watched, processor_time, now);
 }
 
-// Asks the kernel, and sets when to ask again.
 Deadlines::Verdict Deadlines::JudgeActivity(Watched& watched,
                                             ProcessorTime processor_time,
                                             net::Instant now) const {

@@ -80,6 +80,7 @@ class Deadlines : public proc::ParentOnly {
   net::Instant next() const { return wheel_.next(); }
 
  private:
+  // Watched is what is known about the connection in a slot.
   struct Watched {
     net::TcpSocketId id;
     // Answers how many bytes have moved; null if they do not matter, or no
@@ -95,6 +96,8 @@ class Deadlines : public proc::ParentOnly {
     uint64_t taken = 0;
   };
 
+  // Makes an object for `slots` slots that watches nothing yet, at the time
+  // `now`. With no slot, it never does.
   Deadlines(const Options& options, size_t slots, net::Instant now,
             ActivitySources sources, EventLog* log);
 
@@ -102,13 +105,22 @@ class Deadlines : public proc::ParentOnly {
 
   using ProcessorTime = absl::FunctionRef<absl::Duration()>;
 
+  // Returns the deadline of `watched` that has passed; nothing if none has.
+  // Asks the kernel only if the time to ask has come.
   Verdict Judge(Watched& watched, ProcessorTime processor_time,
                 net::Instant now) const;
+  // Asks the kernel about `watched`, and returns the deadline that has passed;
+  // if none has, sets when to ask again. Calls `processor_time` only for the
+  // idle deadline.
   Verdict JudgeActivity(Watched& watched, ProcessorTime processor_time,
                         net::Instant now) const;
+  // Updates since when data waits for the client of `watched`, by the `answer`
+  // of the kernel at `now`.
   static void NoteWhetherPeerTakes(Watched& watched,
                                    const net::TcpActivity::Answer& answer,
                                    net::Instant now);
+  // Sets the alarm of `slot` to the time at which its connection must be judged
+  // next, or cancels it if there is none.
   void SetAlarm(Slot slot);
 
   const bool active_;

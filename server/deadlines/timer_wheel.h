@@ -54,6 +54,7 @@ class TimerWheel {
  private:
   static constexpr Slot kNone = ~Slot{0};
 
+  // Alarm is the alarm of a slot, and its place in the list of its bucket.
   struct Alarm {
     int64_t tick = 0;
     Slot before = kNone;
@@ -61,11 +62,17 @@ class TimerWheel {
     bool set = false;
   };
 
+  // Returns the tick in which an alarm for the time `at` is due; the next one
+  // if that time has passed.
   int64_t TickOf(net::Instant at) const;
+  // Returns the place of the first slot in the bucket of `tick`, which is kNone
+  // if the bucket is empty.
   Slot& HeadOf(int64_t tick) {
     return heads_[static_cast<size_t>(tick) % kBuckets];
   }
+  // Adds the alarm of `slot`, which is not set, to the bucket of its tick.
   void Link(Slot slot);
+  // Removes the alarm of `slot`, which is set, from the bucket of its tick.
   void Unlink(Slot slot);
 
   const net::Instant start_;

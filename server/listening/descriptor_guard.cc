@@ -73,8 +73,6 @@ absl::Status DescriptorGuard::Note(int fd, bool by_number) {
   return absl::OkStatus();
 }
 
-// Restores a descriptor, unless other code of the program has opened a file
-// with the number since.
 void DescriptorGuard::Restore(const Noted& noted) {
   const int fd = noted.copy.fd();
   if (noted.number >= 0 && fcntl(noted.number, F_GETFD) < 0) {

@@ -37,6 +37,7 @@ class DescriptorGuard {
   static absl::StatusOr<DescriptorGuard> Create(
       const Options& options, const std::vector<InheritedListener>& inherited);
   DescriptorGuard(DescriptorGuard&& other) noexcept = default;
+  // Restores the descriptors, unless Keep() was called.
   ~DescriptorGuard();
 
   // Leaves the descriptors to the server.
@@ -62,6 +63,9 @@ class DescriptorGuard {
 
   // Records `fd`, which is opened again if `by_number`.
   absl::Status Note(int fd, bool by_number);
+  // Restores a descriptor, unless other code of the program has opened a file
+  // with the number since. Restores the flags and options of the open file in
+  // any case. Ignores errors.
   static void Restore(const Noted& noted);
 
   std::vector<Noted> noted_;

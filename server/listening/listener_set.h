@@ -96,6 +96,7 @@ class ListenerSet {
   std::vector<LentListener> Lend(bool is_sole_holder) const;
 
  private:
+  // Served is a listener of this set, and when it may be closed.
   struct Served : ListenerWithEntry<proc::Private<net::Listener>> {
     net::Instant may_close_at = net::Instant::min();
   };

@@ -39,6 +39,8 @@ class AddressView {
   }
 
  private:
+  // Prints the Address at `address` into `text`, which has room for kTextSize
+  // bytes.
   template <typename Address>
   static absl::string_view PrintTo(const void* address, char* text) {
     constexpr size_t kSize = static_cast<size_t>(Address::kTextSize);
@@ -137,6 +139,8 @@ class Event {
   absl::Span<const Field> fields() const { return {fields_, count_}; }
 
  private:
+  // Adds a field. There may be at most kMaxFields: a debug build aborts if
+  // there are more, and any other build drops the field.
   Event& Append(absl::string_view key, Value value) {
     assert(count_ < kMaxFields);
     if (count_ < kMaxFields) fields_[count_++] = {key, value};

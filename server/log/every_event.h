@@ -49,6 +49,7 @@ class StderrCapture {
   static StderrCapture ToPipe();
   StderrCapture(const StderrCapture&) = delete;
   StderrCapture& operator=(const StderrCapture&) = delete;
+  // Restores standard error, and drops what was not read.
   ~StderrCapture();
 
   // Returns the writes since the last call, one string for each.
@@ -57,6 +58,8 @@ class StderrCapture {
   std::vector<std::string> Lines() const;
 
  private:
+  // Takes ownership of both ends: makes `fds[1]` standard error, and reads from
+  // `fds[0]` without waiting.
   explicit StderrCapture(const int (&fds)[2]);
 
   const int reader_;

@@ -32,10 +32,8 @@ void FlatFields::Add(absl::string_view key, LogField::Value value) {
   fields_[count_++] = {key, value};
 }
 
-// Adds the address of a client as client.address and client.port, any other
-// address as server.address and server.port. Adds network.transport, too,
-// except for the local address of a connection, because the address of the
-// client has it already. Adds the text of a listener as brood.listener.
+// The local address of a connection needs no network.transport, because the
+// address of the client has it already.
 void FlatFields::AddAddress(absl::string_view key, const AddressView& view) {
   assert(addresses_ < kMaxAddresses);
   if (addresses_ == kMaxAddresses) return;

@@ -38,7 +38,12 @@ class FlatFields {
   // The largest number of addresses in an event. Each is at most four fields.
   static constexpr size_t kMaxAddresses = 3;
 
+  // Appends a field, for which the array has room.
   void Add(absl::string_view key, LogField::Value value);
+  // Adds the address of a client as client.address and client.port, any other
+  // address as server.address and server.port. Adds network.transport, too,
+  // except for the local address of a connection. Adds the text of a listener
+  // as brood.listener.
   void AddAddress(absl::string_view key, const AddressView& address);
 
   size_t count_ = 0;

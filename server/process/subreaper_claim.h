@@ -26,6 +26,7 @@ class SubreaperClaim {
   static absl::StatusOr<std::unique_ptr<SubreaperClaim>> Make();
   SubreaperClaim(const SubreaperClaim&) = delete;
   SubreaperClaim& operator=(const SubreaperClaim&) = delete;
+  // Ends the claim. The last one restores the attribute.
   ~SubreaperClaim();
 
  private:

@@ -80,6 +80,7 @@ class HandlerReports {
             HandlerReport* report) const;
 
  private:
+  // Takes ownership of `pages`.
   explicit HandlerReports(std::unique_ptr<proc::ChildPages> pages);
 
   const std::unique_ptr<proc::ChildPages> pages_;

@@ -39,11 +39,13 @@ class HostCounts {
  private:
   // An IPv6 address, or an IPv4 address as IPv6 maps it; zero for unix.
   using Host = std::array<unsigned char, 16>;
+  // Cell is a host, and how many connections of it are running.
   struct Cell {
     Host host = {};
     uint32_t count = 0;  // 0 if the cell is free
   };
 
+  // Returns the address of `peer` without its port, as a host.
   static Host HostOf(const net::PeerAddress& peer);
   // Returns the cell at which the search for `host` begins.
   size_t HomeOf(const Host& host) const;

@@ -106,7 +106,11 @@ class Scoreboard {
   void ForEachLive(absl::FunctionRef<void(Slot, const Entry&)> visit) const;
 
  private:
+  // Counts the connection of `slot` as killed, by the reason in its entry. Does
+  // not free the slot.
   void CountKilled(Slot slot);
+  // Frees `slot`: its connection is no longer among the running ones, nor among
+  // those of its host. The caller counts the outcome.
   void Free(Slot slot);
 
   proc::ParentOnlyVector<Entry> entries_;

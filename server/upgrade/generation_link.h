@@ -105,6 +105,7 @@ class GenerationLink {
   int fd() const { return socket_.fd(); }
 
  private:
+  // Takes ownership of `socket`, one end of a link.
   explicit GenerationLink(net::Socket socket) : socket_(std::move(socket)) {}
 
   proc::Private<net::Socket> socket_;

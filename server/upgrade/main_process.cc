@@ -102,8 +102,6 @@ Requests::Taken MainProcess::Route(Requests::Taken asked) {
   return asked;
 }
 
-// Returns how many requests to stop are new, if one source has made `stops` of
-// them so far.
 int MainProcess::CountStops(int stops) {
   const int before = stops_;
   stops_ = std::max(stops_, stops);
@@ -241,7 +239,6 @@ bool MainProcess::IsCandidate(pid_t pid) {
   return candidate != nullptr && candidate->pid == pid;
 }
 
-// Returns how many generations have been replaced and have not ended.
 int MainProcess::old() const {
   return static_cast<int>(std::count_if(
       generations_.begin(), generations_.end(), [&](const Pointer& each) {

@@ -82,17 +82,36 @@ class MainProcess final : public Generations {
   };
   using Pointer = std::unique_ptr<Generation>;
 
+  // Starts a program for the generation `starter`, with the descriptors `fds`
+  // and the `variable` of the handshake, and returns its pid. On an error no
+  // program was started.
   absl::StatusOr<pid_t> StartFor(pid_t starter, const std::vector<int>& fds,
                                  const std::string& variable);
+  // Does what a message of the generation `from` asks for. Adds to `messages`
+  // what it requests of this program.
   void Handle(Generation& from, GenerationLink::Received message,
               Messages* messages);
+  // Starts a program with the descriptors that `from` has sent, and sends it
+  // the pid or the error. Refuses while there is a candidate. Kills the program
+  // if the pid cannot be sent.
   void StartForGeneration(Generation& from, const std::string& variable);
+  // Passes a request for an upgrade to the newest generation: to `messages` if
+  // that is this program. Logs and drops it if too many old generations are
+  // left.
   void AskForUpgrade(Messages* messages);
+  // Returns how many requests to stop are new, if one source has made
+  // `stops_of_source` of them so far, and counts them.
   int CountStops(int stops_of_source);
+  // Makes `candidate` the newest generation.
   void TakenOver(Generation& candidate);
+  // Returns the generation with the pid `pid`; null if there is none.
   Generation* Find(pid_t pid);
+  // Returns the generation that has not taken over yet; null if there is none.
   Generation* Candidate();
+  // Reports whether `pid` is the pid of Candidate().
   bool IsCandidate(pid_t pid);
+  // Returns how many generations have been replaced and have not ended, without
+  // this program.
   int old() const;
 
   const std::vector<std::string> command_;

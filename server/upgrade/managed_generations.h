@@ -61,7 +61,10 @@ class ManagedGenerations final : public Generations {
   }
 
  private:
+  // Sends `signal` to each older program, unless this one was replaced. Ignores
+  // errors: the program may have ended.
   void SignalOlder(int signal) const;
+  // Closes the pidfds of the older programs that have ended. Does not wait.
   void ForgetEnded();
 
   const std::vector<std::string> command_;

@@ -91,16 +91,24 @@ class Upgrade {
  private:
   enum class State { kIdle, kStarting, kEnding, kProving, kHandedOver, kOver };
 
+  // Makes an object without a new program. `ready`, the counter that a new
+  // program inherits, owns no descriptor if there is no command.
   Upgrade(const Options& options, net::EventFd ready, ServiceManager* manager,
           Generations* generations, EventLog* log);
   // Returns whether the new program is known by its pid, and not ready yet.
   bool AwaitsReadiness() const {
     return state_ == State::kStarting && pid_ != 0;
   }
+  // Begins the time kProof if the new program has reported that it is ready.
   void TakeReadiness(net::Instant now);
+  // Makes the new program take over, and returns true. If it has ended by now,
+  // records a failed upgrade and returns false.
   bool TryHandOver(net::Instant now);
   // Stores why the new program is told to end.
   void EndBecause(absl::Status why);
+  // Ends the upgrade because of `why`. Only logs it if that is Cancelled.
+  // Otherwise counts a failure as well, and notifies the service manager that
+  // this program serves on.
   void Fail(const absl::Status& why);
 
   const bool has_command_;

@@ -27,6 +27,7 @@ class UpgradeClaim {
   // Returns the claim of this process, or nothing if an object has it already.
   static absl::optional<UpgradeClaim> TryMake();
 
+  // Takes over the claim of `other`, which then has none.
   UpgradeClaim(UpgradeClaim&& other) noexcept
       : process_(std::exchange(other.process_, 0)) {}
   UpgradeClaim& operator=(UpgradeClaim&&) = delete;
@@ -34,6 +35,7 @@ class UpgradeClaim {
   ~UpgradeClaim();
 
  private:
+  // Owns the claim that TryMake() has made for the process `process`.
   explicit UpgradeClaim(pid_t process) : process_(process) {}
 
   // The process that made the claim, 0 if it was moved to another object.

@@ -15,6 +15,7 @@ namespace brood::server {
 //   ... when it has ended:
 //   switch (ChildTag::Unpack(ended.tag).kind) {
 struct ChildTag {
+  // Kind is what a child of the server does.
   enum class Kind : uint32_t {
     kConnection,  // serves one connection; index: its slot
     kWorker,      // a worker of a pool, or a spare; index: of the worker
@@ -29,16 +30,21 @@ struct ChildTag {
   Kind kind;
   uint32_t index;
 
-  // Each returns the tag of a child of that kind.
+  // Returns the tag of the child that serves the connection in `slot`.
   static constexpr ChildTag Connection(uint32_t slot) {
     return {Kind::kConnection, slot};
   }
+  // Returns the tag of the worker, or of the spare, with the number `index`.
   static constexpr ChildTag Worker(uint32_t index) {
     return {Kind::kWorker, index};
   }
+  // Returns the tag of the zygote.
   static constexpr ChildTag Zygote() { return {Kind::kZygote, 0}; }
+  // Returns the tag of the standby.
   static constexpr ChildTag Standby() { return {Kind::kStandby, 0}; }
+  // Returns the tag of the new program of an upgrade.
   static constexpr ChildTag Program() { return {Kind::kProgram, 0}; }
+  // Returns the tag of a child that does nothing.
   static constexpr ChildTag Rehearsal() { return {Kind::kRehearsal, 0}; }
 
   // Returns the tag as the reaper stores it.

@@ -92,6 +92,7 @@ class LogDescriptor {
   }
 
  private:
+  // Borrows `fd`, and records to which file it leads. The caller sets the kind.
   explicit LogDescriptor(int fd) : lent_(fd), file_(FileId::Of(fd)) {}
 
   // Makes a copy of the descriptor.
