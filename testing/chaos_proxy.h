@@ -107,14 +107,18 @@ class ChaosProxy {
       const net::Endpoint& server, ChaosPlan plan);
   ChaosProxy(const ChaosProxy&) = delete;
   ChaosProxy& operator=(const ChaosProxy&) = delete;
+  // Resets the connections that are still open, and ends the thread.
   ~ChaosProxy();
 
   // Returns the address that clients connect to.
   const net::Endpoint& endpoint() const { return endpoint_; }
 
  private:
+  // Starts the thread, which runs until the eventfd `stop` is readable.
   ChaosProxy(const net::Endpoint& server, ChaosPlan plan,
              std::unique_ptr<net::Listener> listener, net::Socket stop);
+  // Runs in the thread: accepts clients and relays their bytes as the plan
+  // requires. Resets all connections at its end.
   void Run();
 
   const net::Endpoint server_;

@@ -188,7 +188,6 @@ absl::Status FaultInjector::AwaitCalls(int call, int64_t count,
       "system call ", call, ": ", counted.calls, " of ", count, " calls"));
 }
 
-// Runs in the thread, until the end of the test or of the server process.
 void FaultInjector::Answer() {
   if (!AwaitListener()) return;
   while (AwaitQuestion()) AnswerOne();
@@ -216,7 +215,6 @@ bool FaultInjector::AwaitListener() {
   return true;
 }
 
-// Returns false when no process has the filter any more, or the test is over.
 bool FaultInjector::AwaitQuestion() {
   pollfd waiting[] = {{listener_fd_, POLLIN, 0}, {stop_fd_, POLLIN, 0}};
   TEMP_FAILURE_RETRY(poll(waiting, 2, -1));
@@ -247,7 +245,6 @@ void FaultInjector::AnswerOne() {
   changed_.notify_all();
 }
 
-// Returns the errno that the call must fail with, or 0 if it must go on.
 int FaultInjector::Decide(const seccomp_notif& question) {
   const auto found = calls_.find(CallOf(question.data.nr));
   if (found == calls_.end()) return 0;

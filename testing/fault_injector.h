@@ -79,6 +79,8 @@ class FaultInjector {
   explicit FaultInjector(const std::vector<int>& calls);
   FaultInjector(const FaultInjector&) = delete;
   FaultInjector& operator=(const FaultInjector&) = delete;
+  // Ends the thread. Chosen calls of a server process that still runs fail with
+  // ENOSYS from then on.
   ~FaultInjector();
 
   // Installs the filter. To be called in the server process, once, before it
@@ -119,21 +121,32 @@ class FaultInjector {
                           absl::Duration timeout = absl::Seconds(10)) const;
 
  private:
+  // Fault is a part of the script of a system call.
   struct Fault {
     int error;
     int64_t pass;  // how many calls go on before the first that fails
     int64_t fail;  // how many calls fail then
   };
+  // Call is the counts and the script of a system call.
   struct Call {
     int64_t calls = 0;
     int64_t failed = 0;
     std::vector<Fault> script;
   };
 
+  // Runs in the thread, until the end of the test or of the server process.
   void Answer();
+  // Waits for the listener that Install() sends, and aims at the process that
+  // sent it. Returns false if the test is over, or if no listener comes.
   bool AwaitListener();
+  // Waits until a call waits for an answer. Returns false when no process has
+  // the filter any more, or the test is over.
   bool AwaitQuestion();
+  // Receives a question and answers it. A call whose thread was interrupted
+  // meanwhile is not counted, because the kernel repeats it.
   void AnswerOne();
+  // Counts a call of the target, and returns the errno that it must fail with;
+  // 0 if it must go on, as the calls of other processes must.
   int Decide(const seccomp_notif& question);
 
   std::map<int, Call> calls_;  // the keys never change

@@ -34,9 +34,10 @@ namespace brood::testing {
 //                            ::testing::Values(Echo()),
 //                            HandlerConformance::NameOf);
 struct HandlerUnderTest {
-  // `name` consists of letters, digits and underscores. `make` is called in the
-  // test process, once for each server, and returns the handler. `request` is
-  // all that a client sends; it may be empty for a handler that speaks first.
+  // Describes a handler. `name` consists of letters, digits and underscores.
+  // `make` is called in the test process, once for each server, and returns the
+  // handler. `request` is all that a client sends; it may be empty for a
+  // handler that speaks first.
   HandlerUnderTest(std::string name, std::function<server::Handler()> make,
                    std::string request);
 

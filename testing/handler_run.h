@@ -47,6 +47,8 @@ class HandlerRun {
   server::ExitCode code();
 
  private:
+  // Starts the handler in a thread, with one end of `pair`. The client is the
+  // other end.
   HandlerRun(ConnectionPair pair, server::Handler handler,
              absl::Duration timeout);
 

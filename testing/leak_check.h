@@ -64,6 +64,7 @@ class Census {
 //   }
 class LeakCheck : public ::testing::Test {
  protected:
+  // Takes the first census.
   LeakCheck() : before_(Census::Take()) {}
   ~LeakCheck() override;
 

@@ -64,6 +64,8 @@ class LoggedEvent {
   const std::string& line() const { return line_; }
 
  private:
+  // Returns the value under `key`. Throws std::out_of_range, which quotes the
+  // line, if there is none.
   const Value& Get(absl::string_view key) const;
 
   std::string line_;

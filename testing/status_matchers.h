@@ -16,9 +16,11 @@ namespace brood::testing {
 
 namespace internal {
 
+// Returns `status` itself.
 inline const absl::Status& StatusOf(const absl::Status& status) {
   return status;
 }
+// Returns the status in `status_or`.
 template <typename T>
 const absl::Status& StatusOf(const absl::StatusOr<T>& status_or) {
   return status_or.status();
@@ -29,6 +31,7 @@ class IsOkMatcher {
  public:
   using is_gtest_matcher = void;
 
+  // Reports whether `actual` is OK; if not, prints its status to `listener`.
   template <typename T>
   bool MatchAndExplain(const T& actual,
                        ::testing::MatchResultListener* listener) const {
@@ -36,7 +39,9 @@ class IsOkMatcher {
     if (!status.ok()) *listener << "which is " << status;
     return status.ok();
   }
+  // Prints what a value is that matches, for the message of a failure.
   void DescribeTo(std::ostream* os) const { *os << "is OK"; }
+  // Prints what a value is that does not match.
   void DescribeNegationTo(std::ostream* os) const { *os << "is not OK"; }
 };
 
@@ -45,10 +50,13 @@ class StatusIsMatcher {
  public:
   using is_gtest_matcher = void;
 
+  // Matches a status with `code` and with a message that matches `message`.
   StatusIsMatcher(absl::StatusCode code,
                   ::testing::Matcher<const std::string&> message)
       : code_(code), message_(std::move(message)) {}
 
+  // Reports whether the code and the message of `actual` match, and prints its
+  // status to `listener` in any case.
   template <typename T>
   bool MatchAndExplain(const T& actual,
                        ::testing::MatchResultListener* listener) const {
@@ -57,10 +65,12 @@ class StatusIsMatcher {
     return status.code() == code_ &&
            message_.Matches(std::string(status.message()));
   }
+  // Prints what a value is that matches, for the message of a failure.
   void DescribeTo(std::ostream* os) const {
     *os << "has code " << code_ << " and a message that ";
     message_.DescribeTo(os);
   }
+  // Prints what a value is that does not match.
   void DescribeNegationTo(std::ostream* os) const {
     *os << "has another code than " << code_ << " or a message that ";
     message_.DescribeNegationTo(os);
@@ -78,6 +88,7 @@ class IsOkAndHoldsImpl : public ::testing::MatcherInterface<T> {
  public:
   using Value = typename std::remove_reference_t<T>::value_type;
 
+  // Matches a value by `inner`, a matcher or a value that it must equal.
   template <typename Inner>
   explicit IsOkAndHoldsImpl(const Inner& inner)
       : inner_(::testing::SafeMatcherCast<const Value&>(inner)) {}
@@ -108,6 +119,7 @@ class IsOkAndHoldsImpl : public ::testing::MatcherInterface<T> {
 template <typename Inner>
 class IsOkAndHoldsMatcher {
  public:
+  // Stores `inner` until the type T is known.
   explicit IsOkAndHoldsMatcher(Inner inner) : inner_(std::move(inner)) {}
 
   template <typename T>

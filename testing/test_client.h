@@ -81,9 +81,11 @@ class TestClient {
   net::Endpoint endpoint() const;
 
  private:
+  // Takes ownership of `socket`, which is connected.
   TestClient(net::Socket socket, absl::Duration timeout)
       : socket_(std::move(socket)), timeout_(timeout) {}
 
+  // Returns when a call that begins now times out.
   net::Instant Deadline() const { return net::After(net::Now(), timeout_); }
 
   net::Socket socket_;

@@ -127,7 +127,6 @@ absl::StatusOr<std::unique_ptr<TestServer>> TestServer::Start(Setup setup) {
   return server;
 }
 
-// Runs in the server process, and is all that this process does.
 void TestServer::LiveAsServer(const Setup& setup, Shared* shared,
                               int ready_fd) {
   ::testing::UnitTest::GetInstance()->listeners().Append(
@@ -369,7 +368,7 @@ std::string TestServer::Explain() const {
   return text + "log:\n";
 }
 
-// Leaves out a program that took over in an upgrade: it is meant to stay.
+// A program that took over is meant to stay.
 std::vector<std::string> TestServer::Leaks() {
   std::vector<std::string> leaks = shared_->leaks.Get();
   const auto stays = [this](const std::string& leak) {

@@ -137,6 +137,8 @@ class TestServer {
       Setup setup = Setup());
   TestServer(const TestServer&) = delete;
   TestServer& operator=(const TestServer&) = delete;
+  // Stops the server process, unless it was reaped, and kills the processes
+  // that Kill() left.
   ~TestServer();
 
   // Returns where the server listens, in the order of Options::listen.
@@ -197,20 +199,41 @@ class TestServer {
 
  private:
   struct Shared;
+  // Makes an object without a server process.
   TestServer();
 
+  // Runs in the server process, and is all that this process does: serves, and
+  // exits with the code of Serve(). An exception fails the test.
   [[noreturn]] static void LiveAsServer(const Setup& setup, Shared* shared,
                                         int ready_fd);
+  // Runs the functions of `setup` and the server. Writes to `ready_fd` where it
+  // listens, or the error of Create(), and to `shared` how it ended.
   static server::ExitCode Serve(const Setup& setup, Shared* shared,
                                 int ready_fd);
+  // Waits until the server process writes to `ready_fd`, and stores the
+  // endpoints. On an error, reaps the process; see Start().
   absl::Status AwaitReady(int ready_fd);
+  // Waits until the server process has ended, without reaping it. Returns false
+  // if it has not by `deadline`.
   bool AwaitEnd(net::Instant deadline);
+  // Fails the test if the totals are not balanced, or if something was left
+  // behind that may not be.
   void CheckReport();
+  // Returns what the server process left behind, without a program that took
+  // over in an upgrade.
   std::vector<std::string> Leaks();
+  // Kills the server process alone, and keeps pidfds of its descendants. Does
+  // not reap it.
   void KillAndKeepOrphans();
+  // Waits for the server process, and stores how it ended.
   void Reap();
+  // Kills the processes that KillAndKeepOrphans() has kept, and waits until
+  // each has ended, for kTimeout at most.
   void KillOrphans();
+  // Returns the states of the server process and of its descendants, for an
+  // error message in which the log comes next.
   std::string Explain() const;
+  // Returns the report from the exit status, the shared memory and the log.
   Report MakeReport();
 
   absl::Duration stop_timeout_;

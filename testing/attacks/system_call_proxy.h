@@ -37,14 +37,11 @@ struct ProxyCommand {
     // has the pid of the last one.
     kCloneAndExit,
     // Clones the process in the same way, once. The new process waits until it
-    // is
-    // killed.
+    // is killed.
     kCloneAndWait,
     // Clones the process in the same way. The new process obeys the client from
-    // now
-    // on, and answers. The old one exits with the code `arguments[0]`, without
-    // a
-    // return to the server's code.
+    // now on, and answers. The old one exits with the code `arguments[0]`,
+    // without a return to the server's code.
     kCloneAndObey,
     // Returns from the handler with the exit code `arguments[0]`. No answer.
     kReturn,

@@ -146,10 +146,13 @@ class TakenOverChild {
   TestClient& client() { return client_; }
 
  private:
+  // Returns the bytes of `*value`, to be written to.
   template <typename T>
   static char* Bytes(T* value) {
     return reinterpret_cast<char*>(value);
   }
+  // Returns `argument` as the kernel expects it: a negative one is extended to
+  // 64 bits.
   template <typename T>
   static uint64_t ToArgument(T argument) {
     if constexpr (std::is_signed_v<T>) {
@@ -158,6 +161,8 @@ class TakenOverChild {
       return static_cast<uint64_t>(argument);
     }
   }
+  // Returns the command of `kind` for the call `number` with `arguments`. No
+  // bytes follow it.
   template <typename... Arguments>
   static ProxyCommand MakeCommand(ProxyCommand::Kind kind, long number,
                                   Arguments... arguments) {
@@ -168,7 +173,11 @@ class TakenOverChild {
   // Sends `bytes` with the ancillary data `data` of the type `type`.
   Result SendMessage(int fd, absl::string_view bytes, int type,
                      absl::string_view data);
+  // Sends `command` and the `bytes` that follow it, without waiting for an
+  // answer. Returns whether all was sent.
   bool SendCommand(const ProxyCommand& command, absl::string_view bytes = "");
+  // Sends the same, and returns the answer; kGone if none comes. The bytes that
+  // follow the answer to kRead stay unread.
   Result Ask(const ProxyCommand& command, absl::string_view bytes = "");
 
   TestClient client_;

@@ -111,8 +111,11 @@ class FakeStrategy final : public server::Strategy {
   void Close() override { const Call call(this, "close"); }
 
  private:
+  // Call lives during one call of the strategy.
   class Call {
    public:
+    // Records a call of `strategy`, unless `name` is empty. Fails the test if
+    // another call has not returned yet.
     Call(FakeStrategy* strategy, const std::string& name)
         : strategy_(strategy) {
       EXPECT_EQ(strategy_->depth_++, 0)

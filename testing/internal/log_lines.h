@@ -81,6 +81,7 @@ class LogLines {
   // Wanted reports whether a test waits for a line.
   using Wanted = std::function<bool(absl::string_view line)>;
 
+  // Takes ownership of `pipe`, the reading end.
   explicit LogLines(net::Socket pipe) : pipe_(std::move(pipe)) {}
   // Looks at lines_ from `*from` on, moves it past those that are not wanted,
   // and removes and returns the first one that is.

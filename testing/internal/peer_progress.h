@@ -46,6 +46,8 @@ class PeerProgress {
   absl::StatusOr<bool> HasRead(uint64_t bytes);
 
  private:
+  // Takes ownership of `kernel`, the netlink socket to ask. `here` is the near
+  // end of the connection, and `there` the other one.
   PeerProgress(net::Socket kernel, const sockaddr_storage& here,
                const sockaddr_storage& there)
       : kernel_(std::move(kernel)), here_(here), there_(there) {}

@@ -9,7 +9,7 @@
 
 namespace recipes {
 
-// The handler that the recipes test: sends a line, and ends.
+// Sends a line, and ends: the handler that the recipes test.
 inline brood::server::ExitCode Greet(brood::net::Connection& connection) {
   return brood::net::WriteFull(connection.socket(), "hello\n").ok()
              ? brood::server::ExitCode::kServed

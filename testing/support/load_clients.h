@@ -49,6 +49,8 @@ class LoadClients {
   absl::Status first_failure() const;
 
  private:
+  // Runs in each thread: uses the server until Stop() is called, and counts the
+  // connections.
   void Loop();
 
   const net::Endpoint server_;

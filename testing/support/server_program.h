@@ -92,8 +92,14 @@ class ServerProgram {
 
  private:
   ServerProgram() = default;
+  // Waits until the program prints where it listens to `stdout_fd`, and stores
+  // the endpoint. Returns Unavailable, with the log, if it prints no such line
+  // within kTimeout.
   absl::Status AwaitListening(int stdout_fd);
+  // Sends SIGTERM to the generation that has taken over last, unless the last
+  // call sent it to the same one.
   void StopTheLast();
+  // Kills and reaps all descendants of the test process.
   void KillAll();
 
   const Subreaper subreaper_;

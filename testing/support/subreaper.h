@@ -24,6 +24,7 @@ class Subreaper final {
   }
   Subreaper(const Subreaper&) = delete;
   Subreaper& operator=(const Subreaper&) = delete;
+  // Restores the setting.
   ~Subreaper() { prctl(PR_SET_CHILD_SUBREAPER, before_); }
 
  private:

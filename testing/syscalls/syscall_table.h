@@ -97,8 +97,15 @@ class SyscallTable {
  private:
   struct Cell;
 
+  // Finds the sites in the functions of `namespaces`, and names them. Aborts
+  // the program if no call is diverted.
   void FindSites(const std::vector<std::string>& namespaces);
+  // Returns the counts of the site that `text` names. Aborts the program, with
+  // all names, if there is no such site, or more than one.
   Cell& CellOf(absl::string_view text) const;
+  // Counts a call that returns to `caller`, and stores its `number` unless that
+  // is negative. Returns whether it must fail, as Fails() does; false if there
+  // is no such site.
   bool FailsAt(uintptr_t caller, int64_t number);
 
   std::vector<Site> sites_;

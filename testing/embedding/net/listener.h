@@ -18,9 +18,9 @@ namespace embedder {
 class Listener {
  public:
   virtual ~Listener() = default;
-  // Is called when clients can connect.
+  // Notifies that clients can connect.
   virtual void Serving(const std::vector<brood::net::Endpoint>& endpoints) = 0;
-  // Is called when the last client has been served.
+  // Notifies that the last client has been served.
   virtual void Stopped(const brood::server::Totals& totals) = 0;
 };
 

@@ -30,6 +30,7 @@ class Workshop {
   Workshop(int threads, size_t heap_bytes, Log* log);
   Workshop(const Workshop&) = delete;
   Workshop& operator=(const Workshop&) = delete;
+  // Ends the threads, and waits for them.
   ~Workshop();
 
  private:
