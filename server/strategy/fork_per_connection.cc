@@ -51,7 +51,7 @@ void ForkPerConnection::Dispatch(Slot slot, net::Connection connection,
 // The pattern. The caller closes the parent's copy of the connection right
 // after this, before anything else is forked. So only the child holds the
 // connection, and the client sees its end when the child ends, whatever
-// siblings there are. In the child, Spawn() does not return.
+// siblings there are.
 absl::StatusOr<proc::SpawnedChild> ForkPerConnection::ForkAndHandle(
     Slot slot, net::Connection& connection) {
   return spawner_->Spawn(

@@ -45,6 +45,9 @@ class ForkPerConnection : public Strategy {
   }
 
  private:
+  // Forks a child that serves `connection` and reports to the page of `slot`.
+  // Returns in the parent only, whose copy of the connection stays open.
+  // Errors: those of Spawner::Spawn.
   absl::StatusOr<proc::SpawnedChild> ForkAndHandle(Slot slot,
                                                    net::Connection& connection);
 

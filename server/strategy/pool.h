@@ -67,6 +67,9 @@ class Pool : public Strategy, public proc::ParentOnly {
   void Close() override;
 
  private:
+  // Reads the report of worker `index`, reports its connection as ended to
+  // `events`, and limits the life of the worker to the deadline of that
+  // connection. Does nothing if there is no report, or one that breaks a rule.
   void TakeReport(WorkerSet::Index index, net::Instant now, Events& events);
   // Returns whether workers are missing. A process that was forked for a
   // connection counts as a worker while it lives.

@@ -62,7 +62,12 @@ class Spares : public Strategy, public proc::ParentOnly {
   void Close() override;
 
  private:
+  // Doubles the wanted number if there were too few spares since the last call.
+  // Otherwise halves it when `shrink_at_` has passed, and tells the idle spares
+  // beyond the new number to exit.
   void AdaptToDemand(net::Instant now);
+  // Returns whether to fork spares without waiting for a lull: a quarter of the
+  // wanted number or less is idle, or the last refill was not complete.
   bool MustRefill() const {
     return refilling_ || 4 * workers_.idle() <= wanted_;
   }

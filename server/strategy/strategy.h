@@ -26,9 +26,13 @@ namespace brood::server {
 // parent; the objects outlive the strategy. Children use `spawner` and
 // `program`, which must therefore be in ordinary memory.
 struct StrategyEnvironment {
+  // Creates the processes.
   proc::Spawner* spawner;
+  // Owns the processes from their creation until they have been reaped.
   proc::Reaper* reaper;
+  // Describes what a child does for its connection.
   const ChildProgram* program;
+  // Logs what happens to the processes that wait for connections.
   EventLog* log;
 };
 
@@ -107,8 +111,9 @@ class Strategy {
   // then on. Errors: Unimplemented, naming the strategy, if it cannot work on
   // this machine; otherwise those of Spawner::Spawn.
   virtual absl::StatusOr<Rehearsal> RehearseAtStart() { return Rehearsal(); }
-  // Does the same for a strategy that creates processes in the loop. Called
-  // after the first Prepare(). Errors: those of Spawner::Spawn.
+  // Creates a child as RehearseAtStart() does, for a strategy that creates
+  // processes in the loop. Called after the first Prepare(). Errors: those of
+  // Spawner::Spawn.
   virtual absl::StatusOr<Rehearsal> RehearseToServe() { return Rehearsal(); }
   // Records the state of this process that code of the embedder may have
   // changed. Called before the first Dispatch(), and again whenever such code

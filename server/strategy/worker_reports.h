@@ -22,14 +22,21 @@ namespace brood::server {
 
 // WorkerReport is what a worker sends when it has finished a connection.
 struct WorkerReport {
-  static constexpr uint32_t kMark = 0x646f6e65;  // "done"
+  // Distinguishes a report from other bytes: "done".
+  static constexpr uint32_t kMark = 0x646f6e65;
 
+  // Holds kMark.
   uint32_t mark;
-  uint32_t serial;  // of the connection
+  // Identifies the connection, by the number of its message.
+  uint32_t serial;
+  // Holds what ChildProgram::Serve() returned.
   int32_t exit_code;
-  uint32_t leaves;  // 1 if the worker exits
-  int64_t done_at;  // in nanoseconds, on the clock of net::Now()
-  rusage usage;     // of that connection
+  // Reports whether the worker exits: 1 if it does, 0 if it goes on.
+  uint32_t leaves;
+  // Holds when the connection ended, in nanoseconds of the clock of net::Now().
+  int64_t done_at;
+  // Holds the resources that the worker used for this connection.
+  rusage usage;
 };
 
 // ReportSender sends the reports of one worker through its handoff queue, by
@@ -76,14 +83,18 @@ class ReportSender {
 //   for (int i = 0; i < reports->Find(&ready); ++i) TakeReport(ready[i]);
 class WorkerReports {
  public:
+  // Report is the message that Receive() reads.
   using Report = WorkerReport;
   // The largest number of channels that Find() returns.
   static constexpr size_t kBatch = 64;
+  // Ready is the list of workers that Find() fills.
   using Ready = std::array<uint32_t, kBatch>;
 
+  // Received is a report that Receive() has read and checked.
   struct Received {
-    // The report, with each field limited to possible values.
+    // Holds what the worker sent; of `usage`, each field is limited.
     Report report;
+    // Holds `report.done_at` as a time, limited to the time of the connection.
     net::Instant done_at;
   };
 
@@ -113,6 +124,8 @@ class WorkerReports {
                                                           net::Instant now);
 
  private:
+  // Takes ownership of `epoll`, an epoll descriptor that watches no channel
+  // yet, and makes it private.
   explicit WorkerReports(net::UniqueFd epoll) : epoll_(std::move(epoll)) {}
 
   proc::Private<net::UniqueFd> epoll_;

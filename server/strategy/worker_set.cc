@@ -170,7 +170,6 @@ void WorkerSet::DropQueue(Worker& worker) {
   ++unopened_;
 }
 
-// Begins a worker, and runs `body`. Called in the child.
 int WorkerSet::Join(const ChildProgram& program, const Body& body, Index index,
                     int awaiting_fd) {
   if (const absl::optional<int> failed = program.Begin()) return *failed;
@@ -190,9 +189,8 @@ absl::optional<net::HandoffQueue::Message> WorkerSet::AwaitConnection(
   return *std::move(message);
 }
 
-// Counts the workers that have become ready. Those that serve are checked, too:
-// a worker may have got a connection before it was checked, and hold it for
-// long.
+// Workers that serve are checked, too: a worker may have got a connection
+// before it was checked, and hold it for long.
 bool WorkerSet::CountReady() {
   if (starting_ == 0) return false;
   const size_t before = starting_;
@@ -276,8 +274,7 @@ void WorkerSet::Ended(Index index, const proc::Reaper::Ended& ended,
   }
 }
 
-// Returns whether a worker that ended had neither a connection nor a second of
-// life, and was not told to exit: the next worker may end in the same way.
+// The worker that is forked next may die in the same way.
 bool WorkerSet::DiedAtStart(const Worker& worker, bool was_ready,
                             net::Instant now) const {
   if (worker.state == State::kServing) return !was_ready;
@@ -286,8 +283,7 @@ bool WorkerSet::DiedAtStart(const Worker& worker, bool was_ready,
          now < net::After(worker.forked_at, kProof);
 }
 
-// Empties the queue of a worker that ended. What is still in the queue, the
-// worker had not taken over.
+// The worker had not taken over what is still in its queue.
 WorkerSet::Leftovers WorkerSet::EmptyQueue(Worker& worker) {
   Leftovers left;
   while (!worker.queue->Empty()) {
@@ -332,8 +328,8 @@ void WorkerSet::FreeDescriptors() {
   Dismiss(idle_.front());
 }
 
-// Tells a worker to exit. The next EndOverdue() sets when it must have exited,
-// because it knows the time.
+// The next EndOverdue() sets when the worker must have exited, because it knows
+// the time.
 void WorkerSet::Dismiss(Index index) {
   Worker& worker = workers_[index];
   NoLongerIdle(index);
@@ -344,7 +340,7 @@ void WorkerSet::Dismiss(Index index) {
   }
 }
 
-// Removes a worker from the idle ones. It is nearly always the last of them.
+// The worker is nearly always the last of the idle ones.
 void WorkerSet::NoLongerIdle(Index index) {
   const auto place = std::find(idle_.rbegin(), idle_.rend(), index);
   if (place != idle_.rend()) idle_.erase(std::next(place).base());

@@ -49,6 +49,7 @@ namespace brood::server {
 // Tags: kWorker. Errors: those of HandoffQueue::Create and Spawner::Spawn.
 class WorkerSet : public proc::ParentOnly {
  public:
+  // Index is the number of a worker in the set, from 0 to its size minus 1.
   using Index = uint32_t;
   // The number of descriptors that stay free for the rest of the server:
   // connections that wait for a process (8), a connection that was just
@@ -76,8 +77,11 @@ class WorkerSet : public proc::ParentOnly {
 
   // Finished is a connection that a worker reports to have finished.
   struct Finished {
+    // Identifies the connection.
     Slot slot;
+    // Identifies the worker.
     pid_t pid;
+    // Holds the report and its time, as Receive() has checked them.
     WorkerReports::Received received;
   };
 
@@ -85,7 +89,8 @@ class WorkerSet : public proc::ParentOnly {
   // because workers need it.
   WorkerSet(size_t size, const StrategyEnvironment& environment, Body body,
             const Settings& settings);
-  // Does the same for workers that serve one connection each.
+  // Makes a set of at most `size` workers that serve one connection each, and
+  // send no reports.
   WorkerSet(size_t size, const StrategyEnvironment& environment, Body body)
       : WorkerSet(size, environment, std::move(body), Settings()) {}
 
@@ -138,7 +143,11 @@ class WorkerSet : public proc::ParentOnly {
   size_t idle() const { return idle_.size(); }
 
  private:
+  // State is what a worker does. A worker is kLeaving when it has reported that
+  // it exits, was told to exit, or broke a rule while it was idle.
   enum class State { kAbsent, kIdle, kServing, kLeaving };
+  // Worker is the record of a place for a worker. Without a worker, the place
+  // is kAbsent, and may keep a queue for the next one.
   struct Worker {
     proc::Private<net::HandoffQueue> queue;
     State state = State::kAbsent;
@@ -164,24 +173,55 @@ class WorkerSet : public proc::ParentOnly {
     absl::Status lost;  // why a connection could not be taken back
   };
 
+  // Forks a worker into a free place, of which there must be one, and counts it
+  // as idle and as starting. Errors: those of its queue and of Spawner::Spawn;
+  // the place is then still free.
   absl::Status Fork(net::Instant now);
+  // Creates the queue of worker `index`, unless it has one, and watches it if
+  // workers report. Returns ResourceExhausted if fewer than kReserved
+  // descriptors would stay free. After an error there is no queue.
   absl::Status OpenQueue(Index index);
+  // Closes both ends of the queue of `worker`, and stops watching it. Drops the
+  // messages that are in the queue. Does nothing if there is no queue.
   void DropQueue(Worker& worker);
+  // Empties the queue of `worker`, which has ended, and returns what was left
+  // in it. Closes the queue if the kernel refuses to remove a message.
   Leftovers EmptyQueue(Worker& worker);
+  // Runs worker `index`: begins `program`, reports through the queue with the
+  // awaiting end `awaiting_fd` that it is ready, and calls `body`. Returns the
+  // exit code; without a report if `program` cannot begin. Called in the
+  // worker.
   static int Join(const ChildProgram& program, const Body& body, Index index,
                   int awaiting_fd);
-  // Returns whether a worker has become ready.
+  // Marks the workers that have become ready since the last call, and notifies
+  // the back-off of them. Returns whether there are any.
   bool CountReady();
+  // Marks `worker` as ready, and notifies the back-off. Does nothing if it is
+  // marked already.
   void MarkReady(Worker& worker);
+  // Returns whether `worker`, which has ended, died at its start. If it was
+  // serving, it did if `was_ready` is false; otherwise, if it never had a
+  // connection, was not told to exit, and lived for less than kProof.
   bool DiedAtStart(const Worker& worker, bool was_ready,
                    net::Instant now) const;
   // Returns the rule that a report of `worker` breaks; empty if it breaks none.
   static absl::string_view Complaint(const Worker& worker,
                                      const WorkerReports::Report& report);
+  // Kills worker `index`, which broke a rule, and logs `why`. The worker gets
+  // no other connection, and nothing that it sends is read any more.
   void Condemn(Index index, absl::string_view why, net::Instant now);
+  // Sends SIGKILL to `worker`. EndOverdue() sends it again if the worker has
+  // not ended kLeaveTime after `now`.
   void Kill(Worker& worker, net::Instant now);
+  // Tells the idle worker `index` to exit, by its queue, or by SIGTERM if the
+  // queue refuses the command. EndOverdue() kills the worker if it has not
+  // ended kLeaveTime later.
   void Dismiss(Index index);
+  // Removes worker `index` from the idle ones, if it is one of them. Does not
+  // change its state.
   void NoLongerIdle(Index index);
+  // Makes the place `index` free for another worker. Does not close its queue,
+  // which the next worker can use.
   void Vacate(Index index);
 
   const StrategyEnvironment environment_;

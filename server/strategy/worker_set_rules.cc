@@ -62,8 +62,8 @@ void WorkerSet::Bound(Index index, net::Instant deadline) {
   next_end_ = std::min(next_end_, worker.end_at);
 }
 
-// Kills a worker that broke a rule, and stops watching its channel: if it
-// breaks the rule permanently, the parent has no more work with it.
+// Stops watching the channel of the worker: if the worker breaks the rule
+// permanently, the parent has no more work with it.
 void WorkerSet::Condemn(Index index, absl::string_view why, net::Instant now) {
   Worker& worker = workers_[index];
   worker.is_condemned = true;
@@ -78,7 +78,6 @@ void WorkerSet::Condemn(Index index, absl::string_view why, net::Instant now) {
   Kill(worker, now);
 }
 
-// Sends SIGKILL to a worker, and again after kLeaveTime if it has not ended.
 void WorkerSet::Kill(Worker& worker, net::Instant now) {
   environment_.reaper->Signal(worker.pid, SIGKILL).IgnoreError();
   worker.end_at = net::After(now, kLeaveTime);
