@@ -42,10 +42,13 @@ class PendingChildren {
 
   // Entry is a connection of the queue.
   struct Entry {
+    // Identifies the connection in the scoreboard.
     Slot slot;
+    // Identifies the message to the zygote.
     uint32_t serial;
     // The record of the table; empty if `is_lost`.
     SpawnTable::Record record;
+    // Whether the message was lost, so that no child will be created for it.
     bool is_lost;
     // Whether its message was moved to another queue of the zygote; see
     // MarkRequeued().
@@ -113,6 +116,8 @@ class PendingChildren {
   }
 
  private:
+  // Returns the entry that is `place` entries behind the first one; for size(),
+  // the place of the entry that is added next.
   Entry& at(size_t place) { return entries_[(first_ + place) % kMost]; }
 
   // Returns whether a record of `entry` was found that was not known before.

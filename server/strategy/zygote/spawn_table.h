@@ -49,8 +49,11 @@ class SpawnTable {
 
   // Returns a table of `cells` cells, which forked processes do not get.
   static absl::StatusOr<SpawnTable> Create(size_t cells);
+  // Takes ownership of the memory of `other`, which can only be destroyed from
+  // then on.
   SpawnTable(SpawnTable&& other) noexcept;
   SpawnTable& operator=(SpawnTable&&) = delete;
+  // Unmaps the table in this process. Other processes that share it keep it.
   ~SpawnTable();
 
   // Returns where to store the pid of the process that is to be created for
@@ -77,6 +80,8 @@ class SpawnTable {
   void HideFromChildren() const;
 
  private:
+  // Cell is the Record of a slot, as the processes share it. `serial` is the
+  // number to which the other fields belong; 0 if there is no record.
   struct Cell {
     std::atomic<uint32_t> serial;
     std::atomic<pid_t> pid;
@@ -84,7 +89,9 @@ class SpawnTable {
     std::atomic<int64_t> at;
   };
 
+  // Takes ownership of `cells`, a mapping of `count` cells that are zero.
   SpawnTable(Cell* cells, size_t count) : cells_(cells), count_(count) {}
+  // Returns the size of the mapping in bytes.
   size_t bytes() const { return count_ * sizeof(Cell); }
 
   Cell* cells_;

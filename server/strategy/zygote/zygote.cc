@@ -78,7 +78,6 @@ absl::Status Zygote::Open() {
   return absl::OkStatus();
 }
 
-// Creates the zygote, the standby, or both.
 absl::Status Zygote::SpawnMissing() {
   absl::Status ready = environment_.spawner->Prepare();
   if (ready.ok()) ready = process_->table().ShareWithChildren();
@@ -167,12 +166,10 @@ void Zygote::Dispatch(Slot slot, net::Connection connection, net::Instant now,
   pending_.Add(slot, serial);
 }
 
-// Handles a connection that the queue has refused. How much the queue holds
-// depends on the limits of sockets (net.core.wmem_default), and on how many
-// descriptors of this user are in transit in all sockets. The supervisor keeps
-// the connection until it can be queued. If that takes too long, and the zygote
-// cannot change it, this process forks for the connection, unless it has
-// threads.
+// How much the queue holds depends on the limits of sockets
+// (net.core.wmem_default), and on how many descriptors of this user are in
+// transit in all sockets. The supervisor keeps the connection until it can be
+// queued: if the queue is full, the zygote makes room; otherwise it cannot.
 void Zygote::QueueRefuses(Slot slot, net::Connection connection,
                           const absl::Status& why, net::Instant now,
                           Events& events) {
@@ -208,9 +205,6 @@ void Zygote::AdoptSpawned() {
               ChildTag::Rehearsal());
 }
 
-// Registers the process that was requested from the zygote with the number
-// `*serial`, and returns its pid. Returns 0 if the process does not exist, and
-// resets the number if it could not be created.
 pid_t Zygote::TakeSpawned(uint32_t cell, uint32_t* serial, ChildTag tag) {
   if (*serial == 0) return 0;
   const SpawnTable::Record created = process_->table().Read(cell, *serial);

@@ -92,30 +92,87 @@ class Zygote : public Strategy, public proc::ParentOnly {
   const net::HandoffQueue& queue() const { return *queue_; }
 
  private:
+  // Creates the queues, the table, the doorbell and `process_`, which uses
+  // them. Creates no process. Errors: those of each Create(), after which
+  // nothing has changed.
   absl::Status Open();
+  // Creates the zygote unless it lives, and the standby unless it lives or was
+  // requested. If only the standby fails, the zygote is kept. Errors: those of
+  // madvise, Spawner::Prepare and Spawner::Spawn.
   absl::Status SpawnMissing();
+  // Forks the process of `tag`, the zygote or the standby, and registers it
+  // with the reaper. Returns its pid. Errors: those of Spawner::Spawn.
   absl::StatusOr<pid_t> Spawn(ChildTag tag);
+  // Registers the process that the zygote created for number `*serial` in
+  // `cell`, with `tag`, and returns its pid. Returns 0 if there is none yet, or
+  // if it could not be created. Sets `*serial` to 0 once the outcome is known.
   pid_t TakeSpawned(uint32_t cell, uint32_t* serial, ChildTag tag);
+  // Reports connections of `pending_` as serving or failed, and removes them:
+  // in their order, up to the first one of which nothing is known yet.
   void Announce(net::Instant now, Events& events);
+  // Records that the zygote has been reaped, and makes the standby take over
+  // unless the zygote was told to exit. Without a standby, the next Repair()
+  // creates a zygote.
   void ZygoteEnded(net::Instant now);
+  // Makes the standby the zygote, with a queue that the old zygote does not
+  // have. Returns false if there is no standby, if its rights are not those of
+  // this process (`must_replace_` is set then), or if the kernel refuses a
+  // step.
   bool Succeed(net::Instant now);
+  // Replaces the queue by one of which no other process has a copy, and moves
+  // the messages that the ended zygote has left there. Returns false if no
+  // queue can be created for now; nothing has changed then.
   bool RenewQueue();
+  // Moves the connections in the queue `from` to the queue `to`, and drops the
+  // commands. Treats the connections of `pending_` that were not moved, and of
+  // which nothing is known, as lost.
   void MoveMessages(const net::HandoffQueue& from, const net::HandoffQueue& to);
+  // Returns whether Repair() has nothing to do: there is a zygote that need not
+  // be replaced, and a standby exists or was requested.
   bool Complete() const;
+  // Orders the zygote to create a standby, which AdoptSpawned() registers
+  // later. Returns the error of the queue if it refuses the command.
   absl::Status RequestStandby();
+  // Takes one step towards a zygote and a standby, and sets when the next step
+  // may follow. Logs a failure. Fails the connections that wait if the strategy
+  // is closed and still has no zygote.
   void Repair(net::Instant now, Events& events);
+  // Creates a zygote and a standby with new queues, in place of the old ones.
+  // Does nothing while connections wait for a zygote that lives; Repair() calls
+  // it again. Errors: those of Open() and SpawnMissing().
   absl::Status Replace();
+  // Tells the zygote and the standby to exit. Must be called when no connection
+  // waits. KillDismissed() kills those that are left kLongestStall after `now`.
   void Dismiss(net::Instant now);
+  // Kills the zygote, and logs that, unless it turns out to have handled the
+  // first connection that waits. Sends only SIGCONT if no process could take
+  // over.
   void KillStalled(net::Instant now);
+  // Kills the zygote and the standby, once, if they have not ended in time
+  // after Dismiss(). Does nothing before that time.
   void KillDismissed(net::Instant now);
+  // Empties the queue, and reports the connections that have no child as
+  // failed. Reports those whose children were created as serving before that.
   void GiveUpQueue(net::Instant now, Events& events);
+  // Reports `connection`, which the queue refused with the error `why`, as
+  // deferred. If this process has no threads, forks for the connection instead
+  // when the zygote was told to exit, or when a queue that is not full has
+  // refused every connection for kLongestRefusal.
   void QueueRefuses(Slot slot, net::Connection connection,
                     const absl::Status& why, net::Instant now, Events& events);
+  // Returns a new number for a message, which is never 0.
   uint32_t NextSerial();
+  // Returns whether events wait for the next connection. They do not while
+  // HasRoom() returns false, because an event may make room.
   bool EventsWait(net::Instant now) const {
     return batching_.Waits(now) && HasRoom();
   }
+  // Returns when the zygote counts as stalled: kLongestStall after
+  // `progress_at_`. Returns Never() if no connection waits, or if there is no
+  // zygote or it was killed already.
   net::Instant stalled_at() const;
+  // Returns when Maintain() has processes to create, to dismiss or to kill,
+  // which may be in the past; Never() if it has none.
   net::Instant repair_alarm() const;
 
   const size_t slots_;

@@ -22,10 +22,13 @@
 
 namespace brood::server {
 
-// The pids of the zygote, of the standby and of the first child.
+// The pid of the zygote, which is created first.
 inline constexpr pid_t kZygotePid = 101;
+// The pid of the standby, which is created next.
 inline constexpr pid_t kStandbyPid = 102;
+// The pid of the first child that the zygote creates.
 inline constexpr pid_t kFirstChild = 103;
+// The number of slots of the strategy.
 inline constexpr size_t kSlots = 100;
 
 // ZygoteFixture is a Zygote without processes: the test runs the steps of the
@@ -38,6 +41,7 @@ inline constexpr size_t kSlots = 100;
 //   }
 class ZygoteFixture : public ::brood::testing::StrategyFixture {
  protected:
+  // Starts `zygote_`. Creates no process, because the spawner is a fake.
   ZygoteFixture() { EXPECT_THAT(zygote_->Start(), ::brood::testing::IsOk()); }
 
   // Gives a connection to the zygote.
@@ -83,6 +87,7 @@ class ZygoteFixture : public ::brood::testing::StrategyFixture {
   // Calls Zygote::Maintain() in a turn without other work.
   void Maintain() { zygote_->Maintain(now_, /*idle=*/true, events_); }
 
+  // The strategy under test.
   std::unique_ptr<Zygote> zygote_ =
       std::make_unique<Zygote>(kSlots, environment());
 };

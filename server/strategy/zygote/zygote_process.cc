@@ -59,7 +59,7 @@ void ZygoteProcess::UseQueue(int fd) {
   kept_fds_ = Sorted({queue_fd_, standby_fd_, doorbell_.fd()});
 }
 
-// Runs the zygote. Its children must have none of its descriptors.
+// The children of the zygote must have none of its descriptors.
 int ZygoteProcess::RunZygote() {
   program_->HardenZygote();
   table_.HideFromChildren();
@@ -79,8 +79,8 @@ int ZygoteProcess::RunZygote() {
   return static_cast<int>(ExitCode::kServed);
 }
 
-// Runs the standby. The queue of the zygote before it, of which another process
-// may have a copy, is replaced by the queue that comes with the command.
+// The queue of the zygote before this one, of which another process may have a
+// copy, is replaced by the queue that comes with the command.
 int ZygoteProcess::RunStandby() {
   program_->HardenZygote();
   const net::HandoffQueue commands =
@@ -168,8 +168,6 @@ void ZygoteProcess::CreateStandby(uint32_t serial) {
   table_.HideFromChildren();
 }
 
-// Creates a child as CreateChild() does, but without a handler, and in one
-// attempt.
 void ZygoteProcess::Rehearse(uint32_t serial) {
   pid_t* spawned = table_.Begin(rehearsal_cell(), serial);
   if (spawned == nullptr) return;

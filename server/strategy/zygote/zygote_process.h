@@ -45,7 +45,8 @@ class ZygoteProcess {
   // Runs the zygote until its queue ends or it is told to exit. Returns its
   // exit code.
   int RunZygote();
-  // Waits for the command to take over, then runs the zygote.
+  // Waits for the command to take over, then runs the zygote. Does not run it
+  // if another command comes, or if the queue ends. Returns the exit code.
   int RunStandby();
   // Waits for the next message in `queue` and acts on it. Returns false if the
   // zygote must exit. A step of RunZygote().
@@ -69,8 +70,17 @@ class ZygoteProcess {
   uint32_t rehearsal_cell() const { return table_.size() - 2; }
 
  private:
+  // Creates a child that serves the connection of `message`. Tries again for
+  // half a second, and then records the errno. Does nothing if the table has
+  // the outcome of the message already, or if the slot is not one of a
+  // connection.
   void CreateChild(const net::HandoffQueue::Message& message);
+  // Creates a standby, in one attempt. Records its pid or the errno in
+  // standby_cell() for number `serial`, unless the table has either already.
   void CreateStandby(uint32_t serial);
+  // Creates a child that runs no handler and exits at once, in one attempt.
+  // Records its pid or the errno in rehearsal_cell() for number `serial`,
+  // unless the table has either already.
   void Rehearse(uint32_t serial);
 
   int queue_fd_;

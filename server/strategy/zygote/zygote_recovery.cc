@@ -20,8 +20,8 @@
 
 namespace brood::server {
 
-// Handles the end of the zygote. The last process that it created must be known
-// first, because it may be a standby.
+// The last process that the zygote created must be known first, because it may
+// be a standby.
 void Zygote::ZygoteEnded(net::Instant now) {
   zygote_pid_ = 0;
   is_killed_ = false;
@@ -31,7 +31,6 @@ void Zygote::ZygoteEnded(net::Instant now) {
   Succeed(now);
 }
 
-// Makes the standby take over. Returns false if there is no standby that can.
 bool Zygote::Succeed(net::Instant now) {
   if (must_renew_ && !RenewQueue()) return false;
   must_renew_ = false;
@@ -53,9 +52,6 @@ bool Zygote::Succeed(net::Instant now) {
   return true;
 }
 
-// Moves the messages that the ended zygote has left to a new queue, of which no
-// other process has a copy. Returns false if no queue can be created for now;
-// nothing has changed then.
 bool Zygote::RenewQueue() {
   absl::StatusOr<net::HandoffQueue> renewed = net::HandoffQueue::Create();
   if (!renewed.ok()) return false;
@@ -90,17 +86,14 @@ void Zygote::MoveMessages(const net::HandoffQueue& from,
   pending_.LoseOthers();
 }
 
-// Returns when the zygote has done nothing for too long, although connections
-// wait for it.
 net::Instant Zygote::stalled_at() const {
   if (pending_.empty() || zygote_pid_ == 0 || is_killed_) return net::Never();
   return net::After(progress_at_, kLongestStall);
 }
 
-// Handles a zygote that does nothing: it is stopped, or waits for something, or
-// another process has removed a message from its queue. It is killed, and the
-// standby does the rest; see ZygoteEnded(). If no process could take over, the
-// zygote is only sent SIGCONT.
+// A zygote that does nothing is stopped, or waits for something, or another
+// process has removed a message from its queue. When it has been killed, the
+// standby does the rest; see ZygoteEnded().
 void Zygote::KillStalled(net::Instant now) {
   progress_at_ = now;
   AdoptSpawned();
@@ -114,7 +107,6 @@ void Zygote::KillStalled(net::Instant now) {
                is_replaceable;
 }
 
-// Tells the zygote and the standby to exit, once no connection waits.
 void Zygote::Dismiss(net::Instant now) {
   dismissed_ = true;
   kill_dismissed_at_ = net::After(now, kLongestStall);
@@ -123,8 +115,7 @@ void Zygote::Dismiss(net::Instant now) {
   }
 }
 
-// Kills the processes that were told to exit and have not: a process that is
-// stopped does not read the command.
+// A process that is stopped does not read the command to exit.
 void Zygote::KillDismissed(net::Instant now) {
   if (now < kill_dismissed_at_) return;
   kill_dismissed_at_ = net::Never();
@@ -148,10 +139,9 @@ absl::Status Zygote::IdentityChanged(absl::string_view what) {
   return Replace();
 }
 
-// Replaces the zygote and the standby. The old ones cannot always be killed:
-// they may run as root, and this process as another user by now. So they get no
-// more messages, and exit because their queues end. If a connection is still in
-// the queue of the zygote, it is replaced later, unless it has ended.
+// The old processes cannot always be killed: they may run as root, and this
+// process as another user by now. So they get no more messages, and exit
+// because their queues end.
 absl::Status Zygote::Replace() {
   if (!pending_.empty() && zygote_pid_ != 0) return absl::OkStatus();
   proc::Private<net::HandoffQueue> old_queue = std::move(queue_);
@@ -168,9 +158,7 @@ absl::Status Zygote::Replace() {
   return SpawnMissing();
 }
 
-// Fails the connections that wait, because no process is left to serve them and
-// the server is about to stop. Connections whose children were created are not
-// among them.
+// No process is left to serve the connections, and the server is about to stop.
 void Zygote::GiveUpQueue(net::Instant now, Events& events) {
   Announce(now, events);
   queue_->Discard();
