@@ -75,8 +75,6 @@ void Connections::DispatchWaiting(Instant now, Strategy& strategy) {
   dispatched_again_.clear();
 }
 
-// A server that is terminating closes the connection. A connection whose
-// deadline has passed is recorded as killed instead of being dispatched again.
 void Connections::DispatchAgain(Waiting waiting, Instant now,
                                 Strategy& strategy) {
   const Slot slot = waiting.slot;
@@ -130,9 +128,9 @@ void Connections::KillExpired(Instant now) {
   });
 }
 
-// Logs once for each cause, because a signal that is refused now will be
-// refused again. A child that does not exist any more is no error: other code
-// has reaped it, and the next sweep finds that out.
+// A signal that is refused now will be refused again. A child that does not
+// exist any more is no error: other code has reaped it, and the next sweep
+// finds that out.
 void Connections::LogRefusal(pid_t pid, size_t count, const absl::Status& why) {
   if (absl::IsNotFound(why)) return;
   const uint32_t bit = uint32_t{1} << (why.raw_code() & 31);

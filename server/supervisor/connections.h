@@ -108,7 +108,7 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
   // Returns how often the strategy has reported anything.
   uint64_t strategy_reports() const { return strategy_reports_; }
 
-  // Strategy::Events.
+  // The events of a strategy; see Strategy::Events.
   void Serving(Slot slot, pid_t pid, net::Instant since) override;
   void Assigned(Slot slot, pid_t pid, net::Instant since,
                 uint32_t page) override;
@@ -133,9 +133,10 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
     Slot slot;
     net::Connection connection;
     proc::PrivateFdRegistration registration;
-    // The process that ended before it took the connection over, 0 if there was
-    // none; and its status.
+    // The process that ended before it took the connection over; 0 if there was
+    // none.
     pid_t pid = 0;
+    // The status with which that process ended.
     proc::ExitStatus status = proc::ExitStatus::Unknown();
     // When to give up; Never() if no creation of a process has failed.
     net::Instant give_up_at = net::Never();
@@ -143,12 +144,28 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
     bool awaits_room = false;
   };
 
+  // Returns whether a deadline of the connection in `slot` has passed, as
+  // KillExpired() has recorded. A signal because the server stops does not
+  // count.
   bool Expired(Slot slot) const;
+  // Logs that the kernel refused a signal for `count` children, one of which is
+  // `pid`, with the error `why`. Logs each code of error once, and NotFound
+  // never.
   void LogRefusal(pid_t pid, size_t count, const absl::Status& why);
+  // Records that process `pid` has had the connection in `slot` since `since`,
+  // and reports to `page`. Sends it SIGTERM if the server is terminating.
   void Started(Slot slot, pid_t pid, net::Instant since, uint32_t page);
+  // Gives the connection of `waiting` to `strategy` again. Closes the
+  // connection instead if its deadline has passed, and records it as killed; or
+  // if the server is terminating, and records it as shed.
   void DispatchAgain(Waiting waiting, net::Instant now, Strategy& strategy);
+  // Empties the page of `entry`, and adds the times and texts that the handler
+  // reported there to `report`. Leaves out texts for which there is no memory.
   void AddTexts(const Scoreboard::Entry& entry, net::Instant ended_at,
                 ConnectionReport* report) const;
+  // Logs the end of the connection of `entry`, and stores its report for
+  // SendReports() if Options::on_connection_end is set. Without memory for the
+  // report, logs that instead of storing it.
   void LogAndReport(const Scoreboard::Entry& entry, pid_t pid,
                     const proc::ExitStatus& status, net::Instant at);
 

@@ -47,8 +47,10 @@ namespace brood::server {
 //   }
 class ConnectionsFixture : public ::brood::testing::LeakCheck {
  protected:
+  // The pid of the process for slot 0.
   static constexpr pid_t kPid = 4711;
 
+  // Makes the strategy create a process for each connection; see Serve().
   ConnectionsFixture() {
     strategy_.on_dispatch = [this](Slot slot, net::Connection, net::Instant now,
                                    Strategy::Events& events) {
@@ -58,7 +60,7 @@ class ConnectionsFixture : public ::brood::testing::LeakCheck {
 
   // Creates the connections of a server with `options`.
   void Create(Options options) { Create(std::move(options), &log_); }
-  // Creates them with a log, which outlives them.
+  // Creates the connections of a server with `options`, which log to `log`.
   void Create(Options options, EventLog* log) {
     options.max_connections = max_connections_;
     options.log.level = LogLevel::kOff;
@@ -74,7 +76,8 @@ class ConnectionsFixture : public ::brood::testing::LeakCheck {
                                                  &reaper_, log);
   }
 
-  // Creates process kPid + `slot` for the connection.
+  // Registers process kPid + `slot` with the reaper, and reports to `events`
+  // that it serves the connection.
   void Serve(Slot slot, net::Instant now, Strategy::Events& events) {
     const pid_t pid = kPid + static_cast<pid_t>(slot);
     reaper_.Adopt(proc::Child::Adopt(pid), ChildTag::Connection(slot).Pack());
@@ -115,10 +118,15 @@ class ConnectionsFixture : public ::brood::testing::LeakCheck {
   // Returns the counters of the connections.
   const Totals& totals() const { return connections_->totals(); }
 
+  // A log that writes nothing.
   EventLog log_{LogLevel::kOff};
+  // The reaper, which has the processes of Serve().
   ::brood::testing::FakeReaper reaper_;
+  // The strategy to which Accept() gives connections.
   ::brood::testing::FakeStrategy strategy_;
+  // The object under test; null before Create().
   std::unique_ptr<Connections> connections_;
+  // The reports that the embedder got, in their order.
   std::vector<ConnectionReport> reports_;
   // The cap of connections, for the next Create().
   int max_connections_ = 2;

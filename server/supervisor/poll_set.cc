@@ -51,7 +51,6 @@ int PollSet::Wait(net::Instant now, net::Instant until) {
   return error;
 }
 
-// Counts a wake of a source, until Used() is called for the source.
 void PollSet::CountWake(size_t index, net::Instant now) {
   IdleWakes& wakes = idle_wakes_[index];
   if (wakes.count == 0 || now >= net::After(wakes.since, kPeriod)) {
@@ -64,7 +63,6 @@ void PollSet::CountWake(size_t index, net::Instant now) {
   paused_ = index;
 }
 
-// Polls unmasked_, and fills in its results.
 int PollSet::Poll(net::Instant now, net::Instant alarm) {
   unmasked_.clear();
   for (size_t i = 0; i < polled_.size(); ++i) {

@@ -94,11 +94,21 @@ class PollSet {
     net::Instant paused_until = net::Instant::min();
   };
 
+  // Returns whether the source `index` has a descriptor, and no pause at `now`.
   bool IsPolled(size_t index, net::Instant now) const {
     return polled_[index].fd >= 0 && idle_wakes_[index].paused_until <= now;
   }
+  // Counts that the source `index` was readable at `now`. Begins a pause of the
+  // source after more than kMostUnused wakes in kPeriod without a call of
+  // Used().
   void CountWake(size_t index, net::Instant now);
+  // Returns the earliest alarm of a source, or end of a pause, which may be in
+  // the past; Never() if there is neither. Requires at least one source.
   net::Instant NextAlarm(net::Instant now) const;
+  // Stores the sources that are polled at `now` in `unmasked_`, and waits until
+  // one is readable or `alarm` has passed. Returns 0, also if a signal
+  // interrupted the wait; or the errno of ppoll, after which all of them count
+  // as readable.
   int Poll(net::Instant now, net::Instant alarm);
 
   proc::ParentOnlyVector<pollfd> polled_;

@@ -74,7 +74,6 @@ void ReadyFd::Forget(int fd) {
   }
 }
 
-// Returns false if the kernel cannot stop watching the descriptor now.
 bool ReadyFd::Unwatch(size_t place) {
   if (watched_[place] < 0) return true;
   if (epoll_ctl(epoll_.fd(), EPOLL_CTL_DEL, watched_[place], nullptr) < 0) {

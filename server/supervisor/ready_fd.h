@@ -46,8 +46,12 @@ class ReadyFd {
   void Forget(int fd);
 
  private:
+  // Takes ownership of `epoll` and of `timer`, which `epoll` watches, and makes
+  // both private.
   ReadyFd(net::UniqueFd epoll, net::UniqueFd timer);
 
+  // Stops watching the descriptor in `watched_[place]`, if there is one.
+  // Returns false, and keeps it there, if the kernel refuses.
   bool Unwatch(size_t place);
 
   proc::Private<net::UniqueFd> epoll_;

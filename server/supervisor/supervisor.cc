@@ -126,17 +126,15 @@ bool Supervisor::Turn(absl::Duration timeout) {
   return !lifecycle_.stopped();
 }
 
-// Takes one step of the turn. The memory for connections was allocated before
-// the first one. If memory runs out in a rare step, such as the start of a
-// program, the server goes on, after a pause so that it does not spin.
+// The memory for connections was allocated before the first one, but a rare
+// step, such as the start of a program, may allocate. The server sleeps so that
+// it does not spin.
 void Supervisor::Take(void (Supervisor::*step)(Instant), Instant now) {
   if (MemoryAllows([&] { (this->*step)(now); })) return;
   log_.CallFailed("operator new", ENOMEM, now);
   absl::SleepFor(kBlindPeriod);
 }
 
-// Waits until there is something to do. Returns the time at which the wait was
-// over.
 Instant Supervisor::Wait(absl::Duration timeout) {
   const Instant now = clock_();
   ChooseWhatToPoll(now);
@@ -154,9 +152,7 @@ Instant Supervisor::Wait(absl::Duration timeout) {
   return clock_();
 }
 
-// Sets the descriptor and the alarm of each source of events. A listener is
-// polled only if a connection from it could be served: a full server does not
-// listen.
+// A full server does not listen: the kernel's backlog is the queue.
 void Supervisor::ChooseWhatToPoll(Instant now) {
   poll_.Set(kSignals, signals_.fd());
   poll_.Set(kRequests, requests_.fd());
@@ -202,9 +198,8 @@ void Supervisor::CleanupChildren(Instant now) {
   if (poll_.Due(kExits, now)) TakeEnds(now);
 }
 
-// Handles the children that have ended. A child that another process created
-// for this one is registered before the reaper looks for exits; or, if it was
-// created meanwhile, right after.
+// A child that another process created for this one is registered before the
+// reaper looks for exits; or, if it was created meanwhile, right after.
 void Supervisor::TakeEnds(Instant now) {
   SyncPoint("supervisor: about to reap");
   strategy_->AdoptSpawned();
@@ -248,8 +243,7 @@ void Supervisor::MaintainStrategy(Instant now) {
   strategy_->Maintain(now, poll_.timed_out(), connections_);
 }
 
-// Accepts a limited number of connections from each listener that has any, or
-// that must be emptied before it can be closed.
+// While the server drains, a listener must be emptied before it can be closed.
 void Supervisor::AcceptBatch(Instant now) {
   if (!lifecycle_.accepting()) return;
   listeners_.InTurn([&](size_t i) {
@@ -271,8 +265,6 @@ void Supervisor::AcceptBatch(Instant now) {
   StepLifecycle(now);
 }
 
-// Counts the clients that are still queued, unless another program uses the
-// listeners and serves their queues.
 void Supervisor::CountLeftInQueue() {
   if (!HasListenersToItself()) return;
   const size_t left = listeners_.queued();
@@ -284,7 +276,6 @@ bool Supervisor::MayAccept(Instant now) const {
          connections_.MayAccept(now) && strategy_->HasRoom();
 }
 
-// Accepts a connection. Returns whether the listener may have another one.
 bool Supervisor::AcceptOne(size_t index, Instant now) {
   AcceptFailures& failures = accept_failures_[index];
   if (!MayAccept(now) || failures.resume_at(now) != net::Never()) return false;
@@ -346,17 +337,13 @@ void Supervisor::RequestStop(Instant now) {
   if (HasListenersToItself()) listeners_.RefuseNewcomers(now);
 }
 
-// Returns whether no other program has a copy of the listeners and may go on
-// with them: neither the program that this server has started, nor the program
-// that it replaces.
 bool Supervisor::HasListenersToItself() {
   return upgrade_->idle() && handshake_.IsSoleHolder();
 }
 
-// Closes listeners whose queues are empty. Closing a listener resets the
-// clients in its queue, so they are accepted first. If a new program has taken
-// over, that is only needed for listeners that it does not use, and does no
-// harm for the others.
+// Closing a listener resets the clients in its queue, so they are accepted
+// first. If a new program has taken over, that is only needed for listeners
+// that it does not use, and does no harm for the others.
 void Supervisor::DrainListeners(Instant now) {
   log_.Draining(connections_.running(),
                 net::TimeUntil(lifecycle_.deadline(), now));
@@ -374,15 +361,12 @@ void Supervisor::CloseListener(size_t index) {
   listeners_.Close(index, /*end_listening=*/HasListenersToItself());
 }
 
-// Records that no connection will come any more.
 void Supervisor::ListenersClosed() {
   all_accepted_ = true;
   CloseStrategy();
   upgrade_->ListenersClosed();
 }
 
-// Closes the strategy, after the connections that wait for a process were
-// dispatched.
 void Supervisor::CloseStrategy() {
   if (!all_accepted_ || connections_.has_waiting()) return;
   if (!std::exchange(strategy_closed_, true)) strategy_->Close();

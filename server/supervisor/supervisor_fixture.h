@@ -56,11 +56,15 @@ namespace brood::server {
 //   }
 class SupervisorFixture : public ::brood::testing::LeakCheck {
  protected:
+  // The time that children have to finish after the first request to stop.
   static constexpr absl::Duration kGrace = absl::Seconds(10);
+  // The pid of the program that an upgrade starts.
   static constexpr pid_t kProgram = 7;
   // How long a listener on loopback stays open when its queue is empty.
   static constexpr absl::Duration kRoundTrip = absl::Milliseconds(10);
 
+  // Creates a supervisor with one listener on loopback and four connections at
+  // most.
   SupervisorFixture() {
     // The listener stamps connections by the real clock.
     now_ = net::Now();
@@ -164,29 +168,44 @@ class SupervisorFixture : public ::brood::testing::LeakCheck {
   // The time, as the supervisor reads it.
   static inline net::Instant now_;
 
+  // The options of the next Create().
   Options options_;
+  // A log that writes nothing.
   EventLog log_{LogLevel::kOff};
+  // The requests that the supervisor takes.
   std::unique_ptr<Requests> requests_;
+  // The reaper of the supervisor.
   ::brood::testing::FakeReaper* reaper_ = nullptr;
+  // The strategy of the supervisor.
   ::brood::testing::FakeStrategy* strategy_ = nullptr;
+  // The generations of the supervisor, which is the main process.
   Generations* generations_ = nullptr;
+  // Where the listener listens.
   net::Endpoint endpoint_;
+  // The descriptor of the listener, which the supervisor owns.
   int listener_fd_ = -1;
+  // The number of connections that were given to the strategy.
   int dispatched_ = 0;
+  // The pid of the process that the strategy created last.
   pid_t last_pid_ = 0;
-  // The error with which the start of a new program fails, if it is not OK; and
-  // the program that was started.
+  // The error with which the start of a new program fails, if it is not OK.
   absl::Status program_status_;
+  // The program that was started last.
   proc::Program program_;
   // The end of the link to the main process that the new program has.
   GenerationLink link_;
   // The processes whose connections were reported as ended, in order.
   std::vector<pid_t> ended_;
+  // The supervisor under test.
   std::unique_ptr<Supervisor> supervisor_;
 
  private:
+  // Returns the time of the test, as the clock of the supervisor.
   static net::Instant Now() { return now_; }
 
+  // Records `program` instead of starting it, and copies its end of the link to
+  // the main process. Returns process kProgram, or `program_status_` if that is
+  // an error.
   absl::StatusOr<proc::Child> StartProgram(const proc::Program& program) {
     program_ = program;
     if (!program_status_.ok()) return program_status_;

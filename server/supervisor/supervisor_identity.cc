@@ -10,7 +10,7 @@
 
 namespace brood::server {
 
-// Makes handlers run with the rights that this process has when it calls Run()
+// Handlers must run with the rights that this process has when it calls Run()
 // or Step(), and not with those of processes that were created before: a
 // program may open its port as root, and then give up being root.
 absl::Status Supervisor::FollowIdentity() {

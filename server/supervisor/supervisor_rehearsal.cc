@@ -31,8 +31,6 @@ bool IsRefusal(const absl::Status& why) {
 
 }  // namespace
 
-// Returns the error of `rehearsal` if the server could never serve. Logs any
-// other error, which may pass, as a warning.
 absl::Status Supervisor::Rehearse(const absl::StatusOr<Rehearsal>& rehearsal) {
   if (!rehearsal.ok()) {
     if (IsRefusal(rehearsal.status())) return rehearsal.status();
@@ -47,8 +45,7 @@ absl::Status Supervisor::Rehearse(const absl::StatusOr<Rehearsal>& rehearsal) {
   return absl::OkStatus();
 }
 
-// Waits until the reaper has noticed the end of `pid`, in the way in which it
-// notices every end.
+// The reaper must notice this end in the way in which it notices every end.
 void Supervisor::AwaitRehearsal(pid_t pid) {
   rehearsed_pid_ = pid;
   const net::Instant deadline = net::After(clock_(), kRehearsalTimeout);
@@ -64,8 +61,7 @@ void Supervisor::AwaitRehearsal(pid_t pid) {
       absl::DeadlineExceededError("it has not ended within 1 s"));
 }
 
-// Checks how the child ended. If its status is unknown, another wait call of
-// this program took it.
+// If the status is unknown, another wait call of this program took it.
 void Supervisor::RehearsalEnded(const proc::Reaper::Ended& ended) {
   if (ended.pid == rehearsed_pid_) rehearsed_pid_ = 0;
   if (ended.status.unknown()) return;

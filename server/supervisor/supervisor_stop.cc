@@ -57,9 +57,8 @@ void Supervisor::StepLifecycle(Instant now) {
   }
 }
 
-// Kills the children. Called until the last child has ended; logs once. A child
-// cannot be killed if it belongs to another user, or while the kernel makes it
-// wait for a device.
+// A child cannot be killed if it belongs to another user, or while the kernel
+// makes it wait for a device.
 void Supervisor::Kill(Instant now) {
   if (!std::exchange(killing_, true)) log_.Killing(connections_.running());
   connections_.SignalChildren(SIGKILL);
@@ -68,8 +67,6 @@ void Supervisor::Kill(Instant now) {
   if (unkillable_looks_ >= Lifecycle::kLooks) GiveUpChildren();
 }
 
-// Gives up the children that are left. In the next turn, which comes at once,
-// the reaper returns their ends.
 void Supervisor::GiveUpChildren() {
   std::array<pid_t, kMostNamed> pids;
   const size_t count = reaper_->GiveUp(absl::MakeSpan(pids));
@@ -78,9 +75,6 @@ void Supervisor::GiveUpChildren() {
                   absl::MakeSpan(pids).first(std::min(count, kMostNamed)));
 }
 
-// Returns how many processes the server waits for: children that serve a
-// connection, connections that wait for a process, processes of the strategy
-// that wait for work, and older programs that stop together with this one.
 size_t Supervisor::LiveChildren() const {
   if (gave_up_) return reaper_->live();
   return std::max(connections_.running(), reaper_->live()) +

@@ -14,8 +14,8 @@ namespace brood::server {
 
 using net::Instant;
 
-// Handles the messages of other programs. Called before the requests are taken,
-// because it may change for which program a request is.
+// Called before the requests are taken, because it may change for which program
+// a request is.
 void Supervisor::AttendGenerations(Instant now) {
   if (!poll_.IsReadable(kGenerations)) return;
   const Generations::Messages messages = generations_->Attend();
@@ -40,9 +40,8 @@ void Supervisor::StartUpgrade(Instant now) {
   }
 }
 
-// Advances the upgrade. A new program that has failed may have configured the
-// listeners, which are the same open files: they get the settings of this
-// program again.
+// A new program that has failed may have configured the listeners, which are
+// the same open files.
 void Supervisor::StepUpgrade(Instant now) {
   const bool handed_over = poll_.Due(kUpgrade, now) && upgrade_->Step(now);
   if (upgrade_->fd() < 0) poll_.Used(kUpgrade);
@@ -72,9 +71,9 @@ void Supervisor::ProgramEnded(const proc::Reaper::Ended& ended, Instant now) {
   }
 }
 
-// Stops at once. The program that started the main process may start the
-// service again, and then needs the port, so the listeners are closed without
-// emptying their queues.
+// The program that started the main process may start the service again, and
+// then needs the port, so the listeners are closed without emptying their
+// queues.
 void Supervisor::MainProcessEnded(Instant now) {
   log_.MainProcessEnded();
   upgrade_->Abandon();
