@@ -80,7 +80,8 @@ class ReportSender {
 //   absl::StatusOr<WorkerReports> reports = WorkerReports::Create();
 //   absl::Status watched = reports->Watch(queue.fd_to_offer(), index);
 //   ... when reports->fd() is readable:
-//   for (int i = 0; i < reports->Find(&ready); ++i) TakeReport(ready[i]);
+//   const int count = reports->Find(&ready);
+//   for (int i = 0; i < count; ++i) TakeReport(ready[i]);
 class WorkerReports {
  public:
   // Report is the message that Receive() reads.
