@@ -32,16 +32,17 @@ void Zygote::ZygoteEnded(net::Instant now) {
 }
 
 bool Zygote::Succeed(net::Instant now) {
-  if (must_renew_ && !RenewQueue()) return false;
-  must_renew_ = false;
-  // A command that the old zygote has not read must not reach the next standby.
-  if (!standby_queue_->Discard() || standby_pid_ == 0) return false;
   // Code of the embedder may have given up rights since the standby was
-  // created.
+  // created. Checked first: if the queue cannot be renewed, SpawnMissing()
+  // records the rights of now, and keeps the standby.
   must_replace_ =
       must_replace_ ||
       !identity_.DifferenceTo(proc::ProcessIdentity::Look()).empty();
-  if (must_replace_ ||
+  if (must_replace_) return false;
+  if (must_renew_ && !RenewQueue()) return false;
+  must_renew_ = false;
+  // A command that the old zygote has not read must not reach the next standby.
+  if (!standby_queue_->Discard() || standby_pid_ == 0 ||
       !standby_queue_->Order({kTakeOver, 0}, queue_->fd_to_await()).ok()) {
     return false;
   }
