@@ -43,12 +43,7 @@ void ReadyFd::Watch(absl::Span<const pollfd> polled, net::Instant alarm) {
   watched_.resize(polled.size(), -1);
   for (size_t place = 0; place < polled.size(); ++place) {
     if (watched_[place] == polled[place].fd) continue;
-    if (!Unwatch(place)) continue;
-    if (polled[place].fd < 0) continue;
-    epoll_event readable = {};
-    readable.events = EPOLLIN;
-    if (epoll_ctl(epoll_.fd(), EPOLL_CTL_ADD, polled[place].fd, &readable) <
-        0) {
+    if (!Unwatch(place) || !Add(polled[place].fd)) {
       // There is no memory, or the user has too many watches. Until the
       // descriptor can be added, the embedder is woken to look itself.
       alarm = std::min(alarm, net::After(net::Now(), kUnwatchedPeriod));
@@ -74,9 +69,18 @@ void ReadyFd::Forget(int fd) {
   }
 }
 
+bool ReadyFd::Add(int fd) const {
+  if (fd < 0) return true;
+  epoll_event readable = {};
+  readable.events = EPOLLIN;
+  return epoll_ctl(epoll_.fd(), EPOLL_CTL_ADD, fd, &readable) == 0;
+}
+
+// A descriptor that was closed is not watched any more.
 bool ReadyFd::Unwatch(size_t place) {
-  if (watched_[place] < 0) return true;
-  if (epoll_ctl(epoll_.fd(), EPOLL_CTL_DEL, watched_[place], nullptr) < 0) {
+  if (watched_[place] >= 0 &&
+      epoll_ctl(epoll_.fd(), EPOLL_CTL_DEL, watched_[place], nullptr) < 0 &&
+      errno != EBADF && errno != ENOENT) {
     return false;
   }
   watched_[place] = -1;

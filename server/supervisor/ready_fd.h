@@ -50,6 +50,8 @@ class ReadyFd {
   // both private.
   ReadyFd(net::UniqueFd epoll, net::UniqueFd timer);
 
+  // Watches `fd`, unless it is negative. Returns false if the kernel refuses.
+  bool Add(int fd) const;
   // Stops watching the descriptor in `watched_[place]`, if there is one.
   // Returns false, and keeps it there, if the kernel refuses.
   bool Unwatch(size_t place);

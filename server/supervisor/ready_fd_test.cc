@@ -85,6 +85,16 @@ TEST_F(ReadyFdTest, WatchesADescriptorThatReplacedAnother) {
   EXPECT_TRUE(IsReady());
 }
 
+TEST_F(ReadyFdTest, WatchesADescriptorThatReplacedOneThatWasClosed) {
+  polled_.resize(1);
+  ready_.Watch(polled_, net::Never());
+  sources_[0].Close();
+  polled_[0].fd = sources_[2].fd();
+  ready_.Watch(polled_, net::Never());
+  Ring(2);
+  EXPECT_TRUE(IsReady());
+}
+
 TEST_F(ReadyFdTest, IsReadableOnceTheAlarmHasPassed) {
   const net::Instant now = net::Now();
   ready_.Watch(polled_, net::After(now, absl::Hours(1)));
