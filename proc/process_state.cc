@@ -212,11 +212,7 @@ ProcessState::ProcessState()
   nice_ = getpriority(PRIO_PROCESS, 0);
   umask_ = umask(0);
   umask(umask_);
-  for (char** variable = environ; variable != nullptr && *variable != nullptr;
-       ++variable) {
-    variables_.push_back(*variable);
-    values_.emplace_back(*variable);
-  }
+  RecordEnvironment();
   sigprocmask(SIG_BLOCK, nullptr, &mask_);
   leaves_zombies_ = LeavesZombies();
   numbers_ = Numbers();
@@ -224,6 +220,20 @@ ProcessState::ProcessState()
   for (size_t i = 0; i < limits_.size(); ++i) {
     ReadLimit(i, has_filter_, &limits_[i]);
   }
+}
+
+void ProcessState::RecordEnvironment() {
+  if (environ == nullptr) return;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    variables_.push_back(*variable);
+    const absl::string_view value(*variable, std::strlen(*variable) + 1);
+    if (values_.empty() ||
+        values_.back().begin + values_.back().content.size() != value.data()) {
+      values_.push_back({value.data(), ""});
+    }
+    values_.back().content.append(value.data(), value.size());
+  }
+  variables_.push_back(nullptr);
 }
 
 ProcessState::~ProcessState() {
@@ -344,15 +354,18 @@ bool ProcessState::DescriptorsRestored() const {
   return true;
 }
 
+// A program begins with all its variables in one block of memory, which is
+// compared by one call.
 bool ProcessState::SameEnvironment() const {
   if (environ != environ_) return false;
-  for (size_t i = 0; i < variables_.size(); ++i) {
-    if (environ[i] != variables_[i] ||
-        std::strcmp(environ[i], values_[i].c_str()) != 0) {
-      return false;
-    }
-  }
-  return environ == nullptr || environ[variables_.size()] == nullptr;
+  // A handler that removes a variable moves the others, and its null pointer,
+  // forward in the same array.
+  const size_t size = variables_.size() * sizeof(variables_[0]);
+  return (size == 0 || std::memcmp(environ, variables_.data(), size) == 0) &&
+         std::all_of(values_.begin(), values_.end(), [](const Block& block) {
+           return std::memcmp(block.begin, block.content.data(),
+                              block.content.size()) == 0;
+         });
 }
 
 bool ProcessState::NoTimers() {

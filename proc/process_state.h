@@ -73,6 +73,11 @@ class ProcessState {
     // replaced.
     bool is_own = false;
   };
+  // Block is a part of the memory of this process, and its recorded content.
+  struct Block {
+    const char* begin;
+    std::string content;
+  };
   static constexpr size_t kNumbers = 17;
 
   // Returns the file at `path`; the default File if it cannot be read.
@@ -102,6 +107,8 @@ class ProcessState {
   // that the kernel does not have, the number is the same error each time. With
   // a filter of system calls, reads only the first one.
   std::array<int64_t, kNumbers> Numbers() const;
+  // Records the environment variables of this process.
+  void RecordEnvironment();
   // Reports whether the environment has the recorded variables with the
   // recorded texts, in the same order and at the same addresses.
   bool SameEnvironment() const;
@@ -124,8 +131,8 @@ class ProcessState {
   int nice_;
   mode_t umask_;
   char** environ_;
-  std::vector<char*> variables_;
-  std::vector<std::string> values_;
+  std::vector<char*> variables_;  // the array, with its null pointer
+  std::vector<Block> values_;
   sigset_t mask_;
   bool leaves_zombies_;
   // The checked lines of /proc/self/status.
