@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -20,6 +21,7 @@
 #include "brood/server/child/system_refused.h"
 #include "brood/server/exec/environment.h"
 #include "brood/server/exec/program_file.h"
+#include "brood/server/exec/variables.h"
 #include "brood/server/text/name_table.h"
 
 namespace brood::server {
@@ -38,14 +40,16 @@ constexpr int kFirstListenFd = 3;
 // as in a shell.
 constexpr char kUsualPath[] = "/usr/local/bin:/usr/bin:/bin";
 
+bool IsIgnored(int signal) {
+  struct sigaction action;
+  return sigaction(signal, nullptr, &action) == 0 &&
+         action.sa_handler == SIG_IGN;
+}
+
 std::vector<int> IgnoredSignals() {
   std::vector<int> ignored;
   for (int signal = 1; signal <= SIGRTMAX; ++signal) {
-    struct sigaction action;
-    if (sigaction(signal, nullptr, &action) == 0 &&
-        action.sa_handler == SIG_IGN) {
-      ignored.push_back(signal);
-    }
+    if (IsIgnored(signal)) ignored.push_back(signal);
   }
   return ignored;
 }
@@ -115,12 +119,13 @@ absl::StatusOr<ExecStyle> ParseExecStyle(absl::string_view text) {
 struct ExecHandler::Program {
   std::string path;
   std::vector<std::string> arguments;
+  std::vector<char*> argument_pointers;  // for execve()
   std::vector<std::string> variables;
   std::vector<int> ignored_signals;
   ExecStyle style;
 
-  std::vector<std::string> VariablesFor(
-      const net::Connection& connection) const;
+  void AddVariables(const net::Connection& connection,
+                    Variables* variables) const;
   void PlaceDescriptors(int connection) const;
   void ResetSignals() const;
   void ChooseSurroundings() const;
@@ -145,6 +150,7 @@ absl::StatusOr<ExecHandler> ExecHandler::Create(const ExecOptions& options) {
   if (options.style == ExecStyle::kInetd) {
     program->arguments.front() = std::string(BaseName(options.command.front()));
   }
+  program->argument_pointers = Pointers(program->arguments);
   program->variables = *std::move(variables);
   program->ignored_signals = IgnoredSignals();
   program->style = options.style;
@@ -174,37 +180,37 @@ absl::Status ExecHandler::CheckServer(const Options& options) const {
   return absl::OkStatus();
 }
 
+// Allocates nothing before execve(), since the kernel would copy the pages that
+// an allocation changes.
 ExitCode ExecHandler::operator()(net::Connection& connection) const {
-  const std::vector<std::string> variables = program_->VariablesFor(connection);
-  const std::vector<char*> arguments = Pointers(program_->arguments);
-  const std::vector<char*> environment = Pointers(variables);
+  Variables variables(program_->variables);
+  program_->AddVariables(connection, &variables);
   const KeptStandardError kept;
   program_->ChooseSurroundings();
   program_->PlaceDescriptors(connection.fd());
   program_->ResetSignals();
-  execve(program_->path.c_str(), arguments.data(), environment.data());
+  execve(program_->path.c_str(), program_->argument_pointers.data(),
+         variables.Environment());
   const int error = errno;
   throw SystemRefused(absl::ErrnoToStatus(
       error,
       absl::StrCat("the program cannot be executed: execve ", program_->path)));
 }
 
-std::vector<std::string> ExecHandler::Program::VariablesFor(
-    const net::Connection& connection) const {
+void ExecHandler::Program::AddVariables(const net::Connection& connection,
+                                        Variables* variables) const {
   const ConnectionFacts facts = FactsOf(connection);
-  std::vector<std::string> all = variables;
-  AddConnectionVariables(facts, &all);
+  AddConnectionVariables(facts, variables);
   switch (style) {
     case ExecStyle::kUcspi:
       break;
     case ExecStyle::kInetd:
-      AddInetdVariables(facts, &all);
+      AddInetdVariables(facts, variables);
       break;
     case ExecStyle::kSystemd:
-      AddSystemdVariables(getpid(), &all);
+      AddSystemdVariables(getpid(), variables);
       break;
   }
-  return all;
 }
 
 // Moves the connection to the descriptors of the style. Makes execve() close
@@ -226,10 +232,10 @@ void ExecHandler::Program::PlaceDescriptors(int connection) const {
 // was ignored when the server was started stays ignored, because the starter
 // wants that (nohup).
 void ExecHandler::Program::ResetSignals() const {
-  for (const int signal : IgnoredSignals()) {
-    bool stays = false;
-    for (const int kept : ignored_signals) stays |= kept == signal;
-    if (!stays) std::signal(signal, SIG_DFL);
+  for (int signal = 1; signal <= SIGRTMAX; ++signal) {
+    const bool stays = std::find(ignored_signals.begin(), ignored_signals.end(),
+                                 signal) != ignored_signals.end();
+    if (!stays && IsIgnored(signal)) std::signal(signal, SIG_DFL);
   }
   sigset_t none;
   sigemptyset(&none);

@@ -80,40 +80,42 @@ void Set(absl::string_view variable, std::vector<std::string>* variables) {
   variables->emplace_back(variable);
 }
 
-// Returns the address alone: "192.0.2.7", "2001:db8::1".
-std::string HostOf(const net::PeerAddress& address) {
-  char text[INET6_ADDRSTRLEN] = "";
-  inet_ntop(address.family(), address.host().data(), text, sizeof(text));
-  return text;
-}
+// Host is the text of an address alone: "192.0.2.7", "2001:db8::1".
+class Host {
+ public:
+  explicit Host(const net::PeerAddress& address) {
+    inet_ntop(address.family(), address.host().data(), text_, sizeof(text_));
+  }
+  absl::string_view text() const { return text_; }
 
-void AddTcp(const ConnectionFacts& facts, std::vector<std::string>* variables) {
+ private:
+  char text_[INET6_ADDRSTRLEN] = "";
+};
+
+void AddTcp(const ConnectionFacts& facts, Variables* variables) {
   const net::PeerAddress local = facts.local.ToAddress();
-  const std::string remote_host = HostOf(facts.peer);
-  variables->push_back("PROTO=TCP");
-  variables->push_back(absl::StrCat("TCPLOCALIP=", HostOf(local)));
-  variables->push_back(absl::StrCat("TCPLOCALPORT=", local.port()));
-  variables->push_back(absl::StrCat("TCPREMOTEIP=", remote_host));
-  variables->push_back(absl::StrCat("TCPREMOTEPORT=", facts.peer.port()));
+  const Host remote_host(facts.peer);
+  variables->Add("PROTO", "TCP");
+  variables->Add("TCPLOCALIP", Host(local).text());
+  variables->Add("TCPLOCALPORT", local.port());
+  variables->Add("TCPREMOTEIP", remote_host.text());
+  variables->Add("TCPREMOTEPORT", facts.peer.port());
   // s6-tcpserver counts the connections before this one, tcpsvd this one too.
-  variables->push_back(
-      absl::StrCat("TCPCONNNUM=", facts.connections_of_host - 1));
-  variables->push_back(
-      absl::StrCat("TCPCONCURRENCY=", facts.connections_of_host));
-  variables->push_back(absl::StrCat("REMOTE_ADDR=", remote_host));
-  variables->push_back(absl::StrCat("REMOTE_PORT=", facts.peer.port()));
+  variables->Add("TCPCONNNUM", facts.connections_of_host - 1);
+  variables->Add("TCPCONCURRENCY", facts.connections_of_host);
+  variables->Add("REMOTE_ADDR", remote_host.text());
+  variables->Add("REMOTE_PORT", facts.peer.port());
 }
 
 // Adds the variables of a unix socket. The name that the client has bound is
 // not among them: its bytes would come from the client.
-void AddUnix(const ConnectionFacts& facts,
-             std::vector<std::string>* variables) {
-  variables->push_back("PROTO=IPC");
-  variables->push_back(absl::StrCat(
-      "IPCLOCALPATH=", absl::StripPrefix(facts.local.ToString(), "unix:")));
+void AddUnix(const ConnectionFacts& facts, Variables* variables) {
+  variables->Add("PROTO", "IPC");
+  const std::string local = facts.local.ToString();
+  variables->Add("IPCLOCALPATH", absl::StripPrefix(local, "unix:"));
   if (!facts.credentials) return;
-  variables->push_back(absl::StrCat("IPCREMOTEEUID=", facts.credentials->uid));
-  variables->push_back(absl::StrCat("IPCREMOTEEGID=", facts.credentials->gid));
+  variables->Add("IPCREMOTEEUID", facts.credentials->uid);
+  variables->Add("IPCREMOTEEGID", facts.credentials->gid);
 }
 
 }  // namespace
@@ -156,7 +158,7 @@ absl::StatusOr<std::vector<std::string>> LastingVariables(
 }
 
 void AddConnectionVariables(const ConnectionFacts& facts,
-                            std::vector<std::string>* variables) {
+                            Variables* variables) {
   if (facts.peer.is_unix()) {
     AddUnix(facts, variables);
   } else {
@@ -166,16 +168,15 @@ void AddConnectionVariables(const ConnectionFacts& facts,
 
 // Other programs than those for xinetd, such as CGI programs, expect the name
 // of a host in this variable.
-void AddInetdVariables(const ConnectionFacts& facts,
-                       std::vector<std::string>* variables) {
+void AddInetdVariables(const ConnectionFacts& facts, Variables* variables) {
   if (facts.peer.is_unix()) return;
-  variables->push_back(absl::StrCat("REMOTE_HOST=", HostOf(facts.peer)));
+  variables->Add("REMOTE_HOST", Host(facts.peer).text());
 }
 
-void AddSystemdVariables(pid_t pid, std::vector<std::string>* variables) {
-  variables->push_back("LISTEN_FDS=1");
-  variables->push_back(absl::StrCat("LISTEN_PID=", pid));
-  variables->push_back("LISTEN_FDNAMES=connection");
+void AddSystemdVariables(pid_t pid, Variables* variables) {
+  variables->Add("LISTEN_FDS", 1);
+  variables->Add("LISTEN_PID", pid);
+  variables->Add("LISTEN_FDNAMES", "connection");
 }
 
 }  // namespace brood::server

@@ -15,6 +15,7 @@
 #include "absl/types/span.h"
 #include "brood/net/endpoint.h"
 #include "brood/net/peer_address.h"
+#include "brood/server/exec/variables.h"
 
 namespace brood::server {
 
@@ -47,17 +48,15 @@ absl::StatusOr<std::vector<std::string>> LastingVariables(
 
 // Adds the variables that describe a connection, in the order of
 // docs/programs.md. Runs in the child, as the functions below do.
-void AddConnectionVariables(const ConnectionFacts& facts,
-                            std::vector<std::string>* variables);
+void AddConnectionVariables(const ConnectionFacts& facts, Variables* variables);
 
 // Adds the variable that programs for xinetd expect: the address of the client
 // as REMOTE_HOST.
-void AddInetdVariables(const ConnectionFacts& facts,
-                       std::vector<std::string>* variables);
+void AddInetdVariables(const ConnectionFacts& facts, Variables* variables);
 
 // Adds the variables by which the program `pid` learns that descriptor 3 is the
 // connection.
-void AddSystemdVariables(pid_t pid, std::vector<std::string>* variables);
+void AddSystemdVariables(pid_t pid, Variables* variables);
 
 }  // namespace brood::server
 

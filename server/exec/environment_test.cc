@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "brood/net/endpoint.h"
 #include "brood/net/peer_address.h"
+#include "brood/server/exec/variables.h"
 #include "brood/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -30,10 +31,18 @@ ConnectionFacts Tcp(const char* peer, const char* local) {
   return {At(peer).ToAddress(), At(local), absl::nullopt, 3};
 }
 
+std::vector<std::string> TextsOf(Variables& variables) {
+  std::vector<std::string> texts;
+  for (char* const* each = variables.Environment(); *each != nullptr; ++each) {
+    texts.emplace_back(*each);
+  }
+  return texts;
+}
+
 std::vector<std::string> VariablesOf(const ConnectionFacts& facts) {
-  std::vector<std::string> variables;
+  Variables variables({});
   AddConnectionVariables(facts, &variables);
-  return variables;
+  return TextsOf(variables);
 }
 
 TEST(ConnectionVariablesTest, DescribeIpv4) {
@@ -86,20 +95,19 @@ TEST(ConnectionVariablesTest, DescribeUnixSockets) {
 }
 
 TEST(ConnectionVariablesTest, OfInetdNameTheClient) {
-  std::vector<std::string> variables;
-  AddInetdVariables(Tcp("[::1]:5", "[::1]:6"), &variables);
-  EXPECT_THAT(variables, ElementsAre("REMOTE_HOST=::1"));
-  variables.clear();
+  Variables variables({});
   AddInetdVariables({net::PeerAddress::Unix(), At("unix:@x"), absl::nullopt, 3},
                     &variables);
-  EXPECT_THAT(variables, IsEmpty());
+  EXPECT_THAT(TextsOf(variables), IsEmpty());
+  AddInetdVariables(Tcp("[::1]:5", "[::1]:6"), &variables);
+  EXPECT_THAT(TextsOf(variables), ElementsAre("REMOTE_HOST=::1"));
 }
 
 TEST(ConnectionVariablesTest, OfSystemdNameTheProgram) {
-  std::vector<std::string> variables;
+  Variables variables({});
   AddSystemdVariables(4711, &variables);
-  EXPECT_THAT(variables, ElementsAre("LISTEN_FDS=1", "LISTEN_PID=4711",
-                                     "LISTEN_FDNAMES=connection"));
+  EXPECT_THAT(TextsOf(variables), ElementsAre("LISTEN_FDS=1", "LISTEN_PID=4711",
+                                              "LISTEN_FDNAMES=connection"));
 }
 
 TEST(LastingVariablesTest, AreThoseThatEveryProgramNeeds) {
