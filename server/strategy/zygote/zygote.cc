@@ -155,7 +155,9 @@ void Zygote::Dispatch(Slot slot, net::Connection connection, net::Instant now,
   // Made only if it is needed, because it allocates.
   const absl::Status offered =
       has_room ? queue_->Offer({slot, serial}, connection)
-               : absl::UnavailableError("the zygote is exiting");
+               : absl::UnavailableError(
+                     dismissed_ ? "the zygote is exiting"
+                                : "too many connections wait for the zygote");
   if (!offered.ok()) {
     QueueRefuses(slot, std::move(connection), offered, now, events);
     return;
