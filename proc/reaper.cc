@@ -158,7 +158,10 @@ bool QueueReaper::IsOurUnknown(pid_t pid) const {
 }
 
 WaitResult QueueReaper::Wait(pid_t pid) {
-  return WaitForEnd(pid, [this](pid_t stopped) { return CountStop(stopped); });
+  WaitResult result =
+      WaitForEnd(pid, [this](pid_t stopped) { return CountStop(stopped); });
+  if (result.kind == WaitResult::Kind::kEnded) ForgetStops(result.pid);
+  return result;
 }
 
 int QueueReaper::CountStop(pid_t pid) {

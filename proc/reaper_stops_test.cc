@@ -3,6 +3,7 @@
 // A child that asks to be traced by its parent stops for it, and the kernel
 // reports the stop to a wait of the parent. A stop is not an end.
 
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
@@ -85,10 +86,10 @@ TEST_P(ReaperStopsTest, ReapsTracedChildrenLikeOthers) {
       9);
   harness.Spawn(
       [] {
+        std::signal(SIGUSR1, SIG_IGN);
         for (;;) {
           AskToBeTraced();
           raise(SIGUSR1);
-          std::signal(SIGUSR1, SIG_IGN);
         }
         return 0;
       },
@@ -97,7 +98,7 @@ TEST_P(ReaperStopsTest, ReapsTracedChildrenLikeOthers) {
     if (ended.tag < 10) {
       EXPECT_EQ(ended.status.code(), static_cast<int>(ended.tag));
     } else {
-      EXPECT_TRUE(ended.status.killed()) << ended.status.ToString();
+      EXPECT_EQ(ended.status.ToString(), "killed by SIGKILL (Killed)");
     }
   }
   EXPECT_EQ(harness.reaper().live(), 0u);
@@ -124,6 +125,11 @@ TEST_P(ReaperStopsTest, DetachesStoppedChildThatIsDisowned) {
   EXPECT_EQ(waitpid(pid, &status, 0), pid);
   EXPECT_EQ(WEXITSTATUS(status), 11);
   for (const int fd : done) close(fd);
+}
+
+bool HasChild() {
+  siginfo_t ignored;
+  return waitid(P_ALL, 0, &ignored, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0;
 }
 
 // Orphans that ask their new parent to trace them are reaped, and do not keep
@@ -156,11 +162,43 @@ TEST_F(ReaperOrphansTest, ThatStopAreDetachedOrKilled) {
     for (const int fd : orphaned) close(fd);
     const auto deadline =
         Reaper::Instant::clock::now() + std::chrono::seconds(10);
-    siginfo_t ignored;
-    while (waitid(P_ALL, 0, &ignored, WEXITED | WNOHANG | WNOWAIT | __WALL) ==
-           0) {
+    while (HasChild()) {
       ASSERT_LT(Reaper::Instant::clock::now(), deadline);
       EXPECT_THAT(harness.Cleanup(Reaper::Instant::clock::now()), IsEmpty());
+    }
+  }
+  prctl(PR_SET_CHILD_SUBREAPER, 0);
+}
+
+// Each is reaped before the next one stops, so there is always room to count.
+TEST_F(ReaperOrphansTest, AreForgottenWhenTheyHaveEnded) {
+  ASSERT_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+  {
+    ReaperHarness harness(Ownership::kEveryChild);
+    for (int i = 0; i < 40; ++i) {
+      int done[2];
+      ASSERT_EQ(pipe(done), 0);
+      harness.Spawn([&] {
+        const pid_t parent = getpid();
+        if (fork() != 0) return 0;
+        while (getppid() == parent) sched_yield();
+        std::signal(SIGUSR1, SIG_IGN);
+        AskToBeTraced();
+        raise(SIGUSR1);
+        _exit(write(done[1], "x", 1) == 1 ? 0 : 1);
+      });
+      harness.AwaitEnded(1);
+      close(done[1]);
+      const auto deadline =
+          Reaper::Instant::clock::now() + std::chrono::seconds(10);
+      while (HasChild()) {
+        ASSERT_LT(Reaper::Instant::clock::now(), deadline);
+        harness.Cleanup(Reaper::Instant::clock::now());
+      }
+      char byte;
+      EXPECT_EQ(read(done[0], &byte, 1), 1)
+          << i << ": killed at its first stop";
+      close(done[0]);
     }
   }
   prctl(PR_SET_CHILD_SUBREAPER, 0);

@@ -87,7 +87,6 @@ void QueueReaper::SweepAny() {
       const Ended ended = Remove(entry, result.status);
       if (!was_returned) ended_.push_back(ended);
     } else {
-      ForgetStops(result.pid);
       unclaimed_.push_back({result.pid, result.status});
     }
   }
@@ -104,7 +103,6 @@ void QueueReaper::SweepUnknown() {
     if (!stat || stat->exit_signal != exit_signal_.number()) return;
     const WaitResult result = Wait(pid);
     if (result.kind != WaitResult::Kind::kEnded) return;
-    ForgetStops(pid);
     unclaimed_.push_back({pid, result.status});
   }
 }
