@@ -114,6 +114,20 @@ ssize_t LineWriter::SpliceToPipe(absl::string_view line) const {
   return moved;
 }
 
+// Writes in pieces: the kernel reports that a terminal has room, and not how
+// much. A pseudoterminal then has room for at least 256 bytes, of which a
+// newline takes two.
+ssize_t LineWriter::WriteToTerminal(absl::string_view line) const {
+  constexpr size_t kPiece = 128;
+  size_t written = 0;
+  while (written < line.size() && HasRoom(log_.fd())) {
+    const ssize_t piece = WriteOnce(log_.fd(), line.substr(written, kPiece));
+    if (piece <= 0) break;
+    written += static_cast<size_t>(piece);
+  }
+  return static_cast<ssize_t>(written);
+}
+
 bool LineWriter::Write(absl::string_view line) {
   if (!log_.IsSame()) return false;
   const int fd = log_.fd();
@@ -129,8 +143,8 @@ bool LineWriter::Write(absl::string_view line) {
           send(fd, line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL));
       break;
     case LogDescriptor::Kind::kTerminal:
-      if (!HasRoom(fd)) return false;
-      [[fallthrough]];
+      written = WriteToTerminal(line);
+      break;
     case LogDescriptor::Kind::kNonBlocking:
       written =
           WithoutSignal(SIGPIPE, EPIPE, [&] { return WriteOnce(fd, line); });

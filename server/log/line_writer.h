@@ -17,11 +17,12 @@ namespace brood::server {
 // LineWriter writes lines to a file that may stall, close or fill up, and never
 // waits for it.
 //
-// Each line is one write. A line that cannot be written at once and whole is
-// dropped, which Write() reports. So a reader that is slow or gone, a full
-// disk, other writers, and a limit on the size of files (ulimit -f) never block
-// the writer. Neither SIGPIPE nor SIGXFSZ is raised, whatever the process does
-// with these signals. Works in the parent and in a child.
+// Each line is one write (to the terminal of another user, several). A line
+// that cannot be written at once and whole is dropped, which Write() reports.
+// So a reader that is slow or gone, a full disk, other writers, and a limit on
+// the size of files (ulimit -f) never block the writer. Neither SIGPIPE nor
+// SIGXFSZ is raised, whatever the process does with these signals. Works in the
+// parent and in a child.
 //
 // The flags of a descriptor are shared with other processes (the user's shell,
 // the children), and are not changed; log_descriptor.h describes how. If the
@@ -59,6 +60,9 @@ class LineWriter {
   ssize_t WriteToPipe(absl::string_view line) const;
   // Does the same for such a pipe on an older kernel.
   ssize_t SpliceToPipe(absl::string_view line) const;
+  // Writes `line` to the terminal of another user, and returns how much of it
+  // was written.
+  ssize_t WriteToTerminal(absl::string_view line) const;
 
   const LogDescriptor log_;
 };

@@ -286,5 +286,22 @@ TEST_F(ForeignPipeTest, IsSplicedToOnAnOldKernel) {
   });
 }
 
+// The terminal of another user has no call that never waits, so the room in it
+// decides. A writer that waits would not end.
+TEST_F(ForeignPipeTest, IsNotWaitedForIfItIsATerminal) {
+  ExpectInChild([] {
+    const int user = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (user < 0 || grantpt(user) < 0 || unlockpt(user) < 0) return true;
+    const int terminal = open(ptsname(user), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (terminal < 0) return true;
+    RefuseToOpen(/*is_old=*/false);
+    LineWriter writer(LogDescriptor::OpenAgain(terminal));
+    const std::string line(300, 'x');
+    int taken = 0;
+    while (taken < 100000 && writer.Write(absl::StrCat(line, "\n"))) ++taken;
+    return taken > 0 && taken < 100000;
+  });
+}
+
 }  // namespace
 }  // namespace brood::server
