@@ -3,6 +3,7 @@
 #include "brood/proc/child.h"
 
 #include <poll.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 #include "absl/time/time.h"
 #include "brood/testing/leak_check.h"
 #include "brood/testing/status_matchers.h"
+#include "brood/testing/support/refuse_calls.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -25,6 +27,7 @@ namespace brood::proc {
 namespace {
 
 using ::brood::testing::IsOk;
+using ::brood::testing::RefuseCalls;
 using ::brood::testing::StatusIs;
 
 static_assert(!std::is_copy_constructible_v<Child>);
@@ -32,6 +35,7 @@ static_assert(!std::is_copy_assignable_v<Child>);
 
 // A pid that no process has: the largest one of the kernel is 4194304.
 constexpr pid_t kUnusedPid = 5000001;
+constexpr uid_t kNobody = 65534;
 
 class ChildTest : public ::brood::testing::LeakCheck {
  protected:
@@ -195,6 +199,59 @@ TEST_F(ChildTest, SendsNoSignalToAProcessThatIsNotAChild) {
   EXPECT_THAT(parent.Signal(SIGKILL), IsOk());
   WaitFor(std::move(parent));
   for (const int fd : {ask[0], ask[1], answer[0], answer[1]}) close(fd);
+}
+
+// On a kernel without pidfds, or under a filter of system calls.
+TEST_F(ChildTest, SendsSignalsToChildrenAloneWithoutPidfds) {
+  Child stranger = ForkIdle();  // a child of this process alone
+  const pid_t other = fork();
+  if (other == 0) {
+    RefuseCalls({SYS_pidfd_open}, ENOSYS);
+    Child own = ForkIdle();
+    if (!own.Signal(SIGKILL).ok()) _exit(1);
+    WaitFor(std::move(own));
+    Child not_own = Child::Adopt(stranger.pid());
+    const bool is_refused = absl::IsNotFound(not_own.Signal(SIGTERM));
+    std::move(not_own).Release();
+    _exit(is_refused ? 0 : 2);
+  }
+  EXPECT_EQ(WEXITSTATUS(WaitFor(Child::Adopt(other))), 0);
+  EXPECT_THAT(stranger.Signal(SIGKILL), IsOk());
+  EXPECT_EQ(WTERMSIG(WaitFor(std::move(stranger))), SIGKILL);
+}
+
+// The kernel reports success if it could signal any process of the group.
+TEST_F(ChildTest,
+       ReportsThatItMayNotSignalTheChildAlthoughItsGroupWasSignalled) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can give up root";
+  for (const bool has_pidfds : {true, false}) {
+    const pid_t parent = fork();
+    if (parent == 0) {
+      int ready[2], stop[2];
+      if (pipe(ready) < 0 || pipe(stop) < 0) _exit(1);
+      const pid_t leader = fork();
+      if (leader == 0) {
+        setpgid(0, 0);
+        close(stop[1]);
+        if (fork() == 0) {
+          if (setresuid(kNobody, kNobody, kNobody) < 0) _exit(1);
+          if (write(ready[1], "x", 1) != 1) _exit(1);
+          for (;;) pause();
+        }
+        char byte;
+        _exit(static_cast<int>(read(stop[0], &byte, 1)));
+      }
+      char byte;
+      if (read(ready[0], &byte, 1) != 1) _exit(2);
+      if (setresuid(kNobody, kNobody, kNobody) < 0) _exit(3);
+      if (!has_pidfds) RefuseCalls({SYS_pidfd_open}, ENOSYS);
+      Child child = Child::Adopt(leader);
+      const absl::Status sent = child.Signal(SIGTERM);
+      std::move(child).Release();
+      _exit(absl::IsPermissionDenied(sent) ? 0 : 4);
+    }
+    EXPECT_EQ(WEXITSTATUS(WaitFor(Child::Adopt(parent))), 0) << has_pidfds;
+  }
 }
 
 TEST_F(ChildTest, SendsSignalToUnreapedDeadChild) {

@@ -4,9 +4,11 @@
 // may close them or put others in their place.
 
 #include <fcntl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <string>
 
 #include "absl/strings/match.h"
@@ -14,6 +16,7 @@
 #include "absl/strings/string_view.h"
 #include "brood/proc/process_state.h"
 #include "brood/testing/leak_check.h"
+#include "brood/testing/support/refuse_calls.h"
 #include "gtest/gtest.h"
 
 namespace brood::proc {
@@ -68,6 +71,39 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"/fd", "/dev/null"}, Case{"/fd", "/proc/self/ns"},
                       Case{"/oom_score_adj", nullptr},
                       Case{"/oom_score_adj", "/dev/zero"}));
+
+using ProcessStateOpenFilesTest = ::brood::testing::LeakCheck;
+
+// Without the list it is not known which descriptors were open.
+TEST_F(ProcessStateOpenFilesTest, AreNotClosedIfTheyCouldNotBeListed) {
+  const pid_t child = fork();
+  if (child == 0) {
+    ::brood::testing::RefuseArgument({SYS_openat, /*index=*/2, O_DIRECTORY,
+                                      O_DIRECTORY, /*if_equal=*/true, EMFILE});
+    const int kept = dup(STDERR_FILENO);
+    ProcessState pristine;
+    if (pristine.Restore()) _exit(1);
+    _exit(fcntl(kept, F_GETFD) >= 0 ? 0 : 2);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+}
+
+// The same file, but the next client of the process could not read from it.
+TEST_F(ProcessStateOpenFilesTest, AreMissedIfTheyWereOpenedInAnotherWay) {
+  const pid_t child = fork();
+  if (child == 0) {
+    const int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    ProcessState pristine;
+    if (!pristine.Restore()) _exit(1);
+    dup3(open("/dev/null", O_WRONLY | O_CLOEXEC), fd, O_CLOEXEC);
+    _exit(pristine.Restore() ? 2 : 0);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+}
 
 }  // namespace
 }  // namespace brood::proc

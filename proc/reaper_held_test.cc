@@ -101,6 +101,24 @@ TEST_P(ReaperHeldTest, ReturnsKilledChildSoonAndReapsItLater) {
   EXPECT_FALSE(HasChild());
 }
 
+// Killed children are checked before others, however many there are.
+TEST_P(ReaperHeldTest, ReturnsKilledChildrenSoonAmongManyOthers) {
+  ReaperHarness harness(GetParam());
+  std::vector<pid_t> killed;
+  for (uint32_t tag = 0; tag < 40; ++tag) {
+    const pid_t pid = harness.SpawnIdle(tag);
+    if (tag % 4 == 0) killed.push_back(pid);
+  }
+  Tracer tracer(killed);
+  for (const pid_t pid : killed) {
+    ASSERT_THAT(harness.reaper().Signal(pid, SIGKILL), IsOk());
+    Tracer::AwaitDeath(pid);
+  }
+  EXPECT_THAT(CleanupFor(harness, Instant::clock::now(), milliseconds(1300)),
+              SizeIs(killed.size()));
+  tracer.LetGo();
+}
+
 TEST_P(ReaperHeldTest, ChecksAllChildrenOnRequest) {
   ReaperHarness harness(GetParam());
   std::vector<pid_t> pids;
@@ -122,6 +140,29 @@ TEST_P(ReaperHeldTest, ChecksAllChildrenOnRequest) {
   EXPECT_THAT(ended, SizeIs(victims.size()));
   for (const Reaper::Ended& each : ended) EXPECT_TRUE(each.status.held());
   EXPECT_EQ(harness.reaper().live(), 20u);
+  tracer.LetGo();
+}
+
+// There may be more of them: a process can trace many others.
+TEST_P(ReaperHeldTest, ChecksAllAgainAtOnceAfterARoundThatFoundSome) {
+  ReaperHarness harness(GetParam());
+  std::vector<pid_t> victims;
+  for (uint32_t tag = 0; tag < 40; ++tag) {
+    const pid_t pid = harness.SpawnIdle(tag);
+    if (tag % 4 == 0) victims.push_back(pid);
+  }
+  Tracer tracer(victims);
+  const auto die = [](pid_t pid) {
+    kill(pid, SIGKILL);
+    Tracer::AwaitDeath(pid);
+  };
+  die(victims[0]);
+  harness.reaper().LookForHeld(true);
+  const Instant now = Instant::clock::now() + milliseconds(50);
+  EXPECT_THAT(CleanupFor(harness, now, milliseconds(50)), SizeIs(1));
+  for (size_t i = 1; i < victims.size(); ++i) die(victims[i]);
+  EXPECT_THAT(CleanupFor(harness, now + milliseconds(100), milliseconds(150)),
+              SizeIs(victims.size() - 1));
   tracer.LetGo();
 }
 
@@ -253,6 +294,8 @@ int GiveUpAChildOfRoot(Ownership ownership) {
   const pid_t pid = child->pid();
   (*reaper)->Adopt(*std::move(child), 6);
   if (setresuid(kNobody, kNobody, kNobody) < 0) return 4;
+  // Afterwards no sweep is due for a while.
+  (*reaper)->CleanupChildren(Instant::clock::now());
 
   if (!absl::IsPermissionDenied((*reaper)->Signal(pid, SIGTERM))) return 5;
   if ((*reaper)->HasOnlyUnkillable()) return 6;

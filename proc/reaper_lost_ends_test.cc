@@ -24,6 +24,7 @@
 #include "brood/testing/leak_check.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/support/reaper_harness.h"
+#include "brood/testing/support/refuse_calls.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -118,15 +119,19 @@ TEST_P(ReaperLostEndsTest, FindsAnExecutedProgramInOneSweepAtEachCap) {
     ASSERT_THAT(spawner->Prepare(), IsOk());
     const Instant start = Instant::clock::now();
     (*reaper)->CleanupChildren(start);
-    absl::StatusOr<SpawnedChild> child = spawner->Spawn(Execute);
-    ASSERT_THAT(child, IsOk());
-    const pid_t pid = child->pid();
-    (*reaper)->Adopt(*std::move(child), 0);
-    ReaperHarness::AwaitZombie(pid);
+    // Several, because a check for held children finds one in any case.
+    for (uint32_t tag = 0; tag < 4; ++tag) {
+      absl::StatusOr<SpawnedChild> child = spawner->Spawn(Execute);
+      ASSERT_THAT(child, IsOk());
+      const pid_t pid = child->pid();
+      (*reaper)->Adopt(*std::move(child), tag);
+      ReaperHarness::AwaitZombie(pid);
+    }
     const absl::Span<const Reaper::Ended> ended =
         (*reaper)->CleanupChildren(start + milliseconds(50));
-    ASSERT_THAT(ended, SizeIs(1)) << "cap " << cap;
-    EXPECT_EQ(ended[0].status.code(), 7);
+    EXPECT_THAT(ended, SizeIs(4)) << "cap " << cap;
+    for (const Reaper::Ended& each : ended) EXPECT_EQ(each.status.code(), 7);
+    (*reaper)->CleanupChildren(start + milliseconds(100));
   }
 }
 
@@ -152,6 +157,52 @@ TEST_P(ReaperLostEndsTest, AdoptsChildWithReusedPid) {
     EXPECT_TRUE(ended[tag - 1].status.unknown());
   }
   EXPECT_EQ((*reaper)->live(), 0u);
+}
+
+TEST_P(ReaperLostEndsTest,
+       ReturnsTheChildBeforeWhileTheNextOneWithItsPidLives) {
+  absl::StatusOr<std::unique_ptr<Reaper>> reaper =
+      Reaper::Create(GetParam(), 4);
+  ASSERT_THAT(reaper, IsOk());
+  const pid_t pid = fork();
+  while (pid == 0) pause();
+  (*reaper)->Adopt(Child::Adopt(pid), /*tag=*/1);
+  (*reaper)->Adopt(Child::Adopt(pid), /*tag=*/2);
+  absl::Span<const Reaper::Ended> ended =
+      (*reaper)->CleanupChildren(Instant::clock::now());
+  EXPECT_THAT(ended, SizeIs(1));
+  for (const Reaper::Ended& each : ended) {
+    EXPECT_EQ(each.tag, 1u);
+    EXPECT_TRUE(each.status.unknown());
+  }
+  EXPECT_EQ((*reaper)->live(), 1u);
+  EXPECT_THAT((*reaper)->Signal(pid, SIGKILL), IsOk());
+  ReaperHarness::AwaitZombie(pid);
+  ended = (*reaper)->CleanupChildren((*reaper)->next_check());
+  ASSERT_THAT(ended, SizeIs(1));
+  EXPECT_EQ(ended[0].tag, 2u);
+  EXPECT_EQ(ended[0].status.signal(), SIGKILL);
+}
+
+// F12: the memory for ends was allocated when the reaper was created.
+TEST_P(ReaperLostEndsTest, ReturnsEndsAlthoughNoMemoryCanBeMapped) {
+  constexpr uint32_t kChildren = 20;
+  absl::StatusOr<std::unique_ptr<Reaper>> reaper =
+      Reaper::Create(GetParam(), kChildren);
+  ASSERT_THAT(reaper, IsOk());
+  for (uint32_t tag = 0; tag < kChildren; ++tag) {
+    const pid_t pid = fork();
+    if (pid == 0) _exit(0);
+    (*reaper)->Adopt(Child::Adopt(pid), tag);
+    ReaperHarness::AwaitZombie(pid);
+  }
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_AS, &before), 0);
+  const rlimit none = {0, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_AS, &none), 0);
+  const size_t ends = (*reaper)->CleanupChildren(Instant::clock::now()).size();
+  ASSERT_EQ(setrlimit(RLIMIT_AS, &before), 0);
+  EXPECT_EQ(ends, kChildren);
 }
 
 // A compromised fork server may report any number.
@@ -248,6 +299,29 @@ TEST_F(ReaperOfALibraryTest, DoesNotReapChildrenOfOtherCode) {
   }
   harness.reaper().Signal(alive, SIGKILL).IgnoreError();
   harness.AwaitEnded(1);
+}
+
+// Then only the kind of wait tells the children of other code from children
+// that a handler created.
+TEST_F(ReaperOfALibraryTest, DoesNotReapChildrenOfOtherCodeWithoutProc) {
+  const pid_t program = fork();
+  if (program == 0) {
+    auto reaper = Reaper::Create(Ownership::kOursAlone, 4);
+    const pid_t theirs = fork();
+    if (theirs == 0) _exit(5);
+    ReaperHarness::AwaitZombie(theirs);
+    ::brood::testing::RefuseCalls({SYS_open, SYS_openat}, EACCES);
+    siginfo_t notice = {};
+    notice.si_signo = (*reaper)->exit_signal();
+    notice.si_code = CLD_EXITED;
+    notice.si_pid = theirs;
+    syscall(SYS_rt_sigqueueinfo, getpid(), notice.si_signo, &notice);
+    (*reaper)->CleanupChildren(Instant::clock::now());
+    _exit(waitpid(theirs, nullptr, 0) == theirs ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(program, &status, 0), program);
+  EXPECT_EQ(status, 0);
 }
 
 }  // namespace

@@ -155,6 +155,30 @@ TEST_P(ProcessIdentityTest, LookAgainFindsChangedRights) {
   EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
+// Only an inheritable capability can become an ambient one.
+TEST(ProcessIdentityAloneTest, NamesAnAmbientCapability) {
+  const pid_t child = fork();
+  if (child == 0) {
+    __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct data[2] = {};
+    syscall(SYS_capget, &header, data);
+    data[0].inheritable |= 1U << CAP_KILL;
+    if (syscall(SYS_capset, &header, data) != 0) _exit(2);
+    const ProcessIdentity before = ProcessIdentity::Look();
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_KILL, 0, 0) < 0) {
+      _exit(2);
+    }
+    const bool is_named = before.DifferenceTo(ProcessIdentity::Look()) ==
+                          std::string("the capabilities");
+    _exit(is_named ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(TEMP_FAILURE_RETRY(waitpid(child, &status, 0)), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == 2) GTEST_SKIP() << "not allowed here";
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
 TEST(ProcessIdentityAloneTest, IgnoresDirectoryAndUmask) {
   const pid_t child = fork();
   if (child == 0) {

@@ -2,6 +2,10 @@
 
 #include "brood/proc/reaping/child_table.h"
 
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <iterator>
 #include <map>
@@ -98,6 +102,28 @@ TEST_F(ChildTableTest, GrowsBeyondTheExpectedSize) {
   EXPECT_GT(table_.cell_count(), cells);
   ExpectAllFound();
   EXPECT_EQ(ContentsByCell(), expected_);
+}
+
+// If there is no memory to grow, there is still room for others.
+TEST_F(ChildTableTest, IsCrowdedOnlyIfItCannotGrow) {
+  for (pid_t pid = 1; pid <= 1000; ++pid) {
+    Insert(pid, 1);
+    ASSERT_FALSE(table_.IsCrowded()) << pid;
+  }
+  const pid_t child = fork();
+  if (child == 0) {
+    ChildTable table(4);
+    const rlimit none = {0, 0};
+    if (setrlimit(RLIMIT_AS, &none) < 0) _exit(1);
+    const size_t cells = table.cell_count();
+    while (!table.IsCrowded() && table.size() < cells) {
+      table.Insert(Child::Adopt(static_cast<pid_t>(table.size() + 1)), 0);
+    }
+    _exit(table.cell_count() == cells && table.size() == cells / 4 * 3 ? 0 : 2);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
 }
 
 TEST_F(ChildTableTest, KeepsAsManyAsExpectedWithoutGrowing) {
