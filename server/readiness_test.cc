@@ -4,6 +4,8 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -74,6 +76,11 @@ TEST_F(ReadinessTest, WritesEachLineToAReaderThatIsSlow) {
     _exit(static_cast<int>(AnnounceReadiness(many, fds_[1])));
   }
   const std::string line = "listening 127.0.0.1:7001\n";
+  // Nothing is read before the pipe has no room for another line.
+  for (int size = 0; static_cast<size_t>(size) + line.size() <= 4096;) {
+    ASSERT_EQ(ioctl(fds_[0], FIONREAD, &size), 0);
+    sched_yield();
+  }
   for (size_t left = 300 * line.size(); left > 0;) {
     pollfd readable = {fds_[0], POLLIN, 0};
     ASSERT_EQ(poll(&readable, 1, 10000), 1) << left << " bytes did not come";

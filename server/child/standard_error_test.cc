@@ -107,6 +107,17 @@ TEST_F(StandardErrorTest, SharesAFileThatCannotBeOpenedAgain) {
   ExpectInChild(fds[1], ChildStderr::kOwn, IsBlocking);
 }
 
+// To open a FIFO waits for a reader, and the client would wait as well.
+TEST_F(StandardErrorTest, DoesNotWaitForAReaderThatHasGone) {
+  const std::string path = ::testing::TempDir() + "/fifo";
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  const int reader = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  const int writer = open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  close(reader);
+  unlink(path.c_str());
+  ExpectInChild(writer, ChildStderr::kOwn, [] { return IsBlocking(); });
+}
+
 TEST_F(StandardErrorTest, StaysClosed) {
   ExpectInChild(dup(STDIN_FILENO), ChildStderr::kShared, [] {
     close(STDERR_FILENO);

@@ -159,6 +159,21 @@ TEST_F(EventWriterTest, WritesTheLinesOfAChildDespiteASink) {
   EXPECT_THAT(captured.Writes(), ElementsAre(HasSubstr("serving 192.0.2.7")));
 }
 
+// F17: the embedder has put another file in the place of descriptor 2.
+TEST_F(EventWriterTest, WritesNoLineOfAChildToAFileThatIsNotTheLog) {
+  const StderrCapture captured = StderrCapture::ToPackets();
+  EventLog log(LogLevel::kInfo);
+  const StderrCapture another = StderrCapture::ToPackets();
+  const pid_t child = fork();
+  if (child == 0) {
+    log.Handling(LogPeer());
+    _exit(0);
+  }
+  ASSERT_EQ(waitpid(child, nullptr, 0), child);
+  EXPECT_THAT(another.Writes(), IsEmpty());
+  EXPECT_THAT(captured.Writes(), IsEmpty());
+}
+
 TEST_F(EventWriterTest, EndsTheProgramIfTheSinkThrows) {
   LogSettings settings;
   settings.sink = [](const LogRecord&) { throw std::runtime_error("full"); };

@@ -2,10 +2,12 @@
 
 // Tests which lines are left out in a flood of clients.
 
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,6 +15,8 @@
 #include "absl/strings/match.h"
 #include "absl/time/time.h"
 #include "absl/types/optional.h"
+#include "brood/proc/exit_status.h"
+#include "brood/server/connection_report.h"
 #include "brood/server/log/event_log.h"
 #include "brood/server/log/event_writer.h"
 #include "brood/server/log/every_event.h"
@@ -100,6 +104,19 @@ TEST_F(LeftOutTest, WritesEverythingElseInAnyCase) {
   for (const char* text : {"killing 1", "draining", "listening", "threw"}) {
     EXPECT_EQ(Count(lines, text), 20) << text;
   }
+}
+
+// Each is a line about a connection, and one that matters.
+TEST_F(LeftOutTest, WritesTheEndsOfProcessesThatCrashedInAnyCase) {
+  const StderrCapture captured = StderrCapture::ToPackets();
+  EventLog log(Settings());
+  Fork(log, 100);
+  captured.Writes();
+  ConnectionReport report;
+  report.peer = LogPeer();
+  report.status = proc::ExitStatus::FromWait(SIGSEGV, rusage());
+  for (int i = 0; i < 20; ++i) log.Ended(report, 3, 1000);
+  EXPECT_EQ(Count(captured.Writes(), "SIGSEGV"), 20);
 }
 
 TEST_F(LeftOutTest, PassesEveryEventToASink) {
