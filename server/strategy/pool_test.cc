@@ -2,6 +2,7 @@
 
 #include "brood/server/strategy/pool.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/types.h>
@@ -158,6 +159,20 @@ TEST_F(PoolTest, EndsAWorkerThatReportsAConnectionThatItDoesNotHave) {
   EXPECT_THAT(reaper_.signals_to(getpid()), ElementsAre(SIGKILL));
 }
 
+// It may send a true report after the false one, before it is killed.
+TEST_F(PoolTest, BelievesNoReportOfAWorkerThatHasBrokenARule) {
+  Maintain();
+  Dispatch(7);
+  events_.Take();
+  Report(/*serial=*/2);
+  pool_->Attend(now_, events_);
+  Report(/*serial=*/1);
+  End(getpid(), FakeReaper::Killed(SIGKILL));
+  EXPECT_EQ(events_.Take(),
+            (std::vector<std::string>{absl::StrCat(
+                "ended 7 by ", getpid(), ": killed by SIGKILL (Killed)")}));
+}
+
 // A report does not end the deadline of the connection.
 TEST_F(PoolTest, EndsAWorkerAtTheDeadlineOfAConnectionThatItFinished) {
   Maintain();
@@ -185,6 +200,51 @@ TEST_F(PoolTest, ReadsTheReportOfAWorkerBeforeItsEnd) {
   EXPECT_EQ(events_.Take(),
             (std::vector<std::string>{absl::StrCat("ended 7 by ", getpid(),
                                                    ": exited with code 2")}));
+}
+
+// The worker died before it took its connection over, and there is no free
+// descriptor for it.
+TEST_F(PoolTest, FailsAConnectionThatItCannotTakeBack) {
+  Maintain();
+  Dispatch(7);
+  events_.Take();
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none_free = {0, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none_free), 0);
+  End(getpid(), FakeReaper::Killed(SIGKILL));
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_THAT(events_.Take(),
+              ElementsAre("failed 7: recvmsg: no descriptor is free"));
+}
+
+// A worker is told to exit when it has served its share; see HowManyToServe().
+TEST_F(PoolTest, GivesNoWorkerMoreThanAQuarterBeyondItsShare) {
+  Create(/*size=*/1, /*connections_per_worker=*/4, environment());
+  Maintain();
+  for (uint32_t serial = 1; serial <= 5; ++serial) {
+    Dispatch(serial);
+    Report(serial);
+    pool_->Attend(now_, events_);
+    EXPECT_THAT(direct_->Take(), IsEmpty()) << serial;
+  }
+  Dispatch(6);
+  EXPECT_THAT(direct_->Take(), ElementsAre("dispatch 6"));
+}
+
+// K5: the kernel cannot tell which channels are readable.
+TEST_F(PoolTest, ReadsReportsAlthoughEpollFails) {
+  Maintain();
+  Dispatch(7);
+  events_.Take();
+  Report(/*serial=*/1);
+  const int epoll = pool_->fd(now_);
+  const int saved = dup(epoll);
+  ASSERT_EQ(dup3(STDERR_FILENO, epoll, O_CLOEXEC), epoll);
+  pool_->Attend(now_, events_);
+  ASSERT_EQ(dup3(saved, epoll, O_CLOEXEC), epoll);
+  close(saved);
+  EXPECT_THAT(events_.Take(), ::testing::SizeIs(1));
 }
 
 TEST_F(PoolTest, ReplacesAWorkerThatEnded) {

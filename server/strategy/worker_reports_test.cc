@@ -10,12 +10,16 @@
 
 #include <chrono>  // NOLINT(build/c++11): the monotonic clock.
 #include <csignal>
+#include <fstream>
 #include <limits>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
 #include "brood/net/handoff_queue.h"
@@ -30,6 +34,7 @@ namespace brood::server {
 namespace {
 
 using ::brood::testing::AncillaryMessage;
+using ::brood::testing::Await;
 using ::brood::testing::DescriptorsOf;
 using ::brood::testing::IsOk;
 using Report = WorkerReports::Report;
@@ -125,13 +130,16 @@ TEST_F(WorkerReportsTest, RefusesAMessageThatIsNoReport) {
   other.mark = 0;
   Report leaves = ReportOf(5);
   leaves.leaves = 2;
+  const Report whole = ReportOf(5);
+  const std::string longer = absl::StrCat(BytesOf(whole), "x");
   for (const absl::string_view bytes :
        {absl::string_view(zeroes.data(), 1),
         absl::string_view(zeroes.data(), sizeof(Report) - 1),
         absl::string_view(zeroes.data(), sizeof(Report)),
         absl::string_view(zeroes.data(), sizeof(Report) + 1),
         absl::string_view(zeroes.data(), zeroes.size()), BytesOf(other),
-        BytesOf(leaves)}) {
+        BytesOf(leaves), BytesOf(whole).substr(0, sizeof(Report) - 1),
+        absl::string_view(longer)}) {
     SendRaw(bytes);
     EXPECT_TRUE(absl::IsInvalidArgument(Receive().status())) << bytes.size();
   }
@@ -210,7 +218,12 @@ TEST_F(WorkerReportsTest, WaitsWhileTheChannelIsFull) {
   ASSERT_EQ(errno, EAGAIN);
   const pid_t worker = fork();
   if (worker == 0) _exit(sender_.Send(ReportOf(5)) ? 0 : 1);
-  EXPECT_EQ(waitpid(worker, nullptr, WNOHANG), 0);
+  ASSERT_TRUE(Await([worker] {
+    std::string stat;
+    std::getline(std::ifstream(absl::StrCat("/proc/", worker, "/stat")), stat);
+    return absl::StrContains(stat, ") S ") || absl::StrContains(stat, ") Z ");
+  }));
+  EXPECT_EQ(waitpid(worker, nullptr, WNOHANG), 0) << "it does not wait";
   for (int i = 0; i < count; ++i) {
     EXPECT_TRUE(absl::IsInvalidArgument(Receive().status()));
   }

@@ -294,7 +294,7 @@ TEST_F(WorkerSetRulesTest, KillsAWorkerThatReportsThatItLeavesAndStays) {
   Report(1, 1, /*leaves=*/true);
   EXPECT_THAT(Take(), ElementsAre(7));
   set_.EndOverdue(now_);
-  now_ = set_.next_end();
+  now_ = net::After(now_, WorkerSet::kLeaveTime);
   set_.EndOverdue(now_);
   EXPECT_THAT(SignalsTo(102), ElementsAre(SIGKILL));
 }

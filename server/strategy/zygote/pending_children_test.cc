@@ -67,6 +67,21 @@ TEST_F(PendingChildrenTest, GiveUpAConnectionBehindWhichAnotherHasAChild) {
   EXPECT_FALSE(pending_.first().is_known()) << "it may still come";
 }
 
+// The zygote works on while the table is read: the first record may be written
+// after it was looked at, and before the second one is.
+TEST_F(PendingChildrenTest, KeepAConnectionWhoseRecordIsWrittenMeanwhile) {
+  pending_.Add(7, 1);
+  pending_.Add(8, 2);
+  Create(8, 2, 102);
+  std::vector<pid_t> children;
+  pending_.Read(table_, [&](pid_t pid, Slot slot) {
+    children.push_back(pid);
+    if (slot == 8) Create(7, 1, 101);
+  });
+  EXPECT_THAT(children, ElementsAre(102, 101));
+  EXPECT_FALSE(pending_.first().is_lost);
+}
+
 // A child that could not be created also shows how far the zygote is.
 TEST_F(PendingChildrenTest, GiveUpAConnectionBehindWhichAnotherHasFailed) {
   pending_.Add(7, 1);
@@ -88,6 +103,16 @@ TEST_F(PendingChildrenTest, KeepAConnectionBehindWhichAnotherWasLost) {
   Create(7, 1, 101);
   EXPECT_THAT(Read(), ElementsAre(Pair(101, 7)));
   pending_.RemoveFirst();
+  EXPECT_TRUE(pending_.first().is_lost);
+}
+
+// The zygote that has got the moved messages may end as well.
+TEST_F(PendingChildrenTest, GiveUpAConnectionThatWasMovedOnceAndNotAgain) {
+  pending_.Add(7, 1);
+  EXPECT_TRUE(pending_.MarkRequeued({7, 1}));
+  pending_.LoseOthers();
+  EXPECT_FALSE(pending_.first().is_lost);
+  pending_.LoseOthers();
   EXPECT_TRUE(pending_.first().is_lost);
 }
 

@@ -243,6 +243,34 @@ TEST_F(ZygoteRecoveryTest, ForksItselfIfTheQueueTakesNothingForLong) {
               ElementsAre("ended 7 by 103: exited with code 0"));
 }
 
+// The zygote takes the messages one after the other, however long that takes.
+TEST_F(ZygoteRecoveryTest, DoesNotForkItselfWhileAFullQueueMovesOn) {
+  ShortenQueue();
+  Slot slot = 0;
+  while (zygote_->HasRoom()) Dispatch(slot++);
+  events_.Take();
+  Advance(10 * Zygote::kLongestRefusal);
+  Dispatch(slot - 1);
+  EXPECT_THAT(events_.Take(), ElementsAre(HasSubstr("the queue is full")));
+  EXPECT_EQ(spawner_.count(), 2) << "the zygote and the standby";
+}
+
+TEST_F(ZygoteRecoveryTest, CountsTheTimeOfARefusalFromTheLastConnectionItTook) {
+  ShortenQueue();
+  Slot slot = 0;
+  while (zygote_->HasRoom()) Dispatch(slot++);
+  while (!zygote_->queue().Empty()) RunZygoteStep();
+  zygote_->Attend(now_, events_);
+  Advance(10 * Zygote::kLongestRefusal);
+  Dispatch(slot);
+  RunZygoteStep();
+  zygote_->Attend(now_, events_);
+  events_.Take();
+  shutdown(zygote_->process().queue_fd(), SHUT_RD);
+  Dispatch(slot);
+  EXPECT_THAT(events_.Take(), ElementsAre(HasSubstr("deferred")));
+}
+
 TEST_F(ZygoteRecoveryTest, GoesOnTryingInAProcessWithThreads) {
   shutdown(zygote_->process().queue_fd(), SHUT_RD);
   spawner_.PrepareWith(absl::FailedPreconditionError("2 threads"));
