@@ -15,6 +15,7 @@
 #include <memory>
 #include <new>
 #include <utility>
+#include <vector>
 
 #include "absl/base/config.h"
 #include "absl/status/status.h"
@@ -28,6 +29,7 @@
 #include "brood/server/options.h"
 #include "brood/server/tcp_server.h"
 #include "brood/testing/leak_check.h"
+#include "brood/testing/logged_event.h"
 #include "brood/testing/status_matchers.h"
 #include "brood/testing/strategies.h"
 #include "brood/testing/support/handlers.h"
@@ -146,6 +148,9 @@ TEST_P(AllocationTest, ParentGoesOnWhenEveryAllocationFails) {
     if (!net::ReadFull(connection.socket(), absl::MakeSpan(&byte, 1)).ok()) {
       return server::ExitCode::kPeerLost;
     }
+    // For this text the parent needs memory, and goes on without.
+    server::Annotate(connection,
+                     "an annotation that fits into no small string");
     if (byte == 'c') raise(SIGKILL);
     return Reply(connection, "a text that fits into no small string at all");
   };
@@ -171,6 +176,41 @@ TEST_P(AllocationTest, ParentGoesOnWhenEveryAllocationFails) {
   const TestServer::Report report = StopAndExpectClean(*server);
   EXPECT_EQ(report.totals.accepted, 4 * kWarmUp);
   EXPECT_EQ(report.totals.ended_ok, 4 * kWarmUp * 4 / 5);
+}
+
+// Calls Step() until `count` connections are running.
+void AcceptUntil(server::TcpServer& server, uint64_t count) {
+  while (server.totals().running < count) {
+    ASSERT_THAT(server.Step(absl::InfiniteDuration()), IsOk());
+  }
+}
+
+// The table of children has room for all of them from the start.
+TEST_P(AllocationTest, ParentNeedsNoMemoryForAsManyChildrenAsItMayHave) {
+  constexpr int kMany = 100;
+  TestServer::Setup setup;
+  setup.options.max_connections = kMany;
+  setup.options.spares.min = 2;
+  setup.options.spares.max = 4;
+  setup.options.pool.workers = kMany;
+  setup.run = [&](server::TcpServer& server) {
+    ServeUntil(server, 1);
+    all_fail_in = getpid();
+    AcceptUntil(server, kMany);
+    ServeUntil(server, 1 + kMany);
+    all_fail_in = 0;
+    return server.Run();
+  };
+  auto server = StartServer(std::move(setup));
+  EXPECT_THAT(ConnectTo(*server).Echo("hello"), IsOk());
+  std::vector<TestClient> clients = ConnectMany(*server, kMany);
+  for (TestClient& client : clients) {
+    EXPECT_THAT(client.Echo("hello"), IsOk());
+  }
+  clients.clear();
+  const TestServer::Report report = StopAndExpectClean(*server);
+  EXPECT_EQ(report.totals.ended_ok, 1u + kMany);
+  EXPECT_THAT(EventsOf(report.log, "call-failed"), ::testing::IsEmpty());
 }
 
 // Create() throws or returns an error, and undoes what it had begun:
