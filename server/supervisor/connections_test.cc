@@ -3,6 +3,7 @@
 #include "brood/server/supervisor/connections.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include <csignal>
@@ -66,6 +67,21 @@ TEST_F(ConnectionsTest, ReportsAnEndOnlyInSendReports) {
   EXPECT_EQ(reports_[0].duration, absl::Milliseconds(20));
   connections_->SendReports();
   EXPECT_THAT(reports_, SizeIs(1)) << "each once";
+}
+
+// F12: the memory for reports was allocated before the first connection.
+TEST_F(ConnectionsTest, ReportsAnEndAlthoughNoMemoryCanBeMapped) {
+  Create(Options());
+  const net::Instant at = Accept();
+  reaper_.End(kPid, FakeReaper::Exited(3));
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_AS, &before), 0);
+  const rlimit none = {0, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_AS, &none), 0);
+  Reap(at);
+  ASSERT_EQ(setrlimit(RLIMIT_AS, &before), 0);
+  connections_->SendReports();
+  EXPECT_THAT(reports_, SizeIs(1));
 }
 
 TEST_F(ConnectionsTest, ReportsTheDataOfAConnection) {

@@ -151,6 +151,29 @@ TEST_F(SupervisorStopTest, WaitsForChildrenThatDieBesideOneThatCannot) {
   EXPECT_EQ(supervisor_->totals().unknown, 1u);
 }
 
+// A process that was created late can be killed, and is waited for.
+TEST_F(SupervisorStopTest, CountsOnlyLooksInARowThatFindNoneToKill) {
+  const TestClient client = Connect();
+  Turn();
+  reaper_->Refuse(last_pid_, absl::PermissionDeniedError("kill"));
+  Stop();
+  Advance(kGrace);
+  Turn();
+  Advance(Lifecycle::kKillDelay);
+  for (const bool first : {true, false}) {
+    for (int looks = 1; looks < Lifecycle::kLooks; ++looks) {
+      Turn();
+      Advance(Lifecycle::kLookPeriod);
+    }
+    if (!first) break;
+    reaper_->Adopt(proc::Child::Adopt(500), ChildTag::Rehearsal().Pack());
+    Turn();
+    Advance(Lifecycle::kLookPeriod);
+    reaper_->End(500, FakeReaper::Killed(SIGKILL));
+  }
+  EXPECT_EQ(supervisor_->totals().running, 1u);
+}
+
 // A stop ends, whatever keeps the child.
 TEST_F(SupervisorStopTest, LeavesAChildBehindThatDoesNotDieIn10S) {
   const TestClient client = Connect();
@@ -178,7 +201,22 @@ TEST_F(SupervisorStopTest, LeavesChildrenThatCannotBeKilledWhenItIsDestroyed) {
   EXPECT_EQ(ended_.size(), 1u);
 }
 
-TEST_F(SupervisorStopTest, LooksForHeldChildrenIfItIsFullOrKills) {
+// F16: the destructor used a whole processor until the last child had ended.
+TEST_F(SupervisorStopTest, SleepsBetweenLooksWhenItIsDestroyed) {
+  const TestClient client = Connect();
+  Turn();
+  reaper_->Refuse(last_pid_, absl::PermissionDeniedError("kill"));
+  int turns = 0;
+  strategy_->on_maintain = [&turns](net::Instant, Events&) {
+    now_ = net::Now();
+    ++turns;
+  };
+  supervisor_.reset();
+  EXPECT_LE(turns, 20);
+  EXPECT_EQ(ended_.size(), 1u);
+}
+
+TEST_F(SupervisorStopTest, LooksForHeldChildrenIfItIsFull) {
   options_.max_connections = 2;
   Create();
   const TestClient first = Connect();
@@ -190,6 +228,22 @@ TEST_F(SupervisorStopTest, LooksForHeldChildrenIfItIsFullOrKills) {
   Turn();
   reaper_->End(500, FakeReaper::Exited(0));
   reaper_->Adopt(proc::Child::Adopt(500), ChildTag::Rehearsal().Pack());
+  Turn();
+  EXPECT_TRUE(reaper_->looks_for_held());
+}
+
+TEST_F(SupervisorStopTest, LooksForHeldChildrenWhileItKills) {
+  const TestClient client = Connect();
+  Turn();
+  Stop();
+  Advance(kGrace);
+  Turn();
+  EXPECT_FALSE(reaper_->looks_for_held());
+  Advance(Lifecycle::kKillDelay);
+  Turn();
+  // The end of any child makes the supervisor call the reaper.
+  reaper_->Adopt(proc::Child::Adopt(500), ChildTag::Rehearsal().Pack());
+  reaper_->End(500, FakeReaper::Exited(0));
   Turn();
   EXPECT_TRUE(reaper_->looks_for_held());
 }
