@@ -94,19 +94,21 @@ class ExposureTest : public StrategyTest {
     return setup;
   }
 
+  static void BecomeAnotherUser() {
+    EXPECT_EQ(setresgid(kNobody, kNobody, kNobody), 0);
+    EXPECT_EQ(setresuid(kNobody, kNobody, kNobody), 0);
+    // A change of the user makes a process undumpable; the tests are not about
+    // that.
+    EXPECT_EQ(prctl(PR_SET_DUMPABLE, 1), 0);
+  }
+
   // Returns what a child can do to another one of the same user, which is not
   // root.
   std::string Attack(bool dumpable) {
     TestServer::Setup setup = ExposureSetup();
     setup.options.hardening.dumpable = dumpable;
     setup.handler = AttackSibling;
-    setup.before = [] {
-      EXPECT_EQ(setresgid(kNobody, kNobody, kNobody), 0);
-      EXPECT_EQ(setresuid(kNobody, kNobody, kNobody), 0);
-      // A change of the user makes a process undumpable; the test is not about
-      // that.
-      EXPECT_EQ(prctl(PR_SET_DUMPABLE, 1), 0);
-    };
+    setup.before = BecomeAnotherUser;
     const auto server = StartServer(std::move(setup));
     TestClient sibling = ConnectTo(*server);
     EXPECT_THAT(sibling.Send("0"), IsOk());
@@ -179,6 +181,23 @@ TEST_P(ExposureTest, ToTheKernelIsThatOfTheServerUnlessItIsOffThePath) {
       StopAndExpectClean(*server);
     }
   }
+}
+
+// Of a process that is not dumpable, only root may write the score.
+TEST_P(ExposureTest, ToTheKernelIsHigherAlthoughTheServerIsNotRoot) {
+  if (geteuid() != 0) GTEST_SKIP() << "not root";
+  TestServer::Setup setup = ExposureSetup();
+  setup.options.hardening.oom_score_adj = 300;
+  setup.options.hardening.oom_score_with_fork = true;
+  setup.before = BecomeAnotherUser;
+  setup.handler = ReplyWithOomScore;
+  const auto server = StartServer(std::move(setup));
+  const int own = OomScoreOf(absl::StrCat(server->pid()));
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_THAT(ConnectTo(*server).ReadUntilEof(),
+                IsOkAndHolds(absl::StrCat(std::min(1000, own + 300))));
+  }
+  StopAndExpectClean(*server);
 }
 
 }  // namespace
