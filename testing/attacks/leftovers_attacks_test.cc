@@ -242,6 +242,16 @@ std::vector<Leftover> MemoryAndFileLeftovers() {
          child.Syscall(SYS_rt_sigaction, SIGUSR1, 0, action, 8);
          return child.GetValue<int64_t>(action);
        }},
+      {"blocked signal",
+       [](TakenOverChild& child) {
+         const uint64_t mask = child.PutValue(uint64_t{1} << (SIGUSR1 - 1));
+         child.Syscall(SYS_rt_sigprocmask, SIG_BLOCK, mask, 0, 8);
+       },
+       [](TakenOverChild& child) {
+         const uint64_t mask = child.PutValue(uint64_t{0});
+         child.Syscall(SYS_rt_sigprocmask, SIG_BLOCK, 0, mask, 8);
+         return child.GetValue<int64_t>(mask);
+       }},
       {"descriptor",
        [](TakenOverChild& child) { child.Syscall(SYS_dup3, 2, 50, 0); },
        [](TakenOverChild& child) {
