@@ -17,17 +17,20 @@ absl::StatusOr<EventFd> EventFd::Create() {
   return EventFd(std::move(fd));
 }
 
+// Writes errno only after an error: in a process that forks, the first write
+// after a fork copies a page.
 void EventFd::Notify(uint64_t count) const {
   const int saved_errno = errno;
-  eventfd_write(fd_.fd(), count);
-  errno = saved_errno;
+  if (eventfd_write(fd_.fd(), count) < 0) errno = saved_errno;
 }
 
 uint64_t EventFd::Take() const {
   const int saved_errno = errno;
   eventfd_t count = 0;
-  if (eventfd_read(fd_.fd(), &count) < 0) count = 0;
-  errno = saved_errno;
+  if (eventfd_read(fd_.fd(), &count) < 0) {
+    errno = saved_errno;
+    return 0;
+  }
   return count;
 }
 
