@@ -343,6 +343,12 @@ TEST_F(SyscallFaultsTest, ParentRecoversOrReportsEachFailedCall) {
       }
       is_first = false;
     }
+    // Whether a scenario runs such a site may be chance, for example if a child
+    // must be about to die; then it need not run again.
+    if (covered.count(name) == 0 && excused.perhaps.count(name) > 0) {
+      to_cover.erase(name);
+      continue;
+    }
     std::cout << (covered.count(name) > 0 ? "covered      " : "NOT COVERED  ")
               << name << "\n";
   }
