@@ -10,6 +10,7 @@ SHIPPED_PACKAGES = [
     "proc",
     "proc/errors",
     "proc/hardening",
+    "proc/launch",
     "proc/memory",
     "proc/namespaces",
     "proc/reaping",

@@ -3,7 +3,6 @@
 #include "brood/server/exec_handler.h"
 
 #include <fcntl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,10 +15,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "absl/types/optional.h"
 #include "brood/proc/close_range.h"
 #include "brood/server/child/system_refused.h"
 #include "brood/server/exec/environment.h"
+#include "brood/server/exec/executed_program.h"
 #include "brood/server/exec/program_file.h"
 #include "brood/server/exec/variables.h"
 #include "brood/server/text/name_table.h"
@@ -70,19 +69,6 @@ std::vector<char*> Pointers(const std::vector<std::string>& strings) {
   return pointers;
 }
 
-ConnectionFacts FactsOf(const net::Connection& connection) {
-  ConnectionFacts facts = {connection.peer(), connection.local(), absl::nullopt,
-                           connection.connections_of_host()};
-  if (!facts.peer.is_unix()) return facts;
-  ucred credentials;
-  socklen_t size = sizeof(credentials);
-  if (getsockopt(connection.fd(), SOL_SOCKET, SO_PEERCRED, &credentials,
-                 &size) == 0) {
-    facts.credentials = credentials;
-  }
-  return facts;
-}
-
 // Makes `fd` the descriptor `target`, which the program keeps.
 void Place(int fd, int target) {
   const int result =
@@ -109,27 +95,67 @@ class KeptStandardError {
   const int copy_;
 };
 
+// Sets what `style` decides.
+void SetStyle(ExecStyle style, ExecutedProgram* program) {
+  program->descriptors = {STDIN_FILENO, STDOUT_FILENO};
+  program->begins_session = style != ExecStyle::kUcspi;
+  switch (style) {
+    case ExecStyle::kUcspi:
+      break;
+    case ExecStyle::kInetd:
+      // As inetd does, passes the name of the program without its directory.
+      program->arguments.front() =
+          std::string(BaseName(program->arguments.front()));
+      program->descriptors.push_back(STDERR_FILENO);
+      program->directory = "/";
+      program->extra = ExecutedProgram::Extra::kRemoteHost;
+      break;
+    case ExecStyle::kSystemd:
+      program->descriptors.push_back(kFirstListenFd);
+      program->extra = ExecutedProgram::Extra::kListenFds;
+      break;
+  }
+}
+
+// Begins the session and changes the directory that the program demands. A
+// child that leads a session or a group already, for example because the
+// embedder calls this handler from another handler, stays in it.
+void ChooseSurroundings(const ExecutedProgram& program) {
+  if (program.begins_session && getsid(0) != getpid()) setsid();
+  if (!program.directory.empty() && chdir(program.directory.c_str()) < 0) {
+    throw SystemRefused(
+        absl::ErrnoToStatus(errno, absl::StrCat("chdir ", program.directory)));
+  }
+}
+
+// Makes `connection` the descriptors of the program. Makes execve() close every
+// other descriptor, those of the embedder among them.
+void PlaceDescriptors(const ExecutedProgram& program, int connection) {
+  for (const int target : program.descriptors) Place(connection, target);
+  proc::CloseRangeOnExec(static_cast<unsigned>(
+      std::max(STDERR_FILENO, program.descriptors.back()) + 1));
+}
+
+// Unblocks every signal, and resets ignored signals, which execve() would leave
+// ignored; execve() itself resets signals that have a handler. A signal in
+// `stay_ignored` was ignored when the server was started, and stays so, because
+// the starter wants that (nohup).
+void ResetSignals(const std::vector<int>& stay_ignored) {
+  for (int signal = 1; signal <= SIGRTMAX; ++signal) {
+    const bool stays = std::find(stay_ignored.begin(), stay_ignored.end(),
+                                 signal) != stay_ignored.end();
+    if (!stays && IsIgnored(signal)) std::signal(signal, SIG_DFL);
+  }
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
 }  // namespace
 
 absl::StatusOr<ExecStyle> ParseExecStyle(absl::string_view text) {
   return ParseName(kStyles, "exec_style", text);
 }
-
-// Program is what is the same for each connection.
-struct ExecHandler::Program {
-  std::string path;
-  std::vector<std::string> arguments;
-  std::vector<char*> argument_pointers;  // for execve()
-  std::vector<std::string> variables;
-  std::vector<int> ignored_signals;
-  ExecStyle style;
-
-  void AddVariables(const net::Connection& connection,
-                    Variables* variables) const;
-  void PlaceDescriptors(int connection) const;
-  void ResetSignals() const;
-  void ChooseSurroundings() const;
-};
 
 absl::StatusOr<ExecHandler> ExecHandler::Create(const ExecOptions& options) {
   if (options.command.empty()) {
@@ -143,26 +169,25 @@ absl::StatusOr<ExecHandler> ExecHandler::Create(const ExecOptions& options) {
   absl::StatusOr<std::vector<std::string>> variables =
       LastingVariables(environ, options.environment);
   if (!variables.ok()) return variables.status();
-  auto program = std::make_shared<Program>();
+  auto program = std::make_shared<ExecutedProgram>();
   program->path = *std::move(path);
   program->arguments = options.command;
-  // As inetd does, passes the name of the program without its directory.
-  if (options.style == ExecStyle::kInetd) {
-    program->arguments.front() = std::string(BaseName(options.command.front()));
-  }
-  program->argument_pointers = Pointers(program->arguments);
   program->variables = *std::move(variables);
   program->ignored_signals = IgnoredSignals();
-  program->style = options.style;
+  SetStyle(options.style, program.get());
   return ExecHandler(std::move(program));
 }
 
-ExecHandler::ExecHandler(std::shared_ptr<const Program> program)
-    : program_(std::move(program)) {}
+ExecHandler::ExecHandler(std::shared_ptr<const ExecutedProgram> program)
+    : program_(std::move(program)), arguments_(Pointers(program_->arguments)) {}
 
 ChildGroup ExecHandler::group() const {
-  return program_->style == ExecStyle::kUcspi ? ChildGroup::kOwn
-                                              : ChildGroup::kSession;
+  return program_->begins_session ? ChildGroup::kSession : ChildGroup::kOwn;
+}
+
+const ExecutedProgram* ExecHandler::ProgramOf(const Handler& handler) {
+  const auto* const executes = handler.target<ExecHandler>();
+  return executes != nullptr ? executes->program_.get() : nullptr;
 }
 
 absl::Status ExecHandler::CheckServer(const Options& options) const {
@@ -186,70 +211,14 @@ ExitCode ExecHandler::operator()(net::Connection& connection) const {
   Variables variables(program_->variables);
   program_->AddVariables(connection, &variables);
   const KeptStandardError kept;
-  program_->ChooseSurroundings();
-  program_->PlaceDescriptors(connection.fd());
-  program_->ResetSignals();
-  execve(program_->path.c_str(), program_->argument_pointers.data(),
-         variables.Environment());
+  ChooseSurroundings(*program_);
+  PlaceDescriptors(*program_, connection.fd());
+  ResetSignals(program_->ignored_signals);
+  execve(program_->path.c_str(), arguments_.data(), variables.Environment());
   const int error = errno;
   throw SystemRefused(absl::ErrnoToStatus(
       error,
       absl::StrCat("the program cannot be executed: execve ", program_->path)));
-}
-
-void ExecHandler::Program::AddVariables(const net::Connection& connection,
-                                        Variables* variables) const {
-  const ConnectionFacts facts = FactsOf(connection);
-  AddConnectionVariables(facts, variables);
-  switch (style) {
-    case ExecStyle::kUcspi:
-      break;
-    case ExecStyle::kInetd:
-      AddInetdVariables(facts, variables);
-      break;
-    case ExecStyle::kSystemd:
-      AddSystemdVariables(getpid(), variables);
-      break;
-  }
-}
-
-// Moves the connection to the descriptors of the style. Makes execve() close
-// every other descriptor, those of the embedder among them.
-void ExecHandler::Program::PlaceDescriptors(int connection) const {
-  unsigned first_closed = STDERR_FILENO + 1;
-  Place(connection, STDIN_FILENO);
-  Place(connection, STDOUT_FILENO);
-  if (style == ExecStyle::kInetd) Place(connection, STDERR_FILENO);
-  if (style == ExecStyle::kSystemd) {
-    Place(connection, kFirstListenFd);
-    ++first_closed;
-  }
-  proc::CloseRangeOnExec(first_closed);
-}
-
-// Unblocks every signal, and resets ignored signals, which execve() would leave
-// ignored; execve() itself resets signals that have a handler. A signal that
-// was ignored when the server was started stays ignored, because the starter
-// wants that (nohup).
-void ExecHandler::Program::ResetSignals() const {
-  for (int signal = 1; signal <= SIGRTMAX; ++signal) {
-    const bool stays = std::find(ignored_signals.begin(), ignored_signals.end(),
-                                 signal) != ignored_signals.end();
-    if (!stays && IsIgnored(signal)) std::signal(signal, SIG_DFL);
-  }
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
-}
-
-// Begins the session and changes the directory that the style demands. A child
-// that leads a session or a group already, for example because the embedder
-// calls this handler from another handler, stays in it.
-void ExecHandler::Program::ChooseSurroundings() const {
-  if (style != ExecStyle::kUcspi && getsid(0) != getpid()) setsid();
-  if (style == ExecStyle::kInetd && chdir("/") < 0) {
-    throw SystemRefused(absl::ErrnoToStatus(errno, "chdir /"));
-  }
 }
 
 }  // namespace brood::server

@@ -16,6 +16,8 @@
 
 namespace brood::server {
 
+struct ExecutedProgram;
+
 // ExecStyle is the kind of server for which a program was written. It decides
 // which descriptors are the connection, and which variables describe the
 // connection.
@@ -89,14 +91,17 @@ class ExecHandler {
   // Returns the process group that the children of this style need.
   ChildGroup group() const;
 
+  // Returns the program that `handler` executes; null if it is no ExecHandler.
+  // Valid as long as a copy of the handler exists. For TcpServer, which may
+  // execute the program without a fork.
+  static const ExecutedProgram* ProgramOf(const Handler& handler);
+
  private:
-  struct Program;
+  // Makes a handler for `program`.
+  explicit ExecHandler(std::shared_ptr<const ExecutedProgram> program);
 
-  // Makes a handler for `program`, which its copies share.
-  explicit ExecHandler(std::shared_ptr<const Program> program);
-
-  // Shared by the copies, which are made before the first fork.
-  std::shared_ptr<const Program> program_;
+  std::shared_ptr<const ExecutedProgram> program_;
+  std::vector<char*> arguments_;  // of `program_`, for execve()
 };
 
 }  // namespace brood::server

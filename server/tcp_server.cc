@@ -117,9 +117,9 @@ class TcpServer::Impl final {
 
 TcpServer::Impl::Impl(const Options& options, Requests requests,
                       std::unique_ptr<HandlerReports> reports, Handler handler)
-    : log_(LogSettings::From(options.log),
-           handler.target<ExecHandler>() != nullptr ? ExitCodes::kOfPrograms
-                                                    : ExitCodes::kOfHandlers),
+    : log_(LogSettings::From(options.log), ExecHandler::ProgramOf(handler)
+                                               ? ExitCodes::kOfPrograms
+                                               : ExitCodes::kOfHandlers),
       requests_(std::move(requests)),
       reports_(std::move(reports)),
       program_(std::move(handler),
@@ -248,13 +248,16 @@ absl::Status TcpServer::Impl::Listen(const Options& options,
 
 absl::Status TcpServer::Impl::ChooseStrategy(const Options& options,
                                              Supervisor::Parts* parts) {
-  absl::StatusOr<proc::CloneSpawner> spawner = proc::CloneSpawner::Create(
-      parts->reaper->exit_signal(), SettingsOfChildren(options));
+  const proc::ChildSettings settings = SettingsOfChildren(options);
+  absl::StatusOr<proc::CloneSpawner> spawner =
+      proc::CloneSpawner::Create(parts->reaper->exit_signal(), settings);
   if (!spawner.ok()) return spawner.status();
   spawner_ = std::make_unique<proc::CloneSpawner>(*std::move(spawner));
-  return Keep(MakeStrategy(options, {spawner_.get(), parts->reaper.get(),
-                                     &program_, &log_}),
-              &parts->strategy);
+  return Keep(
+      MakeStrategy(options,
+                   {spawner_.get(), parts->reaper.get(), &program_, &log_,
+                    settings, ExecHandler::ProgramOf(program_.handler())}),
+      &parts->strategy);
 }
 
 absl::Status TcpServer::Impl::SetDeadlines(const Options& options,

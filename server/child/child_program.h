@@ -57,6 +57,9 @@ class ChildProgram {
                ChildStderr standard_error = ChildStderr::kShared,
                const ChildHardening& hardening = {});
 
+  // Returns the handler.
+  const Handler& handler() const { return handler_; }
+
   // Hardens this process, a zygote or its standby. Processes that it forks
   // inherit the hardening.
   void HardenZygote() const;

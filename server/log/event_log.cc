@@ -25,6 +25,14 @@ Event HasProcess(absl::string_view name, absl::string_view text, pid_t pid,
       .Add("brood.cap", cap);
 }
 
+// Returns the event that the handler of `peer` has not served it.
+Event ThrewEvent(const net::PeerAddress& peer, absl::string_view what) {
+  return Event(LogLevel::kWarning, "handler-threw",
+               "the handler of {} threw an exception: {}")
+      .AddClient(peer)
+      .Add("exception.message", what);
+}
+
 }  // namespace
 
 EventLog::EventLog(LogLevel level, LogFormat format, TimeStamp stamp)
@@ -127,10 +135,13 @@ void EventLog::NotPrepared(const absl::Status& why) {
 
 void EventLog::HandlerThrew(const net::PeerAddress& peer,
                             absl::string_view what) {
-  writer_.WriteInChild(Event(LogLevel::kWarning, "handler-threw",
-                             "the handler of {} threw an exception: {}")
-                           .AddClient(peer)
-                           .Add("exception.message", what));
+  writer_.WriteInChild(ThrewEvent(peer, what));
+}
+
+void EventLog::ProgramNotExecuted(const net::PeerAddress& peer,
+                                  const absl::Status& why) {
+  const Event event = ThrewEvent(peer, why.message());
+  if (Wants(event.level())) writer_.Write(event);
 }
 
 void EventLog::BadExitCode(const net::PeerAddress& peer, int code) {

@@ -131,6 +131,10 @@ class EventLog {
   void NotPrepared(const absl::Status& why);
   // Logs, in the child, the message of an exception that the handler threw.
   void HandlerThrew(const net::PeerAddress& peer, absl::string_view what);
+  // Logs, in the parent, what a child would log by HandlerThrew(): `why` the
+  // program that was to serve the client was not executed.
+  void ProgramNotExecuted(const net::PeerAddress& peer,
+                          const absl::Status& why);
   // Logs, in the child, that the handler returned `code`, which is not an exit
   // code.
   void BadExitCode(const net::PeerAddress& peer, int code);

@@ -22,6 +22,7 @@ absl::Status NameStrategyForThreads(const absl::Status& why) {
 }  // namespace
 
 absl::Status ForkPerConnection::Prepare() {
+  launcher_.Prepare();
   return NameStrategyForThreads(spawner_->Prepare());
 }
 
@@ -48,12 +49,20 @@ void ForkPerConnection::Dispatch(Slot slot, net::Connection connection,
   events.Serving(slot, pid, started_at);
 }
 
+void ForkPerConnection::ChildEnded(ChildTag tag,
+                                   const proc::Reaper::Ended& ended,
+                                   net::Instant now, Events& events) {
+  launcher_.ChildEnded(tag.index, ended.pid, events);
+  events.Ended(tag.index, ended.pid, ended.status, now);
+}
+
 // The pattern. The caller closes the parent's copy of the connection right
 // after this, before anything else is forked. So only the child holds the
 // connection, and the client sees its end when the child ends, whatever
 // siblings there are.
 absl::StatusOr<proc::SpawnedChild> ForkPerConnection::ForkAndHandle(
     Slot slot, net::Connection& connection) {
+  if (auto launched = launcher_.Launch(connection)) return *std::move(launched);
   return spawner_->Spawn(
       [&] { return program_->BeginAndServe(connection, slot); });
 }

@@ -3,13 +3,22 @@
 #include "brood/server/strategy/fork_per_connection.h"
 
 #include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <csignal>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
+#include "brood/server/exec/executed_program.h"
+#include "brood/server/options.h"
+#include "brood/server/strategy/program_launcher.h"
 #include "brood/server/vocabulary/child_tag.h"
 #include "brood/testing/fakes/fake_reaper.h"
 #include "brood/testing/fakes/strategy_fixture.h"
@@ -73,6 +82,39 @@ TEST_F(ForkPerConnectionTest, ReportsTheEndOfAChild) {
                        now_, events_);
   EXPECT_THAT(events_.Take(),
               ElementsAre("ended 7 by 101: exited with code 3"));
+}
+
+// The log line of the failure comes first: it needs the address of the client.
+TEST_F(ForkPerConnectionTest, LaunchesAProgramWithoutItsSpawner) {
+  ExecutedProgram executed;
+  executed.path = "/no/such/program";
+  executed.arguments = {"program"};
+  executed.descriptors = {STDIN_FILENO, STDOUT_FILENO};
+  StrategyEnvironment with_program = environment();
+  with_program.executed = &executed;
+  // The exit signal of the reaper, which does not handle it in this test.
+  std::signal(reaper_.exit_signal(), SIG_IGN);
+  const absl::Cleanup restore = [&] {
+    std::signal(reaper_.exit_signal(), SIG_DFL);
+  };
+  ForkPerConnection strategy(&spawner_, &reaper_, &program_,
+                             ProgramLauncher::For(Options(), with_program));
+  ASSERT_THAT(strategy.Prepare(), IsOk());
+  net::Connection connection = Connect();
+  const int fd = connection.fd();
+  strategy.Dispatch(7, std::move(connection), now_, events_);
+  if (spawner_.count() > 0) GTEST_SKIP() << "no program can be launched here";
+  EXPECT_LT(fcntl(fd, F_GETFD), 0);
+  ASSERT_THAT(reaper_.pids(), SizeIs(1));
+  const pid_t pid = reaper_.pids()[0];
+  EXPECT_EQ(reaper_.tag_of(pid), ChildTag::Connection(7).Pack());
+  EXPECT_THAT(events_.Take(), ElementsAre(absl::StrCat("serving 7 by ", pid)));
+  EXPECT_EQ(TEMP_FAILURE_RETRY(waitpid(pid, nullptr, __WALL)), pid);
+  strategy.ChildEnded(ChildTag::Connection(7),
+                      {pid, 0, FakeReaper::Exited(111)}, now_, events_);
+  EXPECT_THAT(events_.Take(),
+              ElementsAre("peer of 7", absl::StrCat("ended 7 by ", pid,
+                                                    ": exited with code 111")));
 }
 
 TEST_F(ForkPerConnectionTest, NamesTheStrategyThatWorksBesideThreads) {

@@ -3,12 +3,15 @@
 #include "brood/server/strategy/make_strategy.h"
 
 #include <cstddef>
+#include <cstdint>
+#include <limits>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "brood/server/strategy/auto_strategy.h"
 #include "brood/server/strategy/fork_per_connection.h"
 #include "brood/server/strategy/pool.h"
+#include "brood/server/strategy/program_launcher.h"
 #include "brood/server/strategy/spares.h"
 #include "brood/server/strategy/worker_reports.h"
 #include "brood/server/strategy/zygote/zygote.h"
@@ -31,8 +34,14 @@ absl::StatusOr<std::unique_ptr<Strategy>> MakePool(
 
 absl::StatusOr<std::unique_ptr<Strategy>> MakeStrategy(
     const Options& options, const StrategyEnvironment& environment) {
+  ProgramLauncher launcher = ProgramLauncher::For(options, environment);
+  // The cost of a launch does not depend on the size of this process.
+  const int64_t largest_to_fork = launcher.launches()
+                                      ? std::numeric_limits<int64_t>::max()
+                                      : Options::kLargestToFork;
   auto fork = std::make_unique<ForkPerConnection>(
-      environment.spawner, environment.reaper, environment.program);
+      environment.spawner, environment.reaper, environment.program,
+      std::move(launcher));
   switch (options.strategy) {
     case StrategyKind::kFork:
       return fork;
@@ -47,7 +56,7 @@ absl::StatusOr<std::unique_ptr<Strategy>> MakeStrategy(
     case StrategyKind::kAuto:
       return std::make_unique<AutoStrategy>(
           std::make_unique<Zygote>(options.Capacity(), environment),
-          std::move(fork), Options::kLargestToFork);
+          std::move(fork), largest_to_fork);
   }
   return absl::InvalidArgumentError("strategy: must be an enumerator");
 }

@@ -3,15 +3,19 @@
 #include "brood/server/strategy/make_strategy.h"
 
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <memory>
+#include <vector>
 
 #include "absl/base/config.h"
 #include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "brood/net/handoff_queue.h"
+#include "brood/server/exec/executed_program.h"
 #include "brood/server/options.h"
 #include "brood/server/strategy/auto_strategy.h"
 #include "brood/server/strategy/fork_per_connection.h"
@@ -19,6 +23,7 @@
 #include "brood/server/strategy/spares.h"
 #include "brood/server/strategy/zygote/zygote.h"
 #include "brood/server/strategy_kind.h"
+#include "brood/server/vocabulary/child_tag.h"
 #include "brood/testing/fakes/strategy_fixture.h"
 #include "brood/testing/status_matchers.h"
 #include "gmock/gmock.h"
@@ -131,6 +136,30 @@ TEST_F(MakeStrategyTest, MakesAnAutoStrategyThatCreatesAZygote) {
   const auto strategy = Make<AutoStrategy>(StrategyKind::kAuto);
   ASSERT_THAT(strategy->Start(), IsOk());
   EXPECT_EQ(spawner_.count(), 2) << "the zygote and its standby";
+}
+
+// A launch does not copy the memory of this process, however large it is.
+TEST_F(MakeStrategyTest, MakesAnAutoStrategyThatLaunchesProgramsItself) {
+  const std::vector<char> ballast(Options::kLargestToFork + 1, 'x');
+  EXPECT_EQ(ballast.back(), 'x');
+  ExecutedProgram executed;
+  executed.path = "/bin/cat";
+  executed.arguments = {"cat"};
+  executed.descriptors = {STDIN_FILENO, STDOUT_FILENO};
+  StrategyEnvironment with_program = environment();
+  with_program.executed = &executed;
+  options_.strategy = StrategyKind::kAuto;
+  const auto made = MakeStrategy(options_, with_program);
+  ASSERT_THAT(made, IsOk());
+  Strategy& strategy = **made;
+  ASSERT_THAT(strategy.Start(), IsOk());
+  ASSERT_THAT(strategy.Prepare(), IsOk());
+  strategy.Dispatch(7, Connect(), now_, events_);
+  if (spawner_.count() > 2) GTEST_SKIP() << "no program can be launched here";
+  EXPECT_EQ(spawner_.count(), 2) << "the zygote and its standby";
+  const pid_t pid = waitpid(-1, nullptr, __WALL);
+  EXPECT_EQ(reaper_.tag_of(pid), ChildTag::Connection(7).Pack());
+  EXPECT_THAT(events_.Take(), ElementsAre(absl::StrCat("serving 7 by ", pid)));
 }
 
 TEST_F(MakeStrategyTest, RefusesANumberThatIsNoEnumerator) {

@@ -12,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "brood/net/connection.h"
 #include "brood/net/instant.h"
+#include "brood/net/peer_address.h"
 #include "brood/proc/exit_status.h"
 #include "brood/proc/reaper.h"
 #include "brood/proc/spawn.h"
@@ -21,6 +22,8 @@
 #include "brood/server/vocabulary/slot.h"
 
 namespace brood::server {
+
+struct ExecutedProgram;
 
 // StrategyEnvironment are the objects that a strategy uses. A value of the
 // parent; the objects outlive the strategy. Children use `spawner` and
@@ -34,6 +37,10 @@ struct StrategyEnvironment {
   const ChildProgram* program;
   // Logs what happens to the processes that wait for connections.
   EventLog* log;
+  // The state of children when they begin, which `spawner` gives them.
+  proc::ChildSettings settings = {};
+  // The program that serves connections; null if a function does.
+  const ExecutedProgram* executed = nullptr;
 };
 
 // Rehearsal is a child that was created to see whether, and how, children can
@@ -96,6 +103,9 @@ class Strategy {
     // its process reports; Never() without that deadline. Must not be called
     // after Ended().
     virtual net::Instant DeadlineOf(Slot slot) = 0;
+    // Returns the address of the client of the connection in `slot`. Must not
+    // be called after Ended().
+    virtual net::PeerAddress PeerOf(Slot slot) = 0;
 
    protected:
     ~Events() = default;

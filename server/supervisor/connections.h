@@ -124,6 +124,9 @@ class Connections final : public proc::ParentOnly, public Strategy::Events {
   net::Instant DeadlineOf(Slot slot) override {
     return deadlines_->EndOf(slot);
   }
+  net::PeerAddress PeerOf(Slot slot) override {
+    return scoreboard_.entry(slot).peer;
+  }
 
  private:
   // Waiting is a connection that has no process. Children that are forked

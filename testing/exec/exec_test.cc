@@ -1,30 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Programs that the server executes: their environment, and how they end.
+// Programs that the server executes: how they are executed, and how they end.
 
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <cstdint>
-#include <cstdlib>
 #include <fstream>
-#include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
-#include "absl/status/statusor.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
-#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "brood/net/endpoint.h"
-#include "brood/testing/leak_check.h"
+#include "brood/testing/exec/exec_harness.h"
 #include "brood/testing/logged_event.h"
 #include "brood/testing/status_matchers.h"
-#include "brood/testing/support/server_program.h"
 #include "brood/testing/support/short_dir.h"
 #include "brood/testing/test_client.h"
 #include "gmock/gmock.h"
@@ -33,171 +25,18 @@
 namespace brood::testing {
 namespace {
 
-using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::Not;
-using ::testing::StartsWith;
+using ::testing::SizeIs;
 
 constexpr absl::Duration kLongest = absl::Seconds(20);
-constexpr char kProbe[] = "testing/exec/probe";
-constexpr char kStrategies[][8] = {"fork", "spares", "zygote", "auto"};
-
-std::string WorkingDirectory() {
-  char directory[4096];
-  return getcwd(directory, sizeof(directory));
-}
-
-class ExecTest : public LeakCheck {
- protected:
-  // Starts a server with `flags` that executes `program`.
-  static std::unique_ptr<ServerProgram> Start(
-      const std::vector<std::string>& flags,
-      const std::vector<std::string>& program) {
-    std::vector<std::string> command = {ServerProgram::Path()};
-    command.insert(command.end(), flags.begin(), flags.end());
-    command.push_back("--");
-    command.insert(command.end(), program.begin(), program.end());
-    auto server = ServerProgram::Start(std::move(command));
-    EXPECT_THAT(server, IsOk());
-    return server.ok() ? *std::move(server) : nullptr;
-  }
-
-  static TestClient Connect(const net::Endpoint& endpoint) {
-    return *TestClient::Connect(endpoint);
-  }
-
-  // Returns what the probe prints to a client of `endpoint`, with the port of
-  // the client in place of PEERPORT.
-  static std::string Facts(const net::Endpoint& endpoint) {
-    TestClient client = Connect(endpoint);
-    const std::string facts = *client.ReadUntilEof();
-    if (endpoint.is_unix()) return facts;
-    return absl::StrReplaceAll(
-        facts, {{absl::StrCat("PORT=", client.endpoint().port(), "\n"),
-                 "PORT=PEERPORT\n"}});
-  }
-};
-
-// The lines that the probe prints, for one style and kind of address.
-struct Golden {
-  std::string style;
-  std::string listen;
-  // The address that the client connects to, if not the endpoint of the server.
-  std::string connect;
-  std::string variables;
-  std::string descriptors;
-  std::string surroundings;
-};
-
-std::string TcpVariables(const std::string& address,
-                         const std::string& before = "",
-                         const std::string& host = "") {
-  return absl::StrCat(
-      "A=1 2\nB=\n", before, "PROTO=TCP\nREMOTE_ADDR=", address, "\n", host,
-      "REMOTE_PORT=PEERPORT\nTCPCONCURRENCY=1\nTCPCONNNUM=0\n"
-      "TCPLOCALIP=",
-      address, "\nTCPLOCALPORT=SERVERPORT\nTCPREMOTEIP=", address,
-      "\nTCPREMOTEPORT=PEERPORT\n");
-}
-
-class ExecGoldenTest : public ExecTest {
- protected:
-  // Sets variables that describe another connection or that are meant for the
-  // server itself, which programs must not get.
-  ExecGoldenTest() {
-    setenv("TCPREMOTEIP", "192.0.2.99", 1);
-    setenv("TCPREMOTEHOST", "stale", 1);
-    setenv("REMOTE_HOST", "stale", 1);
-    setenv("SECRET", "1", 1);
-    umask(027);
-  }
-
-  void ExpectFacts(const Golden& golden, const std::string& strategy) {
-    SCOPED_TRACE(absl::StrCat(golden.style, " ", golden.listen, " ", strategy));
-    const auto server = Start({absl::StrCat("--strategy=", strategy),
-                               absl::StrCat("--listen=", golden.listen),
-                               absl::StrCat("--exec_style=", golden.style),
-                               "--env=A=1 2", "--env=B=x", "--env=B="},
-                              {kProbe, "facts", "", "two words"});
-    ASSERT_NE(server, nullptr);
-    const net::Endpoint& endpoint = server->endpoint();
-    const std::string facts = Facts(
-        golden.connect.empty()
-            ? endpoint
-            : net::Endpoint::Parse(golden.connect)->WithPort(endpoint.port()));
-    const std::string expected =
-        absl::StrCat("argument ", golden.style == "inetd" ? "probe" : kProbe,
-                     "\nargument facts\nargument \nargument two words\n",
-                     golden.variables, golden.descriptors,
-                     "SigPnd: 0000000000000000\nSigBlk: 0000000000000000\n"
-                     "SigIgn: 0000000000000000\nSigCgt: 0000000000000000\n",
-                     golden.surroundings, "umask 27\n");
-    EXPECT_EQ(facts,
-              absl::StrReplaceAll(
-                  expected, {{"SERVERPORT", absl::StrCat(endpoint.port())}}));
-    EXPECT_THAT(server->Stop(), IsOk());
-  }
-
-  const std::string ucspi_fds_ =
-      "descriptor 0: the connection\ndescriptor 1: the connection\n"
-      "descriptor 2: no socket\n";
-  const std::string own_group_ = absl::StrCat(
-      "group own, session inherited\ndirectory ", WorkingDirectory(), "\n");
-  const std::string own_session_ = absl::StrCat(
-      "group own, session own\ndirectory ", WorkingDirectory(), "\n");
-  const ShortDir dir_;
-};
-
-TEST_F(ExecGoldenTest, Ucspi) {
-  const std::string path = dir_.Socket("s").ToString();
-  const std::string unix_variables = absl::StrCat(
-      "A=1 2\nB=\nIPCLOCALPATH=", path.substr(5), "\nIPCREMOTEEGID=", getegid(),
-      "\nIPCREMOTEEUID=", geteuid(), "\nPROTO=IPC\n");
-  for (const char* const strategy : kStrategies) {
-    for (const Golden& golden : {
-             Golden{"ucspi", "127.0.0.1:0", "", TcpVariables("127.0.0.1"),
-                    ucspi_fds_, own_group_},
-             Golden{"ucspi", "[::1]:0", "", TcpVariables("::1"), ucspi_fds_,
-                    own_group_},
-             // An IPv4 client of a listener for IPv6 and IPv4.
-             Golden{"ucspi", ":0", "127.0.0.1:1", TcpVariables("127.0.0.1"),
-                    ucspi_fds_, own_group_},
-             Golden{"ucspi", path, "", unix_variables, ucspi_fds_, own_group_},
-         }) {
-      ExpectFacts(golden, strategy);
-    }
-  }
-}
-
-TEST_F(ExecGoldenTest, Inetd) {
-  for (const char* const strategy : kStrategies) {
-    ExpectFacts(
-        {"inetd", "[::1]:0", "", TcpVariables("::1", "", "REMOTE_HOST=::1\n"),
-         "descriptor 0: the connection\ndescriptor 1: the connection\n"
-         "descriptor 2: the connection\n",
-         "group own, session own\ndirectory /\n"},
-        strategy);
-  }
-}
-
-TEST_F(ExecGoldenTest, Systemd) {
-  for (const char* const strategy : kStrategies) {
-    ExpectFacts({"systemd", "127.0.0.1:0", "",
-                 TcpVariables("127.0.0.1",
-                              "LISTEN_FDNAMES=connection\nLISTEN_FDS=1\n"
-                              "LISTEN_PID=own\n"),
-                 absl::StrCat(ucspi_fds_, "descriptor 3: the connection\n"),
-                 own_session_},
-                strategy);
-  }
-}
 
 // A connection counts until its slot is free, which the line "ended" reports.
 TEST_F(ExecTest, CountsTheConnectionsOfTheSameAddress) {
-  for (const char* const strategy : kStrategies) {
+  for (const std::string strategy : kStrategies) {
     SCOPED_TRACE(strategy);
     const auto server =
-        Start({absl::StrCat("--strategy=", strategy), "--listen=:0"},
+        Start({"--strategy=" + strategy, "--listen=:0"},
               {"/bin/sh", "-c", "echo $TCPCONNNUM $TCPCONCURRENCY; exec cat"});
     ASSERT_NE(server, nullptr);
     const uint16_t port = server->endpoint().port();
@@ -239,10 +78,9 @@ TEST_F(ExecTest, KeepsTheSignalsThatWereIgnoredAtTheStart) {
 TEST_F(ExecTest, ClosesOtherDescriptors) {
   constexpr int kLeaked = 77;
   ASSERT_EQ(dup2(STDERR_FILENO, kLeaked), kLeaked);
-  for (const char* const strategy : kStrategies) {
+  for (const std::string strategy : kStrategies) {
     SCOPED_TRACE(strategy);
-    const auto server =
-        Start({absl::StrCat("--strategy=", strategy)}, {kProbe, "facts"});
+    const auto server = Start({"--strategy=" + strategy}, {kProbe, "facts"});
     ASSERT_NE(server, nullptr);
     ASSERT_EQ(
         access(absl::StrCat("/proc/", server->pid(), "/fd/77").c_str(), F_OK),
@@ -252,6 +90,21 @@ TEST_F(ExecTest, ClosesOtherDescriptors) {
     EXPECT_THAT(server->Stop(), IsOk());
   }
   close(kLeaked);
+}
+
+// A forked child logs the event "handling" before it executes the program.
+TEST_F(ExecTest, DoesNotForkForAProgramUnlessItForksAhead) {
+  for (const std::string strategy : kStrategies) {
+    const auto server = Start({"--strategy=" + strategy}, {kProbe, "exit"});
+    ASSERT_NE(server, nullptr);
+    EXPECT_THAT(Connect(server->endpoint()).ExpectEof(), IsOk());
+    ASSERT_THAT(server->log().AwaitEvent("ended", kLongest), IsOk());
+    const bool forks_ahead = strategy == "spares" || strategy == "zygote";
+    EXPECT_THAT(EventsOf(server->log().All(), "handling"),
+                SizeIs(forks_ahead ? 1 : 0))
+        << strategy;
+    EXPECT_THAT(server->Stop(), IsOk());
+  }
 }
 
 TEST_F(ExecTest, ReportsAndDoesNotJudgeExitCodes) {
@@ -350,14 +203,13 @@ TEST_F(ExecTest, KeepsTheSlotOfAProgramThatClosesEverything) {
 }
 
 TEST_F(ExecTest, LeavesRunningProgramsAloneInAnUpgrade) {
-  for (const char* const strategy : kStrategies) {
+  for (const std::string strategy : kStrategies) {
     SCOPED_TRACE(strategy);
-    const auto server =
-        Start({absl::StrCat("--strategy=", strategy)}, {kProbe, "reply"});
+    const auto server = Start({"--strategy=" + strategy}, {kProbe, "reply"});
     ASSERT_NE(server, nullptr);
     TestClient before = Connect(server->endpoint());
     ASSERT_THAT(before.Send("one\n"), IsOk());
-    const std::string first = *before.ReadExactly(7);
+    ASSERT_THAT(before.ReadExactly(7), IsOk());
     server->Signal(SIGUSR2);
     ASSERT_THAT(server->AwaitSuccessor(), IsOk());
     TestClient after = Connect(server->endpoint());

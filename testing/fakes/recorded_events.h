@@ -70,6 +70,10 @@ class RecordedEvents final : public server::Strategy::Events {
     last_time_ = now;
   }
   net::Instant DeadlineOf(server::Slot /*slot*/) override { return deadline_; }
+  net::PeerAddress PeerOf(server::Slot slot) override {
+    lines_.push_back(absl::StrCat("peer of ", slot));
+    return {};
+  }
 
   // Makes DeadlineOf() return `deadline` from now on.
   void set_deadline(net::Instant deadline) { deadline_ = deadline; }

@@ -34,7 +34,7 @@ _MAY_GO_TO = {
     "command_line": ["facade", "supervisor"] + _BELOW_SUPERVISOR,
     "facade": ["supervisor"] + _BELOW_SUPERVISOR,
     "supervisor": _BELOW_SUPERVISOR,
-    "strategy": ["child", "log", "vocabulary"],
+    "strategy": ["child", "exec", "log", "vocabulary"],
     "upgrade": ["control", "listening", "log", "process", "vocabulary"],
     "process": ["control", "log", "vocabulary"],
     "listening": ["log", "vocabulary"],

@@ -117,6 +117,7 @@ const std::map<std::string, Errors>& Table() {
       {"clone", {ForGood(EAGAIN), ForGood(ENOMEM), ForGood(EPERM)}},
       {"_Fork", {ForGood(EAGAIN), ForGood(ENOMEM), ForGood(EPERM)}},
       {"capget", {ForGood(EINVAL), ForGood(EPERM)}},
+      {"close_range", {ForGood(ENOSYS), ForGood(EPERM)}},
       {"getrandom", {ForGood(ENOSYS), ForGood(EPERM), Passing(EAGAIN)}},
       {"get_robust_list", {ForGood(EPERM), ForGood(ENOSYS)}},
       {"rt_sigaction", {ForGood(EINVAL)}},

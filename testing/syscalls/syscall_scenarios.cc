@@ -25,6 +25,7 @@
 #include "brood/net/connection.h"
 #include "brood/server/command_line/flag_reader.h"
 #include "brood/server/control/request_signals.h"
+#include "brood/server/exec_handler.h"
 #include "brood/server/options.h"
 #include "brood/server/own_command.h"
 #include "brood/server/prepare_process.h"
@@ -294,6 +295,15 @@ Scenario Program() {
   return scenario;
 }
 
+// The connections are served by a program. Launches it without a fork.
+Scenario ExecutedProgram() {
+  return With("a program for each connection", [](Setup& setup) {
+    server::ExecOptions cat;
+    cat.command = {"/bin/cat"};
+    setup.handler = *server::ExecHandler::Create(cat);
+  });
+}
+
 }  // namespace
 
 Scenario With(const std::string& name,
@@ -354,6 +364,7 @@ std::vector<Scenario> Scenarios(const ShortDir& dir) {
       Idle(),
       Grace(),
       Program(),
+      ExecutedProgram(),
       WithoutStandardInput(),
       With("quiet",
            [](Setup& setup) {
