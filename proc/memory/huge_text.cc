@@ -5,6 +5,7 @@
 #include <link.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -23,11 +24,12 @@ namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
 
-// Layout is where this program is in memory: its code, and the segment after
-// it.
+// Layout is where this program is in memory: the segment with its code, the
+// index of the tables for exceptions, and the next segment.
 struct Layout {
   uintptr_t text_begin = 0;
   uintptr_t text_end = 0;
+  uintptr_t tables_begin = 0;
   uintptr_t next_begin = UINTPTR_MAX;
 };
 
@@ -37,8 +39,9 @@ int ReadLayout(dl_phdr_info* program, size_t /*size*/, void* out) {
   auto* layout = static_cast<Layout*>(out);
   for (int i = 0; i < program->dlpi_phnum; ++i) {
     const ElfW(Phdr)& segment = program->dlpi_phdr[i];
-    if (segment.p_type != PT_LOAD) continue;
     const uintptr_t begin = program->dlpi_addr + segment.p_vaddr;
+    if (segment.p_type == PT_GNU_EH_FRAME) layout->tables_begin = begin;
+    if (segment.p_type != PT_LOAD) continue;
     if ((segment.p_flags & PF_X) != 0) {
       layout->text_begin = begin;
       layout->text_end = begin + segment.p_memsz;
@@ -53,6 +56,16 @@ uintptr_t RoundUp(uintptr_t address) {
   return (address + kHugePage - 1) / kHugePage * kHugePage;
 }
 
+// Returns the end of what children use: the linker puts the tables for
+// exceptions after code and data. They are often all that is in the last huge
+// page, of which fork would make an entry nevertheless.
+uintptr_t EndOfUse(const Layout& layout) {
+  const auto code = reinterpret_cast<uintptr_t>(&MoveTextToHugePages);
+  return code < layout.tables_begin && layout.tables_begin < layout.text_end
+             ? layout.tables_begin
+             : layout.text_end;
+}
+
 }  // namespace
 
 absl::Status MoveTextToHugePages() {
@@ -63,7 +76,7 @@ absl::Status MoveTextToHugePages() {
   Layout layout;
   dl_iterate_phdr(ReadLayout, &layout);
   const uintptr_t begin = layout.text_begin;
-  const size_t size = RoundUp(layout.text_end) - begin;
+  const size_t size = RoundUp(EndOfUse(layout)) - begin;
   if (begin == 0 || begin % kHugePage != 0 ||
       begin + size > layout.next_begin) {
     return absl::FailedPreconditionError(
@@ -84,7 +97,7 @@ absl::Status MoveTextToHugePages() {
     return absl::ErrnoToStatus(errno, "madvise MADV_HUGEPAGE");
   }
   std::memcpy(copy, reinterpret_cast<void*>(begin),
-              layout.text_end - layout.text_begin);
+              std::min(size, layout.text_end - layout.text_begin));
   // Small pages would be worse than the file mapping: a fork would copy an
   // entry for each.
   if (madvise(copy, size, MADV_COLLAPSE) < 0) {

@@ -22,7 +22,8 @@ namespace brood::proc {
 //   -Wl,-z,noseparate-code,-z,max-page-size=0x200000
 //
 // Costs 2 MiB of memory for each 2 MiB of code, once for all children; and
-// tools that find symbols by mapped file (perf) see an anonymous mapping.
+// tools that find symbols by mapped file (perf) see an anonymous mapping. A
+// huge page that would have nothing but tables for exceptions stays as it was.
 //
 // Errors: FailedPrecondition if the program is not linked in this way;
 // otherwise the errno of the call that failed (no huge page is available, Linux

@@ -19,6 +19,14 @@
 #include "brood/testing/status_matchers.h"
 #include "gtest/gtest.h"
 
+// Makes the tables for exceptions, which the linker puts at the end of the
+// segment, larger than a huge page. The label is their last byte.
+asm(".pushsection .gcc_except_table, \"a\", @progbits\n"
+    ".skip 0x400000\n"
+    "brood_end_of_tables: .byte 1\n"
+    ".popsection");
+extern "C" const char brood_end_of_tables __attribute__((visibility("hidden")));
+
 namespace brood::proc {
 namespace {
 
@@ -61,6 +69,15 @@ TEST_F(HugeTextTest, CodeIsOnHugePagesOrWhereItWas) {
   EXPECT_TRUE(absl::StrContains(after, "r-xp")) << after;
   EXPECT_FALSE(absl::StrContains(after, "AnonHugePages:         0 kB"))
       << after;
+}
+
+// A fork makes an entry for each huge page of this process.
+TEST_F(HugeTextTest, TablesForExceptionsStayInTheFile) {
+  if (!MoveTextToHugePages().ok()) GTEST_SKIP() << "see the test above";
+  const std::string tables = MappingOf(&brood_end_of_tables);
+  EXPECT_TRUE(absl::StrContains(tables, "huge_text_test")) << tables;
+  EXPECT_EQ(brood_end_of_tables, 1);
+  EXPECT_FALSE(absl::StrContains(MappingOf(AddressOfCode()), "huge_text_test"));
 }
 
 TEST_F(HugeTextTest, ExceptionsAndChildrenStillWork) {
