@@ -14,6 +14,7 @@ SHIPPED_PACKAGES = [
     "proc/memory",
     "proc/namespaces",
     "proc/reaping",
+    "proc/signal_state",
     "server",
     "server/admission",
     "server/child",

@@ -14,6 +14,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "brood/proc/signal_state/signal_state.h"
 
 namespace brood::proc {
 namespace {
@@ -58,12 +59,6 @@ class LoweredLimit {
   rlimit before_;
   bool is_lowered_ = false;
 };
-
-bool IsIgnored(int signal) {
-  struct sigaction action;
-  return sigaction(signal, nullptr, &action) == 0 &&
-         action.sa_handler == SIG_IGN;
-}
 
 }  // namespace
 

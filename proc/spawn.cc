@@ -23,6 +23,7 @@
 #include "absl/strings/str_cat.h"
 #include "brood/proc/errors/errno_status.h"
 #include "brood/proc/private_fds.h"
+#include "brood/proc/signal_state/signal_state.h"
 #include "brood/proc/sync_point.h"
 
 namespace brood::proc {
@@ -78,29 +79,8 @@ absl::Status CheckSingleThreaded() {
       " threads"));
 }
 
-// The struct sigaction of the kernel, of which all zeros are SIG_DFL. The calls
-// of the C library refuse its own two signals (32 and 33), which are inherited
-// like the others from a parent that ignores every signal, as a sandbox does.
-struct KernelSigaction {
-  void (*handler)(int) = SIG_DFL;
-  unsigned long rest[3] = {};
-};
-
-bool IsIgnored(int signal) {
-  KernelSigaction action;
-  return syscall(SYS_rt_sigaction, signal, nullptr, &action,
-                 sizeof(uint64_t)) == 0 &&
-         action.handler == SIG_IGN;
-}
-
 bool Contains(const std::vector<int>& signals, int signal) {
   return std::find(signals.begin(), signals.end(), signal) != signals.end();
-}
-
-void SetDisposition(int signal, void (*handler)(int)) {
-  KernelSigaction action;
-  action.handler = handler;
-  syscall(SYS_rt_sigaction, signal, &action, nullptr, sizeof(uint64_t));
 }
 
 void DropUnflushed(FILE* stream) {
@@ -204,12 +184,18 @@ absl::Status CloneSpawner::Prepare() {
   ForgetPrivateFdsOfParent();
   GuardExit();
   reset_signals_.clear();
+  bool ignores_more = false;
   for (int signal = 1; signal <= SIGRTMAX; ++signal) {
-    if (IsIgnored(signal) && !Contains(settings_.ignored, signal) &&
-        !Contains(settings_.ignored_as_in_parent, signal)) {
+    const bool is_ignored = IsIgnored(signal);
+    if (Contains(settings_.ignored, signal)) {
+      ignores_more = ignores_more || !is_ignored;
+    } else if (is_ignored &&
+               !Contains(settings_.ignored_as_in_parent, signal)) {
       reset_signals_.push_back(signal);
     }
   }
+  changes_signals_ =
+      ignores_more || !reset_signals_.empty() || BlocksAnySignal();
   return CheckSingleThreaded();
 }
 
@@ -240,10 +226,23 @@ absl::StatusOr<pid_t> CloneSpawner::SpawnSibling(
   return pid;
 }
 
+// A process whose children have the same signals, such as a zygote, saves the
+// calls that block and set them. `sets_signals_` is written to only if it
+// changes: that copies its page while a child exists.
+pid_t CloneSpawner::Clone(uint64_t flags, pid_t* spawned) const {
+  if (chosen_.way == Way::kClone3 && !changes_signals_) {
+    if (sets_signals_) sets_signals_ = false;
+    const pid_t pid = CloneByWay(flags, spawned);
+    if (pid >= 0 || !IsRefusal(errno)) return pid;
+  }
+  if (!sets_signals_) sets_signals_ = true;
+  return CloneBlocked(flags, spawned);
+}
+
 // Every signal is blocked meanwhile, and until the child has set its
 // dispositions: a signal that arrives in between can neither run a handler of
 // the parent in the child nor end a child that must ignore it.
-pid_t CloneSpawner::Clone(uint64_t flags, pid_t* spawned) const {
+pid_t CloneSpawner::CloneBlocked(uint64_t flags, pid_t* spawned) const {
   sigset_t all, before;
   sigfillset(&all);
   if (sigprocmask(SIG_SETMASK, &all, &before) < 0) return -1;
@@ -360,17 +359,18 @@ void CloneSpawner::LimitDescriptors() const {
 // Sets the dispositions first and the mask last, so that a signal that the
 // parent ignored or handled does not reach the child in between.
 void CloneSpawner::SetSignals() const {
+  if (!sets_signals_) return;
   if (chosen_.way != Way::kClone3) {
     for (int signal = 1; signal <= SIGRTMAX; ++signal) {
       if (!Contains(settings_.ignored_as_in_parent, signal) ||
           !IsIgnored(signal)) {
-        SetDisposition(signal, SIG_DFL);
+        SetAction(signal, SIG_DFL);
       }
     }
   } else {
-    for (int signal : reset_signals_) SetDisposition(signal, SIG_DFL);
+    for (int signal : reset_signals_) SetAction(signal, SIG_DFL);
   }
-  for (int signal : settings_.ignored) SetDisposition(signal, SIG_IGN);
+  for (int signal : settings_.ignored) SetAction(signal, SIG_IGN);
   // The raw call: the call of the C library does not change its own internal
   // signals, and lies in a page of code that a child would otherwise not have
   // to map.

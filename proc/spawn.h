@@ -184,8 +184,12 @@ class CloneSpawner final : public Spawner {
 
   // Creates a process as fork() does, but with `exit_signal_` and with `flags`
   // of clone(2). Returns its pid, or 0 in the new process, where every signal
-  // is blocked; -1 with errno if no process could be created.
+  // is blocked if it `sets_signals_`; -1 with errno if no process could be
+  // created.
   pid_t Clone(uint64_t flags, pid_t* spawned) const;
+  // Does the same, by the best way that the kernel allows, and blocks every
+  // signal meanwhile.
+  pid_t CloneBlocked(uint64_t flags, pid_t* spawned) const;
   // Does the same by the way in `chosen_` alone, with the signal mask of the
   // caller.
   pid_t CloneByWay(uint64_t flags, pid_t* spawned) const;
@@ -204,7 +208,7 @@ class CloneSpawner final : public Spawner {
   // limit that has changed since the settings were made. Ignores errors.
   void LimitDescriptors() const;
   // Sets the dispositions of all signals as the settings require, and then
-  // unblocks every signal.
+  // unblocks every signal, if the child `sets_signals_`.
   void SetSignals() const;
 
   int exit_signal_;
@@ -218,6 +222,11 @@ class CloneSpawner final : public Spawner {
   size_t robust_list_size_ = 0;
   // The signals that this process ignores, and a child does not.
   std::vector<int> reset_signals_;
+  // Whether the signals of a child differ from those of this process, apart
+  // from handlers, which clone3 resets.
+  bool changes_signals_ = true;
+  // Whether the last child that was created sets its signals itself.
+  mutable bool sets_signals_ = true;
 };
 
 }  // namespace brood::proc

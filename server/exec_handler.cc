@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "brood/proc/close_range.h"
+#include "brood/proc/signal_state/signal_state.h"
 #include "brood/server/child/system_refused.h"
 #include "brood/server/exec/environment.h"
 #include "brood/server/exec/executed_program.h"
@@ -38,20 +39,6 @@ constexpr int kFirstListenFd = 3;
 // The directories in which programs are searched if this process has no PATH,
 // as in a shell.
 constexpr char kUsualPath[] = "/usr/local/bin:/usr/bin:/bin";
-
-bool IsIgnored(int signal) {
-  struct sigaction action;
-  return sigaction(signal, nullptr, &action) == 0 &&
-         action.sa_handler == SIG_IGN;
-}
-
-std::vector<int> IgnoredSignals() {
-  std::vector<int> ignored;
-  for (int signal = 1; signal <= SIGRTMAX; ++signal) {
-    if (IsIgnored(signal)) ignored.push_back(signal);
-  }
-  return ignored;
-}
 
 absl::string_view BaseName(absl::string_view path) {
   const size_t slash = path.rfind('/');
@@ -144,7 +131,7 @@ void ResetSignals(const std::vector<int>& stay_ignored) {
   for (int signal = 1; signal <= SIGRTMAX; ++signal) {
     const bool stays = std::find(stay_ignored.begin(), stay_ignored.end(),
                                  signal) != stay_ignored.end();
-    if (!stays && IsIgnored(signal)) std::signal(signal, SIG_DFL);
+    if (!stays && proc::IsIgnored(signal)) proc::SetAction(signal, SIG_DFL);
   }
   sigset_t none;
   sigemptyset(&none);
@@ -173,7 +160,7 @@ absl::StatusOr<ExecHandler> ExecHandler::Create(const ExecOptions& options) {
   program->path = *std::move(path);
   program->arguments = options.command;
   program->variables = *std::move(variables);
-  program->ignored_signals = IgnoredSignals();
+  program->ignored_signals = proc::IgnoredSignals();
   SetStyle(options.style, program.get());
   return ExecHandler(std::move(program));
 }

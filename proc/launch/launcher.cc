@@ -20,6 +20,7 @@
 #include "brood/proc/launch/launched_process.h"
 #include "brood/proc/launch/raw_call.h"
 #include "brood/proc/memory/parent_only.h"
+#include "brood/proc/signal_state/signal_state.h"
 
 namespace brood::proc {
 namespace {
@@ -30,18 +31,6 @@ uint64_t BitOf(int signal) { return uint64_t{1} << (signal - 1); }
 
 bool Contains(const std::vector<int>& signals, int signal) {
   return std::find(signals.begin(), signals.end(), signal) != signals.end();
-}
-
-// Makes the raw call, because that of the C library refuses its own two
-// signals, which are inherited like the others.
-bool IsIgnored(int signal) {
-  struct {
-    void (*handler)(int) = SIG_DFL;
-    unsigned long rest[3] = {};
-  } action;
-  return syscall(SYS_rt_sigaction, signal, nullptr, &action,
-                 sizeof(uint64_t)) == 0 &&
-         action.handler == SIG_IGN;
 }
 
 // Reports whether the kernel has the call that closes the other descriptors of
