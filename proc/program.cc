@@ -14,6 +14,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "brood/proc/launch/argument_pointers.h"
 #include "brood/proc/signal_state/signal_state.h"
 
 namespace brood::proc {
@@ -21,18 +22,6 @@ namespace {
 
 constexpr int kFirstFd = STDERR_FILENO + 1;
 constexpr int kForLibraries = 8;
-
-// Returns an array in the form of argv and environ, which points into
-// `strings`.
-std::vector<char*> PointersTo(const std::vector<std::string>& strings) {
-  std::vector<char*> pointers;
-  pointers.reserve(strings.size() + 1);
-  for (const std::string& string : strings) {
-    pointers.push_back(const_cast<char*>(string.c_str()));
-  }
-  pointers.push_back(nullptr);
-  return pointers;
-}
 
 // LoweredLimit is a soft limit of descriptors for the lifetime of the object:
 // posix_spawn() cannot set one, and the program gets the limit that this
@@ -116,8 +105,8 @@ absl::StatusOr<Child> StartProgram(const Program& program) {
   pid_t pid;
   const LoweredLimit lowered(program.descriptors, end);
   error = posix_spawn(&pid, program.path.c_str(), &actions, &attributes,
-                      PointersTo(program.arguments).data(),
-                      PointersTo(program.environment).data());
+                      ArgumentPointers(program.arguments).data(),
+                      ArgumentPointers(program.environment).data());
   if (error != 0) {
     return absl::ErrnoToStatus(error,
                                absl::StrCat("posix_spawn ", program.path));

@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "brood/proc/close_range.h"
+#include "brood/proc/launch/argument_pointers.h"
 #include "brood/proc/signal_state/signal_state.h"
 #include "brood/server/child/system_refused.h"
 #include "brood/server/exec/environment.h"
@@ -43,17 +44,6 @@ constexpr char kUsualPath[] = "/usr/local/bin:/usr/bin:/bin";
 absl::string_view BaseName(absl::string_view path) {
   const size_t slash = path.rfind('/');
   return slash == absl::string_view::npos ? path : path.substr(slash + 1);
-}
-
-// Returns `strings` as an array for execve(), which is valid as long as
-// `strings`.
-std::vector<char*> Pointers(const std::vector<std::string>& strings) {
-  std::vector<char*> pointers;
-  for (const std::string& string : strings) {
-    pointers.push_back(const_cast<char*>(string.c_str()));
-  }
-  pointers.push_back(nullptr);
-  return pointers;
 }
 
 // Makes `fd` the descriptor `target`, which the program keeps.
@@ -166,7 +156,8 @@ absl::StatusOr<ExecHandler> ExecHandler::Create(const ExecOptions& options) {
 }
 
 ExecHandler::ExecHandler(std::shared_ptr<const ExecutedProgram> program)
-    : program_(std::move(program)), arguments_(Pointers(program_->arguments)) {}
+    : program_(std::move(program)),
+      arguments_(proc::ArgumentPointers(program_->arguments)) {}
 
 ChildGroup ExecHandler::group() const {
   return program_->begins_session ? ChildGroup::kSession : ChildGroup::kOwn;

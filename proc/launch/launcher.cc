@@ -17,6 +17,7 @@
 
 #include "absl/types/span.h"
 #include "brood/proc/errors/errno_status.h"
+#include "brood/proc/launch/argument_pointers.h"
 #include "brood/proc/launch/launched_process.h"
 #include "brood/proc/launch/raw_call.h"
 #include "brood/proc/memory/parent_only.h"
@@ -45,16 +46,6 @@ bool IsRefusal(int error) {
   return error == EINVAL || error == ENOSYS || error == EPERM;
 }
 
-// Returns an array in the form of argv, which points into `strings`.
-std::vector<char*> PointersTo(const std::vector<std::string>& strings) {
-  std::vector<char*> pointers;
-  for (const std::string& string : strings) {
-    pointers.push_back(const_cast<char*>(string.c_str()));
-  }
-  pointers.push_back(nullptr);
-  return pointers;
-}
-
 }  // namespace
 
 struct Launcher::Shared {
@@ -75,7 +66,7 @@ struct Launcher::Shared {
 Launcher::Shared::Shared(const ChildSettings& settings,
                          const LaunchedProgram& launched)
     : program(launched),
-      arguments(PointersTo(program.arguments)),
+      arguments(ArgumentPointers(program.arguments)),
       areas(static_cast<LaunchArea*>(
                 AllocateParentOnly(sizeof(LaunchArea) * kAreas)),
             kAreas) {
