@@ -84,7 +84,7 @@ void SetStyle(ExecStyle style, ExecutedProgram* program) {
       program->arguments.front() =
           std::string(BaseName(program->arguments.front()));
       program->descriptors.push_back(STDERR_FILENO);
-      program->directory = "/";
+      program->directory = std::string("/");  // GCC 12 warns of a literal
       program->extra = ExecutedProgram::Extra::kRemoteHost;
       break;
     case ExecStyle::kSystemd:
