@@ -187,8 +187,9 @@ absl::optional<absl::StatusOr<SpawnedChild>> Launcher::Launch(
 }
 
 absl::Status Launcher::TakeError(pid_t pid) {
-  const auto* const found = std::find(pids_.begin(), pids_.end(), pid);
+  auto* const found = std::find(pids_.begin(), pids_.end(), pid);
   if (found == pids_.end()) return absl::OkStatus();
+  *found = 0;  // the kernel may give the number to a process of another area
   LaunchArea& area = shared_->areas[found - pids_.begin()];
   if (area.failed_call == nullptr) return absl::OkStatus();
   absl::Status why =
