@@ -17,6 +17,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "brood/proc/hardening/exposure.h"
+#include "brood/proc/memory/data_mapping.h"
 #include "brood/proc/memory/huge_text.h"
 #include "brood/server/control/request_signals.h"
 #include "brood/server/process/inheritance.h"
@@ -150,7 +151,10 @@ absl::Status PrepareProcess(const ProcessOptions& options) {
   prepared.Update(RaisePendingSignals());
   prepared.Update(RaiseDescriptors(options.descriptors));
   if (!options.dumpable) prepared.Update(proc::CloseToOthers());
-  if (options.huge_text) prepared.Update(proc::MoveTextToHugePages());
+  if (options.huge_text) {
+    prepared.Update(proc::MoveTextToHugePages());
+    prepared.Update(proc::JoinDataMappings());
+  }
   if (is_first) {
     for (std::string& phrase : inherited.Unusual()) {
       preparation.Noticed(std::move(phrase));

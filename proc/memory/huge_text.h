@@ -23,7 +23,8 @@ namespace brood::proc {
 //
 // Costs 2 MiB of memory for each 2 MiB of code, once for all children; and
 // tools that find symbols by mapped file (perf) see an anonymous mapping. A
-// huge page that would have nothing but tables for exceptions stays as it was.
+// huge page that would have nothing but tables for exceptions stays as it was;
+// exception_tables.S moves these tables elsewhere.
 //
 // Errors: FailedPrecondition if the program is not linked in this way;
 // otherwise the errno of the call that failed (no huge page is available, Linux

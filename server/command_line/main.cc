@@ -7,6 +7,7 @@
 // Exit codes: 0 the server stopped as requested; 100 the command line is wrong;
 // 111 the system refused something (a port in use, no memory).
 
+#include <malloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -212,6 +213,14 @@ std::vector<std::string> CommandToRepeat(const char* program,
       .value_or(std::vector<std::string>());
 }
 
+// Returns the pages of the heap that only the start has used to the kernel: a
+// fork copies an entry for each page.
+void FreeUnusedPages() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}
+
 int Main(int argc, char** argv) {
   // Before signals are blocked: SIGTERM and SIGINT must end the program while
   // it waits for the writer of a pipe with flags.
@@ -249,6 +258,7 @@ int Main(int argc, char** argv) {
   // A failure only costs speed.
   process.huge_text = FLAGS_huge_text;
   PrepareProcess(process).IgnoreError();
+  FreeUnusedPages();
   auto server =
       TcpServer::Create(*options, *std::move(handler), *std::move(inherited));
   if (!server.ok()) {

@@ -128,6 +128,27 @@ TEST_F(HardeningTest, IsRelocatedAtOnceAndThenReadOnly) {
   EXPECT_FALSE(Dynamic(DT_FLAGS) & DF_TEXTREL);
 }
 
+// proc/memory/exception_tables.S: they take no place beside the code, and are
+// as protected there.
+TEST_F(HardeningTest, TablesForExceptionsAreReadOnlyAfterRelocation) {
+  const std::vector<Elf64_Phdr> read_only = Segments(PT_GNU_RELRO);
+  ASSERT_EQ(read_only.size(), 1u);
+  const std::vector<Elf64_Shdr> sections = Sections();
+  size_t found = 0;
+  for (const Elf64_Shdr& section : sections) {
+    const absl::string_view name =
+        &bytes_[sections[header_.e_shstrndx].sh_offset + section.sh_name];
+    if (name != ".eh_frame" && name != ".gcc_except_table") continue;
+    ++found;
+    EXPECT_GE(section.sh_addr, read_only[0].p_vaddr) << name;
+    EXPECT_LE(section.sh_addr + section.sh_size,
+              read_only[0].p_vaddr + read_only[0].p_memsz)
+        << name;
+  }
+  EXPECT_EQ(found, 2u);
+  EXPECT_EQ(Segments(PT_GNU_EH_FRAME).size(), 1u) << "no index of the tables";
+}
+
 TEST_F(HardeningTest, HasNoExecutableStack) {
   const std::vector<Elf64_Phdr> stacks = Segments(PT_GNU_STACK);
   ASSERT_EQ(stacks.size(), 1u) << "without one the stack is executable";
