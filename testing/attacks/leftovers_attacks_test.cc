@@ -6,7 +6,6 @@
 // setting.
 
 #include <fcntl.h>
-#include <linux/ioprio.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/personality.h>
@@ -43,6 +42,10 @@
 
 namespace brood::testing {
 namespace {
+
+// IOPRIO_CLASS_IDLE. Not from linux/ioprio.h, which is not valid C++ since
+// Linux 6.5 (and some updates of 6.1).
+constexpr int kIdlePriority = 3 << 13;
 
 class LeftoversTest : public AttackTest {};
 
@@ -123,7 +126,7 @@ std::vector<Leftover> SchedulingLeftovers() {
        }},
       {"I/O priority",
        [](TakenOverChild& child) {
-         child.Syscall(SYS_ioprio_set, 1, 0, IOPRIO_CLASS_IDLE << 13);
+         child.Syscall(SYS_ioprio_set, 1, 0, kIdlePriority);
        },
        [](TakenOverChild& child) {
          return child.Syscall(SYS_ioprio_get, 1, 0).value;
