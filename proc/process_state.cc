@@ -18,8 +18,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
-#include <iterator>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "brood/proc/close_range.h"
@@ -29,31 +30,17 @@ namespace {
 
 // Lines of /proc/self/status that a piece of work can change, and that change
 // for no other reason. (Exceptions: Cpus_allowed and Mems_allowed, which an
-// operator may change; each worker is then replaced once.) In ascending order.
-// Older kernels do not have all of them.
-constexpr absl::string_view kWatchedLines[] = {"CapAmb:",
-                                               "CapBnd:",
-                                               "CapEff:",
-                                               "CapInh:",
-                                               "CapPrm:",
-                                               "Cpus_allowed:",
-                                               "Gid:",
-                                               "Groups:",
-                                               "Mems_allowed:",
-                                               "NSpgid:",
-                                               "NSsid:",
-                                               "Name:",
-                                               "NoNewPrivs:",
-                                               "Seccomp:",
-                                               "Seccomp_filters:",
-                                               "SigCgt:",
-                                               "SigIgn:",
-                                               "SpeculationIndirectBranch:",
-                                               "Speculation_Store_Bypass:",
-                                               "THP_enabled:",
-                                               "Threads:",
-                                               "Uid:",
-                                               "VmLck:"};
+// operator may change; each worker is then replaced once.) Older kernels do not
+// have all of them.
+constexpr absl::string_view kWatchedLines =
+    " CapAmb: CapBnd: CapEff: CapInh: CapPrm: Cpus_allowed: Gid: Groups: "
+    "Mems_allowed: NSpgid: NSsid: Name: NoNewPrivs: Seccomp: Seccomp_filters: "
+    "SigBlk: SigCgt: SigIgn: SpeculationIndirectBranch: "
+    "Speculation_Store_Bypass: THP_enabled: Threads: Uid: Umask: VmLck: ";
+// The two of them that are restored. Most work changes neither, so that no call
+// is needed.
+constexpr absl::string_view kMaskLine = "\nSigBlk:";
+constexpr absl::string_view kUmaskLine = "\nUmask:";
 
 // The length of /proc/self/status is about 1500 bytes.
 constexpr size_t kStatusSize = 8192;
@@ -64,8 +51,7 @@ constexpr int kSettableFlags =
 
 bool IsWatched(absl::string_view line) {
   const absl::string_view key = line.substr(0, line.find(':') + 1);
-  return std::binary_search(std::begin(kWatchedLines), std::end(kWatchedLines),
-                            key);
+  return absl::StrContains(kWatchedLines, absl::StrCat(" ", key, " "));
 }
 
 // The argument of sched_getattr(2). The header of the kernel collides with that
@@ -155,16 +141,17 @@ ProcessState::File ProcessState::FileAt(const char* path) const {
     return File();
   }
   return {makedev(status.stx_dev_major, status.stx_dev_minor), status.stx_ino,
-          status.stx_mnt_id};
+          /*special=*/0, status.stx_mnt_id};
 }
 
-// For descriptors above the standard ones, records only what affects this
-// process.
+// For descriptors above the standard ones, looks only at what affects this
+// process. The owner gets the signals of a file; /dev/null (1, 3) sends none.
 ProcessState::OpenFile ProcessState::Look(unsigned fd, const File& file) {
   const int number = static_cast<int>(fd);
   const bool is_standard = number <= STDERR_FILENO;
+  const bool has_owner = is_standard && file.special != makedev(1, 3);
   return {fd, file, is_standard ? fcntl(number, F_GETFD) : 0,
-          fcntl(number, F_GETFL), is_standard ? fcntl(number, F_GETOWN) : 0};
+          fcntl(number, F_GETFL), has_owner ? fcntl(number, F_GETOWN) : 0};
 }
 
 // The open files of 0, 1 and 2 are shared with other processes, and restored
@@ -205,6 +192,10 @@ ProcessState::ProcessState()
   std::sort(descriptors_.begin(), descriptors_.end(),
             [](const OpenFile& a, const OpenFile& b) { return a.fd < b.fd; });
   status_ = Status();
+  status_has_umask_ =
+      std::any_of(status_.begin(), status_.end(), [](const std::string& line) {
+        return absl::StartsWith(line, kUmaskLine);
+      });
   has_filter_ = std::find(status_.begin(), status_.end(), "\nSeccomp:\t2\n") !=
                 status_.end();
   directory_ = FileAt(".");
@@ -242,12 +233,14 @@ ProcessState::~ProcessState() {
   if (oom_score_fd_ >= 0) close(oom_score_fd_);
 }
 
-void ProcessState::RestoreMask() const {
+void ProcessState::RestoreMask() {
+  if (!mask_changed_) return;
+  mask_changed_ = false;
   sigprocmask(SIG_SETMASK, &mask_, nullptr);
 }
 
 bool ProcessState::Restore() {
-  umask(umask_);
+  if (!status_has_umask_) umask(umask_);  // before Linux 4.7
   // Without a filter the niceness is one of the numbers.
   return DescriptorsRestored() && FileAt(".") == directory_ &&
          FileAt("/") == root_ &&
@@ -272,14 +265,22 @@ std::vector<std::string> ProcessState::Status() const {
 }
 
 // Compares without a copy: this is the most expensive part of a check.
-bool ProcessState::SameStatus() const {
+bool ProcessState::SameStatus() {
   char buffer[kStatusSize];
   absl::string_view rest = ReadStatus(status_fd_, absl::MakeSpan(buffer));
+  if (rest.empty()) return false;
   for (const std::string& line : status_) {
     const size_t found = rest.find(line);
-    if (found == absl::string_view::npos) return false;
-    // The second newline is the first one of the next line.
-    rest.remove_prefix(found + line.size() - 1);
+    if (found != absl::string_view::npos) {
+      // The second newline is the first one of the next line.
+      rest.remove_prefix(found + line.size() - 1);
+    } else if (absl::StartsWith(line, kUmaskLine)) {
+      umask(umask_);
+    } else if (absl::StartsWith(line, kMaskLine)) {
+      mask_changed_ = true;
+    } else {
+      return false;
+    }
   }
   return !status_.empty();
 }

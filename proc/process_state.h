@@ -44,19 +44,21 @@ class ProcessState {
   // Restores what can be restored, except for the signal mask. Returns whether
   // the process is in the recorded state.
   bool Restore();
-  // Restores the signal mask, which may deliver a signal.
-  void RestoreMask() const;
+  // Restores the signal mask, which may deliver a signal. Called after
+  // Restore(), which finds out whether it has changed.
+  void RestoreMask();
 
  private:
   // File identifies the file that a descriptor or a path stands for.
   struct File {
     dev_t device = 0;
     ino_t inode = 0;
+    dev_t special = 0;   // the device that it stands for, of a descriptor
     uint64_t mount = 0;  // of a directory
 
-    // Returns the device and the inode of `status`, without the mount.
+    // Returns the identity of the file of `status`, without the mount.
     static File From(const struct stat& status) {
-      return {status.st_dev, status.st_ino, 0};
+      return {status.st_dev, status.st_ino, status.st_rdev, 0};
     }
     friend bool operator==(const File& a, const File& b) {
       return a.device == b.device && a.inode == b.inode && a.mount == b.mount;
@@ -101,8 +103,9 @@ class ProcessState {
   // in the order of the file; none if it cannot be read.
   std::vector<std::string> Status() const;
   // Reports whether /proc/self/status has the recorded lines; false if it
-  // cannot be read, now or when the state was recorded.
-  bool SameStatus() const;
+  // cannot be read, now or when the state was recorded. Restores the umask, and
+  // sets `mask_changed_`, instead of comparing these two.
+  bool SameStatus();
   // Returns numbers of which each is the result of one system call. For a call
   // that the kernel does not have, the number is the same error each time. With
   // a filter of system calls, reads only the first one.
@@ -133,7 +136,9 @@ class ProcessState {
   char** environ_;
   std::vector<char*> variables_;  // the array, with its null pointer
   std::vector<Block> values_;
+  bool status_has_umask_ = false;
   sigset_t mask_;
+  bool mask_changed_ = false;
   bool leaves_zombies_;
   // The checked lines of /proc/self/status.
   std::vector<std::string> status_;
