@@ -108,8 +108,11 @@ void EventLog::Stopped(const Totals& totals) {
           .Add("event.outcome", balanced ? "success" : "failure"));
 }
 
+// Each connection has this event and the next two: they are not built if the
+// level leaves them out.
 void EventLog::Forked(pid_t pid, const net::PeerAddress& peer, size_t running,
                       size_t cap) {
+  if (!Wants(LogLevel::kInfo)) return;
   Log(HasProcess("forked", "forked pid {} to handle {} ({} of {})", pid, peer,
                  running, cap),
       writer_.ChildrenLog() ? 2 : 1);
@@ -117,12 +120,14 @@ void EventLog::Forked(pid_t pid, const net::PeerAddress& peer, size_t running,
 
 void EventLog::Assigned(pid_t pid, const net::PeerAddress& peer, size_t running,
                         size_t cap) {
+  if (!Wants(LogLevel::kInfo)) return;
   Log(HasProcess("assigned", "pid {} handles {} ({} of {})", pid, peer, running,
                  cap),
       writer_.ChildrenLog() ? 2 : 1);
 }
 
 void EventLog::Handling(const net::PeerAddress& peer) {
+  if (!Wants(LogLevel::kInfo)) return;
   writer_.WriteInChild(
       Event(LogLevel::kInfo, "handling", "serving {}").AddClient(peer));
 }
