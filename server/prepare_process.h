@@ -72,8 +72,8 @@ struct ProcessOptions {
 // Every step is tried. Returns the error of the first one that failed:
 // ResourceExhausted if the hard limit is below `options.descriptors`,
 // FailedPrecondition if the program is not linked for `options.huge_text`, or
-// that of the call that failed, such as open. The program can go on: a setting
-// that failed is unchanged, or at the hard limit.
+// has threads; or that of the call that failed, such as open. The program can
+// go on: a setting that failed is unchanged, or at the hard limit.
 //
 // Example:
 //   ProcessOptions process;

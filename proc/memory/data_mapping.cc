@@ -4,6 +4,7 @@
 
 #include <link.h>
 #include <sys/mman.h>
+#include <sys/single_threaded.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -66,6 +67,10 @@ absl::Status JoinDataMappings() {
   return absl::UnimplementedError(
       "data mapping: a sanitizer reports the copying of variables as an error");
 #endif
+  if (!__libc_single_threaded) {
+    return absl::FailedPreconditionError(
+        "data mapping: a thread could write to variables that are copied");
+  }
   const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   Layout layout;
   dl_iterate_phdr(ReadLayout, &layout);

@@ -20,7 +20,8 @@ namespace brood::proc {
 // more than 2 MiB of variables as it is: to copy them costs more than the
 // mapping.
 //
-// Errors: the errno of the call that failed, such as no memory. The variables
+// Errors: FailedPrecondition if the process has, or had, another thread;
+// otherwise the errno of the call that failed, such as no memory. The variables
 // then stay where they were.
 //
 // Example:

@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <fstream>
 #include <string>
+#include <thread>
 
 #include "absl/base/config.h"
 #include "absl/status/status.h"
@@ -171,6 +172,17 @@ TEST_F(DataMappingTest, WithoutMemoryNothingChangesAndTheErrorNamesTheCall) {
               if (InOneMapping()) return 4;
               // It can be tried again.
               return JoinDataMappings().ok() && InOneMapping() ? 0 : 5;
+            }),
+            0);
+}
+
+TEST_F(DataMappingTest, NothingIsMovedBesideAThread) {
+  EXPECT_EQ(ExitCodeOf([] {
+              std::thread other([] {});
+              const absl::Status joined = JoinDataMappings();
+              other.join();
+              if (!absl::IsFailedPrecondition(joined)) return 1;
+              return InOneMapping() ? 2 : 0;
             }),
             0);
 }
